@@ -1,0 +1,59 @@
+"""The integer arithmetic of the machine, written once.
+
+The simulator executes instructions with these functions and the compiler evaluates its integer
+graph with them, so the two can differ in what they compute but not in how they round. All take and
+return NumPy int64 arrays and never use floating point. Shapes broadcast.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Int = NDArray[np.int64]
+
+
+@dataclass
+class Saturation:
+    """Clips to two's complement widths and counts, by cause, how many elements it changed."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def __call__(self, x: Int, bits: int, cause: str) -> Int:
+        """Clip `x` to [-2**(bits-1), 2**(bits-1) - 1]; elements that change count under `cause`."""
+        high = (1 << (bits - 1)) - 1
+        if x.size == 0 or (x.max() <= high and x.min() >= ~high):
+            return x
+        clipped = np.clip(x, ~high, high)
+        self.counts[cause] += int(np.count_nonzero(clipped != x))
+        return clipped
+
+
+def shift_round(x: Int, shift: Int | int) -> Int:
+    """`x / 2**shift`, rounded to nearest with ties upward; a negative `shift` multiplies, exactly.
+
+    One adder and a shifter in hardware: `(x + 2**(shift-1)) >> shift`.
+    """
+    right = np.maximum(shift, 0)
+    half = (np.int64(1) << right) >> 1
+    return ((x + half) >> right) << np.maximum(np.negative(shift), 0)
+
+
+def leak(membrane: Int, beta: Int, leak_bits: int) -> Int:
+    """`beta * u`, `beta` in units of 2**-leak_bits (0 .. 2**leak_bits), rounded to nearest.
+
+    |result| <= |membrane|, so the result needs no saturation.
+    """
+    return shift_round(membrane * beta, leak_bits)
+
+
+def fire(membrane: Int, threshold: Int, reset: Int, subtract: bool) -> tuple[Int, Int]:
+    """Spikes (0 or 1) of membranes at or above threshold, and the membranes after reset.
+
+    Hard reset puts a spiking membrane to `reset`; `subtract` takes the threshold off it instead.
+    The difference is not saturated here.
+    """
+    spikes = membrane >= threshold
+    after = membrane - threshold if subtract else reset
+    return spikes.astype(np.int64), np.where(spikes, after, membrane)

@@ -1,0 +1,284 @@
+"""The instruction format: 64-bit words, an opcode on top and fields below it.
+
+An instruction is a frozen dataclass whose fields are made with the functions below; everything
+else about its shape (bit positions, encoder, decoder, assembly syntax, reference page) follows
+from the declaration. Encoders refuse a value that does not fit; nothing is ever masked.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from isa.errors import IsaError
+
+if TYPE_CHECKING:
+    from isa.core import Core
+    from isa.work import Work
+
+ISA_VERSION = 1
+WORD_BITS = 64
+OPCODE_BITS = 6
+
+Value = int | bool | str | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Field:
+    """How one operand is written in a word and in assembly text.
+
+    `to_bits` and `from_bits` map an operand to an unsigned number of `bits` bits and back;
+    `show` and `read` map it to assembly text and back. Both raise ValueError on what does not fit.
+    """
+
+    kind: str
+    bits: int
+    range: str
+    doc: str
+    to_bits: Callable[[Any], int]
+    from_bits: Callable[[int], Value]
+    show: Callable[[Any], str]
+    read: Callable[[str], Value]
+
+
+def _declare(field: Field, default: Any) -> Any:
+    return dataclasses.field(metadata={"format": field}, default=default)
+
+
+def _whole(low: int, high: int) -> Callable[[Any], int]:
+    def check(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"{value!r} is not a whole number from {low} to {high}")
+        return value
+
+    return check
+
+
+def _number(text: str) -> int:
+    return int(text, 0)
+
+
+def unsigned(bits: int, doc: str, default: Any = dataclasses.MISSING) -> Any:
+    """An unsigned number of `bits` bits."""
+    high = (1 << bits) - 1
+    check = _whole(0, high)
+    return _declare(
+        Field("unsigned", bits, f"0 .. {high}", doc, check, lambda b: b, str, _number), default
+    )
+
+
+def signed(bits: int, doc: str, default: Any = dataclasses.MISSING) -> Any:
+    """A two's complement number of `bits` bits."""
+    half = 1 << (bits - 1)
+    check = _whole(-half, half - 1)
+    return _declare(
+        Field(
+            "signed",
+            bits,
+            f"{-half} .. {half - 1}",
+            doc,
+            lambda value: check(value) & ((1 << bits) - 1),
+            lambda b: b - (1 << bits) if b >= half else b,
+            str,
+            _number,
+        ),
+        default,
+    )
+
+
+def _register(letter: str, bits: int, kind: str, doc: str) -> Any:
+    high = (1 << bits) - 1
+
+    def read(text: str) -> int:
+        if not (text[:1] == letter and text[1:].isdecimal()):
+            raise ValueError(f"{text!r} is not a register {letter}0 .. {letter}{high}")
+        return int(text[1:])
+
+    return _declare(
+        Field(
+            kind, bits, f"{letter}0 .. {letter}{high}", doc,
+            _whole(0, high), lambda b: b, lambda v: f"{letter}{v}", read,
+        ),
+        dataclasses.MISSING,
+    )  # fmt: skip
+
+
+def event_register(doc: str) -> Any:
+    """An event vector register, e0 .. e15."""
+    return _register("e", 4, "event register", doc)
+
+
+def value_register(doc: str) -> Any:
+    """A value vector register, v0 .. v15."""
+    return _register("v", 4, "value register", doc)
+
+
+def bank_number(doc: str) -> Any:
+    """One of the weight banks, b0 .. b3."""
+    return _register("b", 2, "bank", doc)
+
+
+def flag(doc: str) -> Any:
+    """One bit, off unless written."""
+
+    def to_bits(value: Any) -> int:
+        if not isinstance(value, bool):
+            raise ValueError(f"{value!r} is neither true nor false")
+        return int(value)
+
+    def read(text: str) -> bool:
+        if text not in ("0", "1"):
+            raise ValueError(f"{text!r} is neither 0 nor 1")
+        return text == "1"
+
+    return _declare(
+        Field("flag", 1, "0, 1", doc, to_bits, bool, lambda v: str(int(v)), read), False
+    )
+
+
+def choice(names: tuple[str, ...], doc: str) -> Any:
+    """One of `names`; the first is number 0."""
+
+    def to_bits(value: Any) -> int:
+        if value not in names:
+            raise ValueError(f"{value!r} is none of {', '.join(names)}")
+        return names.index(value)
+
+    def from_bits(b: int) -> str:
+        if b >= len(names):
+            raise ValueError(f"number {b} names none of {', '.join(names)}")
+        return names[b]
+
+    bits = max(1, (len(names) - 1).bit_length())
+    listed = ", ".join(names)
+    return _declare(
+        Field("choice", bits, listed, doc, to_bits, from_bits, str, lambda t: names[to_bits(t)]),
+        dataclasses.MISSING,
+    )
+
+
+def bank_set(doc: str) -> Any:
+    """A set of weight banks, written b0+b1."""
+
+    def to_bits(value: Any) -> int:
+        if not isinstance(value, tuple) or list(value) != sorted(set(value)) or not value:
+            raise ValueError(f"{value!r} is not a sorted tuple of bank numbers")
+        for bank in value:
+            _whole(0, 2)(bank)
+        return sum(1 << bank for bank in value)
+
+    def from_bits(b: int) -> tuple[int, ...]:
+        if b == 0:
+            raise ValueError("the set of banks is empty")
+        return tuple(bank for bank in range(3) if b >> bank & 1)
+
+    def read(text: str) -> tuple[int, ...]:
+        if any(not (part[:1] == "b" and part[1:].isdecimal()) for part in text.split("+")):
+            raise ValueError(f"{text!r} is not a set of banks such as b0+b1")
+        return tuple(int(part[1:]) for part in text.split("+"))
+
+    def show(value: tuple[int, ...]) -> str:
+        return "+".join(f"b{bank}" for bank in value)
+
+    field = Field("bank set", 3, "b0, b1, b2, joined by +", doc, to_bits, from_bits, show, read)
+    return _declare(field, dataclasses.MISSING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instruction:
+    """Base of all instructions; a subclass is the one definition of its instruction."""
+
+    mnemonic: ClassVar[str]
+    opcode: ClassVar[int]
+
+    def execute(self, core: "Core") -> None:
+        """Change the architectural state; the semantics, with the machine's integers."""
+        raise NotImplementedError(self.mnemonic)
+
+    def work(self, core: "Core") -> "Work":
+        """What the instruction asks of its unit, before it executes: the input of timing."""
+        raise NotImplementedError(self.mnemonic)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A field and the position of its lowest bit in the word."""
+
+    name: str
+    low: int
+    field: Field
+    default: Value | None
+
+
+INSTRUCTIONS: dict[str, type[Instruction]] = {}
+_BY_OPCODE: dict[int, type[Instruction]] = {}
+
+I_ = TypeVar("I_", bound=Instruction)
+
+
+def instruction(mnemonic: str, opcode: int) -> Callable[[type[I_]], type[I_]]:
+    """Register a dataclass of fields as an instruction under `mnemonic` and `opcode`."""
+
+    def register(cls: type[I_]) -> type[I_]:
+        if mnemonic in INSTRUCTIONS or opcode in _BY_OPCODE or opcode >> OPCODE_BITS:
+            raise ValueError(f"{mnemonic}: mnemonic or opcode {opcode} is taken or out of range")
+        cls.mnemonic, cls.opcode = mnemonic, opcode
+        used = sum(placed.field.bits for placed in layout(cls))
+        if used > WORD_BITS - OPCODE_BITS:
+            raise ValueError(f"{mnemonic}: fields take {used} bits of {WORD_BITS - OPCODE_BITS}")
+        INSTRUCTIONS[mnemonic] = _BY_OPCODE[opcode] = cls
+        return cls
+
+    return register
+
+
+def layout(cls: type[Instruction]) -> list[Placed]:
+    """The fields of an instruction in declaration order, the first at bit 0."""
+    placed, low = [], 0
+    for item in dataclasses.fields(cls):
+        default = None if item.default is dataclasses.MISSING else item.default
+        placed.append(Placed(item.name, low, item.metadata["format"], default))
+        low += item.metadata["format"].bits
+    return placed
+
+
+def encode(instruction: Instruction) -> int:
+    """The 64-bit word; IsaError names instruction, field, value and range if one does not fit."""
+    word = instruction.opcode << (WORD_BITS - OPCODE_BITS)
+    for placed in layout(type(instruction)):
+        try:
+            bits = placed.field.to_bits(getattr(instruction, placed.name))
+        except ValueError as error:
+            raise IsaError(f"{instruction.mnemonic}: {placed.name}: {error}") from error
+        word |= bits << placed.low
+    return word
+
+
+def decode(word: int) -> Instruction:
+    """The instruction of a word; IsaError on an unknown opcode or bits that mean nothing."""
+    cls = _BY_OPCODE.get(word >> (WORD_BITS - OPCODE_BITS))
+    if cls is None:
+        raise IsaError(f"illegal instruction {word:#018x}: no such opcode")
+    operands: dict[str, Value] = {}
+    rest = word & ((1 << (WORD_BITS - OPCODE_BITS)) - 1)
+    for placed in layout(cls):
+        bits = rest >> placed.low & ((1 << placed.field.bits) - 1)
+        rest ^= bits << placed.low
+        try:
+            operands[placed.name] = placed.field.from_bits(bits)
+        except ValueError as error:
+            message = f"illegal instruction {word:#018x}: {cls.mnemonic}: {placed.name}: {error}"
+            raise IsaError(message) from error
+    if rest:
+        raise IsaError(f"illegal instruction {word:#018x}: {cls.mnemonic}: unused bits are not 0")
+    return build(cls, operands)
+
+
+def build(cls: type[Instruction], operands: Mapping[str, Value]) -> Instruction:
+    """An instruction of class `cls` from operands by field name."""
+    return cls(**dict(operands))
+
+
+def opcodes() -> Iterable[type[Instruction]]:
+    """Every instruction, by opcode."""
+    return (_BY_OPCODE[opcode] for opcode in sorted(_BY_OPCODE))

@@ -1,0 +1,199 @@
+"""The target description: lanes, widths, memory sizes and latencies, read from a TOML file.
+
+The target is data. A file is validated on load (unknown keys, ranges, sums), and an image carries
+the text of the target it was built for, so a run never guesses.
+"""
+
+import tomllib
+from collections.abc import Iterator
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from isa.errors import IsaError
+
+Rows = Annotated[int, Field(ge=1, le=1 << 16)]
+Lanes = Annotated[int, Field(ge=1, le=256)]
+Width = Annotated[int, Field(ge=2, le=32)]
+Latency = Annotated[int, Field(ge=1, le=64)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Memory(_Section):
+    """One SRAM: `rows` rows of `lanes` elements of `bits` bits; one row per port and cycle."""
+
+    name: str
+    rows: Rows
+    lanes: Lanes
+    bits: Annotated[int, Field(ge=2, le=64)]
+
+    @property
+    def dtype(self) -> np.dtype[np.signedinteger]:
+        """The smallest NumPy integer that holds one element."""
+        return np.dtype(f"i{next(n for n in (1, 2, 4, 8) if 8 * n >= self.bits)}")
+
+
+class Sequencer(_Section):
+    """Issues one instruction a cycle, in order; each unit has a queue of waiting instructions."""
+
+    program: Annotated[int, Field(ge=1, le=1 << 16)]
+    queue: Annotated[int, Field(ge=1, le=64)]
+    loops: Annotated[int, Field(ge=1, le=16)]
+
+
+class Vectors(_Section):
+    """Vector registers, double-buffered: `width` elements each."""
+
+    count: Annotated[int, Field(ge=1, le=16)]
+    width: Annotated[int, Field(ge=1, le=4095)]
+    bits: Annotated[int, Field(ge=1, le=16)]
+
+
+class Accumulators(_Section):
+    """Partial sums beside each bank: `slots` neuron groups in flight.
+
+    Sums are exact in `bits + guard` bits; the consumer saturates to `bits` once, when it reads,
+    so the order of additions never shows in the result.
+    """
+
+    bits: Annotated[int, Field(ge=8, le=40)]
+    guard: Annotated[int, Field(ge=0, le=16)]
+    slots: Annotated[int, Field(ge=1, le=64)]
+
+
+class Bank(_Section):
+    """A weight memory with its lanes: adders alone, or multiply-accumulate."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    rows: Rows
+    weight_bits: Width
+    multiplies: bool
+    latency: Latency
+
+
+class Neuron(_Section):
+    """Leak, threshold and reset; membranes in a single-port SRAM, parameters in another."""
+
+    rows: Rows
+    membrane_bits: Width
+    leak_bits: Annotated[int, Field(ge=1, le=8)]
+    latency: Latency
+
+
+class Drive(_Section):
+    """Scalar drive: one multiply-accumulate lane on a memory of one weight a row."""
+
+    rows: Rows
+    weight_bits: Width
+    latency: Latency
+
+
+class Update(_Section):
+    """Memory update: `lanes` multiply-accumulate lanes on rows of state-space coefficients."""
+
+    rows: Rows
+    lanes: Lanes
+    weight_bits: Width
+    latency: Latency
+
+
+class Readout(_Section):
+    """Readout accumulator: a single-port SRAM of logits."""
+
+    rows: Rows
+    bits: Annotated[int, Field(ge=16, le=48)]
+    latency: Latency
+
+
+class Target(_Section):
+    """A whole machine. `lanes` neurons make a group: one row of every bank and neuron memory."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+    lanes: Lanes
+    frequency_mhz: Annotated[float, Field(gt=0)]
+    sequencer: Sequencer
+    events: Vectors
+    values: Vectors
+    accumulators: Accumulators
+    bank: Annotated[tuple[Bank, ...], Field(min_length=1, max_length=3)]
+    neuron: Neuron
+    drive: Drive
+    update: Update
+    readout: Readout
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Target":
+        names = [bank.name for bank in self.bank]
+        if len(set(names)) != len(names):
+            raise ValueError(f"bank names must differ: {', '.join(names)}")
+        if not any(bank.multiplies for bank in self.bank):
+            raise ValueError("at least one bank must multiply: the memory path needs products")
+        if self.events.bits != 1:
+            raise ValueError(f"events.bits is {self.events.bits}; an event is one bit")
+        return self
+
+    @cached_property
+    def memories(self) -> dict[str, Memory]:
+        """Every memory of the machine by name, in the order of the image's sections."""
+        return {memory.name: memory for memory in self._memories()}
+
+    def _memories(self) -> Iterator[Memory]:
+        for bank in self.bank:
+            yield Memory(name=bank.name, rows=bank.rows, lanes=self.lanes, bits=bank.weight_bits)
+        drive, update, neuron, readout = self.drive, self.update, self.neuron, self.readout
+        yield Memory(name="drive", rows=drive.rows, lanes=1, bits=drive.weight_bits)
+        yield Memory(name="update", rows=update.rows, lanes=update.lanes, bits=update.weight_bits)
+        yield Memory(name="parameter", rows=neuron.rows, lanes=self.lanes, bits=64)
+        yield Memory(name="neuron", rows=neuron.rows, lanes=self.lanes, bits=neuron.membrane_bits)
+        yield Memory(name="readout", rows=readout.rows, lanes=self.lanes, bits=readout.bits)
+
+    def bank_index(self, name: str) -> int:
+        """Number of the bank called `name`; IsaError if the target has none."""
+        for index, bank in enumerate(self.bank):
+            if bank.name == name:
+                return index
+        raise IsaError(f"target {self.name} has no bank {name!r}")
+
+
+def parse_target(text: str, origin: str) -> Target:
+    """The target that TOML `text` describes; IsaError names `origin`, the key and the reason."""
+    try:
+        return Target.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise IsaError(f"{origin}: not TOML: {error}") from error
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, e['loc'])) or 'target'}: {e['msg']}" for e in error.errors())
+        raise IsaError(f"{origin}: {'; '.join(faults)}") from error
+
+
+def target_names() -> list[str]:
+    """Names of the targets that ship."""
+    folder = resources.files("isa") / "targets"
+    return sorted(
+        f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")
+    )
+
+
+def target_text(name_or_path: str) -> str:
+    """TOML text of a shipped target by name, or of a file by path."""
+    if name_or_path in target_names():
+        return (resources.files("isa") / "targets" / f"{name_or_path}.toml").read_text("utf-8")
+    try:
+        return Path(name_or_path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        known = ", ".join(target_names())
+        raise IsaError(
+            f"target {name_or_path!r}: neither a shipped target ({known}) nor a readable file"
+        ) from error
+
+
+def load_target(name_or_path: str) -> Target:
+    """A shipped target by name, or one from a TOML file by path."""
+    return parse_target(target_text(name_or_path), name_or_path)

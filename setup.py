@@ -1,0 +1,43 @@
+"""Packaging of the three packages and the `dmpc` command."""
+
+from setuptools import find_packages, setup
+
+TRAIN = ["torch==2.13.0"]
+EXAMPLES = ["scikit-learn>=1.5,<2", "scipy>=1.13,<2"]
+TEST = [
+    *TRAIN,
+    *EXAMPLES,
+    "hypothesis>=6.100,<7",
+    "mypy==2.4.1",
+    "onnxscript>=0.5,<1",
+    "pre-commit>=4,<5",
+    "pytest>=8,<10",
+    "pytest-xdist>=3.6,<4",
+    "ruff==0.17.6",
+]
+
+setup(
+    name="dmpc",
+    version="0.1.0",
+    description="Compiler and instruction-set simulator for dual-memory-pathway spiking networks",
+    python_requires=">=3.11",
+    packages=find_packages(include=["dmpc*", "isa*", "runtime*"]),
+    package_data={
+        "isa": ["*.lark", "targets/*.toml", "py.typed"],
+        "dmpc": ["*.lark", "*/*.lark", "py.typed"],
+        "runtime": ["py.typed"],
+    },
+    install_requires=[
+        "click>=8.1,<9",
+        "lark>=1.2,<2",
+        "networkx>=3.2,<4",
+        "numpy>=2.0,<3",
+        "onnx>=1.18,<2",
+        "onnxruntime>=1.20,<2",
+        "pydantic>=2.10,<3",
+        "pyelftools>=0.31,<1",
+        "rich>=13,<16",
+    ],
+    extras_require={"train": TRAIN, "examples": [*TRAIN, *EXAMPLES], "test": TEST},
+    entry_points={"console_scripts": ["dmpc = dmpc.cli:main"]},
+)
