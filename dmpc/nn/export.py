@@ -1,0 +1,133 @@
+"""Networks to ONNX: standard ops only, the same bytes for the same weights."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+import onnx
+import torch
+from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
+
+from dmpc.nn.network import DMPNetwork
+from dmpc.nn.onnx_nodes import layer_nodes, linear, state_sizes, value, weights, zeros
+
+Form = Literal["scan", "step"]
+
+OPSET: Final = 17
+IR_VERSION: Final = 8  # the oldest that holds opset 17, so that any runtime of it loads the file
+
+
+def export_onnx(network: DMPNetwork, path: str | Path, form: Form = "scan") -> None:
+    """Write `network` for inference as an ONNX file of float32.
+
+    `form="scan"`: `x` [batch, time, inputs] -> `logits` [batch, classes], a Scan over time from
+    zero states. `form="step"`: one timestep, `x` [batch, inputs] and the states -> `y`
+    [batch, classes] and the new states; the logits are the mean of `y` over the timesteps, the
+    first of which gets zero states. States are `layers.<i>.membrane` [batch, neurons] and
+    `layers.<i>.memory` [batch, memory states], new ones have `_next` appended.
+
+    Initialisers bear the names of the network's `state_dict`, nodes those of its modules. Writes
+    a temporary file beside `path` and renames it. Raises ValueError as `to_onnx` does, OSError
+    if the file cannot be written.
+    """
+    path = Path(path)
+    content = to_onnx(network, form).SerializeToString(deterministic=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
+        try:
+            file.write(content)
+            file.close()
+            os.chmod(file.name, 0o644)  # a temporary file is its owner's only
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+
+
+def to_onnx(network: DMPNetwork, form: Form = "scan") -> ModelProto:
+    """The ONNX model that `export_onnx` writes.
+
+    Raises ValueError if `form` is unknown or a weight is NaN or infinite.
+    """
+    if form not in get_args(Form):
+        raise ValueError(f"export_onnx: form is {form!r}; choose one of {get_args(Form)}")
+    graph = _scan_graph(network) if form == "scan" else _step_graph(network)
+    model = helper.make_model(
+        graph,
+        producer_name="dmpc.nn",
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+    )
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def load_weights(network: DMPNetwork, path: str | Path) -> None:
+    """Set the weights of `network` to those of a file that `export_onnx` wrote.
+
+    Raises ValueError if an initialiser is missing or has another shape; FileNotFoundError.
+    """
+    found = {t.name: numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
+    weights = {}
+    for name, own in network.state_dict().items():
+        if name not in found:
+            raise ValueError(f"{path}: no initialiser {name!r}; was it exported by dmpc.nn?")
+        if found[name].shape != own.shape:
+            raise ValueError(
+                f"{path}: {name!r} has shape {list(found[name].shape)}, the network's has "
+                f"{list(own.shape)}; make the network with the sizes it was exported with"
+            )
+        weights[name] = torch.from_numpy(found[name].copy())
+    network.load_state_dict(weights)
+
+
+def _scan_graph(network: DMPNetwork) -> GraphProto:
+    sizes = state_sizes(network)
+    nodes, constants = zeros(sizes)
+    scan = helper.make_node(
+        "Scan",
+        [*(f"{state}_0" for state in sizes), "x"],
+        [*(f"{state}_end" for state in sizes), "y"],
+        name="time",
+        body=_timestep(network, "timestep"),
+        num_scan_inputs=1,
+        scan_input_axes=[1],
+        scan_output_axes=[1],
+    )
+    mean = helper.make_node("ReduceMean", ["y"], ["logits"], name="mean", axes=[1], keepdims=0)
+    return helper.make_graph(
+        [*nodes, scan, mean],
+        "dmp_network",
+        [value("x", "batch", "time", network.dmp_layers[0].inputs)],
+        [value("logits", "batch", network.readout.out_features)],
+        [*weights(network), *constants],
+    )
+
+
+def _step_graph(network: DMPNetwork) -> GraphProto:
+    graph = _timestep(network, "dmp_network_step")
+    # A Scan's body takes the scanned value last; a caller expects the input first.
+    inputs = [graph.input[-1], *graph.input[:-1]]
+    outputs = [graph.output[-1], *graph.output[:-1]]
+    return helper.make_graph(graph.node, graph.name, inputs, outputs, weights(network))
+
+
+def _timestep(network: DMPNetwork, name: str) -> GraphProto:
+    """One timestep, weights from the outer scope: states and x in, new states and y out."""
+    nodes: list[NodeProto] = []
+    spikes, inputs = "x", network.dmp_layers[0].inputs
+    for i, layer in enumerate(network.dmp_layers):
+        nodes += layer_nodes(f"layers.{i}", layer, spikes)
+        spikes = f"layers.{i}.spikes"
+    nodes.append(linear("readout", spikes, "y"))
+    sizes = state_sizes(network)
+    states = [value(state, "batch", size) for state, size in sizes.items()]
+    new_states = [value(f"{state}_next", "batch", size) for state, size in sizes.items()]
+    return helper.make_graph(
+        nodes,
+        name,
+        [*states, value("x", "batch", inputs)],
+        [*new_states, value("y", "batch", network.readout.out_features)],
+    )

@@ -1,0 +1,132 @@
+"""Leaky integrate-and-fire neurons with a surrogate gradient."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+SURROGATE_SLOPE: Final = 2.0
+
+
+def surrogate(excess: Tensor) -> Tensor:
+    """Slope that stands in for the step's at `excess` (membrane minus threshold): an arc tangent's.
+
+    Fang et al., 2021; 1 at the threshold, same shape as `excess`.
+    """
+    scaled = (math.pi / 2 * SURROGATE_SLOPE) * excess
+    return (SURROGATE_SLOPE / 2) / (1 + scaled * scaled)
+
+
+class _Sequence(torch.autograd.Function):
+    """All timesteps of `LIF.step`, with the surrogate gradient through time written out.
+
+    Autograd would record half a dozen small ops per timestep, and training spend its time there.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, lif: LIF, current: Tensor, membrane: Tensor) -> Tensor:
+        charged, spikes = torch.empty_like(current), torch.empty_like(current)
+        for k in range(current.shape[1]):
+            torch.add(lif.beta * membrane, lif.gain * current[:, k], out=charged[:, k])
+            spikes[:, k] = charged[:, k] >= lif.threshold
+            membrane = lif.after(charged[:, k], spikes[:, k])
+        ctx.save_for_backward(charged, spikes)
+        ctx.lif = lif
+        return spikes
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, Tensor]:
+        charged, spikes = ctx.saved_tensors
+        lif: LIF = ctx.lif
+        grad = gradients[0] * surrogate(charged - lif.threshold)
+        # A hard reset forgets the charged membrane. No gradient through the reset itself: it
+        # would chain the surrogate over all timesteps.
+        kept = lif.beta * (torch.ones_like(spikes) if lif.reset is None else 1 - spikes)
+        carried = torch.zeros_like(grad[:, 0])
+        for k in reversed(range(grad.shape[1])):
+            grad[:, k] += carried * kept[:, k]
+            carried = grad[:, k]
+        return None, lif.gain * grad, lif.beta * carried
+
+
+class LIF(nn.Module):
+    """Neurons that leak, integrate and fire: `u = beta u + gain I`, spike where `u >= threshold`.
+
+    Paper, section on the DMP layer: membrane and reset. A membrane that equals the threshold
+    fires. After a spike the membrane becomes `reset` (hard reset), or loses `threshold`
+    (`reset=None`, soft reset). Membrane, threshold and reset share one unit, that of `gain * I`.
+
+    Raises ValueError if `beta` is outside [0, 1), `gain` or `threshold` is not above 0, or
+    `reset` is not below `threshold` (the neuron would fire for ever).
+    """
+
+    def __init__(
+        self,
+        beta: float = 0.5,
+        gain: float = 0.5,
+        threshold: float = 1.0,
+        reset: float | None = 0.0,
+    ) -> None:
+        super().__init__()
+        if not 0 <= beta < 1:
+            raise ValueError(f"LIF: beta is {beta}; the membrane leaks only if 0 <= beta < 1")
+        if not (gain > 0 and math.isfinite(gain)):
+            raise ValueError(f"LIF: gain is {gain}; it must be finite and above 0")
+        if not (threshold > 0 and math.isfinite(threshold)):
+            raise ValueError(f"LIF: threshold is {threshold}; it must be finite and above 0")
+        if reset is not None and not (math.isfinite(reset) and reset < threshold):
+            raise ValueError(
+                f"LIF: reset is {reset}; it must be finite and below the threshold {threshold}, "
+                "or None to subtract the threshold"
+            )
+        self.beta, self.gain, self.threshold, self.reset = beta, gain, threshold, reset
+
+    @classmethod
+    def from_tau(
+        cls,
+        tau: float,
+        decay_input: bool = True,
+        threshold: float = 1.0,
+        reset: float | None = 0.0,
+    ) -> LIF:
+        """LIF from a time constant in timesteps, as SpikingJelly writes it.
+
+        `beta = 1 - 1/tau`; `gain = 1/tau` with `decay_input`, else 1. The membrane decays to 0
+        also where `reset` is another value. Raises ValueError if `tau` is below 1.
+        """
+        if not tau >= 1:
+            raise ValueError(f"LIF: tau is {tau}; a time constant is at least 1 timestep")
+        return cls(1 - 1 / tau, 1 / tau if decay_input else 1.0, threshold, reset)
+
+    def after(self, charged: Tensor, spikes: Tensor) -> Tensor:
+        """Membrane after the reset: where `spikes` is 1, the reset value or minus threshold."""
+        if self.reset is None:
+            return charged - self.threshold * spikes
+        return torch.where(spikes > 0, self.reset, charged)
+
+    def step(self, current: Tensor, membrane: Tensor) -> tuple[Tensor, Tensor]:
+        """One timestep: `current`, `membrane` [..., neurons] -> spikes and membrane, no gradient.
+
+        Spikes are 0 or 1 in the dtype of `current`; train on whole sequences (`forward`).
+        """
+        charged = self.beta * membrane + self.gain * current
+        spikes = (charged >= self.threshold).to(charged.dtype)
+        return spikes, self.after(charged, spikes)
+
+    def forward(self, current: Tensor, membrane: Tensor | None = None) -> Tensor:
+        """Whole sequence: `current` [batch, time, neurons] -> spikes of that shape.
+
+        `membrane` [batch, neurons] is the state before the first timestep, 0 if not given.
+        """
+        if membrane is None:
+            membrane = torch.zeros_like(current[:, 0])
+        spikes: Tensor = _Sequence.apply(self, current, membrane)  # type: ignore[no-untyped-call]
+        return spikes
+
+    def extra_repr(self) -> str:
+        """What torch prints between the brackets."""
+        reset = "subtract threshold" if self.reset is None else self.reset
+        return f"beta={self.beta}, gain={self.gain}, threshold={self.threshold}, reset={reset}"

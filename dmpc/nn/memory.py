@@ -1,0 +1,92 @@
+"""The slow memory pathway: a Legendre memory, exactly discretised."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+
+def legendre_system(states: int, window: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Continuous-time `A` [states, states] and `B` [states] of a Legendre memory.
+
+    `window` is the length of the remembered history in timesteps. `R_i = (2i+1)/window`,
+    `A_ij = R_i (-1 if i < j else (-1)^(i-j+1))`, `B_i = R_i (-1)^i` (paper, slow memory pathway;
+    Voelker et al., 2019, eqs. 1-2). Raises ValueError if `states` or `window` is below 1.
+    """
+    if states < 1:
+        raise ValueError(f"Legendre memory: {states} states; it needs at least 1")
+    if not (window >= 1 and np.isfinite(window)):
+        raise ValueError(f"Legendre memory: window is {window}; it spans at least 1 timestep")
+    i, j = np.meshgrid(np.arange(states), np.arange(states), indexing="ij")
+    rate: NDArray[np.float64] = np.asarray((2 * i + 1) / window, dtype=np.float64)
+    a = rate * np.where((i < j) | ((i - j) % 2 == 0), -1.0, 1.0)
+    b = rate[:, 0] * np.where(i[:, 0] % 2 == 0, 1.0, -1.0)
+    return a, b
+
+
+def zero_order_hold(
+    a: NDArray[np.float64], b: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Discretise `dm/dt = A m + B x` for an `x` that is held for one timestep.
+
+    `Abar = exp(A)`, `Bbar = A^-1 (exp(A) - I) B`, shapes as `a` [d, d] and `b` [d].
+    """
+    a_bar: NDArray[np.float64] = torch.linalg.matrix_exp(torch.from_numpy(a)).numpy()
+    b_bar = np.linalg.solve(a, (a_bar - np.eye(len(b))) @ b)
+    return a_bar, np.asarray(b_bar, dtype=np.float64)
+
+
+class LegendreMemory(nn.Module):
+    """A scalar's recent history as `states` numbers: `m[k] = Abar m[k-1] + Bbar x[k]`.
+
+    Paper, slow memory pathway; `Abar` [d, d] and `Bbar` [d] are buffers, fixed in training and
+    computed in float64. `window` is in timesteps. The state has the unit of the scalar.
+    Raises ValueError as `legendre_system` does.
+    """
+
+    a_bar: Tensor
+    b_bar: Tensor
+
+    def __init__(self, states: int, window: float) -> None:
+        super().__init__()
+        a_bar, b_bar = zero_order_hold(*legendre_system(states, window))
+        self.states, self.window = states, window
+        dtype = torch.get_default_dtype()
+        self.register_buffer("a_bar", torch.from_numpy(a_bar).to(dtype))
+        self.register_buffer("b_bar", torch.from_numpy(b_bar).to(dtype))
+
+    def step(self, drive: Tensor, memory: Tensor) -> Tensor:
+        """One timestep: `drive` [..., 1] and `memory` [..., states] -> new memory."""
+        return memory @ self.a_bar.T + drive * self.b_bar
+
+    def impulse_response(self, steps: int) -> Tensor:
+        """`[Bbar, Abar Bbar, Abar^2 Bbar, ...]`, [steps, states], float64.
+
+        Computed from the buffers as they are, so that it belongs to the very recurrence that
+        `step` runs.
+        """
+        response, power = self.b_bar.double()[None], self.a_bar.double()
+        while len(response) < steps:
+            response = torch.cat([response, response @ power.T])
+            power = power @ power
+        return response[:steps]
+
+    def forward(self, drive: Tensor) -> Tensor:
+        """Whole sequence from memory 0: `drive` [batch, time] -> memory [batch, time, states].
+
+        A causal convolution with the impulse response, by FFT as in the authors' model: the
+        recurrence without its loop over time.
+        """
+        steps = drive.shape[1]
+        length = 1 << (2 * steps - 1).bit_length()  # no wrap-around, and a fast size
+        response = self.impulse_response(steps).to(drive.dtype)
+        spectrum = torch.fft.rfft(drive, length).unsqueeze(2)
+        product = spectrum * torch.fft.rfft(response, length, dim=0)
+        memory: Tensor = torch.fft.irfft(product, length, dim=1)[:, :steps]
+        return memory
+
+    def extra_repr(self) -> str:
+        """What torch prints between the brackets."""
+        return f"states={self.states}, window={self.window}"

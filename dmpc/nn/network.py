@@ -1,0 +1,124 @@
+"""Networks of DMP layers with a linear readout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dmpc.nn.layer import DMPLayer, LayerState
+from dmpc.nn.lif import LIF
+
+
+class Run(NamedTuple):
+    """What a network did with a batch."""
+
+    logits: Tensor  # [batch, classes]
+    spikes: tuple[Tensor, ...]  # of each layer, [batch, time, neurons]
+
+
+class DMPNetwork(nn.Module):
+    """DMP layers in a row, and a linear readout of every timestep averaged over time.
+
+    The paper's model for SHD is `DMPNetwork(140, [128, 128], 20, memory=10, window=40)`.
+
+    Parameters: `inputs`; `hidden`, the neurons of each layer; `classes`; `memory` states and
+    `window` (timesteps) of every layer; `dropout`, the probability of losing a layer's spike,
+    in training only; `lif`, the neurons' parameters. Raises ValueError if there is no hidden
+    layer, a size is below 1 or `dropout` is outside [0, 1).
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        hidden: Sequence[int],
+        classes: int,
+        *,
+        memory: int,
+        window: float,
+        dropout: float = 0.0,
+        lif: LIF | None = None,
+    ) -> None:
+        super().__init__()
+        if not hidden:
+            raise ValueError("DMPNetwork: hidden is empty; give the neurons of at least one layer")
+        if classes < 1:
+            raise ValueError(f"DMPNetwork: classes is {classes}; a readout needs at least 1")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"DMPNetwork: dropout is {dropout}; it must be in [0, 1)")
+        sizes = [inputs, *hidden]
+        self.layers = nn.ModuleList(DMPLayer(m, n, memory, window, lif) for m, n in pairwise(sizes))
+        self.dropout = nn.Dropout(dropout)
+        self.readout = nn.Linear(sizes[-1], classes)
+
+    @property
+    def dmp_layers(self) -> list[DMPLayer]:
+        """The layers in order, with their type."""
+        return [layer for layer in self.layers if isinstance(layer, DMPLayer)]
+
+    def run(self, x: Tensor) -> Run:
+        """Whole sequences from state 0: `x` [batch, time, inputs] -> logits and all spikes.
+
+        Raises ValueError if `x` has another shape or no timestep.
+        """
+        inputs = self.dmp_layers[0].inputs
+        if x.dim() != 3 or x.shape[1] < 1 or x.shape[2] != inputs:
+            raise ValueError(
+                f"DMPNetwork: x has shape {list(x.shape)}, expected [batch, time, {inputs}] with "
+                "at least one timestep"
+            )
+        spikes = []
+        for layer in self.dmp_layers:
+            x = layer(x)
+            spikes.append(x)
+            x = self.dropout(x)
+        # The readout is linear: the mean of its outputs is its output on the mean spikes.
+        return Run(self.readout(x.mean(dim=1)), tuple(spikes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Whole sequences from state 0: `x` [batch, time, inputs] -> logits [batch, classes]."""
+        return self.run(x).logits
+
+    def initial_states(self, batch: int) -> list[LayerState]:
+        """The states of all layers before the first timestep: zeros."""
+        return [layer.initial_state(batch) for layer in self.dmp_layers]
+
+    def step(self, x: Tensor, states: Sequence[LayerState]) -> tuple[Tensor, list[LayerState]]:
+        """One timestep, without dropout: `x` [batch, inputs] -> readout [batch, classes], states.
+
+        The logits of a sequence are the mean of the readouts of its timesteps. Raises ValueError
+        if there is not one state per layer.
+        """
+        y, _, new_states = self.step_spikes(x, states)
+        return y, new_states
+
+    def step_spikes(
+        self, x: Tensor, states: Sequence[LayerState]
+    ) -> tuple[Tensor, list[Tensor], list[LayerState]]:
+        """As `step`, with each layer's spikes [batch, neurons] between readout and states."""
+        layers = self.dmp_layers
+        if len(states) != len(layers):
+            raise ValueError(
+                f"DMPNetwork: {len(states)} states for {len(layers)} layers; "
+                "start from initial_states(batch)"
+            )
+        spikes, new_states = [], []
+        for layer, state in zip(layers, states, strict=True):
+            x, state = layer.step(x, state)
+            spikes.append(x)
+            new_states.append(state)
+        readout: Tensor = self.readout(x)
+        return readout, spikes, new_states
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Number of trained parameters."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+def as_input(x: object) -> Tensor:
+    """An array of events (bool, integer) or grey values as a float32 tensor of the same shape."""
+    return torch.as_tensor(x).to(torch.float32)

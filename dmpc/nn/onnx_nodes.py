@@ -1,0 +1,109 @@
+"""The ONNX nodes of one timestep of a DMP network, named after the network's modules."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+from dmpc.nn.layer import DMPLayer
+from dmpc.nn.lif import LIF
+from dmpc.nn.network import DMPNetwork
+
+
+def layer_nodes(name: str, layer: DMPLayer, spikes: str) -> list[NodeProto]:
+    """Nodes from the tensor `spikes` [batch, inputs] to `<name>.spikes` [batch, neurons].
+
+    They read the states `<name>.membrane` and `<name>.memory` and write `<name>.membrane_next`
+    and `<name>.memory_next`. One node per line of the equations of `DMPLayer`.
+    """
+
+    def op(kind: str, node: str, inputs: list[str], **attributes: int) -> NodeProto:
+        # `node` names the node and its result; a leading dot stands for the layer's name.
+        inputs = [name + i if i.startswith(".") else i for i in inputs]
+        made = helper.make_node(kind, inputs, [name + node], name=name + node)
+        made.attribute.extend(helper.make_attribute(k, v) for k, v in attributes.items())
+        return made
+
+    return [
+        linear(f"{name}.fast", spikes),
+        linear(f"{name}.drive", spikes, f"{name}.drive.linear"),
+        op("Relu", ".drive", [".drive.linear"]),
+        op("Gemm", ".memory.kept", [".memory", ".memory.a_bar"], transB=1),
+        op("Mul", ".memory.added", [".drive", ".memory.b_bar"]),
+        op("Add", ".memory_next", [".memory.kept", ".memory.added"]),
+        linear(f"{name}.slow", f"{name}.memory_next"),
+        op("Add", ".current", [".fast", ".slow"]),
+        op("Mul", ".lif.leaked", [".membrane", ".lif.beta"]),
+        op("Mul", ".lif.input", [".current", ".lif.gain"]),
+        op("Add", ".lif.charged", [".lif.leaked", ".lif.input"]),
+        op("GreaterOrEqual", ".lif.fired", [".lif.charged", ".lif.threshold"]),
+        op("Cast", ".spikes", [".lif.fired"], to=TensorProto.FLOAT),
+        *(
+            [
+                op("Mul", ".lif.subtracted", [".spikes", ".lif.threshold"]),
+                op("Sub", ".membrane_next", [".lif.charged", ".lif.subtracted"]),
+            ]
+            if layer.lif.reset is None
+            else [op("Where", ".membrane_next", [".lif.fired", ".lif.reset", ".lif.charged"])]
+        ),
+    ]
+
+
+def linear(module: str, inputs: str, output: str | None = None) -> NodeProto:
+    """A `torch.nn.Linear` called `module` as Gemm; its result is called `output` or as it is."""
+    weights = [f"{module}.weight", f"{module}.bias"]
+    output = module if output is None else output
+    return helper.make_node("Gemm", [inputs, *weights], [output], name=output, transB=1)
+
+
+def weights(network: DMPNetwork) -> list[TensorProto]:
+    """Initialisers of `layer_nodes`: the network's `state_dict` and its neurons' parameters.
+
+    Raises ValueError if a weight is NaN or infinite.
+    """
+    tensors = []
+    for name, tensor in network.state_dict().items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"export_onnx: {name!r} holds NaN or infinity; did training diverge?")
+        tensors.append(_constant(name, tensor.detach().cpu().numpy().astype(np.float32)))
+    for i, layer in enumerate(network.dmp_layers):
+        tensors += _neuron(f"layers.{i}.lif", layer.lif)
+    return tensors
+
+
+def _neuron(name: str, lif: LIF) -> list[TensorProto]:
+    values = {"beta": lif.beta, "gain": lif.gain, "threshold": lif.threshold}
+    if lif.reset is not None:
+        values["reset"] = lif.reset
+    return [_constant(f"{name}.{key}", np.array(v, np.float32)) for key, v in values.items()]
+
+
+def state_sizes(network: DMPNetwork) -> dict[str, int]:
+    """Names of the states in order, and how many values per sample each holds."""
+    sizes = {}
+    for i, layer in enumerate(network.dmp_layers):
+        sizes[f"layers.{i}.membrane"] = layer.neurons
+        sizes[f"layers.{i}.memory"] = layer.memory.states
+    return sizes
+
+
+def zeros(sizes: dict[str, int]) -> tuple[list[NodeProto], list[TensorProto]]:
+    """Nodes, with their constants, that make `<state>_0` [batch, size]: zeros, batch as `x`'s."""
+    nodes = [helper.make_node("Shape", ["x"], ["batch_size"], name="batch_size", start=0, end=1)]
+    constants = []
+    for state, size in sizes.items():
+        count, shape, zero = f"{state}_size", f"{state}_shape", f"{state}_0"
+        constants.append(_constant(count, np.array([size], np.int64)))
+        nodes.append(helper.make_node("Concat", ["batch_size", count], [shape], shape, axis=0))
+        nodes.append(helper.make_node("ConstantOfShape", [shape], [zero], zero))
+    return nodes, constants
+
+
+def value(name: str, *shape: str | int) -> ValueInfoProto:
+    """A float32 input or output; a word in its shape is a size known at run time."""
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
+
+
+def _constant(name: str, array: NDArray[np.generic]) -> TensorProto:
+    return numpy_helper.from_array(array, name)

@@ -1,0 +1,130 @@
+import pytest
+import torch
+
+from dmpc.nn import LIF, DMPLayer, DMPNetwork, fit, measure, parameter_count
+
+
+def lively_network(**options: object) -> DMPNetwork:
+    """A random network whose every layer spikes."""
+    torch.manual_seed(3)
+    network = DMPNetwork(12, [16, 20], 5, memory=4, window=9.0, lif=LIF(0.5, 2.0), **options)
+    return network.eval()
+
+
+def events(seed: int, *shape: int) -> torch.Tensor:
+    return (torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) < 0.3).float()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("reset", [0.0, None])
+def test_a_sequence_equals_its_timesteps(reset: float | None) -> None:
+    network = lively_network().double()
+    for layer in network.dmp_layers:
+        layer.lif = LIF(0.5, 2.0, reset=reset)
+    x = events(0, 6, 30, 12).double()
+    run = network.run(x)
+    states, readouts, spikes = network.initial_states(6), [], []
+    for now in x.unbind(1):
+        y, fired, states = network.step_spikes(now, states)
+        readouts.append(y)
+        spikes.append(fired)
+    for i, layer in enumerate(run.spikes):
+        assert torch.equal(layer, torch.stack([fired[i] for fired in spikes], dim=1))
+        assert 0.05 < layer.mean() < 0.6
+    assert torch.allclose(run.logits, torch.stack(readouts).mean(0), rtol=0, atol=1e-12)
+    assert torch.equal(network(x), run.logits)
+
+
+@torch.no_grad()
+def test_one_timestep_follows_the_equations() -> None:
+    layer = DMPLayer(3, 2, 1, 1.0)
+    for parameter, value in {
+        layer.fast.weight: [[1.0, 0.0, -1.0], [2.0, 0.0, 0.0]],
+        layer.fast.bias: [0.25, 0.5],
+        layer.drive.weight: [[1.0, -8.0, 2.0]],
+        layer.drive.bias: [0.5],
+        layer.slow.weight: [[-1.0], [1.0]],
+        layer.slow.bias: [0.0, -0.25],
+        layer.memory.a_bar: [[0.5]],
+        layer.memory.b_bar: [2.0],
+    }.items():
+        parameter.copy_(torch.tensor(value))
+    state = layer.initial_state(1)._replace(memory=torch.tensor([[1.0]]))
+    # Inputs 0 and 2: drive 3.5, memory 0.5 + 7 = 7.5, currents 0.25 - 7.5 and 2.5 + 7.25.
+    spikes, state = layer.step(torch.tensor([[1.0, 0.0, 1.0]]), state)
+    assert spikes.tolist() == [[0.0, 1.0]]
+    assert state.memory.tolist() == [[7.5]]
+    assert state.membrane.tolist() == [[-3.625, 0.0]]
+    # Input 1 alone: the drive is rectified, so the memory only decays.
+    _, state = layer.step(torch.tensor([[0.0, 1.0, 0.0]]), state)
+    assert state.memory.tolist() == [[3.75]]
+
+
+def test_dropout_acts_in_training_only() -> None:
+    network = lively_network(dropout=0.5)
+    x = events(1, 4, 20, 12)
+    assert torch.equal(network(x), network(x))
+    network.train()
+    assert not torch.equal(network(x), network(x))
+
+
+def test_parameters_of_the_papers_network() -> None:
+    network = DMPNetwork(140, [128, 128], 20, memory=10, window=40)
+    # Fast paths, scalar drives, slow paths, readout; the paper says 40 K.
+    layers = (140 * 128 + 128) + 141 + 11 * 128 + (128 * 128 + 128) + 129 + 11 * 128
+    assert parameter_count(network) == layers + 129 * 20
+
+
+def test_a_short_training_lowers_the_loss_and_learns() -> None:
+    torch.manual_seed(0)
+    # Two classes that differ in the order of two bursts, not in the count of any input.
+    y = torch.arange(60) % 2
+    x = torch.zeros(60, 20, 8)
+    for sample, label in zip(x, y, strict=True):
+        sample[2:7, :4] = label
+        sample[12:17, :4] = 1 - label
+    x[torch.rand_like(x) < 0.05] = 1.0
+    network = DMPNetwork(8, [16], 2, memory=4, window=15, lif=LIF(0.5, 2.0))
+    losses = list(fit(network, x[:40], y[:40], epochs=25, batch=10, learning_rate=1e-2))
+    assert losses[-1] < 0.5 * losses[0]
+    result = measure(network, x[40:], y[40:])
+    assert result.accuracy >= 0.9
+    assert 0 < result.densities[0] < 1
+
+
+def test_training_repeats_exactly() -> None:
+    def train() -> list[torch.Tensor]:
+        torch.manual_seed(7)
+        network = DMPNetwork(12, [8], 2, memory=3, window=9, dropout=0.2, lif=LIF(0.5, 2.0))
+        list(fit(network, events(2, 20, 10, 12), torch.arange(20) % 2, epochs=2, batch=8))
+        return list(network.parameters())
+
+    assert all(torch.equal(a, b) for a, b in zip(train(), train(), strict=True))
+
+
+def test_wrong_inputs_are_refused() -> None:
+    network = lively_network()
+    with pytest.raises(ValueError, match=r"shape \[2, 5, 11\], expected \[batch, time, 12\]"):
+        network(torch.zeros(2, 5, 11))
+    with pytest.raises(ValueError, match="at least one timestep"):
+        network(torch.zeros(2, 0, 12))
+    with pytest.raises(ValueError, match="1 states for 2 layers"):
+        network.step(torch.zeros(2, 12), network.initial_states(2)[:1])
+    with pytest.raises(ValueError, match="3 samples and y 2 labels"):
+        measure(network, torch.zeros(3, 5, 12), torch.zeros(2))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hidden": []}, "hidden is empty"),
+        ({"hidden": [4, 0]}, "neurons is 0"),
+        ({"classes": 0}, "classes is 0"),
+        ({"dropout": 1.0}, r"dropout is 1\.0"),
+        ({"memory": 0}, "0 states"),
+    ],
+)
+def test_impossible_networks_are_refused(change: dict[str, object], message: str) -> None:
+    sizes = {"inputs": 3, "hidden": [4], "classes": 2, "memory": 2, "window": 5} | change
+    with pytest.raises(ValueError, match=message):
+        DMPNetwork(**sizes)
