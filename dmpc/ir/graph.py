@@ -1,0 +1,189 @@
+"""The one graph type of the compiler: a timestep of a network, and the states it carries on."""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import networkx as nx
+import numpy as np
+import numpy.typing as npt
+
+from dmpc.errors import CompileError
+from dmpc.ir.types import TensorType
+
+Attr = bool | int | float | str | tuple["Attr", ...]
+Array = npt.NDArray[np.generic]
+Loc = tuple[str, ...]
+
+
+@dataclass
+class Op:
+    """One operation of a timestep: `results = kind(operands) {attrs}`.
+
+    `kind` is a key of the op registry; `loc` names the user's own nodes that it came from.
+    """
+
+    kind: str
+    operands: tuple[str, ...]
+    results: tuple[str, ...]
+    attrs: dict[str, Attr] = field(default_factory=dict)
+    loc: Loc = ()
+
+
+@dataclass
+class State:
+    """A value carried from one timestep to the next.
+
+    During a timestep `name` holds the value of the step before, and `next` is the value that the
+    following step will see. `init` names the constant held before the first timestep; None: zeros.
+    """
+
+    name: str
+    next: str
+    init: str | None = None
+    loc: Loc = ()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a constant or state lives: `rows` rows of `memory`, from `row` on."""
+
+    memory: str
+    row: int
+    rows: int
+
+
+@dataclass(eq=False)
+class Graph:
+    """One timestep of a network, plus its states.
+
+    Values (inputs, states, constants, results of ops) are known by name, each defined once; `types`
+    has an entry for every one. `ops` stand in execution order. `outputs` are values per timestep;
+    how they become the network's answer is the graph attribute `readout` (mean, sum, last or max
+    over the timesteps). `level` says which facts hold: see `dmpc.ir.levels`. `placement` is filled
+    by the placement pass, `listing` (assembly lines) by the schedule.
+    """
+
+    name: str
+    level: str
+    inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    states: list[State] = field(default_factory=list)
+    constants: dict[str, Array] = field(default_factory=dict)
+    ops: list[Op] = field(default_factory=list)
+    types: dict[str, TensorType] = field(default_factory=dict)
+    attrs: dict[str, Attr] = field(default_factory=dict)
+    locs: dict[str, Loc] = field(default_factory=dict)
+    placement: dict[str, Place] = field(default_factory=dict)
+    listing: list[str] = field(default_factory=list)
+
+    def copy(self) -> "Graph":
+        """A graph that shares nothing mutable with this one, except the constants' elements.
+
+        Passes replace arrays and never write into them.
+        """
+        return replace(
+            self,
+            inputs=list(self.inputs),
+            outputs=list(self.outputs),
+            states=[replace(state) for state in self.states],
+            constants=dict(self.constants),
+            ops=[replace(op, attrs=dict(op.attrs)) for op in self.ops],
+            types=dict(self.types),
+            attrs=copy.deepcopy(self.attrs),
+            locs=dict(self.locs),
+            placement=dict(self.placement),
+            listing=list(self.listing),
+        )
+
+    def __eq__(self, other: object) -> bool:
+        """Equality of everything that the text form holds; constants are compared by bytes."""
+        if not isinstance(other, Graph):
+            return NotImplemented
+        mine = {**self.__dict__, "constants": _bytes(self.constants)}
+        return mine == {**other.__dict__, "constants": _bytes(other.constants)}
+
+    def producer(self, name: str) -> Op | None:
+        """The op that defines a value; None for inputs, states and constants."""
+        return next((op for op in self.ops if name in op.results), None)
+
+    def users(self, name: str) -> list[Op]:
+        """The ops that read a value, in execution order."""
+        return [op for op in self.ops if name in op.operands]
+
+    def state(self, name: str) -> State | None:
+        """The state that a value name stands for; None if the value is not a state."""
+        return next((state for state in self.states if state.name == name), None)
+
+    def sources(self) -> Iterator[str]:
+        """Values that exist before the first op: inputs, states, constants."""
+        yield from self.inputs
+        yield from (state.name for state in self.states)
+        yield from self.constants
+
+    def add(self, op: Op, *types: TensorType) -> Op:
+        """Append an op with the types of its results."""
+        self.ops.append(op)
+        self.types.update(zip(op.results, types, strict=True))
+        return op
+
+    def add_constant(self, name: str, value: Array, type_: TensorType, loc: Loc = ()) -> str:
+        """Add a constant; returns its name."""
+        self.constants[name] = value
+        self.types[name] = type_
+        if loc:
+            self.locs[name] = loc
+        return name
+
+    def fresh(self, name: str) -> str:
+        """`name`, or the first of `name_1`, `name_2`, ... that no value bears."""
+        if name not in self.types:
+            return name
+        number = 1
+        while f"{name}_{number}" in self.types:
+            number += 1
+        return f"{name}_{number}"
+
+    def to_networkx(self, *, carried: bool = False) -> "nx.MultiDiGraph[str | int]":
+        """The graph as nodes and edges: values by name (str), ops by their index (int).
+
+        Edges run from operand to op and from op to result. With `carried`, edges also run from each
+        state's next value to the state, so that cycles through time become visible.
+        """
+        network: nx.MultiDiGraph[str | int] = nx.MultiDiGraph()
+        network.add_nodes_from(self.sources(), kind="value")
+        for index, op in enumerate(self.ops):
+            network.add_node(index, kind="op", op=op)
+            network.add_edges_from((operand, index) for operand in op.operands)
+            network.add_edges_from((index, result) for result in op.results)
+        if carried:
+            network.add_edges_from((state.next, state.name) for state in self.states)
+        return network
+
+    def toposort(self) -> list[Op]:
+        """The ops so that every value is defined before use, otherwise in their present order.
+
+        Raises CompileError if ops depend on each other within a timestep.
+        """
+        network = self.to_networkx()
+        rank = {node: index for index, node in enumerate(network.nodes)}
+        try:
+            order = list(
+                nx.lexicographical_topological_sort(
+                    network, key=lambda node: node if isinstance(node, int) else -1 - rank[node]
+                )
+            )
+        except nx.NetworkXUnfeasible:
+            cycle = nx.find_cycle(network)
+            ring = [edge[0] for edge in cycle if isinstance(edge[0], str)]
+            raise CompileError(
+                "values depend on each other within one timestep: "
+                + " -> ".join(f"%{name}" for name in [*ring, ring[0]]),
+                where=self.name,
+                hint="break the ring with a state",
+            ) from None
+        return [self.ops[node] for node in order if isinstance(node, int)]
+
+
+def _bytes(constants: dict[str, Array]) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
+    return {name: (a.dtype.str, a.shape, a.tobytes()) for name, a in constants.items()}

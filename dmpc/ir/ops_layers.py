@@ -1,0 +1,171 @@
+"""Ops of the layers level: the field's own terms, in real numbers (Sun et al., 2026).
+
+With s the input events of a layer, N neurons, d memory states, for every timestep k:
+
+    fast  = dense(s, W_f, b_f)              I_f[k] = W_f s[k] + b_f
+    x     = drive(s, W_x, b_x)              x[k]   = relu(W_x s[k] + b_x)
+    m'    = memory(m, x, A, B)              m[k]   = A m[k-1] + B x[k]
+    slow  = dense(m', W_m, b_m)             I_m[k] = W_m m[k] + b_m
+    s', u' = lif(u, fast, slow, ...)        leak, sum of currents, spike, reset
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dmpc.ir.ops_model import vector
+from dmpc.ir.registry import Attrs, AttrSpec, EvalContext, OpDef, Tensor, register
+from dmpc.ir.types import TensorType
+
+LAYERS = ("layers",)
+LAYER = AttrSpec(str, "name of the layer: layer1, layer2, ..., readout")
+
+
+def _need(type_: TensorType, what: str, *shape: int) -> None:
+    if type_.dtype != "f32" or type_.shape != shape:
+        raise ValueError(f"{what} must be {TensorType('f32', shape)}, not {type_}")
+
+
+def _infer_dense(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
+    del attrs
+    size = vector(types[0], "x", "f32", "event")
+    if len(types[1].shape) != 2:
+        raise ValueError(f"weight must be a matrix [n, {size}], not {types[1]}")
+    rows = types[1].shape[0]
+    _need(types[1], "weight", rows, size)
+    for bias in types[2:]:
+        _need(bias, "bias", rows)
+    return (TensorType("f32", (rows,)),)
+
+
+def _evaluate_dense(
+    ctx: EvalContext, attrs: Attrs, x: Tensor, weight: Tensor, *bias: Tensor
+) -> tuple[Tensor, ...]:
+    del attrs
+    return (sum(bias, x.astype(ctx.dtype) @ weight.T),)
+
+
+DENSE = register(
+    OpDef(
+        "dense",
+        "Linear map of a vector or of events: y [n] = weight [n, m] · x [m] + bias [n].",
+        LAYERS,
+        ("x", "weight", "bias?"),
+        ("y",),
+        _infer_dense,
+        _evaluate_dense,
+        {"layer": LAYER},
+        parameters=("weight", "bias"),
+    )
+)
+
+
+def _infer_drive(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
+    del attrs
+    _need(types[1], "weight", vector(types[0], "x", "f32", "event"))
+    for bias in types[2:]:
+        _need(bias, "bias", 1)
+    return (TensorType("f32", (1,)),)
+
+
+def _evaluate_drive(
+    ctx: EvalContext, attrs: Attrs, x: Tensor, weight: Tensor, *bias: Tensor
+) -> tuple[Tensor, ...]:
+    del attrs
+    return (np.maximum(sum(bias, x.astype(ctx.dtype) @ weight[:, None]), 0),)
+
+
+DRIVE = register(
+    OpDef(
+        "drive",
+        "Scalar drive of a memory: y [1] = relu(weight [m] · x [m] + bias [1]).",
+        LAYERS,
+        ("x", "weight", "bias?"),
+        ("y",),
+        _infer_drive,
+        _evaluate_drive,
+        {"layer": LAYER},
+        parameters=("weight", "bias"),
+    )
+)
+
+
+def _infer_memory(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
+    del attrs
+    size = vector(types[0], "m", "f32")
+    _need(types[1], "x", 1)
+    _need(types[2], "A", size, size)
+    _need(types[3], "B", size)
+    return (types[0],)
+
+
+def _evaluate_memory(
+    ctx: EvalContext, attrs: Attrs, m: Tensor, x: Tensor, a: Tensor, b: Tensor
+) -> tuple[Tensor, ...]:
+    del ctx, attrs
+    return (m @ a.T + x * b,)
+
+
+MEMORY = register(
+    OpDef(
+        "memory",
+        "Slow state: m_next [d] = A [d, d] · m [d] + B [d] · x [1].",
+        LAYERS,
+        ("m", "x", "A", "B"),
+        ("m_next",),
+        _infer_memory,
+        _evaluate_memory,
+        {
+            "layer": LAYER,
+            "window": AttrSpec(
+                float,
+                "history length in timesteps, where A and B are the zero-order hold of the "
+                "Legendre system",
+                required=False,
+            ),
+        },
+        parameters=("A", "B"),
+    )
+)
+
+
+def _infer_lif(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
+    parameters = 3 if attrs["reset_mode"] == "hard" else 2
+    size = vector(types[0], "u", "f32")
+    for type_ in types[1:-parameters]:
+        _need(type_, "current", size)
+    for type_, what in zip(types[-parameters:], ("beta", "threshold", "reset"), strict=False):
+        _need(type_, what, size)
+    return (TensorType("event", (size,)), types[0])
+
+
+def _evaluate_lif(ctx: EvalContext, attrs: Attrs, u: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+    del ctx
+    hard = attrs["reset_mode"] == "hard"
+    currents = rest[: -3 if hard else -2]
+    beta, threshold = rest[len(currents) : len(currents) + 2]
+    charge = sum(currents, beta * u)
+    spikes = charge > threshold if attrs["strict"] else charge >= threshold
+    return (spikes, np.where(spikes, rest[-1], charge) if hard else charge - threshold * spikes)
+
+
+LIF = register(
+    OpDef(
+        "lif",
+        "Leaky integrate-and-fire neurons: charge = beta · u + sum of currents; a spike where the "
+        "charge reaches the threshold; u_next is the charge, and after a spike the reset value "
+        "(hard) or the charge less the threshold (subtract). All vectors [n].",
+        LAYERS,
+        ("u", "currents*", "beta", "threshold", "reset?"),
+        ("spikes", "u_next"),
+        _infer_lif,
+        _evaluate_lif,
+        {
+            "layer": LAYER,
+            "reset_mode": AttrSpec(str, "what a spike does to u", choices=("hard", "subtract")),
+            "strict": AttrSpec(bool, "true: spike if charge > threshold; false: if charge >= it"),
+        },
+        parameters=("beta", "threshold", "reset"),
+        present_if={"reset": ("reset_mode", "hard")},
+    )
+)

@@ -1,0 +1,144 @@
+"""The op registry: each op of the IR is defined once, and everything else is derived from it.
+
+Printer, parser, verifier, interpreter and reference page all read the same `OpDef`.
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dmpc.errors import CompileError
+from dmpc.ir.graph import Attr
+from dmpc.ir.types import TensorType
+
+# Ops compute on plain NumPy arrays of whatever element type their operands have.
+Tensor = np.ndarray[Any, np.dtype[Any]]
+Attrs = Mapping[str, Attr]
+Infer = Callable[[Sequence[TensorType], Attrs], tuple[TensorType, ...]]
+Evaluate = Callable[..., tuple[Tensor, ...]]
+
+
+@dataclass
+class EvalContext:
+    """What ops share while a graph is interpreted.
+
+    `dtype` is the NumPy type of real values; `saturations` counts, under a name of the op's
+    choosing, the elements that did not fit their width.
+    """
+
+    dtype: type[np.floating[Any]] = np.float64
+    saturations: dict[str, int] = field(default_factory=dict)
+
+    def saturate(self, x: Tensor, bits: int, what: str) -> Tensor:
+        """Clip integers to signed `bits`, counting the clipped elements under `what`."""
+        low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+        clipped = np.clip(x, low, high)
+        count = int(np.count_nonzero(clipped != x))
+        if count:
+            self.saturations[what] = self.saturations.get(what, 0) + count
+        return clipped
+
+
+@dataclass(frozen=True)
+class AttrSpec:
+    """An attribute of an op: its Python type, its meaning, what it may be.
+
+    `required=False` lets it be absent, for which the op then documents a meaning.
+    """
+
+    type: type[bool] | type[int] | type[float] | type[str] | type[tuple[Attr, ...]]
+    doc: str
+    required: bool = True
+    choices: tuple[Attr, ...] = ()
+
+
+@dataclass(frozen=True)
+class OpDef:
+    """Definition of an op.
+
+    `operands` are names in order; a trailing `*` marks the one variadic operand, a trailing `?` an
+    optional one. Optional operands are left out from the end, unless `present_if` ties one to the
+    value of an attribute: `{"reset": ("reset_mode", "hard")}`. `parameters` are those operands that
+    must be constants.
+
+    `infer(types, attrs)` checks operand types and returns the result types; it raises ValueError
+    with a text for the user. `evaluate(ctx, attrs, *arrays)` computes the results with plain NumPy;
+    arrays carry one leading batch axis, except constants. Integers are int64, events and booleans
+    bool, real values `ctx.dtype`.
+    """
+
+    name: str
+    doc: str
+    levels: tuple[str, ...]
+    operands: tuple[str, ...]
+    results: tuple[str, ...]
+    infer: Infer
+    evaluate: Evaluate
+    attrs: Mapping[str, AttrSpec] = field(default_factory=dict)
+    parameters: tuple[str, ...] = ()
+    present_if: Mapping[str, tuple[str, Attr]] = field(default_factory=dict)
+
+    def bind(self, operands: Sequence[str], attrs: Attrs) -> dict[str, tuple[str, ...]]:
+        """Operand name (without mark) -> the values given for it; () for an absent optional.
+
+        Raises ValueError if the number of operands does not fit.
+        """
+        slots = [(mark.rstrip("*?"), mark[-1]) for mark in self.operands]
+        spare = len(operands) - sum(self._taken(name, mark, attrs) for name, mark in slots)
+        bound: dict[str, tuple[str, ...]] = {}
+        position = 0
+        for name, mark in slots:
+            count = self._taken(name, mark, attrs)
+            if mark == "*":
+                count, spare = max(spare, 0), 0
+            elif mark == "?" and name not in self.present_if and spare > 0:
+                count, spare = 1, spare - 1
+            bound[name] = tuple(operands[position : position + count])
+            position += count
+        if position != len(operands) or spare != 0:
+            raise ValueError(
+                f"takes ({', '.join(self.operands)}), but {len(operands)} operands are given"
+            )
+        return bound
+
+    def _taken(self, name: str, mark: str, attrs: Attrs) -> int:
+        """Number of values that an operand takes whatever the number of operands."""
+        if name in self.present_if:
+            attr, value = self.present_if[name]
+            return int(attrs.get(attr) == value)
+        return int(mark not in "*?")
+
+
+_OPS: dict[str, OpDef] = {}
+
+
+def register(definition: OpDef) -> OpDef:
+    """Enter an op into the registry; raises ValueError if the name is taken."""
+    if definition.name in _OPS:
+        raise ValueError(f"op {definition.name} is defined twice")
+    _OPS[definition.name] = definition
+    return definition
+
+
+def op_def(kind: str) -> OpDef:
+    """The definition of an op; raises CompileError, with the nearest names, if there is none."""
+    if kind not in all_ops():
+        raise CompileError(f"unknown op '{kind}'", hint=did_you_mean(kind, _OPS))
+    return _OPS[kind]
+
+
+def all_ops() -> dict[str, OpDef]:
+    """Every registered op by name."""
+    from dmpc.ir import operations  # noqa: F401  the modules that define ops register them on import
+
+    return _OPS
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint that names the nearest known words, or all of them where none is near."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=3)
+    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
