@@ -1,0 +1,30 @@
+"""What a pass is: a frozen dataclass that turns one sound graph into another."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from dmpc.ir.graph import Graph
+from dmpc.ir.verify import verify
+
+
+@dataclass(frozen=True)
+class Pass(ABC):
+    """A graph transformation.
+
+    `name` is the pass's kebab-case name on the command line, its fields are its options.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def run(self, graph: Graph) -> Graph:
+        """A new graph; the argument is never changed. Raises CompileError where it cannot."""
+
+
+def apply(step: Pass, graph: Graph) -> Graph:
+    """Run a pass between two verifications; raises VerifyError or what the pass raises."""
+    verify(graph)
+    result = step.run(graph)
+    verify(result)
+    return result
