@@ -21,11 +21,8 @@ from dmpc.ir.types import TensorType
 Node = Tree[Token]
 DTYPES = {
     **{f"f{bits}": np.dtype(f"<f{bits // 8}") for bits in (16, 32, 64)},
-    **{
-        f"{kind}{bits}": np.dtype(f"<{kind}{bits // 8}")
-        for kind in "iu"
-        for bits in (8, 16, 32, 64)
-    },
+    **{f"i{bits}": np.dtype(f"<i{bits // 8}") for bits in (8, 16, 32, 64)},
+    **{f"u{bits}": np.dtype(f"<u{bits // 8}") for bits in (8, 16, 32, 64)},
     "bool": np.dtype(np.bool_),
 }
 
@@ -222,8 +219,11 @@ class _Builder:
     def value(self, item: Token | Node) -> Attr:
         if isinstance(item, Tree):
             return tuple(self.value(child) for child in item.children)
-        readers = {"TRUE": lambda _: True, "FALSE": lambda _: False, "INT": int, "FLOAT": float}
-        return readers[item.type](item) if item.type in readers else self.string(item)
+        if item.type in ("TRUE", "FALSE"):
+            return item.type == "TRUE"
+        if item.type in ("INT", "FLOAT"):
+            return int(item) if item.type == "INT" else float(item)
+        return self.string(item)
 
     def string(self, token: Token) -> str:
         try:

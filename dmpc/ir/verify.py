@@ -1,5 +1,6 @@
 """The verifier: checks that a graph is well formed and that the facts of its level hold."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from dmpc.ir.levels import LEVELS, at_least, rank
 from dmpc.ir.registry import AttrSpec, OpDef, all_ops, did_you_mean, op_def
 from dmpc.ir.types import TensorType
 
+NAME = re.compile(r"[A-Za-z0-9_./:-]*[A-Za-z0-9_./-]")
 READOUTS = ("mean", "sum", "last", "max")
 Check = Callable[[Graph], Iterable[str]]
 
@@ -132,7 +134,7 @@ def _operations(graph: Graph) -> Iterator[str]:
         defined.update(op.results)
         if not undefined:
             yield from (f"{describe(op)}: {text}" for text in _operation(graph, op))
-    for name in graph.types.keys() - defined:
+    for name in sorted(graph.types.keys() - defined):
         yield f"%{name} has a type but is never defined"
     for name in graph.outputs:
         if name not in defined:
@@ -220,6 +222,16 @@ def _readout(graph: Graph) -> Iterator[str]:
         )
     if len(graph.outputs) != 1:
         yield f"the graph has {len(graph.outputs)} outputs, expected one"
+
+
+@fact("names can be written in the text form")
+def _names(graph: Graph) -> Iterator[str]:
+    for name in graph.types:
+        if not NAME.fullmatch(name):
+            yield f"the name {name!r} cannot be written: letters, digits and _ . / : - only"
+    for name in graph.locs:
+        if name not in graph.inputs and name not in graph.constants:
+            yield f"%{name} has an entry in locs, but is neither an input nor a constant"
 
 
 @fact("there is one input", since="layers")
