@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 ISA_VERSION = 1
 WORD_BITS = 64
 OPCODE_BITS = 6
+BODY = "length"
+"""The operand that counts the words of a loop's body; text may name the label behind the body."""
 
 Value = int | bool | str | tuple[int, ...]
 
@@ -55,7 +57,10 @@ def _whole(low: int, high: int) -> Callable[[Any], int]:
 
 
 def _number(text: str) -> int:
-    return int(text, 0)
+    try:
+        return int(text, 0)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a number") from error
 
 
 def unsigned(bits: int, doc: str, default: Any = dataclasses.MISSING) -> Any:
@@ -88,11 +93,12 @@ def signed(bits: int, doc: str, default: Any = dataclasses.MISSING) -> Any:
 
 def _register(letter: str, bits: int, kind: str, doc: str) -> Any:
     high = (1 << bits) - 1
+    names = [f"{letter}{number}" for number in range(high + 1)]
 
     def read(text: str) -> int:
-        if not (text[:1] == letter and text[1:].isdecimal()):
-            raise ValueError(f"{text!r} is not a register {letter}0 .. {letter}{high}")
-        return int(text[1:])
+        if text not in names:
+            raise ValueError(f"{text!r} is none of {letter}0 .. {letter}{high}")
+        return names.index(text)
 
     return _declare(
         Field(
@@ -160,11 +166,13 @@ def choice(names: tuple[str, ...], doc: str) -> Any:
 def bank_set(doc: str) -> Any:
     """A set of weight banks, written b0+b1."""
 
+    check = _whole(0, 2)
+
     def to_bits(value: Any) -> int:
-        if not isinstance(value, tuple) or list(value) != sorted(set(value)) or not value:
-            raise ValueError(f"{value!r} is not a sorted tuple of bank numbers")
-        for bank in value:
-            _whole(0, 2)(bank)
+        if not isinstance(value, tuple) or not value:
+            raise ValueError(f"{value!r} is not a tuple of bank numbers")
+        if sorted({check(bank) for bank in value}) != list(value):
+            raise ValueError(f"{value!r} is not sorted, or names a bank twice")
         return sum(1 << bank for bank in value)
 
     def from_bits(b: int) -> tuple[int, ...]:
@@ -173,9 +181,10 @@ def bank_set(doc: str) -> Any:
         return tuple(bank for bank in range(3) if b >> bank & 1)
 
     def read(text: str) -> tuple[int, ...]:
-        if any(not (part[:1] == "b" and part[1:].isdecimal()) for part in text.split("+")):
+        parts = text.split("+")
+        if not set(parts) <= {"b0", "b1", "b2"}:
             raise ValueError(f"{text!r} is not a set of banks such as b0+b1")
-        return tuple(int(part[1:]) for part in text.split("+"))
+        return tuple(sorted(int(part[1:]) for part in parts))
 
     def show(value: tuple[int, ...]) -> str:
         return "+".join(f"b{bank}" for bank in value)
@@ -212,6 +221,7 @@ class Placed:
 
 INSTRUCTIONS: dict[str, type[Instruction]] = {}
 _BY_OPCODE: dict[int, type[Instruction]] = {}
+_LAYOUTS: dict[str, tuple[Placed, ...]] = {}
 
 I_ = TypeVar("I_", bound=Instruction)
 
@@ -223,6 +233,7 @@ def instruction(mnemonic: str, opcode: int) -> Callable[[type[I_]], type[I_]]:
         if mnemonic in INSTRUCTIONS or opcode in _BY_OPCODE or opcode >> OPCODE_BITS:
             raise ValueError(f"{mnemonic}: mnemonic or opcode {opcode} is taken or out of range")
         cls.mnemonic, cls.opcode = mnemonic, opcode
+        _LAYOUTS[mnemonic] = tuple(_place(cls))
         used = sum(placed.field.bits for placed in layout(cls))
         if used > WORD_BITS - OPCODE_BITS:
             raise ValueError(f"{mnemonic}: fields take {used} bits of {WORD_BITS - OPCODE_BITS}")
@@ -232,14 +243,17 @@ def instruction(mnemonic: str, opcode: int) -> Callable[[type[I_]], type[I_]]:
     return register
 
 
-def layout(cls: type[Instruction]) -> list[Placed]:
-    """The fields of an instruction in declaration order, the first at bit 0."""
-    placed, low = [], 0
+def _place(cls: type[Instruction]) -> Iterable[Placed]:
+    low = 0
     for item in dataclasses.fields(cls):
         default = None if item.default is dataclasses.MISSING else item.default
-        placed.append(Placed(item.name, low, item.metadata["format"], default))
+        yield Placed(item.name, low, item.metadata["format"], default)
         low += item.metadata["format"].bits
-    return placed
+
+
+def layout(cls: type[Instruction]) -> tuple[Placed, ...]:
+    """The fields of an instruction in declaration order, the first at bit 0."""
+    return _LAYOUTS[cls.mnemonic]
 
 
 def encode(instruction: Instruction) -> int:
