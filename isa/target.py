@@ -21,18 +21,24 @@ Lanes = Annotated[int, Field(ge=1, le=256)]
 Width = Annotated[int, Field(ge=2, le=32)]
 Latency = Annotated[int, Field(ge=1, le=64)]
 
+_UNITS = ("control", "event", "drive", "update", "parameter", "neuron", "readout")
+
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Memory(_Section):
-    """One SRAM: `rows` rows of `lanes` elements of `bits` bits; one row per port and cycle."""
+    """One SRAM: `rows` rows of `lanes` elements of `bits` bits; one row per port and cycle.
+
+    A volatile one holds state of a sample; the others are loaded from the image.
+    """
 
     name: str
     rows: Rows
     lanes: Lanes
     bits: Annotated[int, Field(ge=2, le=64)]
+    volatile: bool = False
 
     @property
     def dtype(self) -> np.dtype[np.signedinteger]:
@@ -117,12 +123,12 @@ class Target(_Section):
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
     lanes: Lanes
-    frequency_mhz: Annotated[float, Field(gt=0)]
+    frequency_mhz: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     sequencer: Sequencer
     events: Vectors
     values: Vectors
     accumulators: Accumulators
-    bank: Annotated[tuple[Bank, ...], Field(min_length=1, max_length=3)]
+    bank: Annotated[tuple[Bank, ...], Field(min_length=1, max_length=3, strict=False)]
     neuron: Neuron
     drive: Drive
     update: Update
@@ -133,6 +139,8 @@ class Target(_Section):
         names = [bank.name for bank in self.bank]
         if len(set(names)) != len(names):
             raise ValueError(f"bank names must differ: {', '.join(names)}")
+        if taken := [name for name in names if name in _UNITS]:
+            raise ValueError(f"{taken[0]!r} is a unit of every machine; call the bank otherwise")
         if not any(bank.multiplies for bank in self.bank):
             raise ValueError("at least one bank must multiply: the memory path needs products")
         if self.events.bits != 1:
@@ -151,8 +159,11 @@ class Target(_Section):
         yield Memory(name="drive", rows=drive.rows, lanes=1, bits=drive.weight_bits)
         yield Memory(name="update", rows=update.rows, lanes=update.lanes, bits=update.weight_bits)
         yield Memory(name="parameter", rows=neuron.rows, lanes=self.lanes, bits=64)
-        yield Memory(name="neuron", rows=neuron.rows, lanes=self.lanes, bits=neuron.membrane_bits)
-        yield Memory(name="readout", rows=readout.rows, lanes=self.lanes, bits=readout.bits)
+        for name, rows, bits in (
+            ("neuron", neuron.rows, neuron.membrane_bits),
+            ("readout", readout.rows, readout.bits),
+        ):
+            yield Memory(name=name, rows=rows, lanes=self.lanes, bits=bits, volatile=True)
 
     def bank_index(self, name: str) -> int:
         """Number of the bank called `name`; IsaError if the target has none."""
@@ -166,11 +177,17 @@ def parse_target(text: str, origin: str) -> Target:
     """The target that TOML `text` describes; IsaError names `origin`, the key and the reason."""
     try:
         return Target.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise IsaError(f"{origin}: not TOML: {error}") from error
     except ValidationError as error:
-        faults = (f"{'.'.join(map(str, e['loc'])) or 'target'}: {e['msg']}" for e in error.errors())
+        faults = (_fault(".".join(map(str, e["loc"])), e["type"], e["msg"]) for e in error.errors())
         raise IsaError(f"{origin}: {'; '.join(faults)}") from error
+
+
+def _fault(key: str, kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return f"{key}: no such key; see isa/targets/paper.toml for those there are"
+    return f"{key or 'target'}: {message.removeprefix('Value error, ')}"
 
 
 def target_names() -> list[str]:
