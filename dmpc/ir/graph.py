@@ -3,16 +3,16 @@
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import networkx as nx
 import numpy as np
-import numpy.typing as npt
 
 from dmpc.errors import CompileError
 from dmpc.ir.types import TensorType
 
 Attr = bool | int | float | str | tuple["Attr", ...]
-Array = npt.NDArray[np.generic]
+Array = np.ndarray[Any, np.dtype[Any]]
 Loc = tuple[str, ...]
 
 
