@@ -135,9 +135,15 @@ class Core:
         self.timestep += 1
         return data
 
-    def peek_input(self) -> Int:
-        """The timestep that `next_input` will return, or none of it past the end: for timing."""
-        return self.inputs[:, min(self.timestep, self.steps - 1)]
+    def arriving(self) -> Int:
+        """Events in the timestep that `next_input` will return: [batch]."""
+        arriving: Int = self.inputs[:, min(self.timestep, self.steps - 1)].sum(1)
+        return arriving
+
+    def active(self, register: int, size: int) -> Int:
+        """Events among the first `size` elements of an event register: [batch]."""
+        active: Int = self.events.read(register, size).sum(1)
+        return active
 
     # -- weight memories --------------------------------------------------------------------------
 

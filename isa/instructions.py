@@ -110,7 +110,7 @@ class InputEvents(Instruction):
     inputs: int = unsigned(12, "width of the input")
 
     def work(self, core: Core) -> Work:
-        events = core.peek_input().sum(1)
+        events = core.arriving()
         return Work(unit="event", cycles=events + 1, writes=(f"e{self.dest}",), operations=events)
 
     def execute(self, core: Core) -> None:
@@ -177,7 +177,7 @@ class DriveEvents(Instruction):
     bias: int = signed(16, "b_x in steps of x")
 
     def work(self, core: Core) -> Work:
-        active = core.events.read(self.source, self.inputs).sum(1)
+        active = core.active(self.source, self.inputs)
         return Work(
             unit="drive",
             cycles=np.maximum(active, 1),
@@ -295,7 +295,7 @@ class AccumulateEvents(Instruction):
     join: bool = flag("the next instruction on this bank adds to the same sums")
 
     def work(self, core: Core) -> Work:
-        active = core.events.read(self.source, self.inputs).sum(1)
+        active = core.active(self.source, self.inputs)
         return _bank_work(self, core, np.maximum(active, 1), active, f"e{self.source}")
 
     def execute(self, core: Core) -> None:

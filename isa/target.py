@@ -165,12 +165,13 @@ class Target(_Section):
         ):
             yield Memory(name=name, rows=rows, lanes=self.lanes, bits=bits, volatile=True)
 
-    def bank_index(self, name: str) -> int:
-        """Number of the bank called `name`; IsaError if the target has none."""
-        for index, bank in enumerate(self.bank):
-            if bank.name == name:
-                return index
-        raise IsaError(f"target {self.name} has no bank {name!r}")
+    def bank_for(self, path: str) -> int:
+        """Number of the bank that serves a pathway: spike, memory_a or memory_b.
+
+        The bank of that name, or else the first that can do the work: memory paths need products.
+        """
+        able = [i for i, bank in enumerate(self.bank) if bank.multiplies or path == "spike"]
+        return next((i for i in able if self.bank[i].name == path), able[0])
 
 
 def parse_target(text: str, origin: str) -> Target:

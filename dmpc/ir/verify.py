@@ -264,13 +264,13 @@ def _paths(graph: Graph) -> Iterator[str]:
             yield f"{describe(op)}: attribute 'path' is missing"
 
 
-@fact("only constants and states have a place in memory")
+@fact("constants and vectors have places from level placed on")
 def _places(graph: Graph) -> Iterator[str]:
     if at_least(graph.level, "placed") != bool(graph.placement):
-        yield "constants and states have places from level placed on, and not before"
+        yield "values have places from level placed on, and not before"
     for name in graph.placement:
-        if name not in graph.constants and graph.state(name) is None:
-            yield f"%{name} has a place, but is neither a constant nor a state"
+        if name not in graph.types:
+            yield f"%{name} has a place, but is no value"
 
 
 @fact("the listing holds the instructions of a scheduled graph")

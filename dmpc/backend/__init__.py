@@ -1,0 +1,1 @@
+"""From a placed graph to an image: instructions, memory contents, and what describes them."""

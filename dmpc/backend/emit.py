@@ -1,0 +1,93 @@
+"""Emission: the image of a scheduled graph."""
+
+import json
+import zlib
+from itertools import groupby
+
+from dmpc.backend.lower import Lowered, lower
+from dmpc.backend.tables import memory_tables
+from dmpc.errors import CompileError
+from dmpc.ir.graph import Graph
+from dmpc.ir.parser import parse
+from dmpc.ir.printer import to_text
+from dmpc.passes.place import REGISTERS
+from isa.image import Image, Symbol
+from isa.target import parse_target
+
+GRAPH_NOTE = ".dmpc.graph"
+DEBUG_NOTE = ".dmpc.debug"
+IO_NOTE = ".dmpc.io"
+
+
+def emit(graph: Graph, target_text: str) -> Image:
+    """The image of a scheduled graph for the target that `target_text` describes.
+
+    Notes carry the graph itself, where each instruction comes from, and what a runtime needs to
+    feed events and to read logits.
+    """
+    target = parse_target(target_text, "target")
+    program = lower(graph, target)
+    return Image(
+        target_text,
+        tuple(item.instruction for item in program),
+        memory_tables(graph, target),
+        (*_code_symbols(program), *_memory_symbols(graph)),
+        {
+            GRAPH_NOTE: zlib.compress(to_text(graph).encode(), 9),
+            DEBUG_NOTE: _json([_debug(item) for item in program]),
+            IO_NOTE: _json(_io(graph)),
+        },
+    )
+
+
+def embedded_graph(image: Image) -> Graph:
+    """The graph that an image was made from; CompileError if it carries none."""
+    if GRAPH_NOTE not in image.notes:
+        raise CompileError(
+            "the image carries no graph", hint="it was assembled by hand; compile the model instead"
+        )
+    return parse(zlib.decompress(image.notes[GRAPH_NOTE]).decode(), GRAPH_NOTE)
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _debug(item: Lowered) -> dict[str, object]:
+    return {"layer": item.layer, "nodes": item.nodes, "values": item.values}
+
+
+def _io(graph: Graph) -> dict[str, object]:
+    """Input and output as a runtime sees them: width, kind and scale; how logits are read."""
+    source, output = graph.types[graph.inputs[0]], graph.types[graph.outputs[0]]
+    return {
+        "name": graph.name,
+        "input": {
+            "kind": "events" if source.dtype == "event" else "values",
+            "size": source.shape[0],
+            "scale": source.scale,
+            "bits": source.bits,
+        },
+        "output": {"size": output.shape[0], "scale": output.scale},
+        "average": graph.attrs["average"],
+    }
+
+
+def _code_symbols(program: list[Lowered]) -> list[Symbol]:
+    """One symbol for each stretch of code of one part of a layer."""
+    symbols: list[Symbol] = []
+    start = 0
+    for name, items in groupby(program, key=lambda item: item.symbol):
+        size = len(list(items))
+        taken = sum(symbol.name.rsplit("-")[0] == name for symbol in symbols)
+        symbols.append(Symbol(f"{name}-{taken}" if taken else name, ".text", start, size))
+        start += size
+    return symbols
+
+
+def _memory_symbols(graph: Graph) -> list[Symbol]:
+    return [
+        Symbol(name, f".mem.{place.memory}", place.row, place.rows)
+        for name, place in graph.placement.items()
+        if place.memory not in REGISTERS and name in graph.constants
+    ]

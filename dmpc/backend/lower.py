@@ -1,0 +1,273 @@
+"""Lowering: the instructions of a placed graph, each with where it comes from."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import networkx as nx
+
+from dmpc.errors import CompileError
+from dmpc.ir.graph import Graph, Op
+from isa.errors import IsaError
+from isa.format import Instruction, encode
+from isa.instructions import (
+    AccumulateEvents,
+    AccumulateValues,
+    ClearLogits,
+    ClearMembranes,
+    ClearValue,
+    DriveEvents,
+    DriveValues,
+    Emit,
+    Halt,
+    InputEvents,
+    InputValues,
+    Lif,
+    Loop,
+    Readout,
+    Sync,
+    Update,
+)
+from isa.target import Target
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """An instruction with its provenance.
+
+    `symbol` names the stretch of code it belongs to; `values` maps a field of the instruction to
+    the graph's value that the instruction leaves there; `nodes` are the user's own.
+    """
+
+    instruction: Instruction
+    symbol: str
+    layer: str = ""
+    nodes: tuple[str, ...] = ()
+    values: dict[str, str] = field(default_factory=dict)
+
+
+def lower(graph: Graph, target: Target) -> list[Lowered]:
+    """The program: a loop over samples around a loop over timesteps.
+
+    Raises CompileError where an operand does not fit its instruction.
+    """
+    lowering = _Lowering(graph, target)
+    step = [item for op in execution_order(graph) for item in lowering.op(op)]
+    step = [*lowering.inputs(), *step]
+    clear = list(lowering.clears())
+    emit = list(lowering.emit())
+    steps = Lowered(Loop(counter="steps", length=len(step)), "timestep")
+    body = [*clear, steps, *step, *emit]
+    program = [
+        Lowered(Loop(counter="samples", length=len(body)), "main"),
+        *body,
+        Lowered(Halt(), "end"),
+    ]
+    for item in program:
+        _check(item)
+    return program
+
+
+def _check(item: Lowered) -> None:
+    try:
+        encode(item.instruction)
+    except IsaError as error:
+        raise CompileError(
+            f"{item.layer}: {error}",
+            where=", ".join(item.nodes),
+            hint="the layer is larger than an instruction can say",
+        ) from error
+
+
+def execution_order(graph: Graph) -> list[Op]:
+    """The ops of a timestep but for products, in an order that keeps states in place.
+
+    A state's register or rows hold its old value until the op that replaces it, so whatever reads
+    the old value comes first. Products run with the op that consumes their sums.
+    """
+    order: nx.DiGraph[int] = nx.DiGraph()
+    at = {name: i for i, op in enumerate(graph.ops) for name in op.results}
+    writer = {state.name: at[state.next] for state in graph.states}
+    ops = [i for i, op in enumerate(graph.ops) if op.kind != "matvec"]
+    order.add_nodes_from(ops)
+    for i in ops:
+        for name in _reads(graph, graph.ops[i]):
+            if name in at:
+                order.add_edge(at[name], i)
+            elif name in writer and writer[name] != i:
+                order.add_edge(i, writer[name])
+    try:
+        return [graph.ops[i] for i in nx.lexicographical_topological_sort(order, key=int)]
+    except nx.NetworkXUnfeasible:
+        ring = [graph.ops[edge[0]] for edge in nx.find_cycle(order)]
+        raise CompileError(
+            "a state is read both before and after its update by ops that depend on each other: "
+            + ", ".join(f"%{op.results[0]}" for op in ring),
+            where=graph.name,
+        ) from None
+
+
+def _reads(graph: Graph, op: Op) -> Iterator[str]:
+    """Vectors that an op reads, directly or through its products."""
+    for name in op.operands:
+        producer = graph.producer(name)
+        if producer is not None and producer.kind == "matvec":
+            yield producer.operands[0]
+        else:
+            yield name
+
+
+class _Lowering:
+    """Instructions of ops, by the places of what they read and write."""
+
+    def __init__(self, graph: Graph, target: Target) -> None:
+        self.graph, self.target = graph, target
+
+    def row(self, name: str) -> int:
+        return self.graph.placement[name].row
+
+    def rows(self, name: str) -> int:
+        return self.graph.placement[name].rows
+
+    def size(self, name: str) -> int:
+        return self.graph.types[name].shape[0]
+
+    def is_event(self, name: str) -> bool:
+        return self.graph.types[name].dtype == "event"
+
+    def number(self, op: Op, attr: str) -> int:
+        value = op.attrs[attr]
+        assert isinstance(value, int)
+        return value
+
+    # -- around the timesteps ---------------------------------------------------------------------
+
+    def clears(self) -> Iterator[Lowered]:
+        """Bring every state to its value before the first timestep."""
+        for op in self.graph.ops:
+            name = op.operands[0]
+            made: Instruction
+            if op.kind == "lif_step":
+                made = ClearMembranes(row=self.row(name), groups=self.rows(name))
+            elif op.kind == "state_update":
+                made = ClearValue(dest=self.row(name), size=self.size(name))
+            elif op.kind == "accumulate_logits":
+                mode = str(op.attrs["mode"])
+                made = ClearLogits(row=self.row(name), groups=self.rows(name), mode=mode)
+            else:
+                continue
+            yield self._made(op, made, "clear", {})
+
+    def inputs(self) -> Iterator[Lowered]:
+        """Take the network's input."""
+        for name in self.graph.inputs:
+            take = InputEvents if self.is_event(name) else InputValues
+            made = take(dest=self.row(name), inputs=self.size(name))
+            nodes = self.graph.locs.get(name, ())
+            yield Lowered(made, "input", "input", nodes, {"dest": name})
+
+    def emit(self) -> Iterator[Lowered]:
+        """Send the logits and wait until all is done."""
+        for op in self.graph.ops:
+            if op.kind == "accumulate_logits":
+                name = op.operands[0]
+                made = Emit(row=self.row(name), groups=self.rows(name))
+                yield self._made(op, made, "emit", {})
+        yield Lowered(Sync(), "emit")
+
+    # -- ops of a timestep ------------------------------------------------------------------------
+
+    def op(self, op: Op) -> Iterator[Lowered]:
+        """The instructions of an op, with those of its products before it."""
+        lower_one = {
+            "scalar_drive": self._drive,
+            "state_update": self._update,
+            "lif_step": self._lif,
+            "accumulate_logits": self._readout,
+        }
+        yield from lower_one[op.kind](op)
+
+    def _drive(self, op: Op) -> Iterator[Lowered]:
+        source = op.operands[0]
+        take = DriveEvents if self.is_event(source) else DriveValues
+        made = take(
+            dest=self.row(op.results[0]),
+            source=self.row(source),
+            row=self.row(op.operands[1]),
+            inputs=self.size(source),
+            shift=self.number(op, "shift"),
+            bias=self.number(op, "bias"),
+        )
+        yield self._made(op, made, "step", {"dest": op.results[0]})
+
+    def _update(self, op: Op) -> Iterator[Lowered]:
+        state, drive, coefficients, _ = op.operands
+        made = Update(
+            state=self.row(state),
+            drive=self.row(drive),
+            row=self.row(coefficients),
+            size=self.size(state),
+            shift=self.number(op, "shift"),
+        )
+        yield self._made(op, made, "step", {"state": op.results[0]})
+
+    def _lif(self, op: Op) -> Iterator[Lowered]:
+        products = self._products(op)
+        yield from self._bursts(products)
+        made = Lif(
+            dest=self.row(op.results[0]),
+            row=self.row(op.operands[0]),
+            parameters=self._parameters(op),
+            groups=self.rows(op.operands[0]),
+            banks=self._banks(products),
+            shift=self.number(op, "event_shift"),
+            subtract=op.attrs["reset_mode"] == "subtract",
+        )
+        yield self._made(op, made, "step", {"dest": op.results[0], "row": op.results[1]})
+
+    def _readout(self, op: Op) -> Iterator[Lowered]:
+        products = self._products(op)
+        yield from self._bursts(products)
+        made = Readout(
+            row=self.row(op.operands[0]),
+            parameters=self._parameters(op),
+            groups=self.rows(op.operands[0]),
+            banks=self._banks(products),
+            mode=str(op.attrs["mode"]),
+        )
+        yield self._made(op, made, "step", {"row": op.results[0]})
+
+    def _parameters(self, op: Op) -> int:
+        return self.row(next(name for name in op.operands if name in self.graph.constants))
+
+    # -- products ---------------------------------------------------------------------------------
+
+    def _products(self, op: Op) -> list[tuple[int, Op]]:
+        """The products that feed an op, with their banks, those of a bank side by side."""
+        products = []
+        for name in op.operands:
+            producer = self.graph.producer(name)
+            if producer is not None and producer.kind == "matvec":
+                products.append((self.target.bank_for(str(producer.attrs["path"])), producer))
+        return sorted(products, key=lambda item: item[0])
+
+    def _banks(self, products: list[tuple[int, Op]]) -> tuple[int, ...]:
+        return tuple(sorted({bank for bank, _ in products}))
+
+    def _bursts(self, products: list[tuple[int, Op]]) -> Iterator[Lowered]:
+        for index, (bank, op) in enumerate(products):
+            source, weight = op.operands
+            join = index + 1 < len(products) and products[index + 1][0] == bank
+            take = AccumulateEvents if self.is_event(source) else AccumulateValues
+            made = take(
+                bank=bank,
+                source=self.row(source),
+                row=self.row(weight),
+                inputs=self.size(source),
+                groups=self.rows(weight) // self.size(source),
+                join=join,
+            )
+            yield self._made(op, made, "step", {})
+
+    def _made(self, op: Op, made: Instruction, part: str, values: dict[str, str]) -> Lowered:
+        layer = str(op.attrs["layer"])
+        return Lowered(made, f"{layer}.{part}", layer, op.loc, values)
