@@ -1,0 +1,157 @@
+"""Builds the model-level graph: adds ops and constants with names and provenance of the user's."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from dmpc.errors import ImportFailure
+from dmpc.frontend.tensors import Known, Tensor, Traced, alike, layout
+from dmpc.ir.graph import Array, Attr, Graph, Loc, Op, State
+from dmpc.ir.registry import op_def
+from dmpc.ir.types import TensorType
+
+
+def clean(name: str) -> str:
+    """A user's name in characters that the text form can write."""
+    return re.sub(r"[^A-Za-z0-9_./:-]", "_", name).rstrip(":") or "value"
+
+
+class Builder:
+    """A graph under construction; ops compute one timestep of one sample."""
+
+    def __init__(self, name: str) -> None:
+        self.graph = Graph(clean(name), "model")
+        self.stored: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+
+    def input(self, name: str, size: int) -> str:
+        """Declare an input or state of the timestep; `finish` tells the two apart."""
+        value = self.graph.fresh(clean(name))
+        self.graph.types[value] = TensorType("f32", (size,))
+        self.graph.inputs.append(value)
+        self.graph.locs[value] = (name,)
+        return value
+
+    def make_state(self, name: str, next_: str, init: str | None = None) -> None:
+        """Turn an input into a state. Raises ImportFailure if the next value has another type."""
+        if self.graph.types[name] != self.graph.types[next_]:
+            raise ImportFailure(
+                f"state '{name}' is {self.graph.types[name]}, but its next value '{next_}' is "
+                f"{self.graph.types[next_]}"
+            )
+        self.graph.inputs.remove(name)
+        self.graph.states.append(State(name, next_, init, self.graph.locs.pop(name)))
+
+    def constant(self, array: Array, name: str, loc: Loc) -> str:
+        """Add a constant, stored as float64 or bool; `name` is the user's weight, if known.
+
+        Raises ImportFailure on NaN and infinity.
+        """
+        boolean = array.dtype == np.bool_
+        stored = array.astype(np.bool_ if boolean else np.float64)
+        if not np.isfinite(stored).all():
+            bad = stored[~np.isfinite(stored)]
+            raise ImportFailure(
+                f"weight '{name or 'of this node'}' holds {bad.flat[0]} ({bad.size} of "
+                f"{stored.size} elements are not finite)",
+                where=loc[0],
+                hint="did training diverge?",
+            )
+        type_ = TensorType("bool" if boolean else "f32", stored.shape)
+        key = (name, stored.shape, stored.tobytes())
+        if key in self.stored:
+            return self.stored[key]
+        self.stored[key] = value = self.graph.fresh(clean(name) if name else "const")
+        return self.graph.add_constant(value, stored, type_, (name,) if name else ())
+
+    def emit(
+        self, kind: str, operands: Sequence[str], attrs: dict[str, Attr], name: str, loc: Loc
+    ) -> str:
+        """Add an op with one result, named after `name`; returns the result's name."""
+        types = [self.graph.types[operand] for operand in operands]
+        try:
+            result_type = op_def(kind).infer(types, attrs)
+        except ValueError as error:
+            raise ImportFailure(str(error), where=loc[0]) from None
+        result = self.graph.fresh(clean(name))
+        self.graph.add(Op(kind, tuple(operands), (result,), attrs, loc), *result_type)
+        return result
+
+    def elementwise(self, kind: str, tensors: Sequence[Tensor], name: str, loc: Loc) -> Traced:
+        """An op that combines tensors element by element, broadcast as NumPy does.
+
+        Raises ImportFailure if elements of different samples or timesteps would meet.
+        """
+        try:
+            shape = np.broadcast_shapes(*(tensor.shape for tensor in tensors))
+        except ValueError:
+            shapes = ", ".join(str(list(tensor.shape)) for tensor in tensors)
+            raise ImportFailure(f"shapes {shapes} do not fit together", where=loc[0]) from None
+        traced = [tensor for tensor in tensors if isinstance(tensor, Traced)]
+        spread = [np.broadcast_to(tensor.positions, shape) for tensor in traced]
+        if any(t.domain != traced[0].domain for t in traced) or any(
+            np.any(positions != spread[0]) for positions in spread
+        ):
+            raise ImportFailure("mixes values of different samples or timesteps", where=loc[0])
+        arrangement = layout(spread[0])
+        width = arrangement.width
+        operands = []
+        for tensor in tensors:
+            if isinstance(tensor, Known):
+                operands.append(self._known(tensor, shape, arrangement.rows, loc))
+            else:
+                elements = alike(np.broadcast_to(tensor.elements, shape), arrangement.rows)
+                operands.append(self._selected(tensor, elements, loc))
+        if width > 1 and all(self.graph.types[name].shape == (1,) for name in operands):
+            at = tensors.index(traced[0])
+            operands[at] = self._take(operands[at], np.zeros(width, np.int64), loc)
+        value = self.emit(kind, operands, {}, name, loc)
+        return arrangement.result(value, traced[0], shape)
+
+    def _known(self, tensor: Known, shape: tuple[int, ...], rows: Array, loc: Loc) -> str:
+        if tensor.array.size == 1:
+            return self.constant(tensor.array.reshape(1), tensor.name, loc)
+        spread = np.broadcast_to(tensor.array, shape)
+        return self.constant(alike(spread, rows.astype(np.int64)), tensor.name, loc)
+
+    def _selected(self, tensor: Traced, elements: Array, loc: Loc) -> str:
+        """The graph value that holds the given elements of a tensor's value, in order."""
+        if tensor.features == 1 or np.array_equal(elements, np.arange(tensor.features)):
+            return tensor.value
+        return self._take(tensor.value, elements, loc)
+
+    def _take(self, value: str, elements: Array, loc: Loc) -> str:
+        indices = tuple(int(element) for element in elements)
+        return self.emit("take", (value,), {"indices": indices}, f"{value}.take", loc)
+
+    def vector(self, tensor: Traced, loc: Loc) -> tuple[str, Traced]:
+        """The graph value whose elements are the tensor's, per position and in its order."""
+        arrangement = layout(tensor.positions)
+        elements = alike(tensor.elements, arrangement.rows)
+        value = tensor.value
+        if len(elements) != tensor.features or np.any(elements != np.arange(tensor.features)):
+            value = self._take(value, elements, loc)
+        return value, arrangement.result(value, tensor, tensor.shape)
+
+    def linear(self, tensor: Traced, weight: Known, name: str, loc: Loc) -> Traced:
+        """`tensor [..., k] @ weight [k, n]`, a linear map of each position's elements."""
+        rows = tensor.index.reshape(-1, tensor.shape[-1])
+        positions, elements = rows // tensor.features, rows % tensor.features
+        if np.any(positions != positions[:, :1]):
+            raise ImportFailure(
+                "the product runs over samples or timesteps instead of features", where=loc[0]
+            )
+        groups = layout(positions[:, 0])
+        patterns = elements[groups.rows]
+        if np.any(patterns != patterns[0]):
+            raise ImportFailure("treats samples or timesteps differently", where=loc[0])
+        outputs = weight.array.shape[1]
+        matrix = np.zeros((groups.width, outputs, tensor.features))
+        for group, pattern in enumerate(patterns[0]):
+            np.add.at(matrix[group].T, pattern, weight.array.astype(np.float64))
+        matrix = matrix.reshape(groups.width * outputs, tensor.features)
+        constant = self.constant(matrix, weight.name, loc)
+        value = self.emit("matmul", (tensor.value, constant), {}, name, loc)
+        shape = (*tensor.shape[:-1], outputs)
+        spread = np.repeat(positions[:, :1], outputs, axis=1)
+        return layout(spread).result(value, tensor, shape)

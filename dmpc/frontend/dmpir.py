@@ -1,0 +1,27 @@
+"""Graphs from text files."""
+
+import os
+from pathlib import Path
+
+from dmpc.errors import ImportFailure
+from dmpc.ir.graph import Graph
+from dmpc.ir.parser import parse
+from dmpc.ir.verify import verify
+
+
+def load_dmpir(path: str | os.PathLike[str]) -> Graph:
+    """The verified graph in a `.dmpir` file.
+
+    Raises ImportFailure if the file cannot be read, ParseError and VerifyError as `parse` and
+    `verify` do.
+    """
+    where = os.fspath(path)
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ImportFailure("no such file", where=where) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImportFailure(f"this is not a text file: {error}", where=where) from None
+    graph = parse(text, where)
+    verify(graph)
+    return graph

@@ -1,0 +1,131 @@
+"""ONNX files: reading, and evaluating single nodes on known arrays."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, helper, numpy_helper
+from onnx.inliner import inline_local_functions
+from onnx.reference import ReferenceEvaluator
+
+from dmpc.errors import ImportFailure
+from dmpc.ir.graph import Array
+
+MIN_OPSET = 13
+DOMAINS = ("", "ai.onnx")
+
+
+def read_model(path: str | os.PathLike[str]) -> tuple[ModelProto, int]:
+    """The model in a file, local functions inlined, and the opset it is written in.
+
+    Raises ImportFailure if the file is missing, is not ONNX, or its opset is older than 13.
+    """
+    where = os.fspath(path)
+    if not Path(path).is_file():
+        raise ImportFailure("no such file", where=where)
+    try:
+        model = onnx.load(path)
+    except DecodeError:
+        raise ImportFailure("this is not an ONNX file, or it is damaged", where=where) from None
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise ImportFailure(f"cannot be read: {error}", where=where) from None
+    if not model.HasField("graph") or not model.graph.node:
+        raise ImportFailure("this is not an ONNX file, or it holds no graph", where=where)
+    opset = next((i.version for i in model.opset_import if i.domain in DOMAINS), None)
+    if opset is None:
+        raise ImportFailure("the model names no opset of the standard operators", where=where)
+    if opset < MIN_OPSET:
+        raise ImportFailure(
+            f"opset {opset} is too old", where=where, hint=f"export with opset {MIN_OPSET} or later"
+        )
+    return (inline_local_functions(model) if model.functions else model), opset
+
+
+def initializers(graph: GraphProto) -> dict[str, Array]:
+    """The weights stored in a graph."""
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+
+
+def label(node: NodeProto) -> str:
+    """What an error calls a node: its name, or its first output's."""
+    return node.name or next((name for name in node.output if name), node.op_type)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node with its attributes as Python values."""
+
+    proto: NodeProto
+    opset: int
+
+    @property
+    def op(self) -> str:
+        """Operator; those of foreign domains bear the domain as a prefix."""
+        if self.proto.domain in DOMAINS:
+            return self.proto.op_type
+        return f"{self.proto.domain}::{self.proto.op_type}"
+
+    @property
+    def name(self) -> str:
+        """What errors call the node."""
+        return label(self.proto)
+
+    def integer(self, attribute: str, default: int) -> int:
+        """An integer attribute."""
+        found = self._find(attribute)
+        return default if found is None else found.i
+
+    def real(self, attribute: str, default: float) -> float:
+        """A real attribute."""
+        found = self._find(attribute)
+        return default if found is None else found.f
+
+    def integers(self, attribute: str) -> list[int] | None:
+        """A list of integers; None if absent."""
+        found = self._find(attribute)
+        return None if found is None else list(found.ints)
+
+    def subgraph(self, attribute: str) -> GraphProto:
+        """A subgraph; raises ImportFailure if absent."""
+        found = self._find(attribute)
+        if found is None:
+            raise ImportFailure(f"{self.op} has no attribute '{attribute}'", where=self.name)
+        return found.g
+
+    def _find(self, attribute: str) -> AttributeProto | None:
+        return next((a for a in self.proto.attribute if a.name == attribute), None)
+
+
+def evaluate(node: Node, arrays: Sequence[Array | None]) -> list[Array]:
+    """Run one node on arrays (None for an absent input) with ONNX's own reference semantics.
+
+    Raises ImportFailure if the node cannot be run on them.
+    """
+    proto = NodeProto()
+    proto.CopyFrom(node.proto)
+    names = [f"input{i}" if array is not None else "" for i, array in enumerate(arrays)]
+    del proto.input[:]
+    proto.input.extend(names)
+    outputs = [name for name in proto.output if name]
+    inputs = [
+        helper.make_tensor_value_info(
+            name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
+        )
+        for name, array in zip(names, arrays, strict=True)
+        if array is not None
+    ]
+    graph = helper.make_graph(
+        [proto], "node", inputs, [onnx.ValueInfoProto(name=name) for name in outputs]
+    )
+    feeds = {n: a for n, a in zip(names, arrays, strict=True) if a is not None}
+    try:
+        results = ReferenceEvaluator(graph, opsets={"": node.opset}).run(None, feeds)
+    except (ArithmeticError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError,
+            AttributeError) as error:  # fmt: skip
+        raise ImportFailure(f"{node.op} cannot be evaluated: {error}", where=node.name) from None
+    found = {name: np.asarray(array) for name, array in zip(outputs, results, strict=True)}
+    return [found[name] if name else np.zeros(0) for name in proto.output]

@@ -1,0 +1,196 @@
+"""ONNX models as model-level graphs: one timestep with states, or a Scan over the sequence."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from onnx import ModelProto, TensorProto, ValueInfoProto
+
+from dmpc.errors import DmpcError, ImportFailure
+from dmpc.frontend.builder import Builder
+from dmpc.frontend.context import Context
+from dmpc.frontend.onnx_file import initializers, read_model
+from dmpc.frontend.operators import OPERATORS
+from dmpc.frontend.states import pair
+from dmpc.frontend.tensors import Domain, Known, Tensor, Traced, whole
+from dmpc.ir.graph import Graph
+from dmpc.ir.prune import prune
+from dmpc.ir.verify import READOUTS, verify
+
+# Sizes that stand for those known at run time only: (batch, time). Importing twice, with different
+# ones, shows whether the result depends on them.
+STAND_INS = ((11, 13), (17, 19))
+Initial = Literal["zero", "keep"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may add to a model file."""
+
+    states: Mapping[str, str]
+    readout: str | None
+    initial_states: Initial
+
+
+def import_onnx(path: str | os.PathLike[str], options: Options) -> Graph:
+    """See `dmpc.frontend.import_onnx`."""
+    if options.readout is not None and options.readout not in READOUTS:
+        raise ImportFailure(
+            f"unknown readout '{options.readout}'", hint=f"one of {', '.join(READOUTS)}"
+        )
+    model, opset = read_model(path)
+    try:
+        first, second = (_import(model, opset, options, sizes) for sizes in STAND_INS)
+        if first != second:
+            raise ImportFailure(
+                "the model computes with its batch size or number of timesteps",
+                hint="export with fixed sizes, or take the mean over time",
+            )
+        first.name = Path(path).stem
+        verify(first)
+    except DmpcError as error:
+        where = f"{os.fspath(path)}: {error.where}" if error.where else os.fspath(path)
+        raise ImportFailure(error.message, where=where, hint=error.hint) from None
+    return first
+
+
+def _import(model: ModelProto, opset: int, options: Options, sizes: tuple[int, int]) -> Graph:
+    stored = initializers(model.graph)
+    inputs = [value for value in model.graph.input if value.name not in stored]
+    ctx = Context(opset, Builder("model"), OPERATORS, options.initial_states == "keep")
+    if not inputs:
+        raise ImportFailure("the model has no input")
+    if any(node.op_type == "Scan" for node in model.graph.node):
+        return _sequence(model, inputs, ctx, options, sizes)
+    return _timestep(model, inputs, ctx, options, sizes[0])
+
+
+def _shape(value: ValueInfoProto, stand_ins: tuple[int, ...]) -> tuple[int, ...]:
+    """An input's shape; the first axes may be known at run time only."""
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape") or tensor.elem_type == TensorProto.UNDEFINED:
+        raise ImportFailure(f"input '{value.name}' has no type or shape", hint="export it anew")
+    shape = []
+    for axis, dim in enumerate(tensor.shape.dim):
+        if dim.HasField("dim_value") and dim.dim_value > 0:
+            shape.append(dim.dim_value)
+        elif axis < len(stand_ins):
+            shape.append(stand_ins[axis])
+        else:
+            raise ImportFailure(
+                f"input '{value.name}' has axis {axis} of unknown size",
+                hint="export with a fixed number of features",
+            )
+    return tuple(shape)
+
+
+def _timestep(
+    model: ModelProto, inputs: list[ValueInfoProto], ctx: Context, options: Options, batch: int
+) -> Graph:
+    """One timestep with explicit states: every input [batch, n], or all of them [n]."""
+    if len(inputs) == 1:
+        raise ImportFailure(
+            f"'{inputs[0].name}' is the only input and there is no Scan: this is neither one "
+            "timestep with states nor a loop over time",
+            hint="export one timestep with states as inputs and outputs, or the sequence as a Scan",
+        )
+    shapes = {value.name: _shape(value, (batch,)) for value in inputs}
+    batched = all(len(shape) > 1 for shape in shapes.values())
+    samples = {shape[0] for shape in shapes.values()} if batched else {1}
+    if len(samples) != 1:
+        listed = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
+        raise ImportFailure(f"the inputs differ in their batch axis: {listed}")
+    domain = Domain((samples.pop(),))
+    tensors: dict[str, Tensor] = {}
+    values: dict[str, str] = {}
+    for name, shape in shapes.items():
+        features = int(np.prod(shape[1:] if batched else shape))
+        values[name] = ctx.builder.input(name, features)
+        tensors[name] = whole(values[name], shape, domain, 1 if batched else 0)
+    tensors = ctx.run(model.graph, tensors)
+    outputs = {
+        value.name: _vector(ctx, tensors, value.name, domain) for value in model.graph.output
+    }
+    graph = ctx.builder.graph
+    pairing = pair(graph, values, outputs, options.states)
+    for state, target in pairing.states.items():
+        ctx.builder.make_state(values[state], outputs[target])
+    graph.outputs = [outputs[pairing.output]]
+    graph.attrs["readout"] = options.readout or "mean"
+    return prune(graph)
+
+
+def _vector(ctx: Context, tensors: Mapping[str, Tensor], name: str, domain: Domain) -> str:
+    """The graph value behind an output of the model."""
+    tensor = tensors.get(name)
+    if not isinstance(tensor, Traced):
+        raise ImportFailure(f"output '{name}' is constant or never computed")
+    value, whole_ = ctx.builder.vector(tensor, (name,))
+    if len(np.unique(whole_.positions)) != domain.size:
+        raise ImportFailure(f"output '{name}' does not cover all samples")
+    return value
+
+
+def _sequence(
+    model: ModelProto,
+    inputs: list[ValueInfoProto],
+    ctx: Context,
+    options: Options,
+    sizes: tuple[int, int],
+) -> Graph:
+    """The whole sequence: x [batch, time, inputs], [time, batch, inputs] or [time, inputs]."""
+    if len(inputs) != 1:
+        raise ImportFailure(
+            f"the model runs a Scan over time, but has {len(inputs)} inputs: "
+            f"{', '.join(value.name for value in inputs)}",
+            hint="only the sequence may be an input; let the states start from zeros inside",
+        )
+    if options.states:
+        raise ImportFailure("states= is for models of one timestep; the Scan names its own states")
+    name, rank = inputs[0].name, len(inputs[0].type.tensor_type.shape.dim)
+    if rank < 2:
+        raise ImportFailure(f"input '{name}' has {rank} axes, expected [batch, time, inputs]")
+    axes = min(rank - 1, 2)
+    shape = _shape(inputs[0], sizes[:axes])
+    domain = Domain(shape[:axes])
+    value = ctx.builder.input(name, int(np.prod(shape[axes:])))
+    tensors = ctx.run(model.graph, {name: whole(value, shape, domain, axes)})
+    outputs = [value.name for value in model.graph.output]
+    answers = [name for name in outputs if name not in ctx.finals] or outputs
+    if len(answers) != 1:
+        raise ImportFailure(
+            f"the model has {len(answers)} outputs: {', '.join(answers)}",
+            hint="keep one, the logits",
+        )
+    graph = ctx.builder.graph
+    _answer(ctx, tensors.get(answers[0], Known(np.zeros(0))), answers[0], domain, options.readout)
+    return prune(graph)
+
+
+def _answer(ctx: Context, tensor: Tensor, name: str, domain: Domain, wanted: str | None) -> None:
+    """Make a tensor the graph's output, and find how it is read out over time."""
+    if not isinstance(tensor, Traced) or tensor.domain is not domain:
+        raise ImportFailure(f"output '{name}' is constant or never computed")
+    value, vector = ctx.builder.vector(tensor, (name,))
+    sample, step = domain.split(vector.positions)
+    steps, samples = np.unique(step), np.unique(sample)
+    if len(samples) * domain.steps != domain.size:
+        raise ImportFailure(f"output '{name}' does not cover all samples")
+    found = tensor.reduced
+    if found is None and list(steps) == [domain.steps - 1] and domain.steps > 1:
+        found = "last"
+    elif found is None and len(steps) != domain.steps:
+        raise ImportFailure(
+            f"output '{name}' covers {len(steps)} of {domain.steps} timesteps",
+            hint="a readout over time is the mean, sum or maximum of all timesteps, or the last",
+        )
+    if found is not None and wanted not in (None, found):
+        raise ImportFailure(
+            f"the model's readout over time is its {found}, but {wanted} is asked for",
+            hint="leave readout= out, or export the output of every timestep",
+        )
+    ctx.builder.graph.outputs = [value]
+    ctx.builder.graph.attrs["readout"] = found or wanted or "mean"

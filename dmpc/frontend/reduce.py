@@ -1,0 +1,123 @@
+"""Reductions: over features they are products with ones, over time they are the readout."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from dmpc.errors import ImportFailure
+from dmpc.frontend.context import Arguments, Context, loc_of
+from dmpc.frontend.onnx_file import Node
+from dmpc.frontend.tensors import Known, Tensor, Traced
+
+KINDS = {"ReduceMean": "mean", "ReduceSum": "sum", "ReduceMax": "max"}
+LINEAR = ("matmul", "add", "sub", "mul", "div", "neg")
+
+
+def reduction(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
+    """ReduceMean, ReduceSum, ReduceMax, over time or over features."""
+    tensor = inputs[0]
+    assert isinstance(tensor, Traced)
+    axes = _axes(node, inputs, len(tensor.shape))
+    if not axes:
+        return [tensor]
+    last = [axis for axis in range(len(tensor.shape)) if axis not in axes]
+    rows = np.transpose(tensor.index, [*last, *axes]).reshape(
+        *(tensor.shape[axis] for axis in last), -1
+    )
+    flat = tensor.moved(rows)
+    if np.all(flat.positions == flat.positions[..., :1]):
+        result = _over_features(ctx, node, flat)
+    else:
+        result = _over_time(node, flat)
+    if node.integer("keepdims", 1):
+        kept = [1 if axis in axes else size for axis, size in enumerate(tensor.shape)]
+        result = result.moved(result.index.reshape(kept))
+    return [result]
+
+
+def _axes(node: Node, inputs: Arguments, rank: int) -> list[int]:
+    given = inputs.known(1, "axes")
+    axes = node.integers("axes") if given is None else [int(a) for a in given.array.reshape(-1)]
+    if not axes:
+        return [] if node.integer("noop_with_empty_axes", 0) else list(range(rank))
+    if any(not -rank <= axis < rank for axis in axes):
+        raise ImportFailure(f"{node.op} over axes {axes} of a tensor with {rank} axes")
+    return sorted(axis % rank for axis in axes)
+
+
+def _over_features(ctx: Context, node: Node, tensor: Traced) -> Traced:
+    """`tensor [..., k]` -> `[...]`."""
+    kind, size = KINDS[node.op], tensor.shape[-1]
+    if ctx.scanned:
+        raise ImportFailure(
+            f"{node.op} runs over the {size} features (classes) of a timestep, not over time",
+            hint="a squeeze without an axis drops the batch axis of a model exported with batch 1",
+        )
+    if kind == "max":
+        raise ImportFailure("ReduceMax over features is not supported", hint="nearest: ReduceSum")
+    after_reduction("matmul", (tensor,))
+    weight = np.full((size, 1), 1.0 if kind == "sum" else 1.0 / size)
+    result = ctx.builder.linear(tensor, Known(weight), node.proto.output[0], loc_of(node))
+    return result.moved(result.index[..., 0])
+
+
+def _over_time(node: Node, tensor: Traced) -> Traced:
+    """`tensor [..., timesteps]` -> `[...]`, standing at timestep 0."""
+    domain = tensor.domain
+    sample, step = domain.split(tensor.positions)
+    whole = (
+        domain.time is not None
+        and tensor.reduced is None
+        and np.all(sample == sample[..., :1])
+        and np.all(tensor.elements == tensor.elements[..., :1])
+        and tensor.shape[-1] == domain.steps
+        and np.all(np.sort(step, axis=-1) == np.arange(domain.steps))
+    )
+    if not whole:
+        raise ImportFailure(
+            f"{node.op} runs over samples, over some timesteps only, or over time and features at "
+            "once",
+            hint="reduce over the whole time axis and no other",
+        )
+    index = domain.join(sample[..., 0], 0) * tensor.features + tensor.elements[..., 0]
+    return replace(tensor, index=index, reduced=KINDS[node.op])
+
+
+def after_reduction(kind: str, tensors: Sequence[Tensor]) -> Traced | None:
+    """Check that an op may follow a reduction over time, that is, commutes with it.
+
+    Returns the result where the op needs no computation: a sum divided by the number of timesteps
+    is a mean. Raises ImportFailure if the op and the reduction do not commute.
+    """
+    traced = [tensor for tensor in tensors if isinstance(tensor, Traced)]
+    known = [tensor for tensor in tensors if isinstance(tensor, Known)]
+    tags = {tensor.reduced for tensor in traced}
+    if tags == {None}:
+        return None
+    if len(tags) > 1:
+        raise ImportFailure("combines values that are reduced over time in different ways")
+    first = traced[0]
+    if kind not in LINEAR or first.reduced == "max" or (kind in ("mul", "div") and not known):
+        raise ImportFailure(
+            f"{kind} follows the {first.reduced} over time, with which it does not commute",
+            hint="compute it at every timestep, before the reduction",
+        )
+    if kind == "div" and isinstance(tensors[0], Known):
+        raise ImportFailure("divides by a value that is reduced over time")
+    if first.reduced != "sum":
+        return None
+    if kind in ("add", "sub") and known:
+        raise ImportFailure(
+            "adds a constant after the sum over time",
+            hint="use the mean over time, or add it at every timestep",
+        )
+    if kind in ("mul", "div") and _is_mean(kind, known[0], first.domain.steps):
+        shape = np.broadcast_shapes(*(tensor.shape for tensor in tensors))
+        return replace(first, index=np.broadcast_to(first.index, shape), reduced="mean")
+    return None
+
+
+def _is_mean(kind: str, factor: Known, steps: int) -> bool:
+    wanted = float(steps) if kind == "div" else 1.0 / steps
+    return bool(np.allclose(factor.array.astype(np.float64), wanted, rtol=1e-6))

@@ -1,0 +1,210 @@
+"""Scan: a loop over time, whose body becomes part of the one timestep of the graph."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from onnx import GraphProto
+
+from dmpc.errors import ImportFailure
+from dmpc.frontend.context import Arguments, Context, loc_of
+from dmpc.frontend.onnx_file import Node
+from dmpc.frontend.tensors import Domain, Index, Known, Tensor, Traced, alike, layout, whole
+from dmpc.ir.types import TensorType
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A Scan taken apart."""
+
+    body: GraphProto
+    states: int
+    scanned: list[Traced]
+    input_axes: list[int]
+    output_axes: list[int]
+    outer: Domain
+    inner: Domain
+
+
+def scan(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
+    """A Scan over time: states and body join the graph's timestep, outputs exist at every step."""
+    parts = _parts(node, inputs)
+    visible: dict[str, Tensor] = {
+        name: tensor for name, tensor in inputs.outer.items() if isinstance(tensor, Known)
+    }
+    names = [value.name for value in parts.body.input]
+    states = []
+    for number in range(parts.states):
+        init = _initial(ctx, node, inputs[number], node.proto.input[number])
+        state = _state(ctx, names[number], init, parts.inner)
+        states.append((state, init))
+        visible[names[number]] = state
+    for name, tensor, axis in zip(
+        names[parts.states :], parts.scanned, parts.input_axes, strict=True
+    ):
+        visible[name] = _slice(tensor, axis, parts)
+    try:
+        tensors = ctx.run(parts.body, visible)
+    except ImportFailure as error:
+        if "which nothing defines" in error.message:
+            error.hint = "the body may read constants from outside, not values of the sequence"
+        raise
+    results = [_output(tensors, value.name) for value in parts.body.output]
+    finals: list[Tensor] = []
+    for (state, init), result in zip(states, results, strict=False):
+        next_ = _carry(ctx, node, state, init, result)
+        finals.append(_final(ctx, state, init, next_, parts))
+    ctx.finals.update(node.proto.output[: parts.states])
+    ctx.scanned = True
+    stacked = zip(results[parts.states :], parts.output_axes, strict=True)
+    return [*finals, *(_stack(result, axis, parts) for result, axis in stacked)]
+
+
+def _parts(node: Node, inputs: Arguments) -> Parts:
+    body = node.subgraph("body")
+    count = node.integer("num_scan_inputs", 0)
+    states = len(inputs.tensors) - count
+    outputs = len(body.output) - states
+    if count < 1 or states < 0 or len(body.input) != len(inputs.tensors) or outputs < 0:
+        raise ImportFailure("Scan and its body differ in their numbers of inputs and outputs")
+    for direction in ("scan_input_directions", "scan_output_directions"):
+        if any(node.integers(direction) or ()):
+            raise ImportFailure("Scan runs backwards in time", hint="the machine runs forwards")
+    scanned = [inputs[states + i] for i in range(count)]
+    traced = [tensor for tensor in scanned if isinstance(tensor, Traced)]
+    if len(traced) != len(scanned) or any(t.domain is not traced[0].domain for t in traced):
+        raise ImportFailure("Scan runs over a constant, or over values of different inputs")
+    axes = node.integers("scan_input_axes") or [0] * count
+    axes = [axis % len(tensor.shape) for axis, tensor in zip(axes, traced, strict=True)]
+    outer = traced[0].domain
+    for tensor, axis in zip(traced, axes, strict=True):
+        _find_time(tensor, axis)
+    inner = [size for axis, size in enumerate(outer.sizes) if axis != outer.time]
+    return Parts(
+        body=body,
+        states=states,
+        scanned=traced,
+        input_axes=axes,
+        output_axes=node.integers("scan_output_axes") or [0] * outputs,
+        outer=outer,
+        inner=Domain(tuple(inner)),
+    )
+
+
+def _find_time(tensor: Traced, axis: int) -> None:
+    """Find, or check, the axis of the model's input over which a Scan runs."""
+    domain = tensor.domain
+    slices = np.moveaxis(tensor.index, axis, 0) // tensor.features
+    steps = np.arange(len(slices)).reshape(-1, *[1] * (slices.ndim - 1))
+    found = [
+        number
+        for number, coordinate in enumerate(np.unravel_index(slices, domain.sizes))
+        if domain.sizes[number] == len(slices) and np.all(coordinate == steps)
+    ]
+    if domain.time is None and found:
+        domain.time = found[-1]
+    if domain.time not in found or tensor.reduced is not None:
+        raise ImportFailure(
+            f"Scan runs over axis {axis}, which is not the time axis of the model's input",
+            hint="x must be [batch, time, inputs] or [time, batch, inputs], from the first "
+            "timestep to the last",
+        )
+
+
+def _slice(tensor: Traced, axis: int, parts: Parts) -> Traced:
+    """A scanned tensor as the body sees it, at any one timestep."""
+    slices = np.moveaxis(tensor.index, axis, 0)
+    sample, _ = parts.outer.split(slices // tensor.features)
+    index = sample * tensor.features + slices % tensor.features
+    if np.any(index != index[0]):
+        raise ImportFailure("Scan's input is arranged differently at different timesteps")
+    return Traced(tensor.value, tensor.features, index[0], parts.inner)
+
+
+def _initial(ctx: Context, node: Node, tensor: Tensor, name: str) -> Known:
+    """A state before the first timestep: zeros, or what the user has asked to keep."""
+    if not isinstance(tensor, Known):
+        raise ImportFailure(
+            f"initial state '{name}' of the Scan is computed from the input",
+            where=node.name,
+            hint="start from zeros",
+        )
+    if tensor.array.any() and not ctx.keep_initial:
+        raise ImportFailure(
+            f"initial state '{name}' of the Scan is not zero ({np.count_nonzero(tensor.array)} of "
+            f"{tensor.array.size} elements, up to {np.abs(tensor.array).max():.4g})",
+            where=node.name,
+            hint="reset the network's state before the export, or import with "
+            "initial_states='keep'",
+        )
+    return tensor
+
+
+def _state(ctx: Context, name: str, init: Known, domain: Domain) -> Traced:
+    """A fresh state of the graph, shaped like its initial value."""
+    shape, samples = init.shape, domain.size
+    if samples > 1 and samples not in shape:
+        raise ImportFailure(
+            f"state '{name}' of the Scan has shape {list(shape)}, which lacks the batch axis"
+        )
+    axis = shape.index(samples) if samples > 1 else None
+    size = init.array.size // samples
+    value = ctx.builder.input(name, size)
+    if axis is None:
+        return Traced(value, size, np.arange(size).reshape(shape), domain)
+    batch_first = (shape[axis], *shape[:axis], *shape[axis + 1 :])
+    tensor = whole(value, batch_first, domain, 1)
+    return tensor.moved(np.moveaxis(tensor.index, 0, axis))
+
+
+def _output(tensors: dict[str, Tensor], name: str) -> Tensor:
+    if name not in tensors:
+        raise ImportFailure(f"the Scan's body never defines its output '{name}'")
+    return tensors[name]
+
+
+def _carry(ctx: Context, node: Node, state: Traced, init: Known, result: Tensor) -> Traced:
+    """Tie a state to its next value."""
+    if not isinstance(result, Traced) or result.shape != state.shape:
+        raise ImportFailure(
+            f"the next value of state '{state.value}' {list(state.shape)} has shape "
+            f"{list(result.shape)}, or is a constant"
+        )
+    value, next_ = ctx.builder.vector(result, loc_of(node))
+    name = None
+    if init.array.any():
+        start = alike(init.array, layout(state.positions).rows)
+        loc = (init.name or state.value,)
+        name = ctx.builder.graph.fresh(f"{state.value}.init")
+        type_ = TensorType("f32", start.shape)
+        ctx.builder.graph.add_constant(name, start.astype(np.float64), type_, loc)
+    ctx.builder.make_state(state.value, value, name)
+    return next_
+
+
+def _stack(result: Tensor, axis: int, parts: Parts) -> Tensor:
+    """An output of the body at every timestep."""
+    steps = parts.outer.steps
+    axis %= len(result.shape) + 1
+    if isinstance(result, Known):
+        return Known(np.stack([result.array] * steps, axis=axis), result.name)
+    slices = [_at(result, np.asarray(step), parts) for step in range(steps)]
+    return Traced(result.value, result.features, np.stack(slices, axis=axis), parts.outer)
+
+
+def _at(tensor: Traced, step: Index, parts: Parts) -> Index:
+    positions = parts.outer.join(tensor.positions, step)
+    return np.asarray(positions * tensor.features + tensor.elements, np.int64)
+
+
+def _final(ctx: Context, state: Traced, init: Known, next_: Traced, parts: Parts) -> Traced:
+    """A state after the last timestep; for a running sum, the sum over time of what it adds."""
+    graph = ctx.builder.graph
+    op = graph.producer(next_.value)
+    running = op is not None and op.kind == "add" and graph.users(state.value) == [op]
+    if op is not None and running and not init.array.any():
+        addend = next(name for name in (*op.operands, "") if name != state.value)
+        if addend and graph.types[addend] == graph.types[state.value]:
+            index = _at(next_, np.asarray(0), parts)
+            return Traced(addend, next_.features, index, parts.outer, "sum")
+    last = _at(next_, np.asarray(parts.outer.steps - 1), parts)
+    return Traced(next_.value, next_.features, last, parts.outer)

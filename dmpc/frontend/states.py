@@ -1,0 +1,142 @@
+"""Which input of a one-timestep model is a state, and which output is its next value."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import networkx as nx
+
+from dmpc.errors import ImportFailure
+from dmpc.ir.graph import Graph, Op
+from dmpc.ir.registry import did_you_mean
+
+# A state reaches its own next value by the straightest way: what a path costs, by op.
+CROSSING = {"ge": 300_000, "gt": 300_000, "relu": 100_000, "where": 100_000, "matmul": 1_000}
+PRODUCT = 100_000  # of two computed values
+NAMES = 900  # for names that have nothing in common
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """State input -> output that holds its next value, the network's input, its output."""
+
+    states: dict[str, str]
+    input: str
+    output: str
+
+
+def pair(
+    graph: Graph, inputs: Mapping[str, str], outputs: Mapping[str, str], given: Mapping[str, str]
+) -> Pairing:
+    """Pair the inputs and outputs of one timestep.
+
+    `inputs` and `outputs` map the model's names to graph values; `given` holds pairs that the user
+    has named. A next value has its state's shape and depends on it through the fewest non-linear
+    ops; where that leaves a choice, the most similar name wins. The one input that is no state is
+    the network's. Raises ImportFailure, with the candidates, where no pairing covers all states.
+    """
+    _check_given(inputs, outputs, given)
+    free = [name for name in inputs if name not in given]
+    targets = [name for name in outputs if name not in given.values()]
+    costs = {
+        (state, target): cost
+        for state in free
+        for target, cost in _candidates(graph, state, inputs, outputs, targets).items()
+    }
+    found = dict(given) | _assign(free, costs)
+    left = [name for name in inputs if name not in found]
+    rest = [name for name in outputs if name not in found.values()]
+    if len(left) != 1:
+        raise _unpaired(graph, left, rest, inputs, outputs)
+    if len(rest) != 1:
+        many = (
+            f"outputs {', '.join(rest)} are no state's next value" if rest else "no output is left"
+        )
+        raise ImportFailure(
+            f"{many} once states are paired ({_listed(found)}); one is expected, the network's",
+            hint="keep one output besides the states' next values, or name pairs with states=",
+        )
+    return Pairing(found, left[0], rest[0])
+
+
+def _check_given(
+    inputs: Mapping[str, str], outputs: Mapping[str, str], given: Mapping[str, str]
+) -> None:
+    for state, target in given.items():
+        if state not in inputs:
+            raise ImportFailure(
+                f"no input '{state}' in the model", hint=did_you_mean(state, inputs)
+            )
+        if target not in outputs:
+            hint = did_you_mean(target, outputs)
+            raise ImportFailure(f"no output '{target}' in the model", hint=hint)
+
+
+def _candidates(
+    graph: Graph,
+    state: str,
+    inputs: Mapping[str, str],
+    outputs: Mapping[str, str],
+    targets: list[str],
+) -> dict[str, int]:
+    """Outputs that could be a state's next value, with the cost of taking them for it."""
+    network = graph.to_networkx()
+    distances = nx.single_source_dijkstra_path_length(
+        network, inputs[state], weight=lambda _, node, __: _cost(graph, node)
+    )
+    found = {}
+    for target in targets:
+        value = outputs[target]
+        if value in distances and graph.types[value] == graph.types[inputs[state]]:
+            likeness = difflib.SequenceMatcher(None, state, target).ratio()
+            found[target] = int(distances[value]) + round(NAMES * (1 - likeness))
+    return found
+
+
+def _cost(graph: Graph, node: str | int) -> int:
+    if isinstance(node, str):
+        return 0
+    op: Op = graph.ops[node]
+    computed = [name for name in op.operands if name not in graph.constants]
+    if op.kind in ("mul", "div") and len(computed) > 1:
+        return PRODUCT
+    return CROSSING.get(op.kind, 0)
+
+
+def _assign(states: list[str], costs: Mapping[tuple[str, str], int]) -> dict[str, str]:
+    """The cheapest pairing of all states but one, the network's input."""
+    everything = 1 + sum(costs.values())
+    problem: nx.Graph[tuple[str, str]] = nx.Graph()
+    for state in states:
+        problem.add_edge(("in", state), ("rest", ""), weight=everything)
+    for (state, target), cost in costs.items():
+        problem.add_edge(("in", state), ("out", target), weight=everything - cost)
+    matched = nx.max_weight_matching(problem, maxcardinality=True)
+    pairs = [sorted(edge) for edge in matched]
+    found = {a[1]: b[1] for a, b in pairs if b[0] == "out"}
+    return {state: found[state] for state in states if state in found}
+
+
+def _unpaired(
+    graph: Graph,
+    left: list[str],
+    rest: list[str],
+    inputs: Mapping[str, str],
+    outputs: Mapping[str, str],
+) -> ImportFailure:
+    if not left:
+        return ImportFailure(
+            "every input of the timestep is a state; none is the network's input",
+            hint="name the states with states=",
+        )
+    wanted = ", ".join(f"'{name}' {graph.types[inputs[name]]}" for name in left)
+    offered = ", ".join(f"'{name}' {graph.types[outputs[name]]}" for name in rest) or "none"
+    return ImportFailure(
+        f"one of the inputs {wanted} is the network's, the others are states whose next value is "
+        f"not among the outputs; outputs that are left: {offered}",
+        hint="output every state's next value, of the state's shape, or name pairs with states=",
+    )
+
+
+def _listed(pairs: Mapping[str, str]) -> str:
+    return ", ".join(f"{state} -> {target}" for state, target in pairs.items())
