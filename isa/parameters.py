@@ -31,11 +31,13 @@ class Parameters:
         word = np.zeros(self.threshold.shape, np.int64)
         low = 0
         for name, bits in FIELDS:
-            value = np.asarray(getattr(self, name), np.int64)
+            value = np.asarray(getattr(self, name))
+            if not np.issubdtype(value.dtype, np.signedinteger):
+                raise IsaError(f"neuron parameter {name}: {value.dtype}, not signed integers")
             least, most = (0, 1 << (bits - 1)) if name == "leak" else _signed_range(bits)
             if value.size and (value.min() < least or value.max() > most):
                 raise IsaError(f"neuron parameter {name} outside {least} .. {most}")
-            word |= (value & ((1 << bits) - 1)) << low
+            word |= (value.astype(np.int64) & ((1 << bits) - 1)) << low
             low += bits
         return word
 
