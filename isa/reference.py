@@ -1,0 +1,243 @@
+"""The reference page of the instruction set, generated from what defines it.
+
+`python -m isa.reference > docs/isa.md` writes the page that the repository holds.
+"""
+
+import inspect
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from types import ModuleType
+
+from isa import arithmetic, assembler, image, instructions, target, validity
+from isa.core import Core
+from isa.format import ISA_VERSION, OPCODE_BITS, WORD_BITS, Instruction, Placed, layout, opcodes
+from isa.parameters import FIELDS, Parameters
+from isa.target import Target, load_target
+from isa.work import Work
+
+Function = Callable[..., object]
+
+
+def reference() -> str:
+    """The page, as Markdown."""
+    sections = [
+        _head(),
+        _words(),
+        _state(load_target("paper")),
+        _parameters(),
+        _control(),
+        _text_and_file(),
+        "## Instructions",
+        _list(),
+        *(_instruction(cls) for cls in opcodes()),
+        _functions(),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    head = list(head)
+    lines = [head, ["---"] * len(head), *([str(cell) for cell in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _doc(thing: object) -> str:
+    return inspect.getdoc(thing) or ""
+
+
+def _code(source: str, language: str = "python") -> str:
+    return f"```{language}\n{textwrap.dedent(source).rstrip()}\n```"
+
+
+# -- the head of the page -------------------------------------------------------------------------
+
+
+def _head() -> str:
+    return (
+        f"# Instruction set, version {ISA_VERSION}\n\n"
+        "This page is generated from the definitions in `isa/` by `python -m isa.reference`; a "
+        "test compares the two. The semantics and demands shown are the code that runs."
+    )
+
+
+def _words() -> str:
+    first = WORD_BITS - OPCODE_BITS
+    return (
+        "## Words\n\n"
+        f"An instruction is one word of {WORD_BITS} bits, stored little-endian. The opcode is in "
+        f"bits {WORD_BITS - 1}:{first}, operands are below it from bit 0 upward, and bits that no "
+        "operand uses are 0. Negative numbers are in two's complement. An unknown opcode, an "
+        "unused bit that is 1, or a number that means nothing is an illegal instruction; no "
+        "encoder masks a value that does not fit."
+    )
+
+
+def _state(machine: Target) -> str:
+    registers = _table(
+        ("registers", f"in `{machine.name}`", "bits", "hold"),
+        [
+            (f"{letter}0 .. {letter}{v.count - 1}", f"{v.width} elements", v.bits, what)
+            for letter, v, what in (
+                ("e", machine.events, "events: which inputs or neurons spiked"),
+                ("v", machine.values, "values: memory states, scalar drives, graded inputs"),
+            )
+        ],
+    )
+    memories = _table(
+        ("memory", "rows", "lanes", "bits", "contents"),
+        [
+            (m.name, m.rows, m.lanes, m.bits, "state of a sample" if m.volatile else "loaded")
+            for m in machine.memories.values()
+        ],
+    )
+    banks = ", ".join(
+        f"b{n} `{bank.name}` ({'multiplies' if bank.multiplies else 'adds'})"
+        for n, bank in enumerate(machine.bank)
+    )
+    units = [
+        (f"`{name}`", " ".join(_doc(section).split()))
+        for name, section in (
+            ("sequencer", target.Sequencer), ("events`, `values", target.Vectors),
+            ("accumulators", target.Accumulators), ("bank", target.Bank),
+            ("neuron", target.Neuron), ("drive", target.Drive), ("update", target.Update),
+            ("readout", target.Readout),
+        )
+    ]  # fmt: skip
+    return (
+        f"## State\n\n{_doc(Target)}\nSizes are those of the target `{machine.name}`; another "
+        f"target file has its own.\n\n{registers}\n\n{memories}\n\nBanks: {banks}.\n\n"
+        f"{_table(('part', 'what it is'), units)}"
+    )
+
+
+def _parameters() -> str:
+    meaning = _doc(Parameters).split("\n\n", 1)[1]
+    rows, low = [], 0
+    for name, bits in FIELDS:
+        rows.append((f"`{name}`", f"{low + bits - 1}:{low}", bits))
+        low += bits
+    return (
+        f"### Neuron parameters\n\nAn element of the `parameter` memory packs the parameters of "
+        f"one neuron: {meaning}\n\n{_table(('field', 'bits', 'width'), rows)}"
+    )
+
+
+def _control() -> str:
+    batch = _doc(inspect.getmodule(Core)).split("\n\n", 1)[1]
+    sources = _sources([Core.enter_loop, Core.advance])
+    return f"## Loops and samples\n\n{_doc(instructions.Loop)}\n\n{batch}\n\n{_code(sources)}"
+
+
+def _text_and_file() -> str:
+    example = ".text\n" + "\n".join(
+        (
+            "        loop            counter=samples, length=.L4",
+            "        loop            counter=steps, length=.L3",
+            "        input.events    dest=e0, inputs=140",
+            ".L3:    sync",
+            ".L4:    halt",
+        )
+    )
+    names = (validity.NOTE, validity.TEXT, f"{validity.MEMORY}<memory>", validity.TARGET)
+    holds = ("version and digest", "the program", "rows of a memory, from 0 on", "TOML text")
+    sections = _table(("section", "holds"), zip((f"`{n}`" for n in names), holds, strict=True))
+    return (
+        f"## Assembly text\n\n{_doc(assembler)}\n\n{_code(example, 'asm')}\n\n"
+        f"## Image\n\n{_doc(image)}\n\n{sections}"
+    )
+
+
+# -- instructions ---------------------------------------------------------------------------------
+
+
+def _list() -> str:
+    return _table(
+        ("opcode", "mnemonic", "in short"),
+        [
+            (
+                cls.opcode,
+                f"[`{cls.mnemonic}`](#{cls.mnemonic.replace('.', '')})",
+                _doc(cls).split("\n")[0],
+            )
+            for cls in opcodes()
+        ],
+    )
+
+
+def _instruction(cls: type[Instruction]) -> str:
+    parts = [f"### {cls.mnemonic}", _doc(cls), _code(_syntax(cls), "asm")]
+    parts.append(_table(("bits", "field"), _encoding(cls)))
+    if layout(cls):
+        rows = (
+            (f"`{p.name}`", p.field.kind, p.field.range, _default(p), p.field.doc)
+            for p in layout(cls)
+        )
+        parts.append(_table(("operand", "kind", "range", "default", "meaning"), rows))
+    helpers = [f for f in _functions_of(cls) if f not in (cls.execute, cls.work)]
+    parts += ["Semantics:", _code(_sources([*helpers, cls.execute]))]
+    parts += ["Demand on the machine:", _code(_sources([cls.work]))]
+    return "\n\n".join(parts)
+
+
+def _functions_of(owner: type | ModuleType) -> list[Function]:
+    """Functions written in a class or module, not generated or imported there."""
+    module = owner if isinstance(owner, ModuleType) else inspect.getmodule(owner)
+    return [
+        f
+        for name, f in vars(owner).items()
+        if inspect.isfunction(f) and inspect.getmodule(f) is module and not name.startswith("__")
+    ]
+
+
+def _sources(functions: Iterable[Function]) -> str:
+    return "\n".join(textwrap.dedent(inspect.getsource(f)) for f in functions)
+
+
+def _syntax(cls: type[Instruction]) -> str:
+    operands = ", ".join(
+        f"{p.name}=<{p.field.kind}>" if p.default is None else f"[{p.name}=<{p.field.kind}>]"
+        for p in layout(cls)
+    )
+    return f"{cls.mnemonic} {operands}".rstrip()
+
+
+def _default(placed: Placed) -> str:
+    return "" if placed.default is None else placed.field.show(placed.default)
+
+
+def _encoding(cls: type[Instruction]) -> Iterator[tuple[str, str]]:
+    """Bit ranges from the highest to the lowest, without gaps."""
+    top = WORD_BITS - OPCODE_BITS
+    yield f"{WORD_BITS - 1}:{top}", f"opcode {cls.opcode}"
+    used = sum(placed.field.bits for placed in layout(cls))
+    if used < top:
+        yield f"{top - 1}:{used}", "0"
+    for placed in reversed(layout(cls)):
+        high = placed.low + placed.field.bits - 1
+        yield f"{high}:{placed.low}" if high > placed.low else str(high), f"`{placed.name}`"
+
+
+# -- what the semantics call ----------------------------------------------------------------------
+
+
+def _functions() -> str:
+    everything = inspect.getsource(instructions)
+    accesses = [
+        (f"`core.{f.__name__}({', '.join(list(inspect.signature(f).parameters)[1:])})`", _brief(f))
+        for f in _functions_of(Core)
+        if f"core.{f.__name__}(" in everything
+    ]
+    vectors = "`core.events` and `core.values` are the register files, read and written by number."
+    sources = _sources([*_functions_of(instructions), *_functions_of(arithmetic)])
+    return (
+        f"## What the semantics call\n\n{_table(('access', 'meaning'), accesses)}\n\n{vectors}\n\n"
+        f"{_code(sources)}\n\n## Demand\n\n{_code(inspect.getsource(Work))}"
+    )
+
+
+def _brief(function: Function) -> str:
+    return _doc(function).split("\n\n")[0].replace("\n", " ")
+
+
+if __name__ == "__main__":
+    print(reference(), end="")
