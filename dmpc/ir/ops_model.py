@@ -124,7 +124,8 @@ register(
 )  # fmt: skip
 
 
-def _indices(attrs: Attrs) -> list[int]:
+def taken_indices(attrs: Attrs) -> list[int]:
+    """The `indices` of a `take`; raises ValueError if they are no list of integers."""
     indices = attrs["indices"]
     if not isinstance(indices, tuple):
         raise ValueError("indices must be a list of integers")
@@ -133,7 +134,7 @@ def _indices(attrs: Attrs) -> list[int]:
 
 def _infer_take(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
     size = vector(types[0], "x")
-    indices = _indices(attrs)
+    indices = taken_indices(attrs)
     outside = [index for index in indices if not 0 <= index < size]
     if outside:
         raise ValueError(f"index {outside[0]} is outside x of {types[0]}")
@@ -142,7 +143,7 @@ def _infer_take(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, 
 
 def _evaluate_take(ctx: EvalContext, attrs: Attrs, x: Tensor) -> tuple[Tensor, ...]:
     del ctx
-    return (x[..., _indices(attrs)],)
+    return (x[..., taken_indices(attrs)],)
 
 
 register(

@@ -1,0 +1,114 @@
+"""`fold`: drops from the layers what adds nothing, and puts the rest in one canonical order."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from dmpc.errors import CompileError
+from dmpc.ir.graph import Graph, Op
+from dmpc.ir.prune import prune
+from dmpc.ir.registry import op_def
+from dmpc.passes.base import Pass
+
+ORDER = ("drive", "memory", "dense", "lif")
+
+
+@dataclass(frozen=True)
+class Fold(Pass):
+    """From level layers to layers, with the same spikes and logits.
+
+    - a current whose weights are zero, or that reads a memory which is never driven, is dropped;
+    - the biases of a neuron's currents are merged into the first of them;
+    - biases that are zero are dropped;
+    - ops, states and constants without influence on the output are dropped;
+    - ops come layer by layer: drive, memory, currents, neurons; constants in order of use.
+    """
+
+    name: ClassVar[str] = "fold"
+
+    def run(self, graph: Graph) -> Graph:
+        """The folded graph."""
+        if graph.level != "layers":
+            raise CompileError(
+                f"needs a graph of level layers, not {graph.level}", where=graph.name
+            )
+        graph = graph.copy()
+        silent = _silent_memories(graph)
+        for op in graph.ops:
+            if op.kind == "lif":
+                _merge_currents(graph, op, silent)
+        _drop_zero_biases(graph)
+        return _in_order(prune(graph))
+
+
+def _silent_memories(graph: Graph) -> set[str]:
+    """Memory states, and their next values, that stay at zero for ever."""
+    silent: set[str] = set()
+    for op in graph.ops:
+        if op.kind != "memory":
+            continue
+        m, x, _, b = op.operands
+        state, drive = graph.state(m), graph.producer(x)
+        undriven = not graph.constants[b].any() or (drive is not None and _never(graph, drive))
+        if undriven and state is not None and _is_zero(graph, state.init):
+            silent |= {m, op.results[0]}
+    return silent
+
+
+def _never(graph: Graph, drive: Op) -> bool:
+    """True for a drive that is zero whatever its input."""
+    weight, *bias = (graph.constants[name] for name in drive.operands[1:])
+    return not weight.any() and all(np.all(b <= 0) for b in bias)
+
+
+def _is_zero(graph: Graph, constant: str | None) -> bool:
+    return constant is None or not graph.constants[constant].any()
+
+
+def _merge_currents(graph: Graph, lif: Op, silent: set[str]) -> None:
+    """Drop a neuron's currents that carry nothing, and give the first of the others all biases."""
+    bound = op_def("lif").bind(lif.operands, lif.attrs)
+    currents = [(name, graph.producer(name)) for name in bound["currents"]]
+    dense = [op for _, op in currents if op is not None and op.kind == "dense"]
+    if len(dense) != len(currents) or any(len(graph.users(op.results[0])) > 1 for op in dense):
+        return
+    alive = [op for op in dense if op.operands[0] not in silent and not _weightless(graph, op)]
+    kept = alive or dense[:1]
+    biases = [graph.constants[name] for op in dense for name in op.operands[2:]]
+    if biases and len(dense) > 1:
+        for op in kept:
+            op.operands = op.operands[:2]
+        first = kept[0]
+        name = f"{first.results[0]}.bias"
+        if name in graph.constants and graph.users(name):
+            name = graph.fresh(name)
+        locs = [loc for op in dense for n in op.operands[2:] for loc in graph.locs.get(n, ())]
+        graph.add_constant(name, sum(biases[1:], biases[0]), graph.types[first.results[0]])
+        if locs:
+            graph.locs[name] = tuple(dict.fromkeys(locs))
+        first.operands = (*first.operands, name)
+    names = tuple(op.results[0] for op in kept)
+    lif.operands = (*bound["u"], *names, *lif.operands[1 + len(currents) :])
+
+
+def _weightless(graph: Graph, dense: Op) -> bool:
+    return not graph.constants[dense.operands[1]].any()
+
+
+def _drop_zero_biases(graph: Graph) -> None:
+    for op in graph.ops:
+        biased = op.kind in ("dense", "drive") and len(op.operands) == 3
+        if biased and not graph.constants[op.operands[2]].any():
+            op.operands = op.operands[:2]
+
+
+def _in_order(graph: Graph) -> Graph:
+    """Ops layer by layer where that respects their dependencies, constants in order of use."""
+    layers = list(dict.fromkeys(op.attrs["layer"] for op in graph.ops))
+    graph.ops.sort(key=lambda op: (layers.index(op.attrs["layer"]), ORDER.index(op.kind)))
+    graph.ops = graph.toposort()
+    used = [name for op in graph.ops for name in op.operands if name in graph.constants]
+    used += [state.init for state in graph.states if state.init is not None]
+    graph.constants = {name: graph.constants[name] for name in dict.fromkeys(used)}
+    return graph

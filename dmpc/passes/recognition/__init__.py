@@ -1,0 +1,1 @@
+"""How `recognise` reads a network: affine forms, then memories and neurons in them."""

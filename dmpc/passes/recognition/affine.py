@@ -1,0 +1,224 @@
+"""Affine normal form of a graph's values: every algebraic spelling of a sum collapses into one.
+
+A value is `bias + sum over leaves of matrix · leaf`, in float64. Leaves are inputs, states, results
+of `relu` and of comparisons, and values at which the caller asks to stop. What is not affine (a
+product of two computed values, a choice) is a leaf of its own, called opaque.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dmpc.ir.graph import Graph, Op
+from dmpc.ir.ops_model import taken_indices
+
+Matrix = npt.NDArray[np.float64]
+NEGLIGIBLE = 1e-6  # of the largest coefficient; weights are float32
+COMPARISONS = ("ge", "gt")
+
+
+@dataclass(frozen=True)
+class Affine:
+    """`bias [n] + sum of terms[leaf] [n, leaf's size] · leaf`; terms that are zero are left out."""
+
+    bias: Matrix
+    terms: Mapping[str, Matrix]
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return len(self.bias)
+
+    def spread(self, size: int) -> "Affine":
+        """One element as many."""
+        if self.size == size:
+            return self
+        return self.mapped(np.ones((size, 1)))
+
+    def mapped(self, matrix: Matrix) -> "Affine":
+        """`matrix · self`."""
+        return affine(matrix @ self.bias, {leaf: matrix @ m for leaf, m in self.terms.items()})
+
+    def scaled(self, factor: Matrix) -> "Affine":
+        """Each element times its factor [n]."""
+        column = factor[:, None]
+        return affine(factor * self.bias, {leaf: column * m for leaf, m in self.terms.items()})
+
+    def plus(self, other: "Affine", sign: float = 1.0) -> "Affine":
+        """`self + sign · other`, one element standing for as many as needed."""
+        size = max(self.size, other.size)
+        a, b = self.spread(size), other.spread(size)
+        terms = dict(a.terms)
+        for leaf, matrix in b.terms.items():
+            terms[leaf] = terms[leaf] + sign * matrix if leaf in terms else sign * matrix
+        return affine(a.bias + sign * b.bias, terms)
+
+    def close(self, other: "Affine") -> bool:
+        """Equality up to rounding."""
+        if self.size != other.size or self.terms.keys() != other.terms.keys():
+            return False
+        return near(self.bias, other.bias) and all(
+            near(matrix, other.terms[leaf]) for leaf, matrix in self.terms.items()
+        )
+
+
+def affine(bias: Matrix, terms: Mapping[str, Matrix]) -> Affine:
+    """An affine form without its zero terms."""
+    return Affine(bias, {leaf: matrix for leaf, matrix in terms.items() if matrix.any()})
+
+
+def near(a: Matrix, b: Matrix) -> bool:
+    """Equality up to the rounding of float32 weights, relative to the largest element."""
+    scale = max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0))
+    return bool(np.abs(a - b).max(initial=0.0) <= NEGLIGIBLE * scale)
+
+
+class Forms:
+    """Affine forms of a graph's values.
+
+    `stops` are values that are leaves although they could be expanded. `assumed` gives spikes a
+    value, by leaf. `flipped` are comparisons that are true where there is no spike: their leaf is
+    taken to be the spike. Equal comparisons and equal rectifiers share one leaf.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        stops: frozenset[str] = frozenset(),
+        flipped: frozenset[str] = frozenset(),
+        base: "Forms | None" = None,
+    ) -> None:
+        self.graph = graph
+        self.stops = stops
+        self.flipped = flipped
+        self.producers = {op.results[0]: op for op in graph.ops}
+        # result of a comparison or relu -> its leaf, and whether it is the leaf's opposite
+        self.shared: dict[str, tuple[str, bool]] = base.shared if base else {}
+        self.assumed: Mapping[str, Matrix] = {}
+        self.known: dict[str, Affine] = {}
+        if base is None:
+            self._share()
+
+    def assuming(self, leaf: str, value: Matrix) -> "Forms":
+        """The forms where a spike vector has a given value [n]."""
+        other = Forms(self.graph, stops=self.stops, flipped=self.flipped, base=self)
+        other.assumed = {**self.assumed, leaf: value}
+        return other
+
+    def form(self, value: str) -> Affine:
+        """The affine form of a value."""
+        if value not in self.known:
+            self.known[value] = self._form(value)
+        return self.known[value]
+
+    def difference(self, comparison: str) -> Affine:
+        """Left less right side of a comparison."""
+        left, right = self.producers[comparison].operands
+        return self.form(left).plus(self.form(right), -1.0)
+
+    def leaf(self, name: str) -> Affine:
+        """A leaf's own form."""
+        size = self.graph.types[name].size
+        return Affine(np.zeros(size), {name: np.eye(size)})
+
+    def opaque(self, leaf: str) -> bool:
+        """True for a leaf that is there because its value is not affine."""
+        kind = self.producers[leaf].kind if leaf in self.producers else ""
+        return kind not in ("", "relu", *COMPARISONS) and leaf not in self.stops
+
+    def _form(self, value: str) -> Affine:
+        if value in self.graph.constants:
+            return Affine(self.graph.constants[value].astype(np.float64), {})
+        if value in self.stops or value not in self.producers:
+            return self.leaf(value)
+        return self._result(self.producers[value], value)
+
+    def _result(self, op: Op, value: str) -> Affine:
+        if op.kind in COMPARISONS:
+            return self._comparison(value)
+        if op.kind == "relu":
+            return self._relu(op, value)
+        if op.kind == "matmul":
+            return self.form(op.operands[0]).mapped(self._constant(op.operands[1]))
+        forms = [self.form(operand) for operand in op.operands]
+        if op.kind in ("add", "sub"):
+            return forms[0].plus(forms[1], 1.0 if op.kind == "add" else -1.0)
+        if op.kind == "neg":
+            return forms[0].scaled(-np.ones(forms[0].size))
+        if op.kind == "cast":
+            return forms[0]
+        if op.kind == "concat":
+            return self._concat(forms)
+        if op.kind == "take":
+            return forms[0].mapped(np.eye(forms[0].size)[taken_indices(op.attrs)])
+        size = self.graph.types[value].size
+        forms = [form.spread(size) for form in forms]
+        found = self._where(*forms) if op.kind == "where" else self._product(op.kind, *forms)
+        return found or self.leaf(value)
+
+    def _constant(self, name: str) -> Matrix:
+        return self.graph.constants[name].astype(np.float64)
+
+    def _comparison(self, value: str) -> Affine:
+        leaf, opposite = self.shared.get(value, (value, False))
+        if leaf in self.assumed:
+            form = Affine(self.assumed[leaf], {})
+        elif not (terms := self.difference(leaf)).terms:
+            strict = self.producers[leaf].kind == "gt"
+            return Affine((terms.bias > 0 if strict else terms.bias >= 0).astype(np.float64), {})
+        else:
+            form = self.leaf(leaf)
+        if opposite != (leaf in self.flipped):
+            return Affine(np.ones(form.size), {}).plus(form, -1.0)
+        return form
+
+    def _relu(self, op: Op, value: str) -> Affine:
+        argument = self.form(op.operands[0])
+        if not argument.terms:
+            return Affine(np.maximum(argument.bias, 0), {})
+        return self.leaf(self.shared.get(value, (value, False))[0])
+
+    def _concat(self, forms: list[Affine]) -> Affine:
+        total = sum(form.size for form in forms)
+        result, offset = Affine(np.zeros(total), {}), 0
+        for form in forms:
+            place = np.zeros((total, form.size))
+            place[offset : offset + form.size] = np.eye(form.size)
+            result, offset = result.plus(form.mapped(place)), offset + form.size
+        return result
+
+    def _product(self, kind: str, a: Affine, b: Affine) -> Affine | None:
+        if kind == "div":
+            return None if b.terms else a.scaled(1.0 / b.bias)
+        if not b.terms:
+            return a.scaled(b.bias)
+        return None if a.terms else b.scaled(a.bias)
+
+    def _where(self, condition: Affine, a: Affine, b: Affine) -> Affine | None:
+        if not condition.terms:
+            return a.scaled(condition.bias).plus(b.scaled(1.0 - condition.bias))
+        difference = a.plus(b, -1.0)
+        return None if difference.terms else b.plus(condition.scaled(difference.bias))
+
+    def _share(self) -> None:
+        """Find comparisons and rectifiers that are equal, or each other's opposite."""
+        leaves: list[tuple[str, bool, Affine]] = []
+        for op in self.graph.ops:
+            value = op.results[0]
+            if op.kind not in ("relu", *COMPARISONS):
+                continue
+            relu, strict = op.kind == "relu", op.kind == "gt"
+            argument = self.form(op.operands[0]) if relu else self.difference(value)
+            negated = argument.scaled(-np.ones(argument.size))
+            for leaf, leaf_strict, leaf_argument in leaves:
+                same_kind = (self.producers[leaf].kind == "relu") == relu
+                if same_kind and leaf_strict == strict and leaf_argument.close(argument):
+                    self.shared[value] = (leaf, False)
+                elif same_kind and leaf_strict != strict and leaf_argument.close(negated):
+                    self.shared[value] = (leaf, True)
+            if value not in self.shared:
+                self.shared[value] = (value, False)
+                leaves.append((value, strict, argument))

@@ -1,0 +1,205 @@
+"""Puts recognised neurons and memories together as a layers-level graph."""
+
+from collections.abc import Iterable, Mapping
+
+import networkx as nx
+import numpy as np
+
+from dmpc.errors import CompileError
+from dmpc.ir.graph import Graph, Loc, Op, State
+from dmpc.ir.types import event, f32
+from dmpc.passes.recognition.affine import Matrix
+from dmpc.passes.recognition.legendre import legendre_window
+from dmpc.passes.recognition.network import Memory, Network, Neurons, Slow
+
+
+def ordered(network: Network, neurons: Iterable[Neurons]) -> list[Neurons]:
+    """Layers in the order in which spikes run through them."""
+    by_spikes = {layer.spikes: layer for layer in neurons}
+    rank = {leaf: number for number, leaf in enumerate(network.comparisons())}
+    flow: nx.DiGraph[str] = nx.DiGraph()
+    flow.add_nodes_from(by_spikes)
+    for layer in by_spikes.values():
+        slow_source = layer.slow.memory.source if layer.slow is not None else None
+        flow.add_edges_from(
+            (source, layer.spikes) for source in (layer.source, slow_source) if source in by_spikes
+        )
+    return [by_spikes[leaf] for leaf in nx.lexicographical_topological_sort(flow, key=rank.get)]
+
+
+def assemble(network: Network, layers: list[Neurons]) -> Graph:
+    """The layers-level graph of some layers, in order. Raises CompileError on a strange output."""
+    old = network.graph
+    if len(old.inputs) != 1:
+        raise CompileError(
+            f"the network has {len(old.inputs)} inputs, expected one", where=old.name
+        )
+    assembly = _Assembly(network)
+    for number, layer in enumerate(layers, 1):
+        assembly.layer(f"layer{number}", layer)
+    assembly.readout()
+    return assembly.graph
+
+
+class _Assembly:
+    """A layers-level graph under construction."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        old = network.graph
+        self.graph = Graph(old.name, "layers", attrs=dict(old.attrs))
+        self.graph.inputs = ["x"]
+        self.graph.types["x"] = old.types[old.inputs[0]]
+        self.graph.locs["x"] = old.locs.get(old.inputs[0], (old.inputs[0],))
+        self.values: dict[str, str] = {old.inputs[0]: "x"}  # leaf -> value of the new graph
+        # Ways of spikes and input into a layer that are not its fast path.
+        self.slow_ways = [
+            op.results[0]
+            for op in old.ops
+            if op.kind == "relu" or op.results[0] in network.forms.stops
+        ]
+
+    def layer(self, name: str, layer: Neurons) -> None:
+        """Add one layer's ops: drive, memory, fast, slow, lif."""
+        if layer.slow is not None and layer.slow.memory.next not in self.values:
+            self.memory(name, layer.slow.memory)
+        currents = []
+        comparison = layer.spikes
+        if layer.source is not None and layer.fast is not None:
+            ops = self.network.between(layer.source, comparison, self.slow_ways)
+            currents.append(
+                self.dense(name, f"{name}.fast", layer.source, layer.fast, layer.bias, ops)
+            )
+        if layer.slow is not None:
+            bias = None if currents else layer.bias
+            currents.append(self.slow(name, layer.slow, bias, comparison))
+        self.lif(name, layer, currents)
+
+    def memory(self, name: str, memory: Memory) -> None:
+        """Add a memory: its drive and its update."""
+        network = self.network
+        ops = network.between(memory.source, memory.relu)
+        weight = self.constant(f"{name}.drive.weight", memory.drive, _weight_loc(network, ops))
+        bias = self.constant(
+            f"{name}.drive.bias", np.array([memory.drive_bias]), _bias_loc(network, ops)
+        )
+        loc = network.loc([*_products(ops), *self.producers(memory.relu)])
+        x = self.op("drive", (self.values[memory.source], weight, bias), f"{name}.x", name, loc)
+        ops = network.between(memory.state, memory.next)
+        a = self.constant(f"{name}.memory.A", memory.a, _weight_loc(network, ops))
+        b = self.constant(f"{name}.memory.B", memory.b)
+        m, m_next = f"{name}.m", f"{name}.m.next"
+        self.state(m, m_next, memory.state)
+        loc = network.loc([*_products(ops), *self.producers(memory.next)])
+        self.op("memory", (m, x, a, b), m_next, name, loc)
+        window = legendre_window(memory.a, memory.b)
+        if window is not None:
+            self.graph.ops[-1].attrs["window"] = window
+        self.values |= {memory.state: m, memory.next: m_next}
+
+    def slow(self, name: str, slow: Slow, bias: Matrix | None, comparison: str) -> str:
+        """Add a slow current."""
+        source = slow.memory.state if slow.late else slow.memory.next
+        ops = self.network.between(source, comparison)
+        return self.dense(name, f"{name}.slow", source, slow.weight, bias, ops)
+
+    def dense(
+        self, layer: str, name: str, source: str, weight: Matrix, bias: Matrix | None, ops: list[Op]
+    ) -> str:
+        """Add a linear map of a leaf, made of some ops of the model."""
+        network = self.network
+        operands = [
+            self.values[source],
+            self.constant(f"{name}.weight", weight, _weight_loc(network, ops)),
+        ]
+        if bias is not None:
+            operands.append(self.constant(f"{name}.bias", bias, _bias_loc(network, ops)))
+        loc = network.loc(_products(ops) or ops)
+        return self.op("dense", tuple(operands), name, layer, loc)
+
+    def lif(self, name: str, layer: Neurons, currents: list[str]) -> None:
+        """Add a layer's neurons."""
+        u, u_next, spikes = f"{name}.u", f"{name}.u.next", f"{name}.spikes"
+        parameters: dict[str, Matrix] = {"beta": layer.beta, "threshold": layer.threshold}
+        if layer.reset is not None:
+            parameters["reset"] = layer.reset
+        names = [self.constant(f"{name}.{key}", value) for key, value in parameters.items()]
+        old = self.network.graph.state(layer.state)
+        assert old is not None
+        loc = self.network.loc([*self.producers(layer.spikes), *self.producers(old.next)])
+        size = len(layer.beta)
+        attrs: Mapping[str, str | bool] = {
+            "layer": name,
+            "reset_mode": "subtract" if layer.reset is None else "hard",
+            "strict": layer.strict,
+        }
+        self.state(u, u_next, layer.state)
+        op = Op("lif", (u, *currents, *names), (spikes, u_next), dict(attrs), loc)
+        self.graph.add(op, event(size), f32(size))
+        self.values[layer.spikes] = spikes
+
+    def readout(self) -> None:
+        """Add the output: a linear map of the last spikes."""
+        network = self.network
+        output = network.graph.outputs[0]
+        form = network.forms.form(output)
+        sources = [leaf for leaf in form.terms if leaf in network.comparisons()]
+        if len(sources) != 1 or len(form.terms) != 1:
+            raise network.error(
+                output,
+                f"the output depends on {network.names(form.terms)}",
+                "a readout is a linear map of the spikes of one layer",
+            )
+        ops = network.between(sources[0], output)
+        self.dense("readout", "readout", sources[0], form.terms[sources[0]], form.bias, ops)
+        self.graph.outputs = ["readout"]
+
+    def op(self, kind: str, operands: tuple[str, ...], result: str, layer: str, loc: Loc) -> str:
+        """Add an op with one result, as wide as its last operand's first axis."""
+        size = 1 if kind == "drive" else self.graph.types[operands[-1]].shape[0]
+        self.graph.add(Op(kind, operands, (result,), {"layer": layer}, loc), f32(size))
+        return result
+
+    def constant(self, name: str, value: Matrix, loc: Loc = ()) -> str:
+        """Add a parameter."""
+        return self.graph.add_constant(name, np.ascontiguousarray(value), f32(*value.shape), loc)
+
+    def state(self, name: str, next_: str, old_name: str) -> None:
+        """Add a state with the old one's initial value."""
+        old = self.network.graph.state(old_name)
+        assert old is not None
+        init = None
+        if old.init is not None:
+            start = self.network.graph.constants[old.init].astype(np.float64)
+            init = self.constant(f"{name}.init", start, self.network.graph.locs.get(old.init, ()))
+        self.graph.types[name] = self.network.graph.types[old_name]
+        self.graph.states.append(State(name, next_, init, old.loc))
+
+    def producers(self, value: str) -> list[Op]:
+        """The op that computes a value, in a list; empty for a source."""
+        return [op for op in [self.network.graph.producer(value)] if op is not None]
+
+
+def _products(ops: list[Op]) -> list[Op]:
+    return [op for op in ops if op.kind == "matmul"]
+
+
+def _weight_loc(network: Network, ops: list[Op]) -> Loc:
+    """The user's names of the weights that some ops multiply with."""
+    return _constants_of(network, _products(ops))
+
+
+def _bias_loc(network: Network, ops: list[Op]) -> Loc:
+    """The user's names of the constants that some ops add."""
+    return _constants_of(network, [op for op in ops if op.kind == "add"])
+
+
+def _constants_of(network: Network, ops: list[Op]) -> Loc:
+    locs = network.graph.locs
+    return tuple(
+        dict.fromkeys(n for op in ops for v in op.operands for n in _loc(network, v, locs))
+    )
+
+
+def _loc(network: Network, value: str, locs: Mapping[str, Loc]) -> Loc:
+    return locs.get(value, ()) if value in network.graph.constants else ()

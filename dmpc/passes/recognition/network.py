@@ -1,0 +1,111 @@
+"""The network under recognition: its forms, its nodes' names, and what was recognised in it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import networkx as nx
+
+from dmpc.errors import CompileError
+from dmpc.ir.graph import Graph, Loc, Op
+from dmpc.passes.recognition.affine import COMPARISONS, Forms, Matrix
+
+LOC_LENGTH = 6
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A slow state: `m' = a [d, d] m + b [d] x`, `x = relu(drive [m] · source + drive_bias)`."""
+
+    state: str
+    next: str
+    a: Matrix
+    b: Matrix
+    relu: str
+    source: str
+    drive: Matrix
+    drive_bias: float
+
+
+@dataclass(frozen=True)
+class Slow:
+    """A slow current `weight [n, d] · m`, of this timestep's memory or the previous one's."""
+
+    memory: Memory
+    weight: Matrix
+    late: bool
+
+
+@dataclass(frozen=True)
+class Neurons:
+    """A vector of LIF neurons; `spikes` is the leaf of the comparison that makes them fire.
+
+    The charge is `beta · u + fast [n, m] · source + bias + slow`; `reset` is None where a spike
+    subtracts the threshold. `strict`: a spike needs a charge above the threshold.
+    """
+
+    state: str
+    spikes: str
+    beta: Matrix
+    threshold: Matrix
+    reset: Matrix | None
+    strict: bool
+    bias: Matrix
+    source: str | None
+    fast: Matrix | None
+    slow: Slow | None
+
+
+@dataclass
+class Network:
+    """A model-level graph with its affine forms."""
+
+    graph: Graph
+    forms: Forms
+    wires: "nx.MultiDiGraph[str | int]" = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.wires = self.graph.to_networkx()
+
+    def comparisons(self) -> list[str]:
+        """Distinct comparisons, in execution order."""
+        found = [op.results[0] for op in self.graph.ops if op.kind in COMPARISONS]
+        return list(dict.fromkeys(self.forms.shared[value][0] for value in found))
+
+    def reaches(self, leaf: str, value: str) -> bool:
+        """True if a value depends on a comparison, or one equal to it, within the timestep."""
+        above = nx.ancestors(self.wires, value) | {value}
+        return any(self.forms.shared.get(str(name), ("", False))[0] == leaf for name in above)
+
+    def name(self, value: str) -> str:
+        """A value in the user's terms: the node that computes it, or the state or input itself."""
+        producer = self.graph.producer(value)
+        if producer is not None:
+            return f"'{producer.loc[-1]}'" if producer.loc else f"%{value}"
+        state = self.graph.state(value)
+        loc = state.loc if state is not None else self.graph.locs.get(value, ())
+        return f"{'state' if state is not None else 'input'} '{loc[0] if loc else value}'"
+
+    def names(self, values: Iterable[str]) -> str:
+        """Several values in the user's terms."""
+        return ", ".join(self.name(value) for value in values) or "nothing"
+
+    def error(self, value: str, message: str, hint: str = "") -> CompileError:
+        """An error about a value."""
+        return CompileError(message, where=f"{self.graph.name}: {self.name(value)}", hint=hint)
+
+    def is_source(self, leaf: str) -> bool:
+        """True for what feeds a layer: the network's input, or spikes of this timestep."""
+        return leaf in self.graph.inputs or leaf in self.comparisons()
+
+    def between(self, source: str, target: str, without: Iterable[str] = ()) -> list[Op]:
+        """Ops on the way from one value to another that does not pass through others."""
+        cut = [name for name in without if name != target and name in self.wires]
+        wires = self.wires.subgraph(self.wires.nodes - set(cut))
+        same = [n for n, (leaf, _) in self.forms.shared.items() if leaf == source and n in wires]
+        below = {node for name in {source, *same} for node in nx.descendants(wires, name)}
+        nodes = below & nx.ancestors(wires, target)
+        return [self.graph.ops[node] for node in sorted(n for n in nodes if isinstance(n, int))]
+
+    def loc(self, ops: Iterable[Op]) -> Loc:
+        """The user's names for some ops, without repetition, the last few if there are many."""
+        return tuple(dict.fromkeys(name for op in ops for name in op.loc))[-LOC_LENGTH:]
