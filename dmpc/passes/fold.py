@@ -75,18 +75,17 @@ def _merge_currents(graph: Graph, lif: Op, silent: set[str]) -> None:
         return
     alive = [op for op in dense if op.operands[0] not in silent and not _weightless(graph, op)]
     kept = alive or dense[:1]
-    biases = [graph.constants[name] for op in dense for name in op.operands[2:]]
-    if biases and len(dense) > 1:
+    given = [name for op in dense for name in op.operands[2:]]
+    if given and len(dense) > 1:
         for op in kept:
             op.operands = op.operands[:2]
         first = kept[0]
         name = f"{first.results[0]}.bias"
         if name in graph.constants and graph.users(name):
             name = graph.fresh(name)
-        locs = [loc for op in dense for n in op.operands[2:] for loc in graph.locs.get(n, ())]
-        graph.add_constant(name, sum(biases[1:], biases[0]), graph.types[first.results[0]])
-        if locs:
-            graph.locs[name] = tuple(dict.fromkeys(locs))
+        merged = sum((graph.constants[bias] for bias in given[1:]), graph.constants[given[0]])
+        locs = tuple(dict.fromkeys(loc for bias in given for loc in graph.locs.get(bias, ())))
+        graph.add_constant(name, merged, graph.types[first.results[0]], locs)
         first.operands = (*first.operands, name)
     names = tuple(op.results[0] for op in kept)
     lif.operands = (*bound["u"], *names, *lif.operands[1 + len(currents) :])

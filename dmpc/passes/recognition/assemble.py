@@ -87,7 +87,8 @@ class _Assembly:
         x = self.op("drive", (self.values[memory.source], weight, bias), f"{name}.x", name, loc)
         ops = network.between(memory.state, memory.next)
         a = self.constant(f"{name}.memory.A", memory.a, _weight_loc(network, ops))
-        b = self.constant(f"{name}.memory.B", memory.b)
+        driven = [op for op in network.between(memory.relu, memory.next) if op.kind != "add"]
+        b = self.constant(f"{name}.memory.B", memory.b, _constants_of(network, driven))
         m, m_next = f"{name}.m", f"{name}.m.next"
         self.state(m, m_next, memory.state)
         loc = network.loc([*_products(ops), *self.producers(memory.next)])
@@ -161,8 +162,8 @@ class _Assembly:
         return result
 
     def constant(self, name: str, value: Matrix, loc: Loc = ()) -> str:
-        """Add a parameter."""
-        return self.graph.add_constant(name, np.ascontiguousarray(value), f32(*value.shape), loc)
+        """Add a parameter; -0.0 becomes 0.0."""
+        return self.graph.add_constant(name, np.array(value + 0.0), f32(*value.shape), loc)
 
     def state(self, name: str, next_: str, old_name: str) -> None:
         """Add a state with the old one's initial value."""
