@@ -30,14 +30,23 @@ class Saturation:
         return clipped
 
 
-def shift_round(x: Int, shift: Int | int) -> Int:
-    """`x / 2**shift`, rounded to nearest with ties upward; a negative `shift` multiplies, exactly.
+WIDEST = 62  # bits; every consumer of a shifted sum saturates to fewer
 
-    One adder and a shifter in hardware: `(x + 2**(shift-1)) >> shift`.
+
+def shift_round(x: Int, shift: Int | int) -> Int:
+    """`x / 2**shift`, rounded to nearest with ties upward; a negative `shift` multiplies.
+
+    One adder and a shifter in hardware: `(x + 2**(shift-1)) >> shift`. Products beyond
+    2**62 stay there: whatever takes them saturates to a smaller width anyway.
     """
-    right = np.maximum(shift, 0)
-    half = (np.int64(1) << right) >> 1
-    return ((x + half) >> right) << np.maximum(np.negative(shift), 0)
+    right: Int = np.maximum(np.asarray(shift, np.int64), 0)
+    shifted: Int = (x + ((np.int64(1) << right) >> 1)) >> right
+    left: Int = np.maximum(-np.asarray(shift, np.int64), 0)
+    if not np.any(left):
+        return shifted
+    limit = (np.int64(1) << WIDEST) >> left
+    widened: Int = np.clip(shifted, -limit, limit) << left
+    return widened
 
 
 def leak(membrane: Int, beta: Int, leak_bits: int) -> Int:

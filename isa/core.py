@@ -61,12 +61,12 @@ class Vector:
         """Forget every register: the start of a sample."""
         self._data.clear()
 
-    def read(self, number: int, size: int) -> Int:
-        """The first `size` elements [batch, size]; traps if they were not all written."""
+    def read(self, number: int, size: int | None = None) -> Int:
+        """The first `size` elements [batch, size], or all; traps if they were not all written."""
         data = self._data.get(number)
         if data is None:
             self._trap(f"{self.letter}{number} was read before it was written in this sample")
-        if size > data.shape[1]:
+        if size is not None and size > data.shape[1]:
             self._trap(f"{self.letter}{number} holds {data.shape[1]} elements, {size} were read")
         return data[:, :size]
 
@@ -174,7 +174,11 @@ class Core:
         """Parameters of the neurons of `groups` groups, arrays [groups * lanes]."""
         key = (row, groups)
         if key not in self._parameters:
-            self._parameters[key] = Parameters.unpack(self.rows("parameter", row, groups).ravel())
+            found = Parameters.unpack(self.rows("parameter", row, groups).ravel())
+            most = 1 << self.target.neuron.leak_bits
+            if (found.leak > most).any():
+                self.trap(f"a leak of {found.leak.max()} / {most} would let a membrane grow")
+            self._parameters[key] = found
         return self._parameters[key]
 
     # -- state memories ---------------------------------------------------------------------------

@@ -91,8 +91,7 @@ def signed(bits: int, doc: str, default: Any = dataclasses.MISSING) -> Any:
     )
 
 
-def _register(letter: str, bits: int, kind: str, doc: str) -> Any:
-    high = (1 << bits) - 1
+def _register(letter: str, bits: int, kind: str, doc: str, high: int) -> Any:
     names = [f"{letter}{number}" for number in range(high + 1)]
 
     def read(text: str) -> int:
@@ -103,7 +102,7 @@ def _register(letter: str, bits: int, kind: str, doc: str) -> Any:
     return _declare(
         Field(
             kind, bits, f"{letter}0 .. {letter}{high}", doc,
-            _whole(0, high), lambda b: b, lambda v: f"{letter}{v}", read,
+            _whole(0, high), _whole(0, high), lambda v: f"{letter}{v}", read,
         ),
         dataclasses.MISSING,
     )  # fmt: skip
@@ -111,17 +110,17 @@ def _register(letter: str, bits: int, kind: str, doc: str) -> Any:
 
 def event_register(doc: str) -> Any:
     """An event vector register, e0 .. e15."""
-    return _register("e", 4, "event register", doc)
+    return _register("e", 4, "event register", doc, 15)
 
 
 def value_register(doc: str) -> Any:
     """A value vector register, v0 .. v15."""
-    return _register("v", 4, "value register", doc)
+    return _register("v", 4, "value register", doc, 15)
 
 
 def bank_number(doc: str) -> Any:
-    """One of the weight banks, b0 .. b3."""
-    return _register("b", 2, "bank", doc)
+    """One of the weight banks, b0 .. b2."""
+    return _register("b", 2, "bank", doc, 2)
 
 
 def flag(doc: str) -> Any:

@@ -72,8 +72,8 @@ class Sync(Instruction):
 class Loop(Instruction):
     """Run the next `length` words several times, or not at all if the count is 0 or less.
 
-    The loop over samples is outermost and its body ends with `sync`. At the start of each of its
-    iterations all registers, membranes and logits are unwritten.
+    A program begins with the loop over samples, whose body ends with `sync`; then comes `halt`. At
+    the start of each sample all registers, membranes and logits are unwritten.
     """
 
     counter: str = choice(

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from isa.arithmetic import Int
 from isa.errors import IsaError
 
-FIELDS = (("threshold", 16), ("bias", 16), ("reset", 16), ("leak", 9), ("shift", 6))
-"""Name and width, lowest bits first; all two's complement but `leak`, which is 0 .. 256."""
+FIELDS = (("threshold", 16), ("bias", 16), ("reset", 16), ("leak", 10), ("shift", 6))
+"""Name and width, lowest bits first; 64 in all; two's complement but `leak`, 0 .. 512."""
 
 
 @dataclass(frozen=True)

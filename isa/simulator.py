@@ -9,14 +9,18 @@ import numpy as np
 from isa.arithmetic import Int
 from isa.core import Core
 from isa.errors import IsaError, Trap
-from isa.format import Instruction
+from isa.format import Instruction, layout
 from isa.image import Image, contents
-from isa.instructions import Sync
-from isa.timing import Timeline
+from isa.instructions import Halt, Lif, Loop, Readout, Sync
+from isa.timing import Span, Timeline
 from isa.work import Work
 
 Observer = Callable[[int, Instruction, Core], None]
 """Called after each instruction with its program counter, itself and the state it left."""
+
+
+Progress = Callable[[int], None]
+"""Called with the number of samples that have just been finished."""
 
 
 @dataclass
@@ -52,20 +56,28 @@ class Simulator:
         self.image = image
         self.target = image.target
         self._contents = contents(image)
-        _check_samples_loop(image)
+        _check_shape(image)
 
-    def run(self, inputs: Int, *, batch: int = 256, observe: Observer | None = None) -> Run:
+    def run(
+        self,
+        inputs: Int,
+        *,
+        batch: int = 256,
+        observe: Observer | None = None,
+        progress: Progress | None = None,
+    ) -> Run:
         """Run the program over `inputs`, int64 [samples, timesteps, inputs].
 
         `batch` samples run in lockstep; it changes the speed and nothing else. Raises Trap.
         """
-        if inputs.ndim != 3 or 0 in inputs.shape[:2]:
-            raise IsaError(f"inputs must be [samples, timesteps, inputs], not {list(inputs.shape)}")
+        _check_inputs(inputs)
         counts = Counts()
         logits, cycles = [], []
         for first in range(0, len(inputs), batch):
             core = Core(self.target, self._contents, inputs[first : first + batch])
             taken = self._run_batch(core, counts, observe)
+            if progress:
+                progress(core.batch)
             cycles.append(taken)
             logits.append(
                 np.concatenate(core.outputs, axis=1)
@@ -75,6 +87,18 @@ class Simulator:
         counts.cycles = int(sum(c.sum() for c in cycles))
         return Run(np.concatenate(logits), np.concatenate(cycles), counts)
 
+    def spans(self, sample: Int) -> list[Span]:
+        """When each instruction of one sample [timesteps, inputs] ran, in order of completion."""
+        _check_inputs(sample[None])
+        core = Core(self.target, self._contents, sample[None])
+        timeline = Timeline(self.target, 1)
+        while not core.halted:
+            op = self._fetch(core)
+            timeline.issue(op.work(core), core.pc, sync=isinstance(op, Sync))
+            op.execute(core)
+            core.advance()
+        return timeline.spans
+
     def _run_batch(self, core: Core, counts: Counts, observe: Observer | None) -> Int:
         """One iteration of the loop over samples for each sample of the batch; its cycles."""
         timeline = Timeline(self.target, core.batch)
@@ -83,7 +107,7 @@ class Simulator:
             op = self._fetch(core)
             work = op.work(core)
             _tally(work, core.batch, counts)
-            timeline.issue(work, sync=isinstance(op, Sync))
+            timeline.issue(work, core.pc, sync=isinstance(op, Sync))
             op.execute(core)
             if observe:
                 observe(core.pc, op, core)
@@ -103,6 +127,22 @@ class Simulator:
         return self.image.code[core.pc]
 
 
+def left_behind(core: Core, op: Instruction, operand: str) -> Int:
+    """The vector that an operand names, as the instruction left it: [batch, elements].
+
+    `operand` is a register, or the `row` of a unit's own state memory.
+    """
+    value = getattr(op, operand)
+    kinds = {placed.name: placed.field.kind for placed in layout(type(op))}
+    if kinds[operand] == "event register":
+        return core.events.read(value)
+    if kinds[operand] == "value register":
+        return core.values.read(value)
+    assert isinstance(op, Lif | Readout)
+    memory = "neuron" if isinstance(op, Lif) else "readout"
+    return core.read_state(memory, op.row, op.groups).copy()
+
+
 def _tally(work: Work, batch: int, counts: Counts) -> None:
     """Add one instruction's accesses and operations, over the batch."""
     counts.instructions += batch
@@ -115,10 +155,20 @@ def _total(count: Int | int, batch: int) -> int:
     return count * batch if isinstance(count, int) else int(count.sum())
 
 
-def _check_samples_loop(image: Image) -> None:
-    """The loop over samples ends with `sync`, so that samples never overlap."""
-    for pc, op in enumerate(image.code):
-        if getattr(op, "counter", None) == "samples":
-            last = pc + getattr(op, "length", 0)
-            if last >= len(image.code) or not isinstance(image.code[last], Sync):
-                raise IsaError(f"pc {pc}: the loop over samples must end with sync")
+def _check_inputs(inputs: Int) -> None:
+    if inputs.ndim != 3 or 0 in inputs.shape[:2]:
+        raise IsaError(f"inputs must be [samples, timesteps, inputs], not {list(inputs.shape)}")
+
+
+def _check_shape(image: Image) -> None:
+    """A program is one loop over samples, whose body ends with `sync`, and `halt`.
+
+    So samples never overlap, every cycle belongs to one, and they can be run in any order.
+    """
+    code = image.code
+    if not (code and isinstance(code[0], Loop) and code[0].counter == "samples"):
+        raise IsaError("pc 0: the program must begin with the loop over samples")
+    if code[0].value or code[0].length != len(code) - 2 or not isinstance(code[-1], Halt):
+        raise IsaError("pc 0: the loop over samples must reach up to the last word, halt")
+    if len(code) < 3 or not isinstance(code[-2], Sync):
+        raise IsaError(f"pc {len(code) - 2}: the loop over samples must end with sync")

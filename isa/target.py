@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from isa.errors import IsaError
 
 Rows = Annotated[int, Field(ge=1, le=1 << 16)]
+StateRows = Annotated[int, Field(ge=1, le=1 << 12)]  # what a row operand can address
 Lanes = Annotated[int, Field(ge=1, le=256)]
 Width = Annotated[int, Field(ge=2, le=32)]
 Latency = Annotated[int, Field(ge=1, le=64)]
@@ -87,7 +88,7 @@ class Bank(_Section):
 class Neuron(_Section):
     """Leak, threshold and reset; membranes in a single-port SRAM, parameters in another."""
 
-    rows: Rows
+    rows: StateRows
     membrane_bits: Width
     leak_bits: Annotated[int, Field(ge=1, le=8)]
     latency: Latency
@@ -113,7 +114,7 @@ class Update(_Section):
 class Readout(_Section):
     """Readout accumulator: a single-port SRAM of logits."""
 
-    rows: Rows
+    rows: StateRows
     bits: Annotated[int, Field(ge=16, le=48)]
     latency: Latency
 

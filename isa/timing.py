@@ -32,10 +32,22 @@ class Page:
     released: Int
 
 
+@dataclass(frozen=True)
+class Span:
+    """When one instruction was issued, and the cycles in which its unit worked on it."""
+
+    pc: int
+    unit: str
+    issued: Int
+    start: Int
+    end: Int
+
+
 @dataclass
 class Segment:
     """An issued instruction on a bank, waiting for the consumer of its burst."""
 
+    pc: int
     work: Work
     start_after: Int
     operands: Int
@@ -61,6 +73,7 @@ class Timeline:
         self.target = target
         self.zero = np.zeros(batch, np.int64)
         self.issued = self.zero - 1
+        self.spans: list[Span] = []
         self.pages: dict[str, deque[Page]] = defaultdict(lambda: deque(maxlen=PAGES))
         self.busy: Counter[str] = Counter()
         self.stalls: Counter[tuple[str, str]] = Counter()
@@ -87,11 +100,14 @@ class Timeline:
     @property
     def end(self) -> Int:
         """The first cycle in which every unit is idle and every result in place."""
-        return np.maximum.reduce([self.issued + 1, *(unit.drained for unit in self.units.values())])
+        end: Int = np.maximum.reduce(
+            [self.issued + 1, *(unit.drained for unit in self.units.values())]
+        )
+        return end
 
     # -- issue ------------------------------------------------------------------------------------
 
-    def issue(self, work: Work, *, sync: bool = False) -> None:
+    def issue(self, work: Work, pc: int = 0, *, sync: bool = False) -> None:
         """Add the next instruction in program order."""
         time = self.issued + 1
         if work.unit == "control":
@@ -107,18 +123,18 @@ class Timeline:
             if len(pages) == PAGES:
                 time = np.maximum(time, pages[0].released)
         self.issued = time
-        self._dispatch(work, unit)
+        self._dispatch(work, unit, pc)
 
-    def _dispatch(self, work: Work, unit: Unit) -> None:
+    def _dispatch(self, work: Work, unit: Unit, pc: int) -> None:
         pages = [self.pages[name][-1] for name in work.reads]
         operands = np.maximum.reduce([self.zero, *(page.ready for page in pages)])
         if work.bank is not None:
-            unit.segments.append(Segment(work, self.issued + 1, operands, pages))
+            unit.segments.append(Segment(pc, work, self.issued + 1, operands, pages))
             unit.starts.append(None)
         elif work.consumes:
-            self._consume(work, unit)
+            self._consume(work, unit, pc)
         else:
-            self._simple(work, unit, operands, pages)
+            self._simple(work, unit, pc, operands, pages)
 
     def _write(self, names: tuple[str, ...], ready: Int) -> None:
         for name in names:
@@ -126,12 +142,13 @@ class Timeline:
 
     # -- execution --------------------------------------------------------------------------------
 
-    def _simple(self, work: Work, unit: Unit, operands: Int, pages: list[Page]) -> None:
+    def _simple(self, work: Work, unit: Unit, pc: int, operands: Int, pages: list[Page]) -> None:
         """One stretch of cycles; on a unit with row reads in flight, after they are done."""
         free = unit.drained if unit.reads else unit.free
         start = self._start(work.unit, free, self.issued + 1, operands)
         end = start + work.cycles * work.groups
         self._count(work.unit, work.cycles * work.groups)
+        self.spans.append(Span(pc, work.unit, self.issued, start, end))
         unit.starts.append(start)
         unit.reads.clear()
         unit.free = end
@@ -140,7 +157,7 @@ class Timeline:
             page.released = np.maximum(page.released, end)
         self._write(work.writes, unit.drained)
 
-    def _consume(self, work: Work, unit: Unit) -> None:
+    def _consume(self, work: Work, unit: Unit, pc: int) -> None:
         """A consumer and the bursts that feed it, group by group."""
         latency = self._latency[work.unit]
         bursts = [self._burst(number) for number in work.consumes]
@@ -154,12 +171,14 @@ class Timeline:
             unit.reads.append(start)
             if group == 0:
                 unit.starts.append(start)
+                first = start
             for burst in bursts:
                 burst.unit.slots.append(start + 1)
             free = start + CONSUMER_CYCLES
         self._count(work.unit, self.zero + CONSUMER_CYCLES * work.groups)
         for burst in bursts:
             burst.finish(self)
+        self.spans.append(Span(pc, work.unit, self.issued, first, free))
         unit.free, unit.drained = free, start + latency + 1
         self._write(work.writes, unit.drained)
 
@@ -203,6 +222,7 @@ class Burst:
     unit: Unit
     segments: list[Segment]
     latency: int
+    first: Int = field(init=False)
 
     def group(self, timeline: Timeline, number: int) -> Int:
         """Work through the next group; returns when its sums can be consumed."""
@@ -212,6 +232,7 @@ class Burst:
             operands = np.maximum.reduce([segment.operands for segment in self.segments])
             free = timeline._start(self.name, free, issued, operands)
             self._started(free)
+            self.first = free
         start = free
         if len(self.unit.slots) == self.unit.slots.maxlen:
             start = np.maximum(free, self.unit.slots[0])
@@ -232,5 +253,7 @@ class Burst:
         """Release the operands; the unit drains when its last sums have been consumed."""
         self.unit.drained = np.maximum(timeline.zero, self.unit.free - 1 + self.latency)
         for segment in self.segments:
+            issued = segment.start_after - 1
+            timeline.spans.append(Span(segment.pc, self.name, issued, self.first, self.unit.free))
             for page in segment.pages:
                 page.released = np.maximum(page.released, self.unit.free)

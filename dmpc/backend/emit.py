@@ -1,6 +1,5 @@
 """Emission: the image of a scheduled graph."""
 
-import json
 import zlib
 from itertools import groupby
 
@@ -12,11 +11,10 @@ from dmpc.ir.parser import parse
 from dmpc.ir.printer import to_text
 from dmpc.passes.place import REGISTERS
 from isa.image import Image, Symbol
+from isa.interface import Input, Interface, Output, notes
 from isa.target import parse_target
 
 GRAPH_NOTE = ".dmpc.graph"
-DEBUG_NOTE = ".dmpc.debug"
-IO_NOTE = ".dmpc.io"
 
 
 def emit(graph: Graph, target_text: str) -> Image:
@@ -34,8 +32,7 @@ def emit(graph: Graph, target_text: str) -> Image:
         (*_code_symbols(program), *_memory_symbols(graph)),
         {
             GRAPH_NOTE: zlib.compress(to_text(graph).encode(), 9),
-            DEBUG_NOTE: _json([_debug(item) for item in program]),
-            IO_NOTE: _json(_io(graph)),
+            **notes(_interface(graph), tuple(item.provenance for item in program)),
         },
     )
 
@@ -49,38 +46,36 @@ def embedded_graph(image: Image) -> Graph:
     return parse(zlib.decompress(image.notes[GRAPH_NOTE]).decode(), GRAPH_NOTE)
 
 
-def _json(value: object) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _debug(item: Lowered) -> dict[str, object]:
-    return {"layer": item.layer, "nodes": item.nodes, "values": item.values}
-
-
-def _io(graph: Graph) -> dict[str, object]:
-    """Input and output as a runtime sees them: width, kind and scale; how logits are read."""
+def _interface(graph: Graph) -> Interface:
     source, output = graph.types[graph.inputs[0]], graph.types[graph.outputs[0]]
-    return {
-        "name": graph.name,
-        "input": {
-            "kind": "events" if source.dtype == "event" else "values",
-            "size": source.shape[0],
-            "scale": source.scale,
-            "bits": source.bits,
-        },
-        "output": {"size": output.shape[0], "scale": output.scale},
-        "average": graph.attrs["average"],
-    }
+    return Interface(
+        name=graph.name,
+        input=Input(
+            kind="events" if source.dtype == "event" else "values",
+            size=source.shape[0],
+            bits=source.bits,
+            scale=_number(source.scale),
+        ),
+        output=Output(
+            size=output.shape[0],
+            scale=_number(output.scale),
+            average=bool(graph.attrs["average"]),
+        ),
+    )
+
+
+def _number(scale: float | str | None) -> float:
+    assert not isinstance(scale, str)
+    return 1.0 if scale is None else scale
 
 
 def _code_symbols(program: list[Lowered]) -> list[Symbol]:
-    """One symbol for each stretch of code of one part of a layer."""
+    """A symbol for each stretch of code of one part of a layer."""
     symbols: list[Symbol] = []
     start = 0
     for name, items in groupby(program, key=lambda item: item.symbol):
         size = len(list(items))
-        taken = sum(symbol.name.rsplit("-")[0] == name for symbol in symbols)
-        symbols.append(Symbol(f"{name}-{taken}" if taken else name, ".text", start, size))
+        symbols.append(Symbol(name, ".text", start, size))
         start += size
     return symbols
 

@@ -1,7 +1,7 @@
 """Lowering: the instructions of a placed graph, each with where it comes from."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import networkx as nx
 
@@ -27,22 +27,19 @@ from isa.instructions import (
     Sync,
     Update,
 )
+from isa.interface import Provenance
 from isa.target import Target
+
+NOWHERE = Provenance()
 
 
 @dataclass(frozen=True)
 class Lowered:
-    """An instruction with its provenance.
-
-    `symbol` names the stretch of code it belongs to; `values` maps a field of the instruction to
-    the graph's value that the instruction leaves there; `nodes` are the user's own.
-    """
+    """An instruction, the stretch of code it belongs to, and where it comes from."""
 
     instruction: Instruction
     symbol: str
-    layer: str = ""
-    nodes: tuple[str, ...] = ()
-    values: dict[str, str] = field(default_factory=dict)
+    provenance: Provenance = NOWHERE
 
 
 def lower(graph: Graph, target: Target) -> list[Lowered]:
@@ -72,8 +69,8 @@ def _check(item: Lowered) -> None:
         encode(item.instruction)
     except IsaError as error:
         raise CompileError(
-            f"{item.layer}: {error}",
-            where=", ".join(item.nodes),
+            f"{item.provenance.layer}: {error}",
+            where=", ".join(item.provenance.nodes),
             hint="the layer is larger than an instruction can say",
         ) from error
 
@@ -163,7 +160,8 @@ class _Lowering:
             take = InputEvents if self.is_event(name) else InputValues
             made = take(dest=self.row(name), inputs=self.size(name))
             nodes = self.graph.locs.get(name, ())
-            yield Lowered(made, "input", "input", nodes, {"dest": name})
+            source = Provenance(layer="input", nodes=nodes, values={"dest": name})
+            yield Lowered(made, "input", source)
 
     def emit(self) -> Iterator[Lowered]:
         """Send the logits and wait until all is done."""
@@ -270,4 +268,5 @@ class _Lowering:
 
     def _made(self, op: Op, made: Instruction, part: str, values: dict[str, str]) -> Lowered:
         layer = str(op.attrs["layer"])
-        return Lowered(made, f"{layer}.{part}", layer, op.loc, values)
+        source = Provenance(layer=layer, nodes=op.loc, values=values)
+        return Lowered(made, f"{layer}.{part}", source)

@@ -39,7 +39,7 @@ def import_onnx(
     from dmpc.frontend import onnx_import
 
     options = onnx_import.Options(dict(states), readout, initial_states)
-    return onnx_import.import_onnx(path, options)
+    return onnx_import.import_onnx(path, options)[0]
 
 
 def load(path: str | os.PathLike[str]) -> Graph:

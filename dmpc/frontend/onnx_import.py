@@ -35,15 +35,31 @@ class Options:
     initial_states: Initial
 
 
-def import_onnx(path: str | os.PathLike[str], options: Options) -> Graph:
-    """See `dmpc.frontend.import_onnx`."""
+@dataclass(frozen=True)
+class Signature:
+    """How to run the file itself, by the names of its inputs and outputs.
+
+    A whole sequence has a `time` axis in its input; one timestep has none, and `states` maps each
+    state input to the output that holds its next value.
+    """
+
+    input: str
+    output: str
+    time: int | None
+    states: Mapping[str, str]
+
+
+def import_onnx(path: str | os.PathLike[str], options: Options) -> tuple[Graph, Signature]:
+    """See `dmpc.frontend.import_onnx`; also tells how to run the file."""
     if options.readout is not None and options.readout not in READOUTS:
         raise ImportFailure(
             f"unknown readout '{options.readout}'", hint=f"one of {', '.join(READOUTS)}"
         )
     model, opset = read_model(path)
     try:
-        first, second = (_import(model, opset, options, sizes) for sizes in STAND_INS)
+        (first, signature), (second, _) = (
+            _import(model, opset, options, sizes) for sizes in STAND_INS
+        )
         if first != second:
             raise ImportFailure(
                 "the model computes with its batch size or number of timesteps",
@@ -54,10 +70,12 @@ def import_onnx(path: str | os.PathLike[str], options: Options) -> Graph:
     except DmpcError as error:
         where = f"{os.fspath(path)}: {error.where}" if error.where else os.fspath(path)
         raise ImportFailure(error.message, where=where, hint=error.hint) from None
-    return first
+    return first, signature
 
 
-def _import(model: ModelProto, opset: int, options: Options, sizes: tuple[int, int]) -> Graph:
+def _import(
+    model: ModelProto, opset: int, options: Options, sizes: tuple[int, int]
+) -> tuple[Graph, Signature]:
     stored = initializers(model.graph)
     inputs = [value for value in model.graph.input if value.name not in stored]
     ctx = Context(opset, Builder("model"), OPERATORS, options.initial_states == "keep")
@@ -89,7 +107,7 @@ def _shape(value: ValueInfoProto, stand_ins: tuple[int, ...]) -> tuple[int, ...]
 
 def _timestep(
     model: ModelProto, inputs: list[ValueInfoProto], ctx: Context, options: Options, batch: int
-) -> Graph:
+) -> tuple[Graph, Signature]:
     """One timestep with explicit states: every input [batch, n], or all of them [n]."""
     if len(inputs) == 1:
         raise ImportFailure(
@@ -120,7 +138,7 @@ def _timestep(
         ctx.builder.make_state(values[state], outputs[target])
     graph.outputs = [outputs[pairing.output]]
     graph.attrs["readout"] = options.readout or "mean"
-    return prune(graph)
+    return prune(graph), Signature(pairing.input, pairing.output, None, pairing.states)
 
 
 def _vector(ctx: Context, tensors: Mapping[str, Tensor], name: str, domain: Domain) -> str:
@@ -140,7 +158,7 @@ def _sequence(
     ctx: Context,
     options: Options,
     sizes: tuple[int, int],
-) -> Graph:
+) -> tuple[Graph, Signature]:
     """The whole sequence: x [batch, time, inputs], [time, batch, inputs] or [time, inputs]."""
     if len(inputs) != 1:
         raise ImportFailure(
@@ -167,7 +185,7 @@ def _sequence(
         )
     graph = ctx.builder.graph
     _answer(ctx, tensors.get(answers[0], Known(np.zeros(0))), answers[0], domain, options.readout)
-    return prune(graph)
+    return prune(graph), Signature(name, answers[0], domain.time, {})
 
 
 def _answer(ctx: Context, tensor: Tensor, name: str, domain: Domain, wanted: str | None) -> None:

@@ -11,12 +11,17 @@ from dmpc.ir.graph import Graph, Op
 from dmpc.ir.registry import EvalContext, OpDef, Tensor, op_def
 from dmpc.ir.types import TensorType
 
-_REDUCE = {
-    "mean": lambda outputs: outputs.mean(axis=1),
-    "sum": lambda outputs: outputs.sum(axis=1),
-    "last": lambda outputs: outputs[:, -1],
-    "max": lambda outputs: outputs.max(axis=1),
-}
+
+def over_time(readout: str, outputs: Tensor) -> Tensor:
+    """The answer [samples, classes] that a readout makes of outputs [samples, timesteps, classes].
+
+    `readout` is mean, sum, last or max.
+    """
+    if readout == "last":
+        return np.asarray(outputs[:, -1])
+    if readout == "max":
+        return np.asarray(outputs.max(axis=1))
+    return np.asarray(outputs.sum(axis=1) if readout == "sum" else outputs.mean(axis=1))
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ def interpret(
     readout = str(graph.attrs.get("readout", "mean"))
     if readout == "mean" and not graph.types[output].is_float:
         readout = "sum"
-    logits = _REDUCE[readout](traces[output])
+    logits = over_time(readout, traces[output])
     return Result(
         outputs=traces[output],
         logits=logits,

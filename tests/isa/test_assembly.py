@@ -5,13 +5,13 @@ import re
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from isa_programs import CLASSES, PAPER, any_instruction, images
 
 from isa.assembler import assemble
 from isa.disassembler import assembly, disassemble
 from isa.errors import IsaError
 from isa.format import INSTRUCTIONS, build, layout
 from isa.image import Image, Symbol, image_bytes
+from tests.isa.programs import CLASSES, PAPER, any_instruction, images
 
 HEAD = ".target paper\n.text\n"
 

@@ -11,12 +11,12 @@ import pytest
 from elftools.elf.elffile import ELFFile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from isa_programs import PAPER, images
 
 from isa.errors import IsaError
 from isa.format import encode
 from isa.image import Image, Symbol, contents, image_bytes, parse_image, read_image, write_image
 from isa.instructions import Halt, InputEvents, Loop, Sync
+from tests.isa.programs import PAPER, images
 
 IMAGE = Image(
     PAPER,

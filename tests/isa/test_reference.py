@@ -4,10 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from isa_programs import CLASSES
-
 from isa.format import layout
 from isa.reference import reference
+from tests.isa.programs import CLASSES
 
 PAGE = Path(__file__).parents[2] / "docs" / "isa.md"
 

@@ -1,10 +1,10 @@
 """Targets are data: what ships loads, and a mistake in a file is named by its key."""
 
 import pytest
-from isa_programs import PAPER
 
 from isa.errors import IsaError
 from isa.target import load_target, parse_target, target_names, target_text
+from tests.isa.programs import PAPER
 
 
 def message(text: str) -> str:

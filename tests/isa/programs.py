@@ -30,6 +30,8 @@ def operands(field: Field) -> st.SearchStrategy[Value]:
             return st.sampled_from(field.range.split(", "))
         case "bank set":
             return st.sets(st.integers(0, 2), min_size=1).map(lambda banks: tuple(sorted(banks)))
+        case "bank":
+            return st.integers(0, 2)
         case "signed":
             low = -(high // 2) - 1
             return st.sampled_from((low, -1, 0, high // 2)) | st.integers(low, high // 2)

@@ -1,0 +1,189 @@
+"""`dmpc compile`."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dmpc.cli.activity import Cycles, count_cycles
+from dmpc.cli.main import option_list
+from dmpc.cli.terminal import console, table
+from dmpc.compiler import Compiled, Observer, Options
+from dmpc.compiler import compile as compile_model
+from dmpc.ir.graph import Graph
+from dmpc.ir.printer import to_text
+from dmpc.ir.verify import READOUTS
+from runtime.samples import load_samples
+
+import_options = option_list(
+    click.option("--readout", type=click.Choice(READOUTS), help="Timesteps to answer (mean)."),
+    click.option(
+        "--state", "states", multiple=True, metavar="IN=OUT", help="Pair a state input and output."
+    ),
+    click.option("--target", default="paper", show_default=True, help="Target name or TOML file."),
+    click.option("--calibration", metavar="NPZ", help="Input data from which scales are chosen."),
+    click.option(
+        "--input-range", nargs=2, type=float, metavar="LOW HIGH", help="Input is graded, not 0/1."
+    ),
+    click.option("--no-dependency-breaking", is_flag=True, help="Slow current waits for m[k]."),
+)
+
+
+def options_of(
+    readout: str | None,
+    states: tuple[str, ...],
+    target: str,
+    input_range: tuple[float, float] | None,
+    no_dependency_breaking: bool,
+) -> Options:
+    """Compiler options from the command line."""
+    pairs = {}
+    for pair in states:
+        source, equals, result = pair.partition("=")
+        if not (source and equals and result):
+            raise click.BadParameter(f"{pair!r} is not IN=OUT", param_hint="--state")
+        pairs[source] = result
+    return Options(
+        target=target,
+        readout=readout,
+        states=pairs,
+        input_range=input_range,
+        dependency_breaking=not no_dependency_breaking,
+    )
+
+
+def printer(after: tuple[str, ...], all_passes: bool) -> Observer:
+    """An observer that prints the graph after the passes asked for."""
+
+    def observe(name: str, graph: Graph) -> None:
+        if all_passes or name in after:
+            click.echo(f"// after {name}\n{to_text(graph, data=False)}")
+
+    return observe
+
+
+def check_pass_names(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Refuse a pass name that does not exist, as a usage error."""
+    from dmpc.passes import PASSES
+
+    del ctx
+    for name in value:
+        if name not in PASSES:
+            known = ", ".join(PASSES)
+            raise click.BadParameter(f"no pass {name!r}; passes are {known}", param=param)
+    return value
+
+
+@click.command("compile")
+@click.argument("model")
+@click.option("-o", "--output", metavar="ELF", help="Image to write (MODEL with .elf).")
+@import_options
+@click.option(
+    "--print-after", multiple=True, metavar="PASS", callback=check_pass_names,
+    help="Print the graph after a pass.",
+)  # fmt: skip
+@click.option("--print-after-all", is_flag=True, help="Print the graph after every pass.")
+def compile(  # noqa: A001  named like its verb
+    model: str,
+    output: str | None,
+    calibration: str | None,
+    print_after: tuple[str, ...],
+    print_after_all: bool,
+    **chosen: Any,
+) -> None:
+    """Compile MODEL (.onnx, or .dmpir text) to an image for the accelerator."""
+    options = options_of(**chosen)
+    data = load_samples(calibration).x if calibration else None
+    observe = printer(print_after, print_after_all)
+    compiled = compile_model(model, calibration=data, options=options, observe=observe)
+    path = output or str(Path(model).with_suffix(".elf"))
+    cycles = count_cycles(compiled, data)
+    compiled.save(path)
+    print_summary(compiled, cycles, path, console().print)
+
+
+def print_summary(compiled: Compiled, cycles: Cycles, path: str, show: Callable[..., None]) -> None:
+    """Layers, memories used, cycles per timestep, and what a user should know."""
+    show(_layers(compiled))
+    show(_memories(compiled))
+    frequency = compiled.image.target.frequency_mhz
+    microseconds = cycles.per_timestep / frequency
+    show(
+        f"{cycles.per_timestep:.1f} cycles per timestep on {cycles.origin}: "
+        f"{microseconds:.2f} us at {frequency:g} MHz"
+    )
+    show(f"scales from {compiled.ranges.origin}")
+    for line in _advice(compiled, cycles):
+        show(line)
+    show(f"wrote {path}")
+
+
+def _layers(compiled: Compiled) -> Any:
+    graph = compiled.layers
+    made = table(
+        f"{graph.name} on target {compiled.image.target.name}",
+        "layer", "inputs", "neurons", "d", "window", "reset", "events in",
+    )  # fmt: skip
+    for op in graph.ops:
+        layer = str(op.attrs["layer"])
+        if op.kind == "lif":
+            made.add_row(layer, *_layer_row(compiled, op.results[0], layer))
+        elif op.results[0] in graph.outputs:
+            classes, inputs = graph.types[op.operands[1]].shape
+            rate = _rate(compiled, op.operands[0], inputs)
+            made.add_row("readout", str(inputs), str(classes), "", "", "", rate)
+    return made
+
+
+def _layer_row(compiled: Compiled, spikes: str, layer: str) -> list[str]:
+    graph = compiled.layers
+    lif = graph.producer(spikes)
+    memory = next((o for o in graph.ops if o.kind == "memory" and o.attrs["layer"] == layer), None)
+    drive = next(o for o in graph.ops if o.kind == "dense" and o.attrs["layer"] == layer)
+    assert lif is not None
+    inputs = graph.types[drive.operands[0]].shape[0]
+    window = memory.attrs.get("window") if memory else None
+    return [
+        str(inputs),
+        str(graph.types[spikes].shape[0]),
+        str(graph.types[memory.operands[0]].shape[0]) if memory else "",
+        f"{window:g}" if isinstance(window, float) else "",
+        str(lif.attrs["reset_mode"]),
+        _rate(compiled, drive.operands[0], inputs),
+    ]
+
+
+def _rate(compiled: Compiled, source: str, inputs: int) -> str:
+    """Mean events per timestep of a vector, where a calibration set showed them."""
+    rate = compiled.ranges.rates.get(source)
+    return "" if rate is None else f"{rate * inputs:.1f}"
+
+
+def _memories(compiled: Compiled) -> Any:
+    made = table("memories", "memory", "rows used", "rows", "used", "bits a row")
+    used: dict[str, int] = {}
+    for place in compiled.graph.placement.values():
+        used[place.memory] = max(used.get(place.memory, 0), place.row + place.rows)
+    for name, memory in compiled.image.target.memories.items():
+        rows = used.get(name, 0)
+        share = f"{math.ceil(1000 * rows / memory.rows) / 10:.1f} %"
+        made.add_row(name, str(rows), str(memory.rows), share, str(memory.lanes * memory.bits))
+    return made
+
+
+def _advice(compiled: Compiled, cycles: Cycles) -> list[str]:
+    lines = []
+    if compiled.ranges.origin.startswith("static"):
+        kind = "binary events" if compiled.ranges.events else "graded values"
+        lines.append(
+            "note: without --calibration, scales leave room for every possible input, and the "
+            f"input is taken for {kind}; a calibration set gives states and membranes precision"
+        )
+    if cycles.saturations:
+        lines.append(
+            f"warning: {cycles.saturations} elements saturated on {cycles.origin}; "
+            "a calibration set closer to the data would leave more headroom"
+        )
+    return lines

@@ -1,0 +1,165 @@
+"""`dmpc inspect`."""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from dmpc.backend.emit import embedded_graph
+from dmpc.cli.activity import typical_input
+from dmpc.cli.compile_verb import import_options, options_of
+from dmpc.cli.terminal import console, table
+from dmpc.compiler import compile as compile_model
+from dmpc.compiler import find_ranges, from_layers, import_model, to_layers
+from dmpc.errors import DmpcError
+from dmpc.ir.graph import Graph
+from dmpc.ir.levels import LEVELS, rank
+from dmpc.ir.printer import to_text
+from isa.disassembler import assembly
+from isa.image import Image, read_image
+from isa.interface import interface, provenance
+from isa.simulator import Simulator
+from isa.target import load_target
+from isa.timing import Span
+from runtime.program import Program
+from runtime.samples import load_samples
+
+
+@click.command("inspect")
+@click.argument("file")
+@click.option("--level", type=click.Choice(LEVELS), help="Print the graph at this level.")
+@click.option("--data", "with_data", is_flag=True, help="Print the elements of constants, too.")
+@click.option("--memory", is_flag=True, help="Print the memory map.")
+@click.option("--schedule", is_flag=True, help="Print when each instruction of a timestep runs.")
+@click.option("--input", "samples", metavar="NPZ", help="Input of the schedule (random).")
+@click.option("--sample", type=click.IntRange(min=0), default=0, help="Which sample of it (0).")
+@click.option("--timestep", type=click.IntRange(min=0), help="Which timestep of it (the middle).")
+@import_options
+def inspect(
+    file: str,
+    level: str | None,
+    with_data: bool,
+    memory: bool,
+    schedule: bool,
+    samples: str | None,
+    sample: int,
+    timestep: int | None,
+    **chosen: Any,
+) -> None:
+    """Look at FILE: a model, IR text (.dmpir) or an image (.elf).
+
+    Without options: the graph of a model; the memory map and the schedule of an image.
+    """
+    is_image = Path(file).suffix not in (".onnx", ".dmpir")
+    out = console()
+    if level or not (is_image or memory or schedule):
+        graph = _image_graph(file, level) if is_image else _model_graph(file, level, chosen)
+        click.echo(to_text(graph, data=with_data), nl=False)
+    if not (memory or schedule or (is_image and not level)):
+        return
+    image = read_image(file) if is_image else _compiled(file, chosen)
+    if not (memory or schedule):
+        _print_overview(image, out)
+    if memory or not schedule:
+        _print_memory(image, out)
+    if schedule or not memory:
+        x = load_samples(samples).x if samples else typical_input(Program(image, file))
+        if sample >= len(x):
+            raise DmpcError(f"sample {sample} of {len(x)} asked for", where=samples or file)
+        _print_schedule(image, x[sample : sample + 1], file, timestep, out)
+
+
+def _image_graph(file: str, level: str | None) -> Graph:
+    """The graph inside an image, which stands at the last level."""
+    graph = embedded_graph(read_image(file))
+    if level not in (None, graph.level):
+        raise DmpcError(
+            f"the image holds its graph at level {graph.level} alone",
+            where=file,
+            hint=f"inspect the model for level {level}",
+        )
+    return graph
+
+
+def _model_graph(file: str, level: str | None, chosen: dict[str, Any]) -> Graph:
+    """A model's graph at a level, compiled as far as needed."""
+    calibration = chosen.pop("calibration")
+    options = options_of(**chosen)
+    graph = import_model(file, options)
+    wanted = level or ("layers" if graph.level == "model" else graph.level)
+    if rank(wanted) < rank(graph.level):
+        raise DmpcError(f"the graph is at level {graph.level}, past {wanted}", where=file)
+    if wanted == graph.level:
+        return graph
+    seen: dict[str, Graph] = {}
+
+    def keep(name: str, result: Graph) -> None:
+        del name
+        seen[result.level] = result
+
+    if rank(graph.level) <= rank("layers"):
+        graph = to_layers(graph, options, keep)
+        if wanted == "layers":
+            return graph
+        data = load_samples(calibration).x if calibration else None
+        ranges = find_ranges(graph, data, options)
+    else:
+        ranges = None
+    from_layers(graph, ranges, load_target(options.target), keep)
+    return seen[wanted]
+
+
+def _compiled(file: str, chosen: dict[str, Any]) -> Image:
+    calibration = chosen.pop("calibration")
+    data = load_samples(calibration).x if calibration else None
+    return compile_model(file, calibration=data, options=options_of(**chosen)).image
+
+
+def _print_overview(image: Image, out: Console) -> None:
+    described = interface(image)
+    source, result = described.input, described.output
+    scale = "" if source.kind == "events" else f" of {source.bits} bits, {source.scale:g} a step"
+    out.print(f"{described.name}, built for target {image.target.name}")
+    out.print(f"input: {source.size} {source.kind}{scale}")
+    over = "the mean over timesteps" if result.average else "over all timesteps"
+    out.print(f"output: {result.size} logits, {result.scale:g} a step, {over}")
+
+
+def _print_memory(image: Image, out: Console) -> None:
+    made = table("memory map", "memory", "rows", "bits a row", "holds")
+    for symbol in sorted(image.symbols, key=lambda s: (s.section, s.offset, s.name)):
+        memory = image.target.memories.get(symbol.section.removeprefix(".mem."))
+        if memory:
+            rows = f"{symbol.offset} .. {symbol.offset + symbol.size - 1}"
+            made.add_row(memory.name, rows, str(memory.lanes * memory.bits), symbol.name)
+    out.print(made)
+
+
+def _print_schedule(image: Image, x: Any, origin: str, timestep: int | None, out: Console) -> None:
+    """Issue, start and end of every instruction of one timestep, in cycles."""
+    inputs, _ = Program(image, origin).encode(x)
+    steps = inputs.shape[1]
+    wanted = steps // 2 if timestep is None else timestep
+    if wanted >= steps:
+        raise DmpcError(f"timestep {wanted} of {steps} asked for", where=origin)
+    by_pc: dict[int, list[Span]] = defaultdict(list)
+    for span in Simulator(image).spans(inputs[0]):
+        by_pc[span.pc].append(span)
+    spans = [by_pc[pc][wanted] for pc in sorted(by_pc) if len(by_pc[pc]) == steps]
+    if steps == 1 or not spans:
+        raise DmpcError("a schedule needs a sample of two timesteps or more", where=origin)
+    first = min(int(span.issued[0]) for span in spans)
+    made = table(
+        f"timestep {wanted}, in cycles from its first instruction",
+        "pc", "issued", "start", "end", "unit", "layer", "instruction",
+    )  # fmt: skip
+    for column in made.columns[4:]:
+        column.justify = "left"
+    names = provenance(image)
+    for span in spans:
+        times = (int(time[0]) - first for time in (span.issued, span.start, span.end))
+        text = " ".join(assembly(image.code[span.pc]).split())
+        made.add_row(str(span.pc), *map(str, times), span.unit, names[span.pc].layer, text)
+    out.print(made)

@@ -1,0 +1,70 @@
+"""`dmpc run`."""
+
+import click
+from rich.console import Console
+
+import runtime
+from dmpc.cli.terminal import console, progress, table, write_json
+from runtime.program import Result
+
+SHOWN = 10
+
+
+@click.command("run")
+@click.argument("image")
+@click.option("--input", "data", required=True, metavar="NPZ", help="x, and y where known.")
+@click.option("--json", "json_path", metavar="FILE", help="Write results as JSON; - for stdout.")
+@click.option("--limit", type=click.IntRange(min=1), help="Run only so many samples.")
+def run(image: str, data: str, json_path: str | None, limit: int | None) -> None:
+    """Run IMAGE on the simulated accelerator: predictions, accuracy, cycles."""
+    program = runtime.load(image)
+    samples = runtime.load_samples(data)
+    x, y = samples.x[:limit], None if samples.y is None else samples.y[:limit]
+    with progress("running", len(x)) as advance:
+        result = program.run(x, y, progress=advance)
+    if json_path:
+        write_json(json_path, result.to_json())
+    if json_path != "-":
+        print_result(program, result, console())
+
+
+def print_result(program: runtime.Program, result: Result, out: Console) -> None:
+    """Predictions of the first samples, accuracy, cycles, and where units spent them."""
+    made = table("predictions", "sample", "prediction", "label", "cycles")
+    for number in range(min(SHOWN, len(result.predictions))):
+        label = "" if result.labels is None else str(result.labels[number])
+        row = (number, result.predictions[number], label, result.cycles[number])
+        made.add_row(*map(str, row))
+    if len(result.predictions) > SHOWN:
+        made.add_row(f"... {len(result.predictions) - SHOWN} more", "", "", "")
+    out.print(made)
+    out.print(_units(result))
+    counts = result.counts
+    timesteps = result.timesteps * len(result.cycles)
+    frequency = program.image.target.frequency_mhz
+    if result.accuracy is not None:
+        out.print(f"accuracy {100 * result.accuracy:.2f} % of {len(result.predictions)} samples")
+    out.print(
+        f"{counts.cycles} cycles, {counts.cycles / timesteps:.1f} per timestep: "
+        f"{counts.cycles / timesteps / frequency:.2f} us at {frequency:g} MHz"
+    )
+    for cause, number in sorted(result.saturations.items()):
+        out.print(f"warning: {cause} saturated {number} times")
+
+
+def _units(result: Result) -> object:
+    """Busy cycles of every unit as a share of all cycles, and what it waited for most."""
+    counts = result.counts
+    made = table("units", "unit", "busy", "operations", "longest wait for", "of cycles")
+    for unit in sorted(counts.busy):
+        waits = {cause: n for (u, cause), n in counts.stalls.items() if u == unit and n}
+        cause = max(waits, key=lambda c: waits[c], default="")
+        share = f"{100 * waits[cause] / counts.cycles:.1f} %" if cause else ""
+        made.add_row(
+            unit,
+            f"{100 * counts.busy[unit] / counts.cycles:.1f} %",
+            str(counts.operations[unit]),
+            cause,
+            share,
+        )
+    return made

@@ -1,0 +1,166 @@
+"""The compiler as a library: a model in, an image out."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from dmpc import frontend
+from dmpc.backend.emit import emit
+from dmpc.errors import CompileError
+from dmpc.ir.graph import Graph
+from dmpc.ir.levels import rank
+from dmpc.ir.registry import Tensor
+from dmpc.ir.verify import READOUTS
+from dmpc.passes.base import Pass, apply
+from dmpc.passes.break_dependency import BreakDependency
+from dmpc.passes.fold import Fold
+from dmpc.passes.fuse import Fuse
+from dmpc.passes.partition import Partition
+from dmpc.passes.place import PlaceInMemory
+from dmpc.passes.quantize import Quantize
+from dmpc.passes.ranges import Ranges, calibrate, static_ranges
+from dmpc.passes.recognise import Recognise
+from dmpc.passes.schedule import Schedule
+from isa.image import Image, write_image
+from isa.target import Target, parse_target, target_text
+
+Observer = Callable[[str, Graph], None]
+"""Called after each pass with its name and the graph that it left."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may choose.
+
+    `target` is a shipped target's name or a TOML file. `input_range` declares a graded input where
+    no calibration set shows one. `states` pairs state inputs with outputs, and `readout` says how
+    timesteps become the answer, where a one-timestep model leaves that open. `margin` is the
+    headroom above calibrated ranges.
+    """
+
+    target: str = "paper"
+    readout: str | None = None
+    states: Mapping[str, str] = field(default_factory=dict)
+    input_range: tuple[float, float] | None = None
+    calibration_samples: int = 256
+    margin: float = 1.25
+    dependency_breaking: bool = True
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A compiled network: the image, the float graph it stands for, the graph it was made from."""
+
+    image: Image
+    layers: Graph
+    graph: Graph
+    ranges: Ranges
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the image, whole or not at all; raises IsaError if it cannot be written."""
+        write_image(self.image, Path(path))
+
+
+def import_model(model: str | os.PathLike[str] | Graph, options: Options) -> Graph:
+    """The graph of a model file, or the graph itself; raises DmpcError."""
+    if isinstance(model, Graph):
+        return model
+    if Path(model).suffix != ".onnx":
+        return frontend.load(model)
+    return frontend.import_onnx(model, states=options.states, readout=options.readout)
+
+
+def to_layers(graph: Graph, options: Options, observe: Observer | None = None) -> Graph:
+    """The float graph in the field's terms, from one at level model or layers."""
+    steps: list[Pass] = [Recognise()] if graph.level == "model" else []
+    steps += [Fold(), *([BreakDependency()] if options.dependency_breaking else [])]
+    return _run(steps, graph, observe)
+
+
+def from_layers(
+    graph: Graph, ranges: Ranges | None, target: Target, observe: Observer | None = None
+) -> Graph:
+    """The scheduled graph, from one at any level from layers on."""
+    steps: tuple[tuple[str, Pass], ...] = (
+        ("layers", Quantize(target, ranges)),
+        ("integer", Partition()),
+        ("partitioned", Fuse()),
+        ("fused", PlaceInMemory(target)),
+        ("placed", Schedule(target)),
+    )
+    rest = [step for level, step in steps if rank(level) >= rank(graph.level)]
+    return _run(rest, graph, observe)
+
+
+def _run(steps: list[Pass], graph: Graph, observe: Observer | None) -> Graph:
+    for step in steps:
+        graph = apply(step, graph)
+        if observe:
+            observe(step.name, graph)
+    return graph
+
+
+def find_ranges(graph: Graph, calibration: Tensor | None, options: Options) -> Ranges:
+    """Ranges of a float graph from a calibration set, or from the weights without one."""
+    if calibration is None:
+        return static_ranges(graph, options.input_range)
+    return calibrate(graph, calibration, samples=options.calibration_samples, margin=options.margin)
+
+
+def compile(  # noqa: A001  the verb of the whole project
+    model: str | os.PathLike[str] | Graph,
+    *,
+    calibration: Tensor | None = None,
+    options: Options | None = None,
+    observe: Observer | None = None,
+) -> Compiled:
+    """Compile an ONNX file, a `.dmpir` file or a graph at level model or layers.
+
+    `calibration` [samples, timesteps, inputs] is input data from which scales are chosen; without
+    it they come from the ranges that the weights allow, which are wider. Raises DmpcError or
+    IsaError with one line for the user.
+    """
+    options = options or Options()
+    _check(options)
+    text = target_text(options.target)
+    target = parse_target(text, options.target)
+    graph = import_model(model, options)
+    if rank(graph.level) > rank("layers"):
+        raise CompileError(
+            f"the graph is at level {graph.level}; compile from level model or layers",
+            where=graph.name,
+        )
+    layers = to_layers(graph, options, observe)
+    if calibration is not None:
+        _check_calibration(layers, calibration)
+    ranges = find_ranges(layers, calibration, options)
+    scheduled = from_layers(layers, ranges, target, observe)
+    return Compiled(emit(scheduled, text), layers, scheduled, ranges)
+
+
+def _check(options: Options) -> None:
+    if options.readout is not None and options.readout not in READOUTS:
+        raise CompileError(
+            f"unknown readout '{options.readout}'", hint=f"one of {', '.join(READOUTS)}"
+        )
+    if options.margin < 1 or options.calibration_samples < 1:
+        raise CompileError("margin and the number of calibration samples must be at least 1")
+    low, high = options.input_range or (0.0, 1.0)
+    if not (np.isfinite([low, high]).all() and low < high):
+        raise CompileError(f"input range {low} .. {high} is empty or not finite")
+
+
+def _check_calibration(graph: Graph, x: Tensor) -> None:
+    """A calibration set must be samples of this network's input."""
+    size = graph.types[graph.inputs[0]].shape[0]
+    if x.ndim != 3 or 0 in x.shape or x.shape[2] != size:
+        raise CompileError(
+            f"the calibration set has shape {list(x.shape)}; "
+            f"the network takes [samples, timesteps, {size}]",
+            where=graph.name,
+        )
+    if not np.isfinite(x.astype(np.float64)).all():
+        raise CompileError("the calibration set holds NaN or infinite numbers", where=graph.name)

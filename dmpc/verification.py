@@ -1,0 +1,282 @@
+"""The ladder of oracles: each rung runs one form of a network against the next.
+
+onnxruntime (float32) ~ float graph (float64) ~ integer graph = simulator = simulator one sample at
+a time. The first two are compared by tolerance and statistics, the others by every bit.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dmpc.backend.emit import embedded_graph
+from dmpc.compiler import Options, import_model, to_layers
+from dmpc.errors import DmpcError
+from dmpc.ir.graph import Graph
+from dmpc.ir.interpret import Result, interpret
+from dmpc.ir.registry import Tensor
+from dmpc.reference import OnnxReference
+from isa.core import Core
+from isa.format import Instruction
+from isa.image import Image
+from isa.interface import provenance
+from isa.simulator import left_behind
+from runtime.program import Program
+
+CHUNK = 128  # samples whose traces are held at once
+LOGIT_TOLERANCE = 1e-3  # of the largest logit, float32 against float64
+MOST_FLIPPED = 0.02  # share of samples in which a spike may flip between float32 and float64
+ALONE = 8  # samples that also run one at a time
+
+
+@dataclass
+class Rung:
+    """One comparison: what against what, its figures, whether it holds."""
+
+    name: str
+    ok: bool = True
+    figures: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The rungs in order, and whether all of them hold."""
+
+    rungs: list[Rung]
+
+    @property
+    def ok(self) -> bool:
+        """True if every rung holds."""
+        return all(rung.ok for rung in self.rungs)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data: one entry per rung with its figures and `ok`."""
+        return {"ok": self.ok, "rungs": [asdict(rung) for rung in self.rungs]}
+
+
+def verify(
+    model: str | os.PathLike[str] | Graph,
+    image: Image,
+    x: Tensor,
+    y: Tensor | None = None,
+    *,
+    options: Options | None = None,
+    max_drop: float = 1.0,
+    progress: Callable[[int], None] | None = None,
+) -> Verification:
+    """Climb the ladder on samples `x` [samples, timesteps, inputs] with labels `y`.
+
+    `max_drop` is how many points of accuracy the integer graph may lose against the float graph,
+    or of agreement with its predictions where there are no labels. Raises DmpcError,
+    RuntimeFailure or IsaError if something cannot be run at all.
+    """
+    options = options or Options()
+    climb = _Climb(model, image, x, y, options)
+    for start in range(0, len(x), CHUNK):
+        climb.chunk(slice(start, start + CHUNK))
+        if progress:
+            progress(min(CHUNK, len(x) - start))
+    return Verification(climb.rungs(max_drop))
+
+
+@dataclass
+class _Tally:
+    """Differences of one value between two forms of the network, summed over samples."""
+
+    elements: int = 0
+    different: int = 0
+    active: int = 0
+
+    def add(self, one: Tensor, other: Tensor) -> None:
+        self.elements += one.size
+        self.different += int(np.count_nonzero(one != other))
+        self.active += int(np.count_nonzero(one))
+
+
+class _Climb:
+    """Runs all forms of the network chunk by chunk and gathers what the rungs report."""
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | Graph,
+        image: Image,
+        x: Tensor,
+        y: Tensor | None,
+        options: Options,
+    ) -> None:
+        imported = import_model(model, options)
+        self.layers = to_layers(imported, options)
+        self.integer = embedded_graph(image)
+        self.program = Program(image, self.integer.name)
+        self.reference = None
+        if not isinstance(model, Graph) and str(model).endswith(".onnx"):
+            self.reference = OnnxReference(model, options)
+        self.x, self.y = x, y
+        self.spikes = [name for name in _spikes(self.layers) if name in self.integer.types]
+        self.watched = _watched(image)
+        self.logits: dict[str, list[Tensor]] = {"onnx": [], "float": [], "integer": []}
+        self.spike_tally = {name: _Tally() for name in self.spikes}
+        self.bit_tally = {name: _Tally() for name in (*self.watched, "logits")}
+        self.cycle_tally = _Tally()
+        self.check_same_network()
+
+    def check_same_network(self) -> None:
+        """The image must be of this model: same input, same layers."""
+        ours = [
+            self.layers.types[name].shape for name in (*self.layers.inputs, *self.layers.outputs)
+        ]
+        theirs = [
+            self.integer.types[name].shape for name in (*self.integer.inputs, *self.integer.outputs)
+        ]
+        if ours != theirs or set(self.spikes) != set(_spikes(self.layers)):
+            raise DmpcError(
+                f"the image was compiled from another network than '{self.layers.name}'",
+                where=self.integer.name,
+                hint="compile the model again",
+            )
+
+    def chunk(self, part: slice) -> None:
+        """Run one chunk of samples on every rung."""
+        x = self.x[part]
+        floats = interpret(self.layers, x.astype(np.float64), trace=self.spikes)
+        self.logits["float"].append(floats.logits)
+        if self.reference:
+            self.logits["onnx"].append(self.reference.logits(x))
+        encoded, _ = self.program.encode(x)
+        integers = interpret(self.integer, encoded, trace=[*self.spikes, *self.watched])
+        self.logits["integer"].append(integers.logits)
+        for name in self.spikes:
+            self.spike_tally[name].add(floats.traces[name], integers.traces[name])
+        self._simulate(x, integers, first=part.start == 0)
+
+    def _simulate(self, x: Tensor, integers: Result, *, first: bool) -> None:
+        """The simulator on one chunk, every watched value of every timestep compared."""
+        recorder = _Recorder(self.program.image)
+        run = self.program.run(x, batch=CHUNK, observe=recorder)
+        for name in self.watched:
+            trace = recorder.trace(name, self.integer.types[name].shape[0])
+            self.bit_tally[name].add(integers.traces[name].astype(np.int64), trace)
+        self.bit_tally["logits"].add(integers.logits, run.integers)
+        if first:
+            alone = self.program.run(x[:ALONE], batch=1)
+            self.cycle_tally.add(run.cycles[:ALONE], alone.cycles)
+            self.cycle_tally.add(run.integers[:ALONE], alone.integers)
+
+    # -- what was found ---------------------------------------------------------------------------
+
+    def rungs(self, max_drop: float) -> list[Rung]:
+        """The ladder from top to bottom."""
+        found = [self._float_rung(), self._integer_rung(max_drop)]
+        found.append(self._bit_rung())
+        tally = self.cycle_tally
+        figures = {"samples": min(ALONE, len(self.x)), "different": tally.different}
+        name = "simulator in lockstep = simulator one sample at a time, logits and cycles"
+        found.append(_exact(Rung(name, tally.different == 0, figures)))
+        return [rung for rung in found if rung]
+
+    def _float_rung(self) -> Rung:
+        rung = Rung("onnxruntime ~ float graph")
+        if not self.reference:
+            rung.reason = "the model is no ONNX file: there is nothing to run in onnxruntime"
+            return rung
+        onnx, floats = (np.concatenate(self.logits[key]) for key in ("onnx", "float"))
+        error = np.abs(onnx - floats).max(axis=1) / max(float(np.abs(floats).max()), 1e-12)
+        flipped = float(np.mean(error > LOGIT_TOLERANCE))
+        rung.ok = flipped <= MOST_FLIPPED
+        rung.figures = {
+            "samples": len(onnx),
+            "median_logit_error": float(np.median(error)),
+            "largest_logit_error": float(error.max()),
+            "samples_beyond_tolerance": flipped,
+            "prediction_agreement": float(np.mean(onnx.argmax(1) == floats.argmax(1))),
+        }
+        if not rung.ok:
+            rung.reason = (
+                f"logits differ by more than {LOGIT_TOLERANCE:g} of their size in "
+                f"{100 * flipped:.1f} % of samples: the graph is not the model"
+            )
+        return rung
+
+    def _integer_rung(self, max_drop: float) -> Rung:
+        floats, integers = (np.concatenate(self.logits[key]) for key in ("float", "integer"))
+        one, other = floats.argmax(1), integers.argmax(1)
+        figures: dict[str, Any] = {
+            "samples": len(one),
+            "prediction_agreement": float(np.mean(one == other)),
+            "spike_mismatch": {
+                name: tally.different / max(tally.active, 1)
+                for name, tally in self.spike_tally.items()
+            },
+        }
+        lost = 100 * (1 - figures["prediction_agreement"])
+        what = "agreement of predictions"
+        if self.y is not None:
+            figures["float_accuracy"] = float(np.mean(one == self.y))
+            figures["integer_accuracy"] = float(np.mean(other == self.y))
+            lost = 100 * (figures["float_accuracy"] - figures["integer_accuracy"])
+            what = "accuracy"
+        rung = Rung("float graph ~ integer graph", lost <= max_drop + 1e-9, figures)
+        if not rung.ok:
+            rung.reason = f"{what} drops by {lost:.2f} points, {max_drop:g} are allowed"
+        return rung
+
+    def _bit_rung(self) -> Rung:
+        rung = Rung("integer graph = simulator, every bit")
+        rung.figures = {
+            "elements": sum(tally.elements for tally in self.bit_tally.values()),
+            "different": {name: tally.different for name, tally in self.bit_tally.items()},
+        }
+        rung.ok = not any(rung.figures["different"].values())
+        return _exact(rung)
+
+
+def _exact(rung: Rung) -> Rung:
+    if not rung.ok:
+        rung.reason = "bits differ: the image does not compute its graph"
+    return rung
+
+
+def _spikes(graph: Graph) -> list[str]:
+    return [op.results[0] for op in graph.ops if op.kind == "lif"]
+
+
+def _watched(image: Image) -> list[str]:
+    """Values that instructions leave behind, the network's input aside."""
+    sources = (item for item in provenance(image) if item.layer != "input")
+    return sorted({name for item in sources for name in item.values.values()})
+
+
+class _Recorder:
+    """An observer that keeps what instructions leave behind, under the names of the graph."""
+
+    def __init__(self, image: Image) -> None:
+        self.provenance = provenance(image)
+        self.series: dict[str, list[Tensor]] = {}
+
+    def __call__(self, pc: int, instruction: Instruction, core: Core) -> None:
+        for where, name in self.provenance[pc].values.items():
+            self.series.setdefault(name, []).append(left_behind(core, instruction, where))
+
+    def trace(self, name: str, size: int) -> Tensor:
+        """A value over all timesteps, [samples, timesteps, size]."""
+        return np.stack([array[:, :size] for array in self.series[name]], axis=1)
+
+
+def figures(rung: Rung) -> Iterator[tuple[str, str]]:
+    """The figures of a rung as pairs of text."""
+    for key, value in rung.figures.items():
+        if isinstance(value, dict):
+            if not any(value.values()):
+                yield key.replace("_", " "), "none"
+            for name, number in value.items():
+                if number:
+                    yield f"{key.replace('_', ' ')} %{name}", _shown(number)
+        else:
+            yield key.replace("_", " "), _shown(value)
+
+
+def _shown(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:.6g}"

@@ -1,0 +1,11 @@
+"""A compiled network at run time: load an image, feed it samples, read predictions and cycles.
+
+program = runtime.load("model.elf")
+result = program.run(x)            # x: [samples, timesteps, inputs]
+result.predictions, result.cycles
+"""
+
+from runtime.program import Program, Result, load
+from runtime.samples import RuntimeFailure, Samples, load_samples
+
+__all__ = ["Program", "Result", "RuntimeFailure", "Samples", "load", "load_samples"]

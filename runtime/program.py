@@ -1,0 +1,184 @@
+"""A loaded image on a device, and what running it gives."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isa.errors import IsaError
+from isa.image import Image, read_image
+from isa.interface import interface, provenance
+from isa.simulator import Counts, Observer, Run, Simulator
+from runtime.samples import Numbers, RuntimeFailure, check_input
+
+Integers = NDArray[np.int64]
+
+
+class Device(Protocol):
+    """Something that runs an image; the simulator is the first."""
+
+    def run(
+        self,
+        inputs: Integers,
+        *,
+        batch: int = ...,
+        observe: Observer | None = ...,
+        progress: Callable[[int], None] | None = ...,
+    ) -> Run:
+        """Run integer inputs [samples, timesteps, inputs]."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run gives.
+
+    `logits` float64 [samples, classes], `predictions` and `cycles` int64 [samples], `labels` as
+    given, `integers` the device's own logits. `saturations` counts elements that did not fit their
+    width, by layer and cause; `counts` are the device's.
+    """
+
+    logits: NDArray[np.float64]
+    predictions: Integers
+    cycles: Integers
+    timesteps: int
+    integers: Integers
+    counts: Counts
+    labels: Integers | None = None
+    saturations: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of predictions that equal their label; None without labels."""
+        if self.labels is None:
+            return None
+        return float(np.mean(self.predictions == self.labels))
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as plain data: samples, accuracy, totals by unit and memory."""
+        labels = [None] * len(self.predictions) if self.labels is None else self.labels.tolist()
+        columns = (self.predictions.tolist(), labels, self.logits.tolist(), self.cycles.tolist())
+        keys = ("prediction", "label", "logits", "cycles")
+        return {
+            "samples": [dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True)],
+            "accuracy": self.accuracy,
+            "totals": self._totals(),
+        }
+
+    def _totals(self) -> dict[str, Any]:
+        counts = self.counts
+        stalls: dict[str, dict[str, int]] = {}
+        for (unit, cause), cycles in sorted(counts.stalls.items()):
+            stalls.setdefault(unit, {})[cause] = cycles
+        accesses: dict[str, dict[str, int]] = {}
+        for (memory, direction), rows in sorted(counts.accesses.items()):
+            accesses.setdefault(memory, {"reads": 0, "writes": 0})[direction] = rows
+        return {
+            "samples": len(self.predictions),
+            "timesteps": self.timesteps * len(self.predictions),
+            "cycles": counts.cycles,
+            "instructions": counts.instructions,
+            "units": {
+                unit: {
+                    "busy": counts.busy[unit],
+                    "stalls": stalls.get(unit, {}),
+                    "operations": counts.operations[unit],
+                }
+                for unit in sorted(counts.busy)
+            },
+            "memories": accesses,
+            "saturations": dict(sorted(self.saturations.items())),
+        }
+
+
+class Program:
+    """An image, ready to run."""
+
+    def __init__(self, image: Image, origin: str, device: Device | None = None) -> None:
+        self.image, self.origin = image, origin
+        try:
+            self.interface, self._provenance = interface(image), provenance(image)
+        except IsaError as error:
+            raise RuntimeFailure(f"{origin}: {error}") from error
+        self.device: Device = device or Simulator(image)
+
+    @property
+    def inputs(self) -> int:
+        """Width of the input."""
+        return self.interface.input.size
+
+    @property
+    def takes_events(self) -> bool:
+        """True if the input is binary events, False if it is graded."""
+        return self.interface.input.kind == "events"
+
+    @property
+    def classes(self) -> int:
+        """Number of logits."""
+        return self.interface.output.size
+
+    def run(
+        self,
+        x: Numbers,
+        labels: Numbers | None = None,
+        *,
+        batch: int = 256,
+        observe: Observer | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Result:
+        """Run samples `x` [samples, timesteps, inputs]; RuntimeFailure if they do not fit.
+
+        `batch` samples run in lockstep on the simulator; it changes the speed and nothing else.
+        """
+        inputs, clipped = self.encode(x)
+        run = self.device.run(inputs, batch=batch, observe=observe, progress=progress)
+        integers = run.logits[:, : self.classes]
+        steps = x.shape[1] if self.interface.output.average else 1
+        saturations = self._by_layer(run.counts)
+        if clipped:
+            saturations["input"] = clipped
+        return Result(
+            logits=integers.astype(np.float64) * (self.interface.output.scale / steps),
+            predictions=integers.argmax(1),
+            cycles=run.cycles,
+            timesteps=x.shape[1],
+            integers=integers,
+            counts=run.counts,
+            labels=None if labels is None else np.asarray(labels, np.int64),
+            saturations=saturations,
+        )
+
+    def encode(self, x: Numbers) -> tuple[Integers, int]:
+        """The device's integers for samples `x`, and how many of them had to be clipped."""
+        x = check_input(np.asarray(x))
+        if x.shape[2] != self.inputs:
+            raise RuntimeFailure(
+                f"x has {x.shape[2]} inputs, {self.origin} was compiled for {self.inputs}"
+            )
+        described = self.interface.input
+        if self.takes_events:
+            if x.dtype != np.bool_ and not np.isin(x, (0, 1)).all():
+                odd = x[~np.isin(x, (0, 1))][0]
+                raise RuntimeFailure(
+                    f"x holds {odd}, but {self.origin} was compiled for events, 0 or 1; compile it "
+                    "with a calibration set or an input range for graded input"
+                )
+            return x.astype(np.int64), 0
+        limit = (1 << (described.bits - 1)) - 1
+        real = np.rint(x.astype(np.float64) / described.scale)
+        clipped = np.clip(real, -limit, limit)
+        return clipped.astype(np.int64), int(np.count_nonzero(clipped != real))
+
+    def _by_layer(self, counts: Counts) -> dict[str, int]:
+        saturations: Counter[str] = Counter()
+        for (pc, cause), number in counts.saturations.items():
+            saturations[f"{self._provenance[pc].layer}: {cause}"] += number
+        return dict(saturations)
+
+
+def load(path: Path | str) -> Program:
+    """Load an image onto the simulator; IsaError or RuntimeFailure if it cannot run."""
+    return Program(read_image(path), str(path))
