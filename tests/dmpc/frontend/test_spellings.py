@@ -1,0 +1,171 @@
+"""Whatever way a network is written, the recognised layers run as onnxruntime runs the file."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from dmpc.ir.interpret import interpret
+from tests.dmpc.frontend.oracle import TOLERANCE, assert_same_run, recognised, run_step, session
+from tests.dmpc.frontend.spellings import (
+    CHARGES,
+    LINEARS,
+    MEMORIES,
+    RELUS,
+    RESETS,
+    SPIKES,
+    STATES,
+    STRICT,
+    THRESHOLDS,
+    Form,
+    M,
+    Spelling,
+    scan_model,
+    step_model,
+    weights,
+)
+
+RNG = np.random.default_rng(11)
+X = (RNG.random((6, 9, M)) < 0.4).astype(np.float32)
+CHOICES = {
+    "threshold": THRESHOLDS, "spikes": SPIKES, "reset": RESETS, "charge": CHARGES,
+    "linear": LINEARS, "relu": RELUS, "memory": MEMORIES,
+}  # fmt: skip
+SPELLINGS = [Spelling()] + [
+    replace(Spelling(), **{field.name: choice})
+    for field in fields(Spelling)
+    for choice in CHOICES[field.name]
+    if choice != getattr(Spelling(), field.name)
+]
+MIXED = [
+    Spelling("v - theta >= 0", "cast", "mix", "decay", "matmul", "relu", "matmul"),
+    Spelling("not v < theta", "where", "less", "negative", "left", "max", "gemm"),
+    Spelling("theta < v", "where", "where subtract", "decay", "matmul", "clip", "broken"),
+    Spelling("v / theta >= 1", "cast", "keep", "negative", "gemm", "relu", "late"),
+    Spelling("not v <= theta", "cast", "where not", "leak", "left", "relu", "broken"),
+]
+
+
+def shown(spelling: Spelling) -> str:
+    plain = Spelling()
+    differing = [
+        f.name for f in fields(Spelling) if getattr(spelling, f.name) != getattr(plain, f.name)
+    ]
+    return ", ".join(f"{name}: {getattr(spelling, name)}" for name in differing) or "plain"
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS + MIXED, ids=shown)
+def test_one_timestep_in_any_spelling(spelling, tmp_path):
+    model = step_model(spelling)
+    sizes = {name: (f"{name}_next", size) for name, size in STATES.items()}
+    expected = run_step(model, X, sizes, "x")
+    graphs = recognised(model, tmp_path)
+    assert_same_run(graphs, X, expected["y"].mean(axis=1))
+    layers = graphs[1]
+    values = {"v0": "layer1.u", "m0": "layer1.m", "v1": "layer2.u", "m1": "layer2.m"}
+    trace = [f"{value}.next" for value in values.values()]
+    result = interpret(layers, X.astype(np.float64), trace=trace)
+    np.testing.assert_allclose(result.outputs, expected["y"], atol=TOLERANCE)
+    for state, value in values.items():
+        actual = result.traces[f"{value}.next"]
+        np.testing.assert_allclose(actual, expected[f"{state}_next"], atol=TOLERANCE)
+    spikes = interpret(layers, X.astype(np.float64), trace=["layer1.spikes", "layer2.spikes"])
+    assert all(0.02 < trace.mean() < 0.98 for trace in spikes.traces.values())
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS + MIXED, ids=shown)
+def test_parameters_are_recovered(spelling, tmp_path):
+    _, layers, _ = recognised(step_model(spelling), tmp_path)
+    stored = weights()
+    lif = layers.producer("layer1.spikes")
+    soft = spelling.reset in ("subtract", "where subtract")
+    strict = spelling.threshold in STRICT
+    assert lif.attrs == {
+        "layer": "layer1", "reset_mode": "subtract" if soft else "hard", "strict": strict
+    }  # fmt: skip
+    expected = {
+        "layer1.fast.weight": stored["wf0_"] / 2,
+        "layer1.fast.bias": (stored["bf0_"] + stored["bm0_"]) / 2,
+        "layer1.slow.weight": stored["wm0_"] / 2,
+        "layer2.drive.weight": stored["wx1_"][0],
+        "layer2.drive.bias": stored["bx1_"],
+        "layer2.memory.A": stored["a1_"],
+        "layer2.memory.B": stored["b1_"],
+        "layer2.beta": np.full(4, 0.5),
+        "layer2.threshold": np.full(4, 0.75),
+        "readout.weight": stored["wo"],
+        "readout.bias": stored["bo"],
+    }
+    for name, array in expected.items():
+        np.testing.assert_allclose(layers.constants[name], array, atol=1e-5, err_msg=name)
+    slow = layers.producer("layer1.slow")
+    assert slow.operands[0] == ("layer1.m" if spelling.memory == "late" else "layer1.m.next")
+
+
+FORMS = [
+    Form(),
+    Form(time_first=True),
+    Form(scan_axis=1),
+    Form(time_first=True, scan_axis=1),
+    Form(weights_inside=True),
+    Form(readout_outside=True),
+    Form(readout_outside=True, time_first=True, weights_inside=True),
+    Form(readout="sum"),
+    Form(readout="max"),
+    Form(readout="last"),
+    Form(readout="last by slice", scan_axis=1),
+    Form(readout="running sum"),
+    Form(readout="running mean", time_first=True),
+    Form(zeros="expand"),
+    Form(zeros="times zero"),
+    Form(opset=13),
+    Form(opset=18),
+    Form(opset=21),
+]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_the_sequence_as_a_scan(form, tmp_path):
+    model = scan_model(form)
+    x = X.transpose(1, 0, 2).copy() if form.time_first else X
+    (logits,) = session(model).run(None, {"seq": x})
+    graphs = recognised(model, tmp_path)
+    readouts = {"last by slice": "last", "running sum": "sum", "running mean": "mean"}
+    readout = readouts.get(form.readout, form.readout)
+    assert graphs[2].attrs["readout"] == readout
+    assert_same_run(graphs, X, logits)
+
+
+@pytest.mark.parametrize("spelling", MIXED, ids=shown)
+def test_spellings_inside_a_scan(spelling, tmp_path):
+    model = scan_model(Form(), spelling)
+    (logits,) = session(model).run(None, {"seq": X})
+    assert_same_run(recognised(model, tmp_path), X, logits)
+
+
+def test_step_and_scan_give_the_same_layers(tmp_path):
+    step = recognised(step_model(Spelling()), tmp_path)[2]
+    for form in (Form(), Form(weights_inside=True, scan_axis=1)):
+        scan = recognised(scan_model(form), tmp_path)[2]
+        assert [op.kind for op in scan.ops] == [op.kind for op in step.ops]
+        assert scan.constants.keys() == step.constants.keys()
+        for name, array in scan.constants.items():
+            np.testing.assert_array_equal(array, step.constants[name])
+
+
+def test_a_fixed_batch_makes_no_difference(tmp_path):
+    free = recognised(step_model(Spelling()), tmp_path)[2]
+    for batch in (1, 3):
+        assert recognised(step_model(Spelling(), batch), tmp_path)[2] == free
+
+
+def test_provenance_is_the_users_nodes(tmp_path):
+    layers = recognised(step_model(Spelling(linear="matmul")), tmp_path)[1]
+    locs = {op.results[0]: op.loc for op in layers.ops}
+    assert locs["layer1.fast"] == ("/pf0_",)
+    assert locs["layer2.fast"] == ("/pf1_",)
+    assert locs["layer1.x"] == ("/pd0_", "/x0_")
+    assert locs["layer1.slow"] == ("/i0_",)
+    assert locs["layer2.spikes"] == ("/c1_", "/v1_next")
+    assert locs["readout"] == ("/y",)
+    assert layers.locs["layer2.fast.weight"] == ("wf1_",)
