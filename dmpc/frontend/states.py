@@ -43,19 +43,14 @@ def pair(
         for state in free
         for target, cost in _candidates(graph, state, inputs, outputs, targets).items()
     }
-    found = dict(given) | _assign(free, costs)
+    chosen = {**given, **_assign(free, costs)}
+    found = {name: chosen[name] for name in inputs if name in chosen}
     left = [name for name in inputs if name not in found]
     rest = [name for name in outputs if name not in found.values()]
     if len(left) != 1:
         raise _unpaired(graph, left, rest, inputs, outputs)
     if len(rest) != 1:
-        many = (
-            f"outputs {', '.join(rest)} are no state's next value" if rest else "no output is left"
-        )
-        raise ImportFailure(
-            f"{many} once states are paired ({_listed(found)}); one is expected, the network's",
-            hint="keep one output besides the states' next values, or name pairs with states=",
-        )
+        raise _no_single_output(found, rest, costs)
     return Pairing(found, left[0], rest[0])
 
 
@@ -135,6 +130,21 @@ def _unpaired(
         f"one of the inputs {wanted} is the network's, the others are states whose next value is "
         f"not among the outputs; outputs that are left: {offered}",
         hint="output every state's next value, of the state's shape, or name pairs with states=",
+    )
+
+
+def _no_single_output(
+    found: Mapping[str, str], rest: list[str], costs: Mapping[tuple[str, str], int]
+) -> ImportFailure:
+    least = max(found.items(), key=lambda pair: costs.get(pair, 0))
+    if rest:
+        what = f"outputs {', '.join(rest)} are no state's next value"
+    else:
+        what = "no output is left for the network's answer"
+    return ImportFailure(
+        f"{what} once states are paired ({_listed(found)}, the least certain is "
+        f"{_listed(dict([least]))}); one is expected",
+        hint="output every state's next value and one output more, or name pairs with states=",
     )
 
 

@@ -1,0 +1,84 @@
+"""What torch's own exporters write of a step module that knows nothing of this project."""
+
+import io
+import warnings
+
+import numpy as np
+import onnx
+import pytest
+
+from tests.dmpc.frontend.oracle import TOLERANCE, assert_same_run, recognised, run_step
+
+torch = pytest.importorskip("torch")
+M, N, D, C = 6, 5, 3, 4
+
+
+class Step(torch.nn.Module):
+    """Two layers, the first with a memory; a reset and a threshold of each kind."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.fast1, self.drive = torch.nn.Linear(M, N), torch.nn.Linear(M, 1)
+        self.slow, self.fast2 = torch.nn.Linear(D, N), torch.nn.Linear(N, N)
+        self.readout = torch.nn.Linear(N, C)
+        self.register_buffer("a", torch.eye(D) * 0.7 + 0.1)
+        self.register_buffer("b", torch.tensor([1.0, -0.5, 0.25]))
+
+    def forward(self, x, u1, m, u2):
+        m = m @ self.a.T + torch.relu(self.drive(x)) * self.b
+        current = 3 * (self.fast1(x) + self.slow(m))
+        v = u1 + (current - u1) / 2.0
+        s = (v >= 0.5).float()
+        u1 = (1 - s) * v + s * 0.0
+        h = 0.9 * u2 + 2 * self.fast2(s)
+        fired = h - 0.25 > 0
+        u2 = torch.where(fired, h - 0.25, h)
+        return self.readout(fired.float()), u1, m, u2
+
+
+STATES = {"u1": ("u1_next", N), "m": ("m_next", D), "u2": ("u2_next", N)}
+
+
+def exported(dynamo: bool, named: bool) -> onnx.ModelProto:
+    arguments = tuple(torch.zeros(2, size) for size in (M, N, D, N))
+    names = {}
+    if named:
+        names["input_names"] = ["x", *STATES]
+        names["output_names"] = ["y", *(next_ for next_, _ in STATES.values())]
+        if dynamo:
+            names["dynamic_shapes"] = tuple({0: torch.export.Dim("batch")} for _ in arguments)
+        else:
+            names["dynamic_axes"] = {name: {0: "batch"} for name in names["input_names"]}
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            Step().eval(),
+            arguments,
+            None if dynamo else buffer,
+            dynamo=dynamo,
+            verbose=False,
+            **names,
+        )
+    return program.model_proto if dynamo else onnx.load_from_string(buffer.getvalue())
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["dynamo", "legacy"])
+def models(request):
+    return {named: exported(request.param, named) for named in (True, False)}
+
+
+def test_the_export_runs_as_onnxruntime_runs_it(models, tmp_path):
+    x = np.random.default_rng(5).random((4, 12, M)).round().astype(np.float32)
+    expected = run_step(models[True], x, STATES, "x")
+    assert 0.05 < (expected["u1_next"] == 0).mean() < 0.95
+    graphs = recognised(models[True], tmp_path)
+    assert_same_run(graphs, x, expected["y"].mean(axis=1))
+
+
+def test_lost_names_and_a_fixed_batch_make_no_difference(models, tmp_path):
+    named, anonymous = (recognised(models[key], tmp_path)[2] for key in (True, False))
+    assert [op.kind for op in named.ops] == [op.kind for op in anonymous.ops]
+    for name, array in named.constants.items():
+        np.testing.assert_allclose(anonymous.constants[name], array, atol=TOLERANCE)

@@ -1,0 +1,266 @@
+"""What cannot be imported is one line that names file and node, says why, and what would help."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from dmpc.errors import ImportFailure, ParseError
+from dmpc.frontend import import_onnx, load
+from tests.dmpc.frontend.oracle import assert_same_run, recognised, session
+from tests.dmpc.frontend.spellings import Form, Spelling, scan_model, step_model, value
+
+RNG = np.random.default_rng(2)
+
+
+def refused(model: onnx.ModelProto | bytes, tmp_path, **options) -> str:
+    path = tmp_path / "net.onnx"
+    data = model if isinstance(model, bytes) else model.SerializeToString()
+    path.write_bytes(data)
+    with pytest.raises(ImportFailure) as caught:
+        import_onnx(path, **options)
+    shown = str(caught.value)
+    assert shown.startswith(f"{path}: ")
+    assert "\n" not in shown
+    return shown.removeprefix(f"{path}: ")
+
+
+def weight(model: onnx.ModelProto, name: str, array: np.ndarray) -> None:
+    (tensor,) = [t for t in model.graph.initializer if t.name == name]
+    tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float32), name))
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage" * 40, b"\x00\x01", b"PK\x03\x04"])
+def test_files_that_are_not_onnx(content, tmp_path):
+    assert "this is not an ONNX file" in refused(content, tmp_path)
+
+
+def test_a_truncated_file(tmp_path):
+    data = step_model(Spelling()).SerializeToString()
+    assert "this is not an ONNX file, or it is damaged" in refused(data[:-30], tmp_path)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(ImportFailure, match=r"nothing\.onnx: no such file"):
+        import_onnx(tmp_path / "nothing.onnx")
+
+
+def test_an_old_or_missing_opset(tmp_path):
+    model = step_model(Spelling())
+    model.opset_import[0].version = 11
+    assert refused(model, tmp_path) == "opset 11 is too old (export with opset 13 or later)"
+    model.opset_import[0].domain = "com.example"
+    assert "names no opset of the standard operators" in refused(model, tmp_path)
+
+
+def test_missing_external_data(tmp_path):
+    model = step_model(Spelling())
+    path = tmp_path / "net.onnx"
+    onnx.save(model, path, save_as_external_data=True, location="net.data", size_threshold=0)
+    assert import_onnx(path).states
+    (tmp_path / "net.data").unlink()
+    with pytest.raises(ImportFailure, match=r"net\.onnx: cannot be read: .*net\.data"):
+        import_onnx(path)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_weights_that_are_not_finite(bad, tmp_path):
+    model = step_model(Spelling())
+    weight(model, "wf1_", np.where(np.eye(4) > 0, bad, 1.0))
+    message = f"/f1_: weight 'wf1_' holds {bad} (4 of 16 elements are not finite)"
+    assert message in refused(model, tmp_path)
+
+
+def test_an_unsupported_operator_names_node_and_nearest(tmp_path):
+    model = step_model(Spelling())
+    (relu,) = [node for node in model.graph.node if node.name == "/x0_"]
+    relu.op_type = "Selu"
+    message = refused(model, tmp_path)
+    assert message.startswith("/x0_: operator Selu is not supported (nearest: ")
+    relu.op_type, relu.domain = "Fire", "com.example"
+    assert "/x0_: operator com.example::Fire is not supported" in refused(model, tmp_path)
+
+
+def test_shapes_that_do_not_fit(tmp_path):
+    model = step_model(Spelling())
+    weight(model, "wf0_", np.ones((4, 7)))
+    message = refused(model, tmp_path)
+    assert message == "/f0_: shapes [11, 5] and [7, 4] do not fit together"
+
+
+def test_a_state_without_next_value(tmp_path):
+    model = step_model(Spelling())
+    del model.graph.output[3]  # m0_next
+    message = refused(model, tmp_path)
+    assert "no output is left for the network's answer once states are paired" in message
+    assert "the least certain is m0 -> y)" in message
+    assert "output every state's next value and one output more" in message
+    del model.graph.output[0]  # v1_next
+    message = refused(model, tmp_path)
+    assert "one of the inputs 'x' f32[5], 'v1' f32[4] is the network's" in message
+    assert "outputs that are left: none (output every state's next value, of the state's" in message
+
+
+def test_too_many_outputs(tmp_path):
+    model = step_model(Spelling())
+    model.graph.output.append(value("s0_", "batch", 4))
+    message = refused(model, tmp_path)
+    assert "outputs y, s0_ are no state's next value once states are paired (" in message
+
+
+def test_pairs_named_by_the_user(tmp_path):
+    model = step_model(Spelling())
+    path = tmp_path / "net.onnx"
+    onnx.save(model, path)
+    by_hand = import_onnx(path, states={"m0": "m0_next", "v1": "v1_next"})
+    assert by_hand == import_onnx(path)
+    assert "no input 'm00' in the model (did you mean m0" in refused(
+        model, tmp_path, states={"m00": "m0_next"}
+    )
+    assert "no output 'm0_nxt' in the model (did you mean m0_next" in refused(
+        model, tmp_path, states={"m0": "m0_nxt"}
+    )
+
+
+def test_swapped_names_do_not_mislead_the_pairing(tmp_path):
+    """Structure decides, even where the names say otherwise."""
+    model = step_model(Spelling())
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            for i, name in enumerate(names):
+                swap = {"v0_next": "v1_next", "v1_next": "v0_next"}
+                names[i] = swap.get(name, name)
+    path = tmp_path / "net.onnx"
+    onnx.save(model, path)
+    pairs = {state.name: state.next for state in import_onnx(path).states}
+    assert (pairs["v0"], pairs["v1"]) == ("v1_next", "v0_next")
+
+
+def test_an_unrolled_model_is_explained(tmp_path):
+    nodes = [helper.make_node("Relu", ["x"], ["y"])]
+    graph = helper.make_graph(nodes, "g", [value("x", 1, 8, 3)], [value("y", 1, 8, 3)])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    assert "'x' is the only input and there is no Scan" in refused(made, tmp_path)
+
+
+def test_a_stale_membrane_is_not_dropped(tmp_path):
+    model = scan_model(Form())
+    stale = np.full((1, 4), 0.25)
+    model.graph.initializer.append(numpy_helper.from_array(stale.astype(np.float32), "stale"))
+    (scan,) = [node for node in model.graph.node if node.op_type == "Scan"]
+    expand = helper.make_node("Expand", ["stale", "v0_shape"], ["v0_stale"], name="/stale")
+    at = list(model.graph.node).index(scan)
+    scan.input[0] = "v0_stale"
+    model.graph.node.insert(at, expand)
+    message = refused(model, tmp_path)
+    assert "/scan: initial state 'v0_stale' of the Scan is not zero (44 of 44 elements, " in message
+    assert "initial_states='keep'" in message
+    graphs = recognised(model, tmp_path, initial_states="keep")
+    state = graphs[2].state("layer1.u")
+    np.testing.assert_array_equal(graphs[2].constants[state.init], np.full(4, 0.25))
+
+
+def test_a_mean_over_classes_is_diagnosed(tmp_path):
+    model = scan_model(Form())
+    (mean,) = [node for node in model.graph.node if node.op_type == "ReduceMean"]
+    mean.attribute[0].ints[0] = 2
+    mean.name = "/mean"
+    assert (
+        "/mean: ReduceMean runs over the 3 features (classes) of a timestep, not over"
+        in refused(model, tmp_path)
+    )
+    mean.attribute[0].ints[0] = 1
+    assert "/mean: ReduceMean runs over samples" in refused(model, tmp_path)
+
+
+def test_some_timesteps_only(tmp_path):
+    model = scan_model(Form(readout="last by slice"))
+    weight_of = {t.name: t for t in model.graph.initializer}
+    weight_of["from"].CopyFrom(numpy_helper.from_array(np.array([0]), "from"))
+    weight_of["to"].CopyFrom(numpy_helper.from_array(np.array([1]), "to"))
+    assert "output 'logits' covers 1 of 13 timesteps" in refused(model, tmp_path)
+
+
+def test_a_scan_over_the_wrong_axis(tmp_path):
+    model = scan_model(Form())
+    (scan,) = [node for node in model.graph.node if node.op_type == "Scan"]
+    (axes,) = [a for a in scan.attribute if a.name == "scan_input_axes"]
+    axes.ints[0] = 2
+    assert "Scan runs over axis 2, which is not the time axis" in refused(model, tmp_path)
+
+
+def test_time_running_backwards(tmp_path):
+    model = scan_model(Form())
+    (scan,) = [node for node in model.graph.node if node.op_type == "Scan"]
+    scan.attribute.append(helper.make_attribute("scan_input_directions", [1]))
+    assert "/scan: Scan runs backwards in time" in refused(model, tmp_path)
+
+
+def test_a_readout_against_the_models_own(tmp_path):
+    message = refused(scan_model(Form(readout="sum")), tmp_path, readout="max")
+    assert "the model's readout over time is its sum, but max is asked for" in message
+    with pytest.raises(ImportFailure, match=r"unknown readout 'median' \(one of mean, sum, last"):
+        import_onnx(tmp_path / "net.onnx", readout="median")
+
+
+def test_a_sum_divided_by_a_guess(tmp_path):
+    """Dividing the sum by the batch size only looks like a mean."""
+    model = scan_model(Form(readout="running mean", time_first=True))
+    (axis,) = [t for t in model.graph.initializer if t.name == "time_axis"]
+    axis.CopyFrom(numpy_helper.from_array(np.array([1]), "time_axis"))
+    message = refused(model, tmp_path)
+    assert "the model computes with its batch size or number of timesteps" in message
+
+
+def test_a_bias_after_the_sum_over_time(tmp_path):
+    model = scan_model(Form(readout="sum"))
+    bias = numpy_helper.from_array(np.ones(3, np.float32), "late_bias")
+    model.graph.initializer.append(bias)
+    model.graph.node[-1].output[0] = "sum"
+    model.graph.node.append(helper.make_node("Add", ["sum", "late_bias"], ["logits"], name="/late"))
+    assert "/late: adds a constant after the sum over time" in refused(model, tmp_path)
+
+
+def test_a_nonlinear_readout(tmp_path):
+    model = scan_model(Form())
+    model.graph.node[-1].output[0] = "mean"
+    model.graph.node.append(helper.make_node("Relu", ["mean"], ["logits"], name="/relu"))
+    message = refused(model, tmp_path)
+    assert "/relu: relu follows the mean over time, with which it does not commute" in message
+
+
+def test_a_linear_readout_after_the_mean(tmp_path):
+    """The mean over time of the spikes, then the Linear: the same logits."""
+    model = scan_model(Form(readout_outside=True))
+    transpose, product, bias, mean = model.graph.node[-4:]
+    mean.input[0], mean.output[0] = "ys", "mean_spikes"
+    product.input[0], bias.output[0] = "mean_spikes", "logits"
+    reordered = [*model.graph.node[:-4], transpose, mean, product, bias]
+    del model.graph.node[:]
+    model.graph.node.extend(reordered)
+    x = (RNG.random((4, 7, 5)) < 0.4).astype(np.float32)
+    (logits,) = session(model).run(None, {"seq": x})
+    graphs = recognised(model, tmp_path)
+    assert graphs[2].attrs["readout"] == "mean"
+    assert_same_run(graphs, x, logits)
+
+
+def test_half_precision_is_refused(tmp_path):
+    model = step_model(Spelling())
+    cast = helper.make_node("Cast", ["s0_"], ["half"], name="/half", to=TensorProto.FLOAT16)
+    model.graph.node.append(cast)
+    assert "/half: Cast of a f32 value to FLOAT16 is not supported" in refused(model, tmp_path)
+
+
+def test_files_are_told_apart_by_suffix(tmp_path):
+    with pytest.raises(ImportFailure, match=r"unknown kind of file '.pt' \(known: .onnx, .dmpir\)"):
+        load(tmp_path / "net.pt")
+    path = tmp_path / "net.dmpir"
+    path.write_text("dmpir 1\ngraph")
+    with pytest.raises(ParseError, match=r"net\.dmpir:2:6: unexpected end of text"):
+        load(path)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ImportFailure, match=r"net\.dmpir: this is not a text file"):
+        load(path)
+    with pytest.raises(ImportFailure, match="no such file"):
+        load(tmp_path / "none.dmpir")
