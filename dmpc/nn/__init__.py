@@ -13,12 +13,14 @@ from dmpc.nn.layer import DMPLayer, LayerState
 from dmpc.nn.lif import LIF
 from dmpc.nn.memory import LegendreMemory, legendre_system, zero_order_hold
 from dmpc.nn.network import DMPNetwork, Run, as_input, parameter_count
+from dmpc.nn.ranges import LayerRange, state_ranges
 from dmpc.nn.training import Measurement, fit, measure
 
 __all__ = [
     "LIF",
     "DMPLayer",
     "DMPNetwork",
+    "LayerRange",
     "LayerState",
     "LegendreMemory",
     "Measurement",
@@ -30,6 +32,7 @@ __all__ = [
     "load_weights",
     "measure",
     "parameter_count",
+    "state_ranges",
     "to_onnx",
     "zero_order_hold",
 ]

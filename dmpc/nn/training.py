@@ -13,7 +13,7 @@ from dmpc.nn.network import DMPNetwork, as_input
 
 
 def fit(
-    network: nn.Module,
+    network: DMPNetwork,
     x: Tensor,
     y: Tensor,
     *,
@@ -21,14 +21,17 @@ def fit(
     batch: int = 64,
     learning_rate: float = 2e-3,
     weight_decay: float = 1e-2,
+    spike_penalty: float = 0.0,
     augment: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator[float]:
     """Train `network` in place; yields the mean loss of each epoch as it ends.
 
     `x` [samples, time, inputs] of any numeric dtype or bool, `y` [samples] class numbers.
-    AdamW on the cross-entropy, its rate warmed up and then lowered along a cosine. `augment`
-    changes a float batch [batch, time, inputs] before use. Draws from torch's global generator:
-    call `torch.manual_seed` before the network is made and the training repeats exactly.
+    AdamW on the cross-entropy plus `spike_penalty` times the mean spike density of the layers
+    (every spike costs the hardware a row of weights); its rate is warmed up, then lowered along
+    a cosine. `augment` changes a float batch [batch, time, inputs] before use. Draws from
+    torch's global generator: call `torch.manual_seed` before the network is made and the
+    training repeats exactly.
     Raises ValueError if `x` and `y` do not hold equally many samples, or none.
     """
     _check_pairs(x, y)
@@ -42,7 +45,9 @@ def fit(
         total = 0.0
         order = torch.randperm(len(x))
         for sample, label in _batches(x[order], y[order], batch):
-            loss = cross_entropy(network(augment(sample) if augment else sample), label)
+            run = network.run(augment(sample) if augment else sample)
+            density = torch.stack([spikes.mean() for spikes in run.spikes]).mean()
+            loss = cross_entropy(run.logits, label) + spike_penalty * density
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)

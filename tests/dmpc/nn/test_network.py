@@ -1,13 +1,14 @@
 import pytest
 import torch
 
-from dmpc.nn import LIF, DMPLayer, DMPNetwork, fit, measure, parameter_count
+from dmpc.nn import LIF, DMPLayer, DMPNetwork, fit, measure, parameter_count, state_ranges
 
 
-def lively_network(**options: object) -> DMPNetwork:
+def lively_network(dropout: float = 0.0) -> DMPNetwork:
     """A random network whose every layer spikes."""
     torch.manual_seed(3)
-    network = DMPNetwork(12, [16, 20], 5, memory=4, window=9.0, lif=LIF(0.5, 2.0), **options)
+    lif = LIF(0.5, 2.0)
+    network = DMPNetwork(12, [16, 20], 5, memory=4, window=9.0, dropout=dropout, lif=lif)
     return network.eval()
 
 
@@ -90,6 +91,36 @@ def test_a_short_training_lowers_the_loss_and_learns() -> None:
     result = measure(network, x[40:], y[40:])
     assert result.accuracy >= 0.9
     assert 0 < result.densities[0] < 1
+
+
+def test_a_penalty_makes_spikes_rarer() -> None:
+    def density(penalty: float) -> float:
+        torch.manual_seed(0)
+        network = DMPNetwork(12, [16], 2, memory=3, window=9, lif=LIF(0.5, 2.0))
+        x, y = events(4, 40, 10, 12), torch.arange(40) % 2
+        list(fit(network, x, y, epochs=8, batch=10, spike_penalty=penalty))
+        return measure(network, x, y).densities[0]
+
+    assert density(20.0) < 0.8 * density(0.0)
+
+
+@torch.no_grad()
+def test_state_ranges_by_hand() -> None:
+    network = DMPNetwork(1, [1], 1, memory=1, window=4)
+    for parameter in network.parameters():
+        parameter.zero_()
+    (layer,) = network.dmp_layers
+    layer.fast.weight.fill_(1.0)
+    layer.drive.weight.fill_(-1.0)
+    layer.memory.a_bar.fill_(0.5)
+    layer.memory.b_bar.fill_(-1.0)
+    # Membranes 0.75, -1.625, 0 (fired); drives 0, 4, 0 and memories 0, -4, -2.
+    x = torch.tensor([[[1.5], [-4.0], [6.0]]])
+    (found,) = state_ranges(network, x)
+    assert found == ((-1.625, 0.75), (-4.0, 0.0))
+    assert str(found) == "membrane -1.6 to 0.8, memory -4.0 to 0.0"
+    with pytest.raises(ValueError, match="no sample"):
+        state_ranges(network, x[:0])
 
 
 def test_training_repeats_exactly() -> None:

@@ -1,0 +1,44 @@
+"""How far a network's states go: what a machine with narrow words must hold."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dmpc.nn.network import DMPNetwork, as_input
+
+
+class LayerRange(NamedTuple):
+    """Smallest and largest value of a layer's states, over all samples and timesteps."""
+
+    membrane: tuple[float, float]  # after the reset
+    memory: tuple[float, float]
+
+    def __str__(self) -> str:
+        (low, high), (least, most) = self
+        return f"membrane {low:.1f} to {high:.1f}, memory {least:.1f} to {most:.1f}"
+
+
+@torch.no_grad()
+def state_ranges(network: DMPNetwork, x: Tensor) -> list[LayerRange]:
+    """Ranges of the states of each layer on `x` [samples, time, inputs], initial zeros included.
+
+    Raises ValueError if `x` holds no sample.
+    """
+    if len(x) == 0:
+        raise ValueError("state_ranges: x holds no sample; give at least one")
+    states = network.initial_states(len(x))
+    ranges = [LayerRange((0.0, 0.0), (0.0, 0.0)) for _ in states]
+    for now in x.unbind(1):
+        _, states = network.step(as_input(now), states)
+        ranges = [
+            LayerRange(_widened(old.membrane, state.membrane), _widened(old.memory, state.memory))
+            for old, state in zip(ranges, states, strict=True)
+        ]
+    return ranges
+
+
+def _widened(bounds: tuple[float, float], values: Tensor) -> tuple[float, float]:
+    return min(bounds[0], values.min().item()), max(bounds[1], values.max().item())
