@@ -1,0 +1,337 @@
+"""Recognition: parameters, ties, windows, and what it says of networks that are something else."""
+
+import numpy as np
+import pytest
+
+from dmpc.errors import CompileError
+from dmpc.ir.interpret import interpret
+from dmpc.ir.parser import parse
+from dmpc.passes.base import apply
+from dmpc.passes.recognise import Recognise
+from dmpc.passes.recognition.affine import Forms
+from dmpc.passes.recognition.legendre import legendre_system, legendre_window, zero_order_hold
+
+TEXT = """dmpir 1
+graph "net" level model {
+  attr readout = "mean"
+  input %x : f32[2] loc("x")
+  state %u : f32[2] = zeros next %un loc("u")
+  state %m : f32[2] = zeros next %mn loc("m")
+  const %wf : f32[2, 2]
+  const %wx : f32[1, 2]
+  const %a : f32[2, 2]
+  const %b : f32[2, 1]
+  const %wm : f32[2, 2]
+  const %beta : f32[2, 2]
+  const %theta : f32[1]
+  const %rest : f32[1]
+  const %bias : f32[2]
+  const %swap : f32[2, 2]
+  %f = matmul(%x, %wf) : f32[2] loc("/fc")
+  %d = matmul(%x, %wx) : f32[1] loc("/drive")
+  %r = relu(%d) : f32[1] loc("/relu")
+  %am = matmul(%m, %a) : f32[2] loc("/A")
+  %bx = matmul(%r, %b) : f32[2] loc("/B")
+  %mn = add(%am, %bx) : f32[2] loc("/m_next")
+  %sl = matmul(%mn, %wm) : f32[2] loc("/slow")
+  %i = add(%f, %sl) : f32[2] loc("/current")
+  %l = matmul(%u, %beta) : f32[2] loc("/leak")
+  %h = add(%l, %i) : f32[2] loc("/charge")
+  %c = ge(%h, %theta) : bool[2] loc("/fire")
+  %s = cast(%c) : f32[2] loc("/spikes")
+  %un = where(%c, %rest, %h) : f32[2] loc("/reset")
+  %y = matmul(%s, %wf) : f32[2] loc("/out")
+  output %y
+}
+data {
+  %wf = f64 [0.5, 0.25, 0.125, 0.5]
+  %wx = f64 [1.0, -1.0]
+  %a = f64 [0.5, 0.25, -0.25, 0.5]
+  %b = f64 [1.0, 2.0]
+  %wm = f64 [1.0, 0.0, 0.5, 1.0]
+  %beta = f64 [0.5, 0.0, 0.0, 0.75]
+  %theta = f64 [1.0]
+  %rest = f64 [0.0]
+  %bias = f64 [0.5, 0.25]
+  %swap = f64 [0.0, 1.0, 1.0, 0.0]
+}
+"""
+
+
+def recognised(*edits: tuple[str, str]):
+    text = TEXT
+    for old, new in edits:
+        assert old in text
+        text = text.replace(old, new)
+    return apply(Recognise(), parse(text))
+
+
+def test_the_network_itself():
+    graph = recognised()
+    np.testing.assert_array_equal(graph.constants["layer1.beta"], [0.5, 0.75])
+    np.testing.assert_array_equal(graph.constants["layer1.drive.weight"], [1.0, -1.0])
+    before = parse(TEXT)
+    x = np.random.default_rng(0).normal(size=(3, 20, 2))
+    wanted, found = interpret(before, x), interpret(graph, x, trace=["layer1.spikes"])
+    np.testing.assert_allclose(found.outputs, wanted.outputs, atol=1e-12)
+    assert 0.1 < found.traces["layer1.spikes"].mean() < 0.9
+
+
+LINE = '  %un = where(%c, %rest, %h) : f32[2] loc("/reset")'
+
+# Edits of the network, `old => new` a line (`;` for a line break), and what must be said of it.
+STRANGE = {
+    "memory without relu": (
+        "%r = relu(%d) => %r = add(%d, %d)",
+        (
+            "net: state 'm': the state is linear in input 'x' without a relu between "
+            "(a slow state is m' = A m + B relu(W_x s + b_x))"
+        ),
+    ),
+    "drive of two elements": (
+        """const %wx : f32[1, 2] => const %wx : f32[2, 2]
+        [1.0, -1.0] => [1.0, -1.0, 1, 1]
+        %d = matmul(%x, %wx) : f32[1] => %d = matmul(%x, %wx) : f32[2]
+        %r = relu(%d) : f32[1] => %r = relu(%d) : f32[2]
+        matmul(%r, %b) => matmul(%r, %a)""",
+        "net: '/relu': the drive of state 'm' has 2 elements, expected a scalar",
+    ),
+    "constant in a memory": (
+        "%mn = add(%am, %bx) => %mx = add(%am, %bx) : f32[2] ; %mn = add(%mx, %bias)",
+        "net: state 'm': a constant is added to the slow state",
+    ),
+    "drive by the memory": (
+        "%d = matmul(%x, %wx) => %d = matmul(%m, %wx)",
+        "net: '/relu': the drive depends on state 'm', expected the layer's input",
+    ),
+    "full leak": (
+        "%beta = f64 [0.5, 0.0, => %beta = f64 [0.5, 0.5,",
+        "net: state 'u': neurons leak into each other: the leak is a full matrix",
+    ),
+    "subtraction of something else": (
+        "%un = where(%c, %rest, %h) => %o = add(%h, %bias) : f32[2] ; %un = where(%c, %o, %h)",
+        "net: state 'u': a spike subtracts -0.5 .. -0.25, the threshold is 1",
+    ),
+    "reset to a current": (
+        "%un = where(%c, %rest, %h) => %un = where(%c, %f, %h)",
+        "net: state 'u': a spike leaves a mix of input 'x'",
+    ),
+    "reset by a neighbour": (
+        """%un = where(%c, %rest, %h) => %o = matmul(%s, %swap) : f32[2] ; \
+        %k = sub(%theta, %o) : f32[2] ; %un = mul(%k, %h)""",
+        "net: state 'u': neurons are reset by the spikes of other neurons of '/fire'",
+    ),
+    "threshold on the leak": (
+        "%c = ge(%h, %theta) => %c = ge(%l, %theta)",
+        (
+            "net: '/fire': does not compare the charge of state 'u' with a constant threshold: it "
+            "looks at state 'u', the charge is made of state 'u', input 'x', state 'm', '/relu'"
+        ),
+    ),
+    "threshold that cancels the input": (
+        (
+            "%c = ge(%h, %theta) => %t = add(%l, %f) : f32[2] ; %g = sub(%h, %t) : f32[2] ; "
+            "%c = ge(%g, %theta)"
+        ),
+        (
+            "net: state 'u': the state is neither a membrane nor a memory: its next value is not "
+            "linear at '/reset', and no comparison of its charge with a threshold resets it"
+        ),
+    ),
+    "square": (
+        (
+            '%un = where(%c, %rest, %h) => %q = mul(%h, %h) : f32[2] loc("/square") ; '
+            "%un = where(%c, %rest, %q)"
+        ),
+        (
+            "net: state 'u': the membrane's next value is not linear at '/square', even once the "
+            "spikes of '/fire' are given"
+        ),
+    ),
+    "readout of the membrane": (
+        "%y = matmul(%s, %wf) => %y = matmul(%h, %wf)",
+        (
+            "net: '/out': the output depends on state 'u', input 'x', '/m_next' (a readout is a "
+            "linear map of the spikes of one layer)"
+        ),
+    ),
+    "binarised input": (
+        (
+            '%f = matmul(%x, %wf) => %on = gt(%x, %rest) : bool[2] loc("/binarise") ; '
+            "%xb = cast(%on) : f32[2] ; %f = matmul(%xb, %wf)"
+        ),
+        "net: '/binarise': the comparison is no neuron's threshold",
+    ),
+    "delay": (
+        "zeros next %mn => zeros next %x",
+        (
+            "net: state 'm': the state keeps nothing of itself, only input 'x' of the previous "
+            "timestep (delays are not supported)"
+        ),
+    ),
+    "memory read twice": (
+        (
+            "%i = add(%f, %sl) => %ml = matmul(%m, %wm) : f32[2] ; "
+            "%both = add(%sl, %ml) : f32[2] ; %i = add(%f, %both)"
+        ),
+        "net: '/fire': the charge reads state 'm' in more than one way: '/m_next', state 'm'",
+    ),
+    "nu of another matrix than P": (
+        """%sl = matmul(%mn, %wm) => %p = matmul(%m, %a) : f32[2] ; \
+        %nu = matmul(%r, %wnu) : f32[2] ; %sl = add(%p, %nu)
+        const %swap => const %wnu : f32[2, 1] ; const %swap
+        %swap = f64 => %wnu = f64 [1.0, 3.0] ; %swap = f64""",
+        "net: '/fire': the charge reads state 'm' in more than one way",
+    ),
+}
+
+
+@pytest.mark.parametrize(("edits", "message"), STRANGE.values(), ids=STRANGE)
+def test_what_is_not_a_dmp_network_is_said_so(edits, message):
+    lines = edits.replace("\\\n", " ").splitlines()
+    pairs = [line.strip().replace(" ; ", "\n").split(" => ") for line in lines]
+    with pytest.raises(CompileError) as caught:
+        recognised(*((old, new) for old, new in pairs))
+    assert message in str(caught.value)
+
+
+SECOND = """  state %v : f32[2] = zeros next %vn loc("v")
+  %sum = add(%s, %x) : f32[2] loc("/skip")
+  %h2 = add(%v, %sum) : f32[2] loc("/charge2")
+  %c2 = ge(%h2, %theta) : bool[2] loc("/fire2")
+  %s2 = cast(%c2) : f32[2]
+  %vn = sub(%h2, %s2) : f32[2]
+"""
+
+
+def test_two_sources_of_one_layer():
+    with pytest.raises(CompileError) as caught:
+        recognised(("  %y = matmul(%s, %wf)", SECOND + "  %y = matmul(%s2, %wf)"))
+    assert "net: '/fire2': the neurons have 2 sources: '/fire', input 'x'" in str(caught.value)
+
+
+def test_two_layers_read_out_together():
+    second = SECOND.replace("%sum = add(%s, %x)", "%sum = add(%s, %s)")
+    both = "  %both = add(%s, %s2) : f32[2]\n  %y = matmul(%both, %wf)"
+    with pytest.raises(CompileError, match=r"the output depends on '/fire', '/fire2'"):
+        recognised(("  %y = matmul(%s, %wf)", second + both))
+
+
+def test_two_comparisons_of_one_membrane():
+    twice = (
+        '  %low = gt(%rest, %h) : bool[2] loc("/floor")\n'
+        '  %cut = where(%low, %rest, %h) : f32[2] loc("/cut")\n'
+    )
+    with pytest.raises(CompileError, match=r"state 'u': several comparisons look at this state: "):
+        recognised((LINE, twice + LINE.replace("%h)", "%cut)")))
+
+
+def test_a_layer_without_fast_path_keeps_its_bias():
+    graph = recognised(("%i = add(%f, %sl)", "%i = add(%sl, %bias)"))
+    assert [op.kind for op in graph.ops] == ["drive", "memory", "dense", "lif", "dense"]
+    np.testing.assert_array_equal(graph.constants["layer1.slow.bias"], [0.5, 0.25])
+
+
+def test_a_product_that_is_computed_twice_is_recovered():
+    """`W_m (A m + B x)` from a second computation of the memory instead of its next value."""
+    again = "%again = add(%am, %bx) : f32[2]\n  %sl = matmul(%again, %wm)"
+    found, plain = recognised(("%sl = matmul(%mn, %wm)", again)), recognised()
+    for name, array in plain.constants.items():
+        np.testing.assert_allclose(found.constants[name], array, atol=1e-12)
+
+
+def test_equal_comparisons_are_one_spike():
+    """The reset looks at a comparison of its own, which is the opposite of the spikes'."""
+    own = '  %c3 = gt(%theta, %h) : bool[2] loc("/below")\n  %un = where(%c3, %h, %rest)'
+    found = recognised(("  %un = where(%c, %rest, %h)", own))
+    assert found.producer("layer1.spikes").attrs["strict"] is False
+    assert (
+        found == recognised((LINE, LINE)) or found.constants.keys() == recognised().constants.keys()
+    )
+
+
+@pytest.mark.parametrize(
+    ("comparison", "spikes"), [("ge(%h, %theta)", True), ("gt(%h, %theta)", False)]
+)
+def test_a_tie(comparison, spikes):
+    """Input 2 from membrane 0 with beta 0.5 and gain 0.5: charge and threshold are both 1."""
+    graph = recognised(
+        ("%c = ge(%h, %theta)", f"%c = {comparison}"),
+        ("%wf = f64 [0.5, 0.25, 0.125, 0.5]", "%wf = f64 [0.5, 0.0, 0.0, 0.5]"),
+        ("%wm = f64 [1.0, 0.0, 0.5, 1.0]", "%wm = f64 [0.0, 0.0, 0.0, 0.0]"),
+    )
+    result = interpret(graph, np.array([[[2.0, 1.9]]]), trace=["layer1.spikes"])
+    assert result.traces["layer1.spikes"].tolist() == [[[spikes, False]]]
+
+
+def test_only_models_are_recognised():
+    with pytest.raises(CompileError, match="net: needs a graph of level model, not layers"):
+        Recognise().run(recognised())
+
+
+@pytest.mark.parametrize(
+    ("states", "window", "gain"),
+    [(3, 7.0, 1.0), (10, 40.0, 0.5), (16, 33.3, 2.0), (40, 300.0, 1.0)],
+)
+def test_the_window_of_a_legendre_memory_is_recovered(states, window, gain):
+    a, b = zero_order_hold(*legendre_system(states, window))
+    single = a.astype(np.float32).astype(np.float64), (gain * b).astype(np.float32).astype(float)
+    assert legendre_window(*single) == pytest.approx(window, rel=1e-6)
+    assert legendre_window(a + 0.01 * np.eye(states), b) is None
+    assert legendre_window(a, b[::-1].copy()) is None
+
+
+def test_zero_order_hold_is_the_exact_solution():
+    """Against many small explicit steps of the differential equation."""
+    a, b = legendre_system(4, 12.0)
+    discrete_a, discrete_b = zero_order_hold(a, b)
+    steps, m, response = 200_000, np.eye(4), np.zeros(4)
+    step_a = np.eye(4) + a / steps
+    m = np.linalg.matrix_power(step_a, steps)
+    response = np.linalg.solve(a, (m - np.eye(4)) @ b)
+    np.testing.assert_allclose(discrete_a, m, atol=1e-4)
+    np.testing.assert_allclose(discrete_b, response, atol=1e-4)
+
+
+def test_a_window_becomes_an_attribute():
+    a, b = zero_order_hold(*legendre_system(2, 9.0))
+    graph = parse(TEXT)
+    graph.constants |= {"a": a, "b": b[:, None]}
+    found = apply(Recognise(), graph)
+    assert found.producer("layer1.m.next").attrs["window"] == 9.0
+    assert "window" not in recognised().producer("layer1.m.next").attrs
+
+
+OPS = """dmpir 1
+graph "ops" level model {
+  attr readout = "mean"
+  input %x : f32[2]
+  const %k : f32[2]
+  const %one : f32[1]
+  const %yes : bool[2]
+  %n = neg(%x) : f32[2]
+  %t = take(%n) {indices = [1, 0, 1]} : f32[3]
+  %j = concat(%t, %x) : f32[5]
+  %last = take(%j) {indices = [3, 4]} : f32[2]
+  %q = div(%last, %k) : f32[2]
+  %w = where(%yes, %q, %k) : f32[2]
+  %r = relu(%k) : f32[2]
+  %z = add(%w, %r) : f32[2]
+  %e = sub(%z, %one) : f32[2]
+  output %e
+}
+data {
+  %k = f64 [-2.0, 4.0]
+  %one = f64 [1.0]
+  %yes = bool [1, 0]
+}
+"""
+
+
+def test_affine_forms_equal_the_interpreter():
+    graph = parse(OPS)
+    form = Forms(graph).form("e")
+    x = np.random.default_rng(1).normal(size=(1, 5, 2))
+    np.testing.assert_allclose(
+        interpret(graph, x).outputs[0], x[0] @ form.terms["x"].T + form.bias, atol=1e-12
+    )
