@@ -17,12 +17,24 @@ from dmpc.ir.graph import Array
 
 MIN_OPSET = 13
 DOMAINS = ("", "ai.onnx")
+# What the reference evaluator raises on a node that it cannot run.
+REFUSALS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 def read_model(path: str | os.PathLike[str]) -> tuple[ModelProto, int]:
     """The model in a file, local functions inlined, and the opset it is written in.
 
-    Raises ImportFailure if the file is missing, is not ONNX, or its opset is older than 13.
+    Raises ImportFailure if the file is missing, is not ONNX or breaks its rules, or if its opset is
+    older than 13.
     """
     where = os.fspath(path)
     if not Path(path).is_file():
@@ -42,12 +54,23 @@ def read_model(path: str | os.PathLike[str]) -> tuple[ModelProto, int]:
         raise ImportFailure(
             f"opset {opset} is too old", where=where, hint=f"export with opset {MIN_OPSET} or later"
         )
-    return (inline_local_functions(model) if model.functions else model), opset
+    try:
+        onnx.checker.check_model(model)
+        return (inline_local_functions(model) if model.functions else model), opset
+    except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ImportFailure(f"breaks the ONNX standard: {reason}", where=where) from None
 
 
 def initializers(graph: GraphProto) -> dict[str, Array]:
-    """The weights stored in a graph."""
-    return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    """The weights stored in a graph; raises ImportFailure if one cannot be read."""
+    found = {}
+    for tensor in graph.initializer:
+        try:
+            found[tensor.name] = numpy_helper.to_array(tensor)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ImportFailure(f"weight '{tensor.name}' cannot be read: {error}") from None
+    return found
 
 
 def label(node: NodeProto) -> str:
@@ -111,21 +134,16 @@ def evaluate(node: Node, arrays: Sequence[Array | None]) -> list[Array]:
     del proto.input[:]
     proto.input.extend(names)
     outputs = [name for name in proto.output if name]
-    inputs = [
-        helper.make_tensor_value_info(
-            name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
-        )
-        for name, array in zip(names, arrays, strict=True)
-        if array is not None
-    ]
+    feeds = {name: a for name, a in zip(names, arrays, strict=True) if a is not None}
     graph = helper.make_graph(
-        [proto], "node", inputs, [onnx.ValueInfoProto(name=name) for name in outputs]
+        [proto],
+        "node",
+        [onnx.ValueInfoProto(name=name) for name in feeds],
+        [onnx.ValueInfoProto(name=name) for name in outputs],
     )
-    feeds = {n: a for n, a in zip(names, arrays, strict=True) if a is not None}
     try:
         results = ReferenceEvaluator(graph, opsets={"": node.opset}).run(None, feeds)
-    except (ArithmeticError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError,
-            AttributeError) as error:  # fmt: skip
+    except REFUSALS as error:
         raise ImportFailure(f"{node.op} cannot be evaluated: {error}", where=node.name) from None
     found = {name: np.asarray(array) for name, array in zip(outputs, results, strict=True)}
     return [found[name] if name else np.zeros(0) for name in proto.output]

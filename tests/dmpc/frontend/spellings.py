@@ -246,6 +246,39 @@ def scan_model(form: Form, spelling: Spelling = PLAIN) -> onnx.ModelProto:
     return model([*before, scan, *after], inputs, outputs, constants, form.opset)
 
 
+def two_scans() -> onnx.ModelProto:
+    """The sequence as one Scan per layer."""
+    form = Form(scan_axis=1)
+    before, constants, _ = _before(form, STATES)
+    nodes, scans = timestep(PLAIN), []
+    cut = next(i for i, node in enumerate(nodes) if node.output[0] == "f1_")
+    parts = [
+        (nodes[:cut], ("v0", "m0"), ("x", M), ("s0_", N)),
+        (nodes[cut:], ("v1", "m1"), ("s0_", N), ("y", C)),
+    ]
+    for number, (part, states, source, result) in enumerate(parts):
+        inputs = [value(name, "batch", STATES[name]) for name in states]
+        inputs.append(value(source[0], "batch", source[1]))
+        outputs = [value(f"{name}_next", "batch", STATES[name]) for name in states]
+        outputs.append(value(result[0], "batch", result[1]))
+        body = helper.make_graph(part, "body", inputs, outputs)
+        scans.append(
+            helper.make_node(
+                "Scan",
+                [*(f"{name}_0" for name in states), "seq" if number == 0 else "between"],
+                [*(f"{name}_end" for name in states), "between" if number == 0 else "ys"],
+                name=f"/scan{number}",
+                body=body,
+                num_scan_inputs=1,
+                scan_input_axes=[1],
+                scan_output_axes=[1],
+            )
+        )
+    after, more = _after(form)
+    shapes = [value("seq", "batch", "time", M)], [value("logits", "batch", C)]
+    return model([*before, *scans, *after], *shapes, constants | more | weights())
+
+
 def _before(form: Form, states: dict[str, int]):
     """Initial states, and the input with its time axis where the Scan wants it."""
     batch_axis = 1 if form.time_first else 0

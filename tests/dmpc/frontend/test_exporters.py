@@ -7,7 +7,8 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.dmpc.frontend.oracle import TOLERANCE, assert_same_run, recognised, run_step
+from dmpc.errors import ImportFailure
+from tests.dmpc.frontend.oracle import TOLERANCE, assert_same_run, recognised, run_step, session
 
 torch = pytest.importorskip("torch")
 M, N, D, C = 6, 5, 3, 4
@@ -82,3 +83,43 @@ def test_lost_names_and_a_fixed_batch_make_no_difference(models, tmp_path):
     assert [op.kind for op in named.ops] == [op.kind for op in anonymous.ops]
     for name, array in named.constants.items():
         np.testing.assert_allclose(anonymous.constants[name], array, atol=TOLERANCE)
+
+
+class Sequence(torch.nn.Module):
+    """The step inside torch's own scan operator, averaged over an axis."""
+
+    def __init__(self, axis):
+        super().__init__()
+        self.step, self.axis = Step(), axis
+
+    def forward(self, x):
+        start = tuple(x.new_zeros(x.shape[0], size) for size in (N, D, N))
+        outputs = torch._higher_order_ops.scan(self.timestep, start, x, dim=1)[1]
+        return outputs.mean(self.axis)
+
+    def timestep(self, states, x):
+        y, *states = self.step(x, *states)
+        return tuple(states), y
+
+
+def scanned(axis: int) -> onnx.ModelProto:
+    dims = {0: torch.export.Dim("batch"), 1: torch.export.Dim("time")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module, x = Sequence(axis).eval(), torch.zeros(2, 7, M)
+        program = torch.onnx.export(
+            module, (x,), dynamo=True, verbose=False, dynamic_shapes=(dims,)
+        )
+    return program.model_proto
+
+
+def test_torchs_own_scan(tmp_path):
+    x = np.random.default_rng(6).random((4, 12, M)).round().astype(np.float32)
+    model = scanned(1)
+    (logits,) = session(model).run(None, {"x": x})
+    assert_same_run(recognised(model, tmp_path), x, logits)
+
+
+def test_a_mean_over_the_batch_is_diagnosed(tmp_path):
+    with pytest.raises(ImportFailure, match=r"node_mean: ReduceMean runs over samples, over some"):
+        recognised(scanned(0), tmp_path)

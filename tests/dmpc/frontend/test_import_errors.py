@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from dmpc.errors import ImportFailure, ParseError
+from dmpc.errors import DmpcError, ImportFailure, ParseError
 from dmpc.frontend import import_onnx, load
 from tests.dmpc.frontend.oracle import assert_same_run, recognised, session
 from tests.dmpc.frontend.spellings import Form, Spelling, scan_model, step_model, value
@@ -38,6 +38,31 @@ def test_files_that_are_not_onnx(content, tmp_path):
 def test_a_truncated_file(tmp_path):
     data = step_model(Spelling()).SerializeToString()
     assert "this is not an ONNX file, or it is damaged" in refused(data[:-30], tmp_path)
+
+
+def test_damaged_files_never_end_in_a_traceback(tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "net.onnx"
+    messages = []
+    for model in (step_model(Spelling()), scan_model(Form())):
+        data = model.SerializeToString()
+        for _ in range(60):
+            damaged = bytearray(data)
+            for _ in range(rng.integers(1, 4)):
+                damaged[rng.integers(0, len(data))] = rng.integers(0, 256)
+            path.write_bytes(damaged)
+            try:
+                import_onnx(path)
+            except DmpcError as error:
+                messages.append(str(error))
+    assert messages
+    assert all(text.startswith(f"{path}: ") and "\n" not in text for text in messages)
+
+
+def test_a_file_that_breaks_the_standard(tmp_path):
+    model = step_model(Spelling())
+    model.graph.node[3].input[0] = "nothing"
+    assert refused(model, tmp_path).startswith("breaks the ONNX standard: Nodes in a graph must be")
 
 
 def test_a_missing_file(tmp_path):
@@ -78,6 +103,7 @@ def test_an_unsupported_operator_names_node_and_nearest(tmp_path):
     message = refused(model, tmp_path)
     assert message.startswith("/x0_: operator Selu is not supported (nearest: ")
     relu.op_type, relu.domain = "Fire", "com.example"
+    model.opset_import.append(helper.make_opsetid("com.example", 1))
     assert "/x0_: operator com.example::Fire is not supported" in refused(model, tmp_path)
 
 

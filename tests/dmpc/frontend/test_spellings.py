@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from onnx import numpy_helper
 
 from dmpc.ir.interpret import interpret
 from tests.dmpc.frontend.oracle import TOLERANCE, assert_same_run, recognised, run_step, session
@@ -22,6 +23,7 @@ from tests.dmpc.frontend.spellings import (
     Spelling,
     scan_model,
     step_model,
+    two_scans,
     weights,
 )
 
@@ -157,6 +159,34 @@ def test_a_fixed_batch_makes_no_difference(tmp_path):
     free = recognised(step_model(Spelling()), tmp_path)[2]
     for batch in (1, 3):
         assert recognised(step_model(Spelling(), batch), tmp_path)[2] == free
+
+
+def without_batch(model):
+    """The same model for one sample: inputs and outputs [batch, n] become [n]."""
+    for info in (*model.graph.input, *model.graph.output):
+        del info.type.tensor_type.shape.dim[0]
+    return model
+
+
+def test_a_timestep_without_batch_axis(tmp_path):
+    model = step_model(Spelling(linear="matmul", memory="broken"))
+    one = without_batch(step_model(Spelling(linear="matmul", memory="broken")))
+    gemm = [node for node in one.graph.node if node.op_type == "Gemm"]
+    assert [node.name for node in gemm] == ["/y"]
+    gemm[0].op_type = "MatMul"
+    del gemm[0].attribute[:], gemm[0].input[2:]
+    gemm[0].input[:] = ["s1_", "wo_t"]
+    one.graph.initializer.append(numpy_helper.from_array(weights()["wo"].T.copy(), "wo_t"))
+    found, expected = recognised(one, tmp_path)[2], recognised(model, tmp_path)[2]
+    for name, array in found.constants.items():
+        np.testing.assert_allclose(array, expected.constants[name], atol=1e-12)
+
+
+def test_one_scan_per_layer(tmp_path):
+    """A Scan whose outputs another Scan reads: both run in the one timestep of the graph."""
+    model = two_scans()
+    (logits,) = session(model).run(None, {"seq": X})
+    assert_same_run(recognised(model, tmp_path), X, logits)
 
 
 def test_provenance_is_the_users_nodes(tmp_path):
