@@ -9,7 +9,7 @@ import numpy as np
 
 from dmpc import frontend
 from dmpc.backend.emit import emit
-from dmpc.errors import CompileError
+from dmpc.errors import CompileError, SampleError
 from dmpc.ir.graph import Graph
 from dmpc.ir.levels import rank
 from dmpc.ir.registry import Tensor
@@ -107,6 +107,7 @@ def find_ranges(graph: Graph, calibration: Tensor | None, options: Options) -> R
     """Ranges of a float graph from a calibration set, or from the weights without one."""
     if calibration is None:
         return static_ranges(graph, options.input_range)
+    _check_calibration(graph, calibration)
     return calibrate(graph, calibration, samples=options.calibration_samples, margin=options.margin)
 
 
@@ -134,8 +135,6 @@ def compile(  # noqa: A001  the verb of the whole project
             where=graph.name,
         )
     layers = to_layers(graph, options, observe)
-    if calibration is not None:
-        _check_calibration(layers, calibration)
     ranges = find_ranges(layers, calibration, options)
     scheduled = from_layers(layers, ranges, target, observe)
     return Compiled(emit(scheduled, text), layers, scheduled, ranges)
@@ -157,10 +156,9 @@ def _check_calibration(graph: Graph, x: Tensor) -> None:
     """A calibration set must be samples of this network's input."""
     size = graph.types[graph.inputs[0]].shape[0]
     if x.ndim != 3 or 0 in x.shape or x.shape[2] != size:
-        raise CompileError(
+        raise SampleError(
             f"the calibration set has shape {list(x.shape)}; "
-            f"the network takes [samples, timesteps, {size}]",
-            where=graph.name,
+            f"the network takes [samples, timesteps, {size}]"
         )
     if not np.isfinite(x.astype(np.float64)).all():
-        raise CompileError("the calibration set holds NaN or infinite numbers", where=graph.name)
+        raise SampleError("the calibration set holds NaN or infinite numbers")

@@ -41,3 +41,7 @@ class VerifyError(DmpcError):
 
 class CompileError(DmpcError):
     """A graph that a pass cannot bring to the next level, or the target cannot hold."""
+
+
+class SampleError(DmpcError):
+    """A calibration set that is no input of the network; `where` is for whoever knows its file."""

@@ -114,7 +114,7 @@ class _Climb:
         self.reference = None
         if not isinstance(model, Graph) and str(model).endswith(".onnx"):
             self.reference = OnnxReference(model, options)
-        self.x, self.y = x, y
+        self.model, self.x, self.y = model, x, y
         self.spikes = [name for name in _spikes(self.layers) if name in self.integer.types]
         self.watched = _watched(image)
         self.logits: dict[str, list[Tensor]] = {"onnx": [], "float": [], "integer": []}
@@ -133,8 +133,8 @@ class _Climb:
         ]
         if ours != theirs or set(self.spikes) != set(_spikes(self.layers)):
             raise DmpcError(
-                f"the image was compiled from another network than '{self.layers.name}'",
-                where=self.integer.name,
+                "the image was compiled from another network",
+                where=self.layers.name if isinstance(self.model, Graph) else os.fspath(self.model),
                 hint="compile the model again",
             )
 

@@ -1,7 +1,6 @@
 """`dmpc compile`."""
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,46 +8,83 @@ import click
 
 from dmpc.cli.activity import Cycles, count_cycles
 from dmpc.cli.main import option_list
-from dmpc.cli.terminal import console, table
+from dmpc.cli.samples import samples_of
+from dmpc.cli.terminal import Output, table
 from dmpc.compiler import Compiled, Observer, Options
 from dmpc.compiler import compile as compile_model
 from dmpc.ir.graph import Graph
 from dmpc.ir.printer import to_text
+from dmpc.ir.registry import did_you_mean
 from dmpc.ir.verify import READOUTS
+from dmpc.passes import PASSES
 from runtime.samples import load_samples
 
-import_options = option_list(
-    click.option("--readout", type=click.Choice(READOUTS), help="Timesteps to answer (mean)."),
+
+def check_pairs(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """IN=OUT pairs as a mapping; a usage error if one is not a pair."""
+    del ctx
+    pairs = {}
+    for pair in value:
+        source, equals, result = pair.partition("=")
+        if not (source and equals and result):
+            raise click.BadParameter(f"{pair!r} is not IN=OUT", param=param)
+        pairs[source] = result
+    return pairs
+
+
+def check_pass_names(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Refuse a pass name that does not exist, as a usage error."""
+    del ctx
+    for name in value:
+        if name not in PASSES:
+            known = did_you_mean(name, PASSES)
+            raise click.BadParameter(f"no pass '{name}' ({known})", param=param)
+    return value
+
+
+model_options = option_list(
     click.option(
-        "--state", "states", multiple=True, metavar="IN=OUT", help="Pair a state input and output."
+        "--readout", type=click.Choice(READOUTS),
+        help="How timesteps become the answer, where the model does not say it.  [default: mean]",
     ),
-    click.option("--target", default="paper", show_default=True, help="Target name or TOML file."),
-    click.option("--calibration", metavar="NPZ", help="Input data from which scales are chosen."),
     click.option(
-        "--input-range", nargs=2, type=float, metavar="LOW HIGH", help="Input is graded, not 0/1."
+        "--state", "states", multiple=True, metavar="IN=OUT", callback=check_pairs,
+        help="State input IN takes output OUT of the timestep before, where the model's structure "
+        "does not tell; once for each pair.",
     ),
-    click.option("--no-dependency-breaking", is_flag=True, help="Slow current waits for m[k]."),
-)
+)  # fmt: skip
+
+compile_options = option_list(
+    model_options,
+    click.option(
+        "--target", default="paper", show_default=True, help="Name of a target, or a TOML file."
+    ),
+    click.option(
+        "--calibration", metavar="NPZ", help="Input data, as for run, from which to choose scales."
+    ),
+    click.option(
+        "--input-range", nargs=2, type=float, metavar="LOW HIGH",
+        help="The input is graded, between LOW and HIGH; not needed with --calibration.",
+    ),
+    click.option(
+        "--no-dependency-breaking", is_flag=True,
+        help="Compute the slow current from m[k] and not ahead from m[k-1], for comparison.",
+    ),
+)  # fmt: skip
 
 
 def options_of(
     readout: str | None,
-    states: tuple[str, ...],
-    target: str,
-    input_range: tuple[float, float] | None,
-    no_dependency_breaking: bool,
+    states: dict[str, str],
+    target: str = "paper",
+    input_range: tuple[float, float] | None = None,
+    no_dependency_breaking: bool = False,
 ) -> Options:
     """Compiler options from the command line."""
-    pairs = {}
-    for pair in states:
-        source, equals, result = pair.partition("=")
-        if not (source and equals and result):
-            raise click.BadParameter(f"{pair!r} is not IN=OUT", param_hint="--state")
-        pairs[source] = result
     return Options(
         target=target,
         readout=readout,
-        states=pairs,
+        states=states,
         input_range=input_range,
         dependency_breaking=not no_dependency_breaking,
     )
@@ -64,25 +100,15 @@ def printer(after: tuple[str, ...], all_passes: bool) -> Observer:
     return observe
 
 
-def check_pass_names(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-    """Refuse a pass name that does not exist, as a usage error."""
-    from dmpc.passes import PASSES
-
-    del ctx
-    for name in value:
-        if name not in PASSES:
-            known = ", ".join(PASSES)
-            raise click.BadParameter(f"no pass {name!r}; passes are {known}", param=param)
-    return value
-
-
-@click.command("compile")
+@click.command("compile", short_help="Compile a model to an image.")
 @click.argument("model")
-@click.option("-o", "--output", metavar="ELF", help="Image to write (MODEL with .elf).")
-@import_options
+@click.option(
+    "-o", "--output", metavar="ELF", help="Image to write.  [default: MODEL, ending in .elf]"
+)
+@compile_options
 @click.option(
     "--print-after", multiple=True, metavar="PASS", callback=check_pass_names,
-    help="Print the graph after a pass.",
+    help=f"Print the graph after a pass ({', '.join(PASSES)}); may be repeated.",
 )  # fmt: skip
 @click.option("--print-after-all", is_flag=True, help="Print the graph after every pass.")
 def compile(  # noqa: A001  named like its verb
@@ -93,31 +119,35 @@ def compile(  # noqa: A001  named like its verb
     print_after_all: bool,
     **chosen: Any,
 ) -> None:
-    """Compile MODEL (.onnx, or .dmpir text) to an image for the accelerator."""
+    """Compile MODEL (.onnx, or .dmpir text) to an image for the accelerator.
+
+    Prints the layers, the memory they take, and cycles per timestep.
+    """
     options = options_of(**chosen)
     data = load_samples(calibration).x if calibration else None
     observe = printer(print_after, print_after_all)
-    compiled = compile_model(model, calibration=data, options=options, observe=observe)
+    with samples_of(calibration):
+        compiled = compile_model(model, calibration=data, options=options, observe=observe)
     path = output or str(Path(model).with_suffix(".elf"))
     cycles = count_cycles(compiled, data)
     compiled.save(path)
-    print_summary(compiled, cycles, path, console().print)
+    print_summary(compiled, cycles, path, Output())
 
 
-def print_summary(compiled: Compiled, cycles: Cycles, path: str, show: Callable[..., None]) -> None:
+def print_summary(compiled: Compiled, cycles: Cycles, path: str, out: Output) -> None:
     """Layers, memories used, cycles per timestep, and what a user should know."""
-    show(_layers(compiled))
-    show(_memories(compiled))
+    out.print(_layers(compiled))
+    out.print(_memories(compiled))
     frequency = compiled.image.target.frequency_mhz
     microseconds = cycles.per_timestep / frequency
-    show(
+    out.print(
         f"{cycles.per_timestep:.1f} cycles per timestep on {cycles.origin}: "
         f"{microseconds:.2f} us at {frequency:g} MHz"
     )
-    show(f"scales from {compiled.ranges.origin}")
+    out.print(f"scales from {compiled.ranges.origin}")
     for line in _advice(compiled, cycles):
-        show(line)
-    show(f"wrote {path}")
+        out.print(line)
+    out.print(f"wrote {path}")
 
 
 def _layers(compiled: Compiled) -> Any:

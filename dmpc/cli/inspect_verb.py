@@ -5,18 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from dmpc.backend.emit import embedded_graph
 from dmpc.cli.activity import typical_input
-from dmpc.cli.compile_verb import import_options, options_of
-from dmpc.cli.terminal import console, table
+from dmpc.cli.compile_verb import compile_options, options_of
+from dmpc.cli.samples import samples_of
+from dmpc.cli.terminal import Output, table
 from dmpc.compiler import compile as compile_model
 from dmpc.compiler import find_ranges, from_layers, import_model, to_layers
 from dmpc.errors import DmpcError
 from dmpc.ir.graph import Graph
 from dmpc.ir.levels import LEVELS, rank
 from dmpc.ir.printer import to_text
+from isa.arithmetic import Int
 from isa.disassembler import assembly
 from isa.image import Image, read_image
 from isa.interface import interface, provenance
@@ -27,16 +28,38 @@ from runtime.program import Program
 from runtime.samples import load_samples
 
 
-@click.command("inspect")
+@click.command("inspect", short_help="Print a model's graph, or an image's memory and schedule.")
 @click.argument("file")
-@click.option("--level", type=click.Choice(LEVELS), help="Print the graph at this level.")
+@click.option(
+    "--level",
+    type=click.Choice(LEVELS),
+    metavar="LEVEL",
+    help=f"Print the graph at a level: {', '.join(LEVELS)}.",
+)
 @click.option("--data", "with_data", is_flag=True, help="Print the elements of constants, too.")
 @click.option("--memory", is_flag=True, help="Print the memory map.")
 @click.option("--schedule", is_flag=True, help="Print when each instruction of a timestep runs.")
-@click.option("--input", "samples", metavar="NPZ", help="Input of the schedule (random).")
-@click.option("--sample", type=click.IntRange(min=0), default=0, help="Which sample of it (0).")
-@click.option("--timestep", type=click.IntRange(min=0), help="Which timestep of it (the middle).")
-@import_options
+@click.option(
+    "--input",
+    "samples",
+    metavar="NPZ",
+    help="Samples from which to take the schedule's input.  [default: random input]",
+)
+@click.option(
+    "--sample",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Which sample of them.",
+)
+@click.option(
+    "--timestep",
+    type=click.IntRange(min=0),
+    metavar="K",
+    help="Which timestep of the sample.  [default: the one in the middle]",
+)
+@compile_options
 def inspect(
     file: str,
     level: str | None,
@@ -50,10 +73,12 @@ def inspect(
 ) -> None:
     """Look at FILE: a model, IR text (.dmpir) or an image (.elf).
 
-    Without options: the graph of a model; the memory map and the schedule of an image.
+    Without options: the graph of a model at level layers, or the interface, the memory map and the
+    schedule of an image. What a model shows beyond its layers is compiled for the purpose, with the
+    options of compile.
     """
     is_image = Path(file).suffix not in (".onnx", ".dmpir")
-    out = console()
+    out = Output()
     if level or not (is_image or memory or schedule):
         graph = _image_graph(file, level) if is_image else _model_graph(file, level, chosen)
         click.echo(to_text(graph, data=with_data), nl=False)
@@ -65,10 +90,15 @@ def inspect(
     if memory or not schedule:
         _print_memory(image, out)
     if schedule or not memory:
-        x = load_samples(samples).x if samples else typical_input(Program(image, file))
+        program = Program(image, file)
+        x = load_samples(samples).x if samples else typical_input(program)
         if sample >= len(x):
-            raise DmpcError(f"sample {sample} of {len(x)} asked for", where=samples or file)
-        _print_schedule(image, x[sample : sample + 1], file, timestep, out)
+            raise DmpcError(
+                f"there is no sample {sample}; the last is {len(x) - 1}", where=samples or file
+            )
+        with samples_of(samples):
+            inputs, _ = program.encode(x[sample : sample + 1])
+        _print_schedule(program, inputs[0], timestep, out)
 
 
 def _image_graph(file: str, level: str | None) -> Graph:
@@ -104,7 +134,8 @@ def _model_graph(file: str, level: str | None, chosen: dict[str, Any]) -> Graph:
         if wanted == "layers":
             return graph
         data = load_samples(calibration).x if calibration else None
-        ranges = find_ranges(graph, data, options)
+        with samples_of(calibration):
+            ranges = find_ranges(graph, data, options)
     else:
         ranges = None
     from_layers(graph, ranges, load_target(options.target), keep)
@@ -114,10 +145,11 @@ def _model_graph(file: str, level: str | None, chosen: dict[str, Any]) -> Graph:
 def _compiled(file: str, chosen: dict[str, Any]) -> Image:
     calibration = chosen.pop("calibration")
     data = load_samples(calibration).x if calibration else None
-    return compile_model(file, calibration=data, options=options_of(**chosen)).image
+    with samples_of(calibration):
+        return compile_model(file, calibration=data, options=options_of(**chosen)).image
 
 
-def _print_overview(image: Image, out: Console) -> None:
+def _print_overview(image: Image, out: Output) -> None:
     described = interface(image)
     source, result = described.input, described.output
     scale = "" if source.kind == "events" else f" of {source.bits} bits, {source.scale:g} a step"
@@ -127,25 +159,24 @@ def _print_overview(image: Image, out: Console) -> None:
     out.print(f"output: {result.size} logits, {result.scale:g} a step, {over}")
 
 
-def _print_memory(image: Image, out: Console) -> None:
-    made = table("memory map", "memory", "rows", "bits a row", "holds")
+def _print_memory(image: Image, out: Output) -> None:
+    made = table("memory map", "memory", "holds", "rows", "bits a row", text=2)
     for symbol in sorted(image.symbols, key=lambda s: (s.section, s.offset, s.name)):
         memory = image.target.memories.get(symbol.section.removeprefix(".mem."))
         if memory:
             rows = f"{symbol.offset} .. {symbol.offset + symbol.size - 1}"
-            made.add_row(memory.name, rows, str(memory.lanes * memory.bits), symbol.name)
+            made.add_row(memory.name, symbol.name, rows, str(memory.lanes * memory.bits))
     out.print(made)
 
 
-def _print_schedule(image: Image, x: Any, origin: str, timestep: int | None, out: Console) -> None:
-    """Issue, start and end of every instruction of one timestep, in cycles."""
-    inputs, _ = Program(image, origin).encode(x)
-    steps = inputs.shape[1]
+def _print_schedule(program: Program, x: Int, timestep: int | None, out: Output) -> None:
+    """Issue, start and end of every instruction of one timestep of `x` [timesteps, inputs]."""
+    image, origin, steps = program.image, program.origin, len(x)
     wanted = steps // 2 if timestep is None else timestep
     if wanted >= steps:
-        raise DmpcError(f"timestep {wanted} of {steps} asked for", where=origin)
+        raise DmpcError(f"there is no timestep {wanted}; the last is {steps - 1}", where=origin)
     by_pc: dict[int, list[Span]] = defaultdict(list)
-    for span in Simulator(image).spans(inputs[0]):
+    for span in Simulator(image).spans(x):
         by_pc[span.pc].append(span)
     spans = [by_pc[pc][wanted] for pc in sorted(by_pc) if len(by_pc[pc]) == steps]
     if steps == 1 or not spans:
@@ -153,13 +184,12 @@ def _print_schedule(image: Image, x: Any, origin: str, timestep: int | None, out
     first = min(int(span.issued[0]) for span in spans)
     made = table(
         f"timestep {wanted}, in cycles from its first instruction",
-        "pc", "issued", "start", "end", "unit", "layer", "instruction",
+        "unit", "layer", "pc", "issued", "start", "end", "instruction", text=2
     )  # fmt: skip
-    for column in made.columns[4:]:
-        column.justify = "left"
+    made.columns[-1].justify = "left"
     names = provenance(image)
     for span in spans:
         times = (int(time[0]) - first for time in (span.issued, span.start, span.end))
         text = " ".join(assembly(image.code[span.pc]).split())
-        made.add_row(str(span.pc), *map(str, times), span.unit, names[span.pc].layer, text)
+        made.add_row(span.unit, names[span.pc].layer, str(span.pc), *map(str, times), text)
     out.print(made)

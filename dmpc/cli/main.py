@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from dmpc.errors import DmpcError
+from dmpc.ir.registry import did_you_mean
 from isa.errors import IsaError
 from runtime.samples import RuntimeFailure
 
@@ -38,6 +39,15 @@ class Verbs(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The verb and its arguments; a misspelt one is told the nearest."""
+        name = args[0]
+        if name not in VERBS and not name.startswith("-") and not ctx.resilient_parsing:
+            ctx.fail(f"No such command '{name}' ({did_you_mean(name, VERBS)})")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a verb; what a user can get wrong becomes one line on stderr and exit code 1."""
         try:
@@ -50,7 +60,7 @@ class Verbs(click.Group):
 @click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="dmpc")
 def main() -> None:
-    """Compile dual-memory-pathway spiking networks, run them on the simulated accelerator."""
+    """Compile dual-memory-pathway spiking networks and run them on a simulated accelerator."""
 
 
 def option_list(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:

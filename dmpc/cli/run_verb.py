@@ -1,34 +1,33 @@
 """`dmpc run`."""
 
 import click
-from rich.console import Console
+from rich.table import Table
 
 import runtime
-from dmpc.cli.terminal import console, progress, table, write_json
+from dmpc.cli.samples import data_options, samples_of
+from dmpc.cli.terminal import Output, progress, table, write_json
 from runtime.program import Result
 
 SHOWN = 10
 
 
-@click.command("run")
+@click.command("run", short_help="Run an image on samples: predictions and cycles.")
 @click.argument("image")
-@click.option("--input", "data", required=True, metavar="NPZ", help="x, and y where known.")
-@click.option("--json", "json_path", metavar="FILE", help="Write results as JSON; - for stdout.")
-@click.option("--limit", type=click.IntRange(min=1), help="Run only so many samples.")
+@data_options
 def run(image: str, data: str, json_path: str | None, limit: int | None) -> None:
     """Run IMAGE on the simulated accelerator: predictions, accuracy, cycles."""
     program = runtime.load(image)
     samples = runtime.load_samples(data)
     x, y = samples.x[:limit], None if samples.y is None else samples.y[:limit]
-    with progress("running", len(x)) as advance:
+    with progress("running", len(x)) as advance, samples_of(data):
         result = program.run(x, y, progress=advance)
     if json_path:
         write_json(json_path, result.to_json())
     if json_path != "-":
-        print_result(program, result, console())
+        print_result(program, result, Output())
 
 
-def print_result(program: runtime.Program, result: Result, out: Console) -> None:
+def print_result(program: runtime.Program, result: Result, out: Output) -> None:
     """Predictions of the first samples, accuracy, cycles, and where units spent them."""
     made = table("predictions", "sample", "prediction", "label", "cycles")
     for number in range(min(SHOWN, len(result.predictions))):
@@ -45,14 +44,14 @@ def print_result(program: runtime.Program, result: Result, out: Console) -> None
     if result.accuracy is not None:
         out.print(f"accuracy {100 * result.accuracy:.2f} % of {len(result.predictions)} samples")
     out.print(
-        f"{counts.cycles} cycles, {counts.cycles / timesteps:.1f} per timestep: "
+        f"{counts.cycles:,} cycles, {counts.cycles / timesteps:.1f} per timestep: "
         f"{counts.cycles / timesteps / frequency:.2f} us at {frequency:g} MHz"
     )
     for cause, number in sorted(result.saturations.items()):
         out.print(f"warning: {cause} saturated {number} times")
 
 
-def _units(result: Result) -> object:
+def _units(result: Result) -> Table:
     """Busy cycles of every unit as a share of all cycles, and what it waited for most."""
     counts = result.counts
     made = table("units", "unit", "busy", "operations", "longest wait for", "of cycles")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,26 +10,39 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import Progress
 from rich.table import Table
 
 from dmpc.errors import DmpcError
 
-PLAIN_WIDTH = 100
+UNBROKEN = 10_000  # columns: wider than any line, so that nothing wraps in a pipe or file
 
 
-def console() -> Console:
-    """Standard output: styled on a terminal, plain and of fixed width elsewhere."""
-    width = None if sys.stdout.isatty() else PLAIN_WIDTH
-    return Console(width=width, highlight=False, soft_wrap=False)
+class Output:
+    """Standard output: styled and wrapped on a terminal, plain lines of any length elsewhere."""
+
+    def __init__(self) -> None:
+        self._styled = sys.stdout.isatty()
+        width = None if self._styled else UNBROKEN
+        self._console = Console(width=width, highlight=False, markup=False, emoji=False)
+
+    def print(self, item: RenderableType) -> None:
+        """Print a line of text or a table; elsewhere without the blanks that fill its lines up."""
+        if self._styled:
+            self._console.print(item)
+            return
+        with self._console.capture() as captured:
+            self._console.print(item)
+        sys.stdout.write(re.sub(r" +(?=\n)", "", captured.get()))
 
 
-def table(title: str, *columns: str) -> Table:
-    """A table whose first column is text and whose other columns are numbers."""
+def table(title: str, *columns: str, text: int = 1) -> Table:
+    """A table whose first `text` columns are text and whose other columns are numbers."""
     made = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     for number, column in enumerate(columns):
-        made.add_column(column, justify="left" if number == 0 else "right", no_wrap=number == 0)
+        is_text = number < text
+        made.add_column(column, justify="left" if is_text else "right", no_wrap=number == 0)
     return made
 
 

@@ -5,22 +5,25 @@ from typing import Any
 
 import click
 
-from dmpc.cli.compile_verb import import_options, options_of
-from dmpc.cli.terminal import console, progress, write_json
+from dmpc.cli.compile_verb import model_options, options_of
+from dmpc.cli.samples import data_options, samples_of
+from dmpc.cli.terminal import Output, progress, write_json
 from dmpc.verification import figures
 from dmpc.verification import verify as climb
 from isa.image import read_image
+from runtime.program import Program
 from runtime.samples import load_samples
 
 
-@click.command("verify")
+@click.command("verify", short_help="Check an image against its model, form by form.")
 @click.argument("model")
 @click.argument("image")
-@click.option("--input", "data", required=True, metavar="NPZ", help="x, and y where known.")
-@click.option("--json", "json_path", metavar="FILE", help="Write results as JSON; - for stdout.")
-@click.option("--limit", type=click.IntRange(min=1), help="Run only so many samples.")
-@click.option("--max-drop", type=float, default=1.0, show_default=True, help="Points of accuracy.")
-@import_options
+@data_options
+@click.option(
+    "--max-drop", type=float, default=1.0, show_default=True, metavar="POINTS",
+    help="How much accuracy the integer graph may lose, in points of 100.",
+)  # fmt: skip
+@model_options
 def verify(
     model: str,
     image: str,
@@ -28,22 +31,26 @@ def verify(
     json_path: str | None,
     limit: int | None,
     max_drop: float,
-    calibration: str | None,
     **chosen: Any,
 ) -> None:
-    """Compare MODEL and IMAGE rung by rung: onnxruntime, float graph, integer graph, simulator."""
-    del calibration
+    """Compare MODEL with IMAGE on the same input, form by form.
+
+    MODEL in onnxruntime, its float graph, the integer graph inside IMAGE and the simulator: each is
+    compared with the next, the first by tolerance and accuracy, the last by every bit.
+    """
     samples = load_samples(data)
     x, y = samples.x[:limit], None if samples.y is None else samples.y[:limit]
     options, loaded = options_of(**chosen), read_image(image)
+    with samples_of(data):
+        Program(loaded, image).encode(x)
     with progress("verifying", len(x)) as advance:
         found = climb(model, loaded, x, y, options=options, max_drop=max_drop, progress=advance)
     if json_path:
         write_json(json_path, found.to_json())
     if json_path != "-":
-        out = console()
+        out = Output()
         for rung in found.rungs:
-            out.print(f"[bold]{'ok  ' if rung.ok else 'FAIL'}[/bold] {rung.name}")
+            out.print(f"{'ok  ' if rung.ok else 'FAIL'} {rung.name}")
             for key, value in figures(rung):
                 out.print(f"       {key}: {value}")
             if rung.reason:

@@ -1,9 +1,27 @@
-"""The passes, by the name that the command line knows them under."""
+"""The passes in their order, by the name that the command line knows them under."""
 
 from dmpc.passes.base import Pass, apply
+from dmpc.passes.break_dependency import BreakDependency
 from dmpc.passes.fold import Fold
+from dmpc.passes.fuse import Fuse
+from dmpc.passes.partition import Partition
+from dmpc.passes.place import PlaceInMemory
+from dmpc.passes.quantize import Quantize
 from dmpc.passes.recognise import Recognise
+from dmpc.passes.schedule import Schedule
 
 __all__ = ["PASSES", "Pass", "apply"]
 
-PASSES: dict[str, type[Pass]] = {step.name: step for step in (Recognise, Fold)}
+PASSES: dict[str, type[Pass]] = {
+    step.name: step
+    for step in (
+        Recognise,
+        Fold,
+        BreakDependency,
+        Quantize,
+        Partition,
+        Fuse,
+        PlaceInMemory,
+        Schedule,
+    )
+}
