@@ -7,7 +7,6 @@ import numpy as np
 
 from dmpc.compiler import Options
 from dmpc.errors import DmpcError
-from dmpc.frontend import onnx_import
 from dmpc.ir.interpret import over_time
 from dmpc.ir.registry import Tensor
 
@@ -17,6 +16,8 @@ class OnnxReference:
 
     def __init__(self, path: str | os.PathLike[str], options: Options) -> None:
         import onnxruntime
+
+        from dmpc.frontend import onnx_import
 
         self.path = os.fspath(path)
         chosen = onnx_import.Options(dict(options.states), options.readout, "zero")

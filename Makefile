@@ -1,0 +1,60 @@
+# One command each, on a machine with Python 3.11 or later (with venv and pip), make and git.
+#
+#   make demo     compile an example, run it on the simulated accelerator, print what it does
+#   make test     everything that must hold: linters, type checker, tests
+#   make lint     the linters and the type checker alone
+#   make format   let ruff mend what it can
+#   make docs     write docs/isa.md again from the definitions in isa/
+#   make clean    remove what the other commands left behind, except .venv
+#
+# Everything is installed into .venv, and again only after setup.py changed.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+EXAMPLE := examples/spoken_digits
+
+.PHONY: demo test lint format docs clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/installed
+	@mkdir -p demo
+	$(BIN)/dmpc compile $(EXAMPLE)/model.onnx --calibration $(EXAMPLE)/train.npz -o demo/spoken_digits.elf
+	$(BIN)/dmpc inspect demo/spoken_digits.elf --schedule --input $(EXAMPLE)/test.npz
+	$(BIN)/dmpc run demo/spoken_digits.elf --input $(EXAMPLE)/test.npz --json demo/run.json
+	@echo "demo/ holds the image and the results of every sample; README.md says what else can be done"
+
+test: lint
+	@$(BIN)/pytest -n 2
+
+lint: $(VENV)/installed-test
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+format: $(VENV)/installed-test
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: $(VENV)/installed
+	$(BIN)/python -m isa.reference > docs/isa.md.new
+	@mv docs/isa.md.new docs/isa.md
+
+clean:
+	rm -rf demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "no Python found: install Python 3.11 or later, or say make PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: setup.py | $(BIN)/python
+	@echo "installing dmpc into $(VENV)"
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/installed-test: setup.py | $(BIN)/python
+	@echo "installing dmpc and what its tests need into $(VENV)"
+	@$(PIP) --editable '.[test]'
+	@touch $(VENV)/installed $@

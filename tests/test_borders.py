@@ -1,0 +1,73 @@
+"""Who may import whom: the borders between the packages, and what must stay unloaded."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OURS = {"isa", "runtime", "dmpc", "tests", "examples"}
+SLOW = ("torch", "onnxruntime", "onnx", "matplotlib", "scipy")
+
+
+def allowed(path: Path) -> set[str]:
+    """Packages of this project that a file may import from."""
+    room = path.parts[0]
+    if room in ("isa", "runtime"):
+        return {"isa", room}
+    speaks_for_users = path.parts[:2] == ("dmpc", "cli") or path == Path("dmpc/verification.py")
+    return {"isa", "dmpc", "runtime"} if speaks_for_users else {"isa", "dmpc"}
+
+
+def imported(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and module of every import in a file, wherever it stands."""
+    for node in ast.walk(ast.parse((ROOT / path).read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, name.name) for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.lineno, node.module or ""
+
+
+def sources(*rooms: str) -> list[Path]:
+    return sorted(p.relative_to(ROOT) for room in rooms for p in (ROOT / room).rglob("*.py"))
+
+
+@pytest.mark.parametrize("room", ["isa", "runtime", "dmpc"])
+def test_packages_import_in_one_direction(room):
+    files = sources(room)
+    assert files
+    crossed = [
+        f"{path}:{line} imports {module}"
+        for path in files
+        for line, module in imported(path)
+        if module.split(".")[0] in OURS - allowed(path)
+    ]
+    assert not crossed
+
+
+def test_examples_use_the_public_api_alone():
+    public = {"dmpc", "dmpc.nn", "runtime"}
+    private = [
+        f"{path}:{line} imports {module}"
+        for path in sources("examples")
+        for line, module in imported(path)
+        if module.split(".")[0] in OURS and module not in public
+    ]
+    assert not private
+
+
+@pytest.mark.parametrize(
+    "program",
+    ["import dmpc, dmpc.cli", "import runtime", "import sys; sys.argv[1:] = ['--help']; CLI"],
+    ids=["dmpc", "runtime", "--help"],
+)
+def test_slow_libraries_load_when_a_verb_needs_them(program):
+    program = program.replace("CLI", "from dmpc.cli import main; main(standalone_mode=False)")
+    tell = f"import sys; print(*(m for m in {SLOW!r} if m in sys.modules), file=sys.stderr)"
+    run = subprocess.run(
+        [sys.executable, "-c", f"{program}\n{tell}"], capture_output=True, text=True, check=True
+    )
+    assert run.stderr.strip() == ""
