@@ -9,8 +9,16 @@ from dmpc.errors import CompileError
 from dmpc.ir.graph import Array, Attr, Graph, Op, State
 from dmpc.ir.types import TensorType
 from dmpc.passes.base import Pass
-from dmpc.passes.ranges import Currents, Ranges, currents, is_event, static_ranges
+from dmpc.passes.ranges import (
+    Currents,
+    Ranges,
+    currents,
+    is_event,
+    static_ranges,
+    total_bias,
+)
 from dmpc.passes.scales import (
+    MAX_SHIFT,
     NeuronScale,
     balanced_step,
     largest,
@@ -23,6 +31,7 @@ from isa.target import Target, load_target
 
 TINY = 2.0**-100  # stands for the range of a value that is always zero
 STATE_BITS_OF_DRIVE = 11  # least width left to a scalar drive or graded input
+MOST_BIAS_BITS = 20  # of a readout bias, in steps of a logit: sums over time need room
 READOUT_MODES = {"mean": "sum", "sum": "sum", "last": "last", "max": "max"}
 
 
@@ -125,17 +134,17 @@ class _Quantizer:
         weight, *bias = (self.graph.constants[name] for name in op.operands[1:])
         offset = float(bias[0][0]) if bias else 0.0
         bits = self.target.drive.weight_bits
-        most = max(float(self.ranges.bounds[op.results[0]].high[0]), offset, 2.0**-40)
+        most = max(float(self.ranges.bounds[op.results[0]].high[0]), abs(offset), 2.0**-40)
+        event = is_event(self.graph, op.operands[0], self.ranges.events)
+        source_step = 1.0 if event else self.steps[op.operands[0]]
         unit = float(np.abs(weight).max(initial=0)) / largest(bits) or most
-        if not is_event(self.graph, op.operands[0], self.ranges.events):
-            unit_step = unit * self.steps[op.operands[0]]
-        else:
-            unit_step = unit
         wanted = self._balanced(op.results[0], most)
-        step, shift = power_of_two_multiple(unit_step, wanted)
+        step, shift = power_of_two_multiple(unit * source_step, wanted)
         finest = most * self.ranges.margin / largest(self.target.values.bits)
-        if step < finest:
+        if step < finest and shift < MAX_SHIFT:
             step, shift = step * 2, shift + 1
+        if step < finest:  # the weights are nothing beside the bias
+            step, unit = finest, finest / source_step / 2.0**MAX_SHIFT
         self.steps[op.results[0]] = step
         self._constant(op.operands[1], rounded(weight, unit, bits), bits, unit)
         self._add(
@@ -156,6 +165,7 @@ class _Quantizer:
         )
 
     def _memory(self, op: Op) -> None:
+        self._check_initial(op)
         state, drive, a, b = op.operands
         step = self.steps[state]
         real_a = self.graph.constants[a]
@@ -178,10 +188,13 @@ class _Quantizer:
         layer = str(op.attrs["layer"])
         self._check_initial(op)
         roles = currents(graph, op, ranges.events)
+        self._check_leak(op, graph.constants[roles.beta])
+        bias = total_bias(graph, (*roles.events, *roles.values))
         neuron = neuron_scale(
             [graph.constants[c.operands[1]] for c in roles.events],
             ranges.charge[op.results[0]],
             graph.constants[roles.threshold].astype(np.float64),
+            [bias] if roles.reset is None else [bias, graph.constants[roles.reset]],
             margin=ranges.margin,
             weight_bits=self._weight_bits("spike"),
             membrane_bits=self.target.neuron.membrane_bits,
@@ -211,20 +224,27 @@ class _Quantizer:
     def _check_initial(self, op: Op) -> None:
         state = self.graph.state(op.operands[0])
         if state is not None and state.init is not None:
+            what = "membranes" if op.kind == "lif" else "memory states"
             raise CompileError(
-                f"membranes of {op.attrs['layer']} start from %{state.init}, not from zero",
+                f"{what} of {op.attrs['layer']} start from %{state.init}, not from zero",
                 where=", ".join(op.loc) or self.graph.name,
                 hint="reset the model's states before exporting it",
+            )
+
+    def _check_leak(self, op: Op, beta: Array) -> None:
+        wrong = beta[(beta < 0) | (beta > 1)]
+        if wrong.size:
+            raise CompileError(
+                f"neurons of {op.attrs['layer']} keep {wrong[0]:g} of their membrane a timestep; "
+                "the machine keeps 0 .. 1 of it",
+                where=", ".join(op.loc) or self.graph.name,
             )
 
     def _neuron_constants(self, op: Op, roles: Currents, neuron: NeuronScale, shift: Array) -> None:
         """Threshold, bias, leak, reset and shift as integers under the layer's names."""
         graph, layer = self.graph, str(op.attrs["layer"])
         bits = self.target.neuron.membrane_bits
-        biases = [
-            graph.constants[c.operands[2]] for c in (*roles.events, *roles.values) if c.operands[2:]
-        ]
-        bias = sum(biases, np.zeros_like(neuron.step))
+        bias = total_bias(graph, (*roles.events, *roles.values))
         threshold = neuron.threshold + (1 if op.attrs["strict"] else 0)
         fraction = self.target.neuron.leak_bits
         beta = np.clip(np.rint(graph.constants[roles.beta] * (1 << fraction)), 0, 1 << fraction)
@@ -285,9 +305,10 @@ class _Quantizer:
                 hint="read out the last layer's spikes",
             )
         weight, *bias = (graph.constants[name] for name in op.operands[1:])
-        step = float(np.abs(weight).max(initial=0)) / largest(bits) or 1.0
-        self._matvec(op, np.full(len(weight), step), 1.0, bits)
         offset = bias[0] if bias else np.zeros(len(weight))
+        step = float(np.abs(weight).max(initial=0)) / largest(bits)
+        step = max(step, float(np.abs(offset).max()) / 2.0**MOST_BIAS_BITS) or 1.0
+        self._matvec(op, np.full(len(weight), step), 1.0, bits)
         shift = max(0, int(np.ceil(np.log2(max(np.abs(offset).max() / step, 1) / largest(16)))))
         self._constant("readout.bias", rounded(offset, step * 2.0**shift, 16), 16, None)
         self._constant("readout.shift", np.full(len(weight), -shift), 6, None)

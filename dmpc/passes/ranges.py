@@ -4,6 +4,7 @@ Ranges come from a calibration set, run through the float graph, or without one 
 alone (interval analysis; the slow state by the whole impulse response).
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,17 +31,23 @@ class Interval:
         magnitude: Real = np.maximum(np.abs(self.low), np.abs(self.high))
         return magnitude
 
-    def __add__(self, other: "Interval") -> "Interval":
+    def __add__(self, other: "Interval | Real") -> "Interval":
+        if isinstance(other, np.ndarray):
+            return Interval(self.low + other, self.high + other)
         return Interval(self.low + other.low, self.high + other.high)
+
+    def __or__(self, other: "Interval") -> "Interval":
+        return Interval(np.minimum(self.low, other.low), np.maximum(self.high, other.high))
 
 
 @dataclass
 class Ranges:
     """Bounds of the float graph's values, by name.
 
-    `charge` holds, for each lif op by the name of its spikes, the membrane before reset; `values`
-    the total of its currents that come from values and not from events. `events` tells whether the
-    input is binary. `margin` is the headroom that scales must leave.
+    `charge` holds, for each lif op by the name of its spikes, the membrane before reset, and the
+    membrane half-way, when events alone have been added; `values` the total of its products of
+    values, without bias. `events` tells whether the input is binary. `margin` is the headroom that
+    scales must leave.
     """
 
     origin: str
@@ -93,6 +100,12 @@ def is_event(graph: Graph, name: str, events: bool) -> bool:
     return events if name in graph.inputs else graph.types[name].dtype == "event"
 
 
+def total_bias(graph: Graph, products: Sequence[Op]) -> Real:
+    """The sum [n] of the biases of one or more dense products with results of one size."""
+    zero: Real = np.zeros(graph.types[products[0].results[0]].shape)
+    return sum((graph.constants[op.operands[2]] for op in products if op.operands[2:]), zero)
+
+
 # -- calibration ----------------------------------------------------------------------------------
 
 
@@ -109,12 +122,19 @@ def calibrate(graph: Graph, x: Tensor, *, samples: int, margin: float) -> Ranges
             ranges.rates[name] = float(trace.mean())
     for lif in (op for op in graph.ops if op.kind == "lif"):
         roles = currents(graph, lif, events)
-        charge = graph.constants[roles.beta] * traces[lif.operands[0]]
-        charge = sum((traces[op.results[0]] for op in (*roles.events, *roles.values)), charge)
-        ranges.charge[lif.results[0]] = _seen(charge)
-        values = [traces[op.results[0]] for op in roles.values]
-        ranges.values[lif.results[0]] = _seen(sum(values, np.zeros_like(charge[:1])))
+        products = (*roles.events, *roles.values)
+        half = graph.constants[roles.beta] * traces[lif.operands[0]]
+        half = sum((_products(graph, op, traces) for op in roles.events), half)
+        values = sum((_products(graph, op, traces) for op in roles.values), np.zeros_like(half))
+        charge = half + values + total_bias(graph, products)
+        ranges.charge[lif.results[0]] = _seen(charge) | _seen(half)
+        ranges.values[lif.results[0]] = _seen(values)
     return ranges
+
+
+def _products(graph: Graph, op: Op, traces: Mapping[str, Tensor]) -> Tensor:
+    """What a dense product gave, without its bias."""
+    return traces[op.results[0]] - total_bias(graph, [op])
 
 
 def is_binary(x: Tensor) -> bool:
@@ -184,12 +204,14 @@ def _static_memory(graph: Graph, op: Op, ranges: Ranges) -> None:
     a, b = (graph.constants[name].astype(np.float64) for name in op.operands[2:4])
     drive = ranges.bounds[op.operands[1]].high[0]
     low, high, response = np.zeros_like(b), np.zeros_like(b), b
+    size = first = float(np.abs(b).max(initial=1))
     for _ in range(IMPULSE_STEPS):
         low, high = low + np.minimum(response, 0), high + np.maximum(response, 0)
         response = a @ response
-        if np.abs(response).max(initial=0) <= NEGLIGIBLE * np.abs(b).max(initial=1):
+        size = float(np.abs(response).max(initial=0))
+        if not NEGLIGIBLE * first < size < first / NEGLIGIBLE:
             break
-    else:
+    if size > NEGLIGIBLE * first:
         raise CompileError(
             f"the memory of {op.attrs['layer']} does not decay within {IMPULSE_STEPS} timesteps",
             where=", ".join(op.loc) or graph.name,
@@ -203,27 +225,38 @@ def _static_lif(graph: Graph, op: Op, ranges: Ranges) -> None:
     roles = currents(graph, op, ranges.events)
     beta = graph.constants[roles.beta]
     zero = Interval(np.zeros_like(beta), np.zeros_like(beta))
-    values = sum((ranges.bounds[c.results[0]] for c in roles.values), zero)
-    total = sum((ranges.bounds[c.results[0]] for c in roles.events), values)
+    events = sum((_static_products(graph, c, ranges) for c in roles.events), zero)
+    values = sum((_static_products(graph, c, ranges) for c in roles.values), zero)
+    total = events + values + total_bias(graph, (*roles.events, *roles.values))
+    threshold = graph.constants[roles.threshold]
     room = 1 - beta
-    if (room <= 0).any() and ((total.low < 0) & (room <= 0)).any():
-        raise CompileError(
-            f"membranes of {op.attrs['layer']} do not leak and can fall without bound",
-            where=", ".join(op.loc) or graph.name,
-            hint="give a calibration set",
-        )
+    pushed = total.high - np.minimum(threshold, 0)  # a subtracted threshold below zero adds
+    falls = (room <= 0) & (total.low < 0)
+    rises = (room <= 0) & (pushed > np.maximum(threshold, 0))
+    for grows, how in ((falls, "fall"), (rises & (roles.reset is None), "rise")):
+        if grows.any():
+            raise CompileError(
+                f"membranes of {op.attrs['layer']} do not leak and can {how} without bound",
+                where=", ".join(op.loc) or graph.name,
+                hint="give a calibration set",
+            )
     low = np.minimum(total.low, 0) / np.where(room > 0, room, 1)
-    before = np.maximum(graph.constants[roles.threshold], 0)
+    before = np.maximum(threshold, 0)
     if roles.reset is not None:
         low = np.minimum(low, graph.constants[roles.reset])
         before = np.maximum(before, graph.constants[roles.reset])
     else:
-        before = np.maximum(before, total.high / np.where(room > 0, room, 1))
-    ranges.charge[op.results[0]] = Interval(low, beta * before + total.high)
+        before = np.maximum(before, pushed / np.where(room > 0, room, 1))
+    half = Interval(beta * low, beta * before) + events
+    ranges.charge[op.results[0]] = half | Interval(low, beta * before + total.high)
     ranges.values[op.results[0]] = values
     size = graph.types[op.results[0]].shape
     ranges.bounds[op.results[0]] = Interval(np.zeros(size), np.ones(size))
     ranges.bounds[op.results[1]] = Interval(low, before)
+
+
+def _static_products(graph: Graph, op: Op, ranges: Ranges) -> Interval:
+    return ranges.bounds[op.results[0]] + -total_bias(graph, [op])
 
 
 _STATIC = {

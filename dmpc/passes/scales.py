@@ -41,6 +41,7 @@ def neuron_scale(
     weights: Sequence[Real],
     charge: Interval,
     threshold: Real,
+    others: Sequence[Real] = (),
     *,
     margin: float,
     weight_bits: int,
@@ -48,10 +49,12 @@ def neuron_scale(
 ) -> NeuronScale:
     """Steps that hold the membrane's range and let event weights [N, inputs] use their width.
 
-    The step divides a positive threshold, which therefore is exact.
+    `others` are further parameters [N] in membrane steps: bias, reset. The step divides a positive
+    threshold, which therefore is exact; one step of room is left above it for strict comparison.
     """
     reach = np.maximum(charge.magnitude * margin, np.abs(threshold))
-    least = np.maximum(reach, np.finfo(np.float32).tiny) / largest(membrane_bits)
+    reach = np.maximum.reduce([reach, *(np.abs(other) for other in others)])
+    least = np.maximum(reach, np.finfo(np.float32).tiny) / (largest(membrane_bits) - 1)
     most = np.zeros_like(threshold)
     for weight in weights:
         most = np.maximum(most, np.abs(weight).max(axis=1, initial=0))

@@ -1,0 +1,195 @@
+"""Ranges: bounds that no input can leave, and what a calibration set shows."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dmpc.errors import CompileError
+from dmpc.ir.interpret import interpret
+from dmpc.passes.base import apply
+from dmpc.passes.break_dependency import BreakDependency
+from dmpc.passes.ranges import calibrate, static_ranges
+from tests.networks import Layer, Shape, network, networks, samples
+
+ONE = Shape(inputs=3, layers=(Layer(neurons=4, states=3),), seed=5)
+
+
+def traced(graph, x):
+    names = [name for name in graph.types if name not in graph.constants]
+    return interpret(graph, x.astype(np.float64), trace=names).traces
+
+
+def charges(graph, traces):
+    """Membranes before reset and half-way, by the name of the layer's spikes, from the equations.
+
+    Half-way holds the leaked membrane and the products of events: what the machine adds first.
+    """
+    for lif in (op for op in graph.ops if op.kind == "lif"):
+        u, *currents = lif.operands[: -3 if lif.attrs["reset_mode"] == "hard" else -2]
+        beta = graph.constants[lif.operands[len(currents) + 1]]
+        whole = beta * traces[u] + sum(traces[name] for name in currents)
+        half = beta * traces[u]
+        for dense in map(graph.producer, currents):
+            if graph.types[dense.operands[0]].dtype == "event" or dense.operands[0] in graph.inputs:
+                half = half + traces[dense.operands[0]] @ graph.constants[dense.operands[1]].T
+        yield lif.results[0], whole, half
+
+
+def bounds_of(graph, ranges, name):
+    """A value's bounds; those of a membrane are known under its next value."""
+    state = graph.state(name)
+    return ranges.bounds[state.next if state else name]
+
+
+def assert_within(trace, interval, name):
+    slack = 1e-9 * (1 + interval.magnitude)
+    assert (trace >= interval.low - slack).all(), name
+    assert (trace <= interval.high + slack).all(), name
+
+
+@settings(max_examples=80, deadline=None)
+@given(networks(), st.booleans(), st.integers(0, 1000))
+def test_no_input_leaves_the_static_ranges(shape, broken, seed):
+    graph = network(shape)
+    if broken:
+        graph = apply(BreakDependency(), graph)
+    ranges = static_ranges(graph, (-1.0, 1.0) if shape.graded else None)
+    x = samples(replace(shape, samples=6, steps=20), seed=seed).astype(np.float64)
+    x[0] = np.round(np.abs(x[0]))  # extremes
+    traces = traced(graph, x)
+    for name, trace in traces.items():
+        assert_within(trace.astype(np.float64), bounds_of(graph, ranges, name), name)
+    for name, whole, half in charges(graph, traces):
+        assert_within(whole, ranges.charge[name], name)
+        if not shape.graded:
+            assert_within(half, ranges.charge[name], name)
+
+
+@settings(max_examples=30, deadline=None)
+@given(networks())
+def test_a_calibration_set_stays_within_the_ranges_seen_on_it(shape):
+    graph = network(shape)
+    x = samples(shape)
+    ranges = calibrate(graph, x, samples=len(x), margin=1.5)
+    traces = traced(graph, x)
+    for name, trace in traces.items():
+        seen = ranges.bounds[name]
+        assert seen.low.tolist() == trace.min(axis=(0, 1)).tolist()
+        assert seen.high.tolist() == trace.max(axis=(0, 1)).tolist()
+    for name, whole, half in charges(graph, traces):
+        assert_within(whole, ranges.charge[name], name)
+        if ranges.events:
+            assert_within(half, ranges.charge[name], name)
+
+
+def test_calibration_takes_samples_evenly_over_the_set():
+    graph = network(ONE)
+    x = np.zeros((9, 4, 3))
+    x[4] = 1
+    ranges = calibrate(graph, x, samples=3, margin=1.25)
+    assert ranges.bounds["x"].high.tolist() == [1, 1, 1]
+    assert ranges.origin == "calibration on 3 samples"
+    assert ranges.rates["x"] == pytest.approx(1 / 3)
+    assert ranges.events
+
+
+def test_values_other_than_0_and_1_make_the_input_graded():
+    assert not calibrate(network(ONE), np.full((1, 2, 3), 0.5), samples=1, margin=1).events
+
+
+def test_the_slow_state_is_bounded_by_its_impulse_response():
+    graph = network(ONE)
+    a, b = graph.constants["layer1.A"], graph.constants["layer1.B"]
+    drive = static_ranges(graph, None).bounds["layer1.x"].high[0]
+    response, total = b, np.zeros(3)
+    for _ in range(3000):
+        total += np.abs(response)
+        response = a @ response
+    interval = static_ranges(graph, None).bounds["layer1.m"]
+    np.testing.assert_allclose(interval.high - interval.low, total * drive, rtol=1e-6)
+
+
+def test_the_bound_of_the_slow_state_is_reached():
+    """The worst input of one state holds the drive wherever the response is positive."""
+    graph = network(ONE)
+    a, b = graph.constants["layer1.A"], graph.constants["layer1.B"]
+    responses = [b]
+    for _ in range(400):
+        responses.append(a @ responses[-1])
+    bound = static_ranges(graph, None).bounds
+    worst = np.array(responses)[::-1] > 0
+    for state in range(3):
+        m = np.zeros(3)
+        for on in worst[:, state]:
+            m = a @ m + b * bound["layer1.x"].high[0] * on
+        assert m[state] == pytest.approx(bound["layer1.m"].high[state], rel=1e-3)
+
+
+def test_the_input_range_counts():
+    graph = network(replace(ONE, graded=True))
+    narrow, wide = (static_ranges(graph, (-w, w)).bounds["layer1.fast"] for w in (1.0, 2.0))
+    assert (wide.high > narrow.high).all()
+
+
+def refused(graph, input_range=None):
+    with pytest.raises(CompileError) as caught:
+        static_ranges(graph, input_range)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("radius", [1.0, 1.1])
+def test_a_memory_that_does_not_decay_is_refused_by_the_name_of_its_node(radius):
+    graph = network(ONE)
+    graph.constants["layer1.A"] = np.eye(3) * radius
+    assert refused(graph) == (
+        "/layer1/memory: the memory of layer1 does not decay within 100000 timesteps "
+        "(check its window, or give a calibration set)"
+    )
+
+
+def without_leak(hard, threshold=1.0, weight=1.0):
+    shape = Shape(inputs=1, layers=(Layer(neurons=2, hard=hard, bias=False),))
+    graph = network(shape)
+    graph.constants["layer1.beta"] = np.ones(2)
+    graph.constants["layer1.fast.weight"] = np.full((2, 1), weight)
+    graph.constants["layer1.threshold"] = np.full(2, threshold)
+    return graph
+
+
+@pytest.mark.parametrize(
+    ("graph", "how"),
+    [
+        (without_leak(hard=True, weight=-1.0), "fall"),
+        (without_leak(hard=False, weight=-1.0), "fall"),
+        (without_leak(hard=False, weight=1.5), "rise"),
+        (without_leak(hard=False, threshold=-0.5, weight=0.0), "rise"),
+    ],
+)
+def test_membranes_that_can_grow_for_ever_are_refused(graph, how):
+    message = f"/layer1/lif: membranes of layer1 do not leak and can {how} without bound"
+    assert refused(graph) == f"{message} (give a calibration set)"
+
+
+@pytest.mark.parametrize("graph", [without_leak(hard=True, weight=1.5), without_leak(hard=False)])
+def test_membranes_without_leak_are_bounded_where_spikes_bound_them(graph):
+    ranges = static_ranges(graph, None)
+    traces = traced(graph, np.ones((1, 300, 1)))
+    assert_within(traces["layer1.u"], ranges.bounds["layer1.u.next"], "u")
+
+
+def test_subtracting_a_negative_threshold_is_bounded_too():
+    graph = without_leak(hard=False, threshold=-0.5)
+    graph.constants["layer1.beta"] = np.full(2, 0.5)
+    ranges = static_ranges(graph, None)
+    traces = traced(graph, np.ones((1, 50, 1)))
+    assert_within(traces["layer1.u"], ranges.bounds["layer1.u.next"], "u")
+
+
+def test_a_current_that_is_no_dense_product_is_refused():
+    graph = network(ONE)
+    lif = next(op for op in graph.ops if op.kind == "lif")
+    lif.operands = (lif.operands[0], "layer1.threshold", *lif.operands[2:])
+    assert "current %layer1.threshold of layer1 is not a dense product" in refused(graph)
