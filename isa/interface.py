@@ -15,20 +15,23 @@ class _Note(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+Scale = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class Input(_Note):
     """The network's input: `size` events, or values of `scale` a step in `bits` bits."""
 
     kind: Literal["events", "values"]
     size: Annotated[int, Field(ge=1)]
     bits: Annotated[int, Field(ge=1, le=16)]
-    scale: float
+    scale: Scale
 
 
 class Output(_Note):
     """Logits: the first `size` numbers emitted, `scale` a step; `average` over timesteps if set."""
 
     size: Annotated[int, Field(ge=1)]
-    scale: float
+    scale: Scale
     average: bool
 
 

@@ -94,8 +94,9 @@ class Simulator:
         timeline = Timeline(self.target, 1)
         while not core.halted:
             op = self._fetch(core)
-            timeline.issue(op.work(core), core.pc, sync=isinstance(op, Sync))
+            work, pc = op.work(core), core.pc
             op.execute(core)
+            timeline.issue(work, pc, sync=isinstance(op, Sync))
             core.advance()
         return timeline.spans
 
@@ -105,10 +106,10 @@ class Simulator:
         taken = timeline.zero
         while not core.halted:
             op = self._fetch(core)
-            work = op.work(core)
-            _tally(work, core.batch, counts)
-            timeline.issue(work, core.pc, sync=isinstance(op, Sync))
+            work, pc = op.work(core), core.pc
             op.execute(core)
+            _tally(work, core.batch, counts)
+            timeline.issue(work, pc, sync=isinstance(op, Sync))
             if observe:
                 observe(core.pc, op, core)
             if core.advance():
@@ -117,8 +118,8 @@ class Simulator:
                 counts.stalls += timeline.stalls
                 timeline = Timeline(self.target, core.batch)
         for cause, number in core.saturation.counts.items():
-            pc, name = cause.split(":", 1)
-            counts.saturations[int(pc), name] += number
+            where, name = cause.split(":", 1)
+            counts.saturations[int(where), name] += number
         return taken
 
     def _fetch(self, core: Core) -> Instruction:

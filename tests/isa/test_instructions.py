@@ -1,0 +1,282 @@
+"""What each instruction computes, against plain Python integers."""
+
+from math import floor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isa.instructions import (
+    AccumulateEvents,
+    AccumulateValues,
+    ClearLogits,
+    ClearMembranes,
+    ClearValue,
+    DriveEvents,
+    DriveValues,
+    Emit,
+    Lif,
+    Readout,
+    Update,
+)
+from tests.isa.machine import (
+    LANES,
+    TARGET,
+    Seen,
+    each_timestep,
+    events,
+    parameters,
+    program,
+    run,
+    values,
+)
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def rounded(x: int, shift: int) -> int:
+    """`x / 2**shift` to nearest, ties upward."""
+    return (x + (1 << shift >> 1)) >> shift if shift >= 0 else x << -shift
+
+
+def clip(x: int, bits: int) -> int:
+    return max(-(1 << bits - 1), min((1 << bits - 1) - 1, x))
+
+
+def by_group(matrix, lanes=LANES):
+    """Rows of a weight memory: for each group of neurons, a row for each input."""
+    neurons, inputs = matrix.shape
+    groups = -(-neurons // lanes)
+    rows = np.zeros((groups * inputs, lanes), np.int64)
+    for n in range(neurons):
+        for j in range(inputs):
+            rows[n // lanes * inputs + j, n % lanes] = matrix[n, j]
+    return rows
+
+
+def whole(count):
+    """Number of elements of whole groups."""
+    return -(-count // LANES) * LANES
+
+
+# -- slow state -----------------------------------------------------------------------------------
+
+
+def drive_reference(x, weights, shift, bias):
+    total = sum(int(a) * int(w) for a, w in zip(x, weights, strict=True))
+    return clip(max(rounded(total, shift) + bias, 0), TARGET.values.bits)
+
+
+@settings(deadline=None)
+@given(seeds, st.integers(1, 9), st.integers(-12, 12), st.integers(-300, 300))
+def test_scalar_drive_of_events(seed, inputs, shift, bias):
+    random = np.random.default_rng(seed)
+    weights = random.integers(-128, 128, inputs)
+    x = random.integers(0, 2, (3, 4, inputs))
+    op = DriveEvents(dest=2, source=0, row=3, inputs=inputs, shift=shift, bias=bias)
+    drive = np.concatenate([[0, 0, 0], weights])[:, None]
+    seen = Seen(x=(3, "dest"))
+    run(program(*each_timestep(events(0, inputs), op), drive=drive), x, observe=seen)
+    expected = [[[drive_reference(s, weights, shift, bias)] for s in sample] for sample in x]
+    assert seen["x"].tolist() == expected
+
+
+@settings(deadline=None)
+@given(seeds, st.integers(1, 9), st.integers(-4, 20), st.integers(-300, 300))
+def test_scalar_drive_of_values(seed, inputs, shift, bias):
+    random = np.random.default_rng(seed)
+    weights = random.integers(-128, 128, inputs)
+    x = random.integers(-(2**15), 2**15, (3, 4, inputs))
+    op = DriveValues(dest=2, source=0, row=0, inputs=inputs, shift=shift, bias=bias)
+    seen = Seen(x=(3, "dest"))
+    run(program(*each_timestep(values(0, inputs), op), drive=weights[:, None]), x, observe=seen)
+    expected = [[[drive_reference(s, weights, shift, bias)] for s in sample] for sample in x]
+    assert seen["x"].tolist() == expected
+
+
+@settings(deadline=None)
+@given(seeds, st.integers(1, 20), st.integers(0, 16))
+def test_memory_update(seed, size, shift):
+    random = np.random.default_rng(seed)
+    a, b = random.integers(-(2**15), 2**15, (size, size)), random.integers(-(2**15), 2**15, size)
+    table = by_group(np.concatenate([a, b[:, None]], axis=1), TARGET.update.lanes)
+    body = each_timestep(values(0, 1), Update(state=1, drive=0, row=0, size=size, shift=shift))
+    x = random.integers(-(2**15), 2**15, (2, 5, 1))
+    seen = Seen(m=(4, "state"))
+    run(program(ClearValue(dest=1, size=size), *body, update=table), x, observe=seen)
+    for sample, trace in zip(x, seen["m"], strict=True):
+        m = [0] * size
+        for (drive,), got in zip(sample.tolist(), trace.tolist(), strict=True):
+            sums = [
+                sum(int(a[i, j]) * m[j] for j in range(size)) + int(b[i]) * drive
+                for i in range(size)
+            ]
+            m = [clip(rounded(total, shift), TARGET.values.bits) for total in sums]
+            assert got == m
+
+
+# -- neurons --------------------------------------------------------------------------------------
+
+
+class Neurons:
+    """Random neurons with an event and a value path, and their timestep in plain integers."""
+
+    def __init__(self, seed, neurons, inputs, size, subtract, event_shift):
+        random = np.random.default_rng(seed)
+        self.count, self.subtract, self.event_shift = whole(neurons), subtract, event_shift
+        self.w = random.integers(-128, 128, (self.count, inputs))
+        self.p = random.integers(-128, 128, (self.count, size))
+        self.columns = {
+            "threshold": random.integers(-50, 3000, self.count),
+            "bias": random.integers(-200, 200, self.count),
+            "reset": random.integers(-100, 100, self.count),
+            "leak": random.integers(0, 257, self.count),
+            "shift": random.integers(-3, 12, self.count),
+        }
+        self.u = [0] * self.count
+
+    def step(self, spikes, vector):
+        fired = []
+        for n in range(self.count):
+            threshold, bias, reset, beta, shift = (int(c[n]) for c in self.columns.values())
+            total = sum(int(w) for w, s in zip(self.w[n], spikes, strict=True) if s)
+            slow = sum(int(p) * int(v) for p, v in zip(self.p[n], vector, strict=True))
+            u = rounded(self.u[n] * beta, TARGET.neuron.leak_bits)
+            bits = TARGET.neuron.membrane_bits
+            u = clip(u + rounded(clip(total, 24), self.event_shift), bits)
+            u = clip(u + rounded(clip(slow, 24), shift) + bias, bits)
+            fired.append(int(u >= threshold))
+            if u >= threshold:
+                u = clip(u - threshold, bits) if self.subtract else reset
+            self.u[n] = u
+        return fired
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seeds, st.integers(1, 9), st.integers(1, 6), st.integers(1, 5),
+    st.booleans(), st.integers(-5, 4),
+)  # fmt: skip
+def test_lif_with_events_and_values(seed, neurons, inputs, size, subtract, event_shift):
+    model = Neurons(seed, neurons, inputs, size, subtract, event_shift)
+    groups = model.count // LANES
+    random = np.random.default_rng(seed + 1)
+    vector = random.integers(-(2**15), 2**15, size)
+    x = random.integers(0, 2, (1, 6, inputs))
+    # The value register is filled through an update whose coefficients are the vector itself.
+    drive = DriveEvents(dest=0, source=0, row=0, inputs=inputs, shift=0, bias=1)
+    update = Update(state=1, drive=0, row=0, size=size, shift=0)
+    coefficients = np.concatenate([np.zeros((size, size)), vector[:, None]], axis=1)
+    body = [
+        events(0, inputs),
+        drive,
+        update,
+        AccumulateEvents(bank=0, source=0, row=0, inputs=inputs, groups=groups),
+        AccumulateValues(bank=1, source=1, row=2, inputs=size, groups=groups),
+        Lif(
+            dest=1, row=4, parameters=0, groups=groups, banks=(0, 1),
+            shift=event_shift, subtract=subtract,
+        ),
+    ]  # fmt: skip
+    image = program(
+        ClearMembranes(row=4, groups=groups),
+        ClearValue(dest=1, size=size),
+        *each_timestep(*body),
+        drive=np.zeros((inputs, 1)),
+        update=by_group(coefficients.astype(np.int64), TARGET.update.lanes),
+        spike=by_group(model.w),
+        memory_a=np.concatenate([np.zeros((2, LANES), np.int64), by_group(model.p)]),
+        parameter=parameters(model.count, **model.columns),
+    )
+    lif = image.code.index(body[-1])
+    seen = Seen(spikes=(lif, "dest"), u=(lif, "row"))
+    run(image, x, observe=seen)
+    for step, spikes in enumerate(x[0]):
+        assert model.step(spikes, vector) == seen["spikes"][0, step].tolist()
+        assert model.u == seen["u"][0, step].tolist()
+
+
+def test_bursts_of_several_banks_and_joined_instructions_add_up():
+    """One row of ones a bank and instruction: the sum counts the instructions."""
+    ones = np.ones((2, LANES))
+    acc = [
+        AccumulateEvents(bank=0, source=0, row=0, inputs=2, groups=1, join=True),
+        AccumulateEvents(bank=0, source=0, row=0, inputs=2, groups=1),
+        AccumulateEvents(bank=1, source=0, row=0, inputs=2, groups=1),
+        AccumulateEvents(bank=2, source=0, row=0, inputs=2, groups=1),
+    ]
+    lif = Lif(dest=1, row=0, parameters=0, groups=1, banks=(0, 1, 2), shift=0)
+    image = program(
+        ClearMembranes(row=0, groups=1), *each_timestep(events(0, 2), *acc, lif),
+        spike=ones, memory_a=ones, memory_b=ones, parameter=parameters(LANES, threshold=100),
+    )  # fmt: skip
+    seen = Seen(u=(image.code.index(lif), "row"))
+    run(image, [[[1, 1]]], observe=seen)
+    assert seen["u"].tolist() == [[[8] * LANES]]
+
+
+def test_saturated_membranes_are_counted_by_instruction_and_cause():
+    lif = Lif(dest=1, row=0, parameters=0, groups=1, banks=(0,), shift=-12)
+    image = program(
+        ClearMembranes(row=0, groups=1),
+        *each_timestep(
+            events(0, 1), AccumulateEvents(bank=0, source=0, row=0, inputs=1, groups=1), lif
+        ),
+        spike=[[127, -128, 1, 0]],
+        parameter=parameters(LANES, threshold=32767),
+    )
+    found = run(image, [[[1]], [[0]]])
+    assert dict(found.counts.saturations) == {(image.code.index(lif), "membrane"): 2}
+
+
+# -- readout --------------------------------------------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None)
+@given(seeds, st.integers(1, 9), st.integers(1, 6), st.sampled_from(("sum", "last", "max")))
+def test_readout_over_time(seed, classes, inputs, mode):
+    random = np.random.default_rng(seed)
+    count = whole(classes)
+    w = random.integers(-128, 128, (count, inputs))
+    bias, shift = random.integers(-500, 500, count), random.integers(-4, 4, count)
+    groups = count // LANES
+    readout = Readout(row=1, parameters=0, groups=groups, banks=(0,), mode=mode)
+    image = program(
+        ClearLogits(row=1, groups=groups, mode=mode),
+        *each_timestep(
+            events(0, inputs),
+            AccumulateEvents(bank=0, source=0, row=0, inputs=inputs, groups=groups),
+            readout,
+        ),
+        Emit(row=1, groups=groups),
+        spike=by_group(w),
+        parameter=parameters(count, bias=bias, shift=shift),
+    )
+    x = random.integers(0, 2, (3, 5, inputs))
+    logits = run(image, x).logits
+    for sample, got in zip(x, logits.tolist(), strict=True):
+        steps = [
+            [
+                sum(int(w[c, j]) for j in np.flatnonzero(s)) + rounded(int(bias[c]), int(shift[c]))
+                for c in range(count)
+            ]
+            for s in sample
+        ]
+        combine = {"sum": sum, "last": lambda column: column[-1], "max": max}[mode]
+        assert got == [combine(column) for column in zip(*steps, strict=True)]
+
+
+@pytest.mark.parametrize(("mode", "value"), [("sum", 0), ("last", 0), ("max", -(2**31))])
+def test_logits_start_where_their_mode_starts(mode, value):
+    image = program(ClearLogits(row=0, groups=2, mode=mode), Emit(row=0, groups=2))
+    assert run(image, np.zeros((2, 1, 1))).logits.tolist() == [[value] * 2 * LANES] * 2
+
+
+def test_emitted_logits_come_in_the_order_of_the_program():
+    image = program(
+        ClearLogits(row=0, groups=1, mode="sum"), ClearLogits(row=1, groups=1, mode="max"),
+        Emit(row=1, groups=1), Emit(row=0, groups=1),
+    )  # fmt: skip
+    least = floor(-(2**31))
+    assert run(image, np.zeros((1, 1, 1))).logits.tolist() == [[least] * LANES + [0] * LANES]
