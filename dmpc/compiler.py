@@ -16,10 +16,13 @@ from dmpc.ir.registry import Tensor
 from dmpc.ir.verify import READOUTS
 from dmpc.passes.base import Pass, apply
 from dmpc.passes.break_dependency import BreakDependency
+from dmpc.passes.count_readout import CountReadout
 from dmpc.passes.fold import Fold
 from dmpc.passes.fuse import Fuse
+from dmpc.passes.overlap import Overlap
 from dmpc.passes.partition import Partition
 from dmpc.passes.place import PlaceInMemory
+from dmpc.passes.pool import Pool
 from dmpc.passes.quantize import Quantize
 from dmpc.passes.ranges import Ranges, calibrate, static_ranges
 from dmpc.passes.recognise import Recognise
@@ -48,6 +51,10 @@ class Options:
     calibration_samples: int = 256
     margin: float = 1.25
     dependency_breaking: bool = True
+    fusion: bool = True
+    heterogeneous_stationarity: bool = True
+    count_readout: bool = True
+    overlap: bool = True
 
 
 @dataclass(frozen=True)
@@ -81,16 +88,28 @@ def to_layers(graph: Graph, options: Options, observe: Observer | None = None) -
 
 
 def from_layers(
-    graph: Graph, ranges: Ranges | None, target: Target, observe: Observer | None = None
+    graph: Graph,
+    ranges: Ranges | None,
+    target: Target,
+    options: Options,
+    observe: Observer | None = None,
 ) -> Graph:
     """The scheduled graph, from one at any level from layers on."""
-    steps: tuple[tuple[str, Pass], ...] = (
-        ("layers", Quantize(target, ranges)),
-        ("integer", Partition()),
-        ("partitioned", Fuse()),
+    activity = ranges.activity if ranges else {}
+    steps: list[tuple[str, Pass]] = [("layers", Quantize(target, ranges))]
+    if options.count_readout:
+        steps.append(("integer", CountReadout(target)))
+    steps += [
+        ("integer", Partition(options.heterogeneous_stationarity, target, activity)),
+        ("partitioned", Pool(target, activity)),
+    ]
+    if options.overlap:
+        steps.append(("partitioned", Overlap()))
+    steps += [
+        ("partitioned", Fuse(options.fusion)),
         ("fused", PlaceInMemory(target)),
         ("placed", Schedule(target)),
-    )
+    ]
     rest = [step for level, step in steps if rank(level) >= rank(graph.level)]
     return _run(rest, graph, observe)
 
@@ -136,7 +155,7 @@ def compile(  # noqa: A001  the verb of the whole project
         )
     layers = to_layers(graph, options, observe)
     ranges = find_ranges(layers, calibration, options)
-    scheduled = from_layers(layers, ranges, target, observe)
+    scheduled = from_layers(layers, ranges, target, options, observe)
     return Compiled(emit(scheduled, text), layers, scheduled, ranges)
 
 

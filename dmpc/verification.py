@@ -158,7 +158,8 @@ class _Climb:
         run = self.program.run(x, batch=CHUNK, observe=recorder)
         for name in self.watched:
             trace = recorder.trace(name, self.integer.types[name].shape[0])
-            self.bit_tally[name].add(integers.traces[name].astype(np.int64), trace)
+            steps = trace.shape[1]  # one, for what is computed at the end of a sample
+            self.bit_tally[name].add(integers.traces[name][:, -steps:].astype(np.int64), trace)
         self.bit_tally["logits"].add(integers.logits, run.integers)
         if first:
             alone = self.program.run(x[:ALONE], batch=1)

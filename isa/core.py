@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from isa.arithmetic import Int, Saturation
 from isa.errors import Trap
 from isa.parameters import Parameters
+from isa.sharing import PERIOD, row_table, rows_per_group, rows_read
 from isa.target import Target
 
 Table = NDArray[np.signedinteger]
@@ -34,8 +35,10 @@ class Loop:
 
     start: int
     end: int
-    remaining: int
+    iterations: int
+    steps: int | None
     samples: bool
+    iteration: int = 0
 
 
 @dataclass
@@ -95,7 +98,7 @@ class Core:
         self.events = Vector("e", target.events.count, target.events.width, self.trap)
         self.values = Vector("v", target.values.count, target.values.width, self.trap)
         self.outputs: list[Int] = []
-        self._weights: dict[tuple[str, int, int, int], Int] = {}
+        self._weights: dict[tuple[int, ...], Int] = {}
         self._parameters: dict[tuple[int, int], Parameters] = {}
         self.begin_sample()
 
@@ -145,6 +148,10 @@ class Core:
         active: Int = self.events.read(register, size).sum(1)
         return active
 
+    def active_rows(self, register: int, size: int, first: int, share: int) -> Int:
+        """Rows of active inputs that a bank with a share of the inputs reads: [batch, period]."""
+        return rows_read(self.events.read(register, size), first, share)
+
     # -- weight memories --------------------------------------------------------------------------
 
     def rows(self, memory: str, row: int, count: int) -> Int:
@@ -157,14 +164,18 @@ class Core:
             self.trap(f"{memory} rows {row} .. {row + count - 1} were read, not all are loaded")
         return contents.rows[row : row + count].astype(np.int64)
 
-    def weights(self, bank: int, row: int, inputs: int, groups: int) -> Int:
-        """Weights [inputs, groups * lanes] of a bank: `inputs` rows for each group in turn."""
-        if bank >= len(self.target.bank):
-            self.trap(f"b{bank}: the target has {len(self.target.bank)} banks")
-        name = self.target.bank[bank].name
-        key = (name, row, inputs, groups)
+    def weights(self, bank: int, row: int, inputs: int, groups: int, first: int, share: int) -> Int:
+        """Weights [inputs, groups * lanes] of a bank, zero where it holds no row; see `sharing`."""
+        key = (bank, row, inputs, groups, first, share)
         if key not in self._weights:
-            table = self.rows(name, row, inputs * groups).reshape(groups, inputs, self.target.lanes)
+            if bank >= len(self.target.bank):
+                self.trap(f"b{bank}: the target has {len(self.target.bank)} banks")
+            if not 1 <= share <= PERIOD:
+                self.trap(f"a share of {share} sixteenths of the rows")
+            count = groups * rows_per_group(inputs, share)
+            rows = self.rows(self.target.bank[bank].name, row, count)
+            rows = np.concatenate([rows, np.zeros((1, self.target.lanes), np.int64)])
+            table = rows[row_table(inputs, groups, first, share)]
             self._weights[key] = np.ascontiguousarray(
                 table.transpose(1, 0, 2).reshape(inputs, groups * self.target.lanes)
             )
@@ -220,8 +231,8 @@ class Core:
         setattr(partial, kind, getattr(partial, kind) + sums)
         partial.open = join
 
-    def take(self, banks: tuple[int, ...], groups: int) -> tuple[Int, Int]:
-        """Sums over `banks` of events and of values, each saturated to accumulator width."""
+    def take(self, banks: tuple[int, ...], groups: int, bits: int) -> tuple[Int, Int]:
+        """Sums over `banks` of events and of values, each saturated to `bits`."""
         taken = []
         for bank in banks:
             partial = self.partial.pop(bank, None)
@@ -230,9 +241,9 @@ class Core:
             if partial.groups != groups:
                 self.trap(f"b{bank} holds {partial.groups} groups, {groups} were consumed")
             taken.append(partial)
-        bits = self.target.accumulators.bits
-        events = sum((p.events for p in taken[1:]), taken[0].events)
-        values = sum((p.values for p in taken[1:]), taken[0].values)
+        zero = np.zeros((self.batch, groups * self.target.lanes), np.int64)
+        events = sum((p.events for p in taken), zero)
+        values = sum((p.values for p in taken), zero)
         return (
             self.saturate(events, bits, "accumulator"),
             self.saturate(values, bits, "accumulator"),
@@ -240,8 +251,8 @@ class Core:
 
     # -- control ----------------------------------------------------------------------------------
 
-    def enter_loop(self, length: int, count: int, samples: bool) -> None:
-        """Run the `length` words after the current one `count` times."""
+    def enter_loop(self, length: int, iterations: int, counter: str) -> None:
+        """Run the `length` words after the current one `iterations` times."""
         if length == 0:
             self.trap("a loop needs a body")
         if len(self.loops) >= self.target.sequencer.loops:
@@ -249,12 +260,26 @@ class Core:
         end = self.pc + 1 + length
         if self.loops and end > self.loops[-1].end:
             self.trap("a loop reaches beyond the loop around it")
-        if samples and self.loops:
+        if counter == "samples" and self.loops:
             self.trap("the loop over samples must be outermost")
-        if count <= 0:
+        if iterations <= 0:
             self.pc = end - 1
         else:
-            self.loops.append(Loop(self.pc + 1, end, count, samples))
+            steps = self.steps if counter == "steps" else None
+            frame = Loop(self.pc + 1, end, iterations, steps, counter == "samples")
+            self.loops.append(frame)
+
+    def enabled(self, stage: int) -> bool:
+        """Whether an instruction of a stage runs in this iteration of the loop over timesteps.
+
+        Stage s runs from iteration s on, once for each timestep: iteration i is timestep i - s.
+        """
+        if not self.loops or self.loops[-1].steps is None:
+            if stage:
+                self.trap(f"stage {stage} outside a loop over timesteps")
+            return True
+        loop = self.loops[-1]
+        return loop.steps is not None and stage <= loop.iteration < loop.steps + stage
 
     def advance(self) -> bool:
         """Go to the next instruction; True when that ends an iteration of the loop over samples."""
@@ -262,9 +287,9 @@ class Core:
         ended = False
         while self.loops and self.pc == self.loops[-1].end:
             loop = self.loops[-1]
-            loop.remaining -= 1
+            loop.iteration += 1
             ended = ended or loop.samples
-            if loop.remaining:
+            if loop.iteration < loop.iterations:
                 self.pc = loop.start
                 break
             self.loops.pop()

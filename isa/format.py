@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ISA_VERSION = 1
 WORD_BITS = 64
 OPCODE_BITS = 6
+STAGE_BITS = 3
 BODY = "length"
 """The operand that counts the words of a loop's body; text may name the label behind the body."""
 
@@ -163,32 +164,32 @@ def choice(names: tuple[str, ...], doc: str) -> Any:
 
 
 def bank_set(doc: str) -> Any:
-    """A set of weight banks, written b0+b1."""
-
+    """A set of weight banks, written b0+b1, or none."""
     check = _whole(0, 2)
 
     def to_bits(value: Any) -> int:
-        if not isinstance(value, tuple) or not value:
+        if not isinstance(value, tuple):
             raise ValueError(f"{value!r} is not a tuple of bank numbers")
         if sorted({check(bank) for bank in value}) != list(value):
             raise ValueError(f"{value!r} is not sorted, or names a bank twice")
         return sum(1 << bank for bank in value)
 
     def from_bits(b: int) -> tuple[int, ...]:
-        if b == 0:
-            raise ValueError("the set of banks is empty")
         return tuple(bank for bank in range(3) if b >> bank & 1)
 
     def read(text: str) -> tuple[int, ...]:
+        if text == "none":
+            return ()
         parts = text.split("+")
         if not set(parts) <= {"b0", "b1", "b2"}:
             raise ValueError(f"{text!r} is not a set of banks such as b0+b1")
         return tuple(sorted(int(part[1:]) for part in parts))
 
     def show(value: tuple[int, ...]) -> str:
-        return "+".join(f"b{bank}" for bank in value)
+        return "+".join(f"b{bank}" for bank in value) or "none"
 
-    field = Field("bank set", 3, "b0, b1, b2, joined by +", doc, to_bits, from_bits, show, read)
+    kinds = "b0, b1, b2, joined by +, or none"
+    field = Field("bank set", 3, kinds, doc, to_bits, from_bits, show, read)
     return _declare(field, dataclasses.MISSING)
 
 
@@ -198,6 +199,9 @@ class Instruction:
 
     mnemonic: ClassVar[str]
     opcode: ClassVar[int]
+    stage: int = unsigned(
+        STAGE_BITS, "iteration of the loop over timesteps, counted back, that this belongs to", 0
+    )
 
     def execute(self, core: "Core") -> None:
         """Change the architectural state; the semantics, with the machine's integers."""
@@ -243,11 +247,15 @@ def instruction(mnemonic: str, opcode: int) -> Callable[[type[I_]], type[I_]]:
 
 
 def _place(cls: type[Instruction]) -> Iterable[Placed]:
+    """The instruction's own fields from bit 0 on; the stage, which all have, below the opcode."""
     low = 0
-    for item in dataclasses.fields(cls):
+    common = WORD_BITS - OPCODE_BITS - STAGE_BITS
+    own = [item for item in dataclasses.fields(cls) if item.name != "stage"]
+    for item in [*own, *(f for f in dataclasses.fields(cls) if f.name == "stage")]:
         default = None if item.default is dataclasses.MISSING else item.default
-        yield Placed(item.name, low, item.metadata["format"], default)
-        low += item.metadata["format"].bits
+        field = item.metadata["format"]
+        yield Placed(item.name, common if item.name == "stage" else low, field, default)
+        low += field.bits
 
 
 def layout(cls: type[Instruction]) -> tuple[Placed, ...]:
@@ -289,7 +297,8 @@ def decode(word: int) -> Instruction:
 
 def build(cls: type[Instruction], operands: Mapping[str, Value]) -> Instruction:
     """An instruction of class `cls` from operands by field name."""
-    return cls(**dict(operands))
+    make: Callable[..., Instruction] = cls
+    return make(**operands)
 
 
 def opcodes() -> Iterable[type[Instruction]]:

@@ -22,6 +22,7 @@ from isa.format import (
     unsigned,
     value_register,
 )
+from isa.sharing import PERIOD, rows_read
 from isa.work import Work
 
 
@@ -73,26 +74,25 @@ class Loop(Instruction):
     """Run the next `length` words several times, or not at all if the count is 0 or less.
 
     A program begins with the loop over samples, whose body ends with `sync`; then comes `halt`. At
-    the start of each sample all registers, membranes and logits are unwritten.
+    the start of each sample all registers, membranes and logits are unwritten. In a loop over
+    timesteps, an instruction of stage s is skipped until iteration s and then runs once a timestep:
+    layers work on successive timesteps at the same time, and `drain` lets the last stage finish.
     """
 
     counter: str = choice(
         ("immediate", "steps", "samples"),
         "what to count: a number, the timesteps of a sample, or the samples of the run",
     )
-    value: int = unsigned(16, "the number, or how much to take off the timesteps or samples", 0)
+    value: int = unsigned(16, "the number", 0)
+    drain: int = unsigned(3, "further iterations in which later stages finish", 0)
     length: int = unsigned(16, "words in the body")
 
     def work(self, core: Core) -> Work:
         return Work(unit="control")
 
     def execute(self, core: Core) -> None:
-        counts = {
-            "immediate": self.value,
-            "steps": core.steps - self.value,
-            "samples": core.samples - self.value,
-        }
-        core.enter_loop(self.length, counts[self.counter], self.counter == "samples")
+        counts = {"immediate": self.value, "steps": core.steps, "samples": core.samples}
+        core.enter_loop(self.length, counts[self.counter] + self.drain, self.counter)
 
 
 # -- input and output -----------------------------------------------------------------------------
@@ -138,6 +138,22 @@ class InputValues(Instruction):
         core.values.write(self.dest, core.next_input(self.inputs, -half, half - 1))
 
 
+@instruction("move.events", 7)
+@dataclass(frozen=True, kw_only=True)
+class MoveEvents(Instruction):
+    """Copy an event register: spikes that a later stage needs when newer ones replace them."""
+
+    dest: int = event_register("the copy")
+    source: int = event_register("the original")
+    size: int = unsigned(12, "elements")
+
+    def work(self, core: Core) -> Work:
+        return Work(unit="event", reads=(f"e{self.source}",), writes=(f"e{self.dest}",))
+
+    def execute(self, core: Core) -> None:
+        core.events.write(self.dest, core.events.read(self.source, self.size))
+
+
 @instruction("emit", 6)
 @dataclass(frozen=True, kw_only=True)
 class Emit(Instruction):
@@ -171,7 +187,7 @@ class DriveEvents(Instruction):
 
     dest: int = value_register("x, one value")
     source: int = event_register("s")
-    row: int = unsigned(16, "first row of W_x in the drive memory, one weight a row")
+    row: int = unsigned(12, "first row of W_x in the drive memory, one weight a row")
     inputs: int = unsigned(12, "width of s")
     shift: int = signed(6, "right shift of the sum, rounded to nearest; negative shifts left")
     bias: int = signed(16, "b_x in steps of x")
@@ -200,7 +216,7 @@ class DriveValues(Instruction):
 
     dest: int = value_register("x, one value")
     source: int = value_register("v")
-    row: int = unsigned(16, "first row of W_x in the drive memory, one weight a row")
+    row: int = unsigned(12, "first row of W_x in the drive memory, one weight a row")
     inputs: int = unsigned(12, "width of v")
     shift: int = signed(6, "right shift of the sum, rounded to nearest; negative shifts left")
     bias: int = signed(16, "b_x in steps of x")
@@ -283,8 +299,9 @@ class ClearValue(Instruction):
 class AccumulateEvents(Instruction):
     """Add the weight row of every active input to each group's event sum.
 
-    Row `row + g * inputs + j` belongs to group g and input j. A row a cycle; a group without
-    active inputs takes one cycle.
+    Row `row + g * inputs + j` belongs to group g and input j, unless the bank holds a share of the
+    rows only. A row a cycle; a group for which a burst reads no row takes one cycle. With `scan`
+    the rows of all inputs are read, active or not.
     """
 
     bank: int = bank_number("where the weights lie")
@@ -292,65 +309,88 @@ class AccumulateEvents(Instruction):
     row: int = unsigned(16, "first row of weights")
     inputs: int = unsigned(12, "width of the input")
     groups: int = unsigned(10, "groups of neurons")
+    first: int = unsigned(4, "first phase of the bank's share of the rows", 0)
+    share: int = unsigned(5, "sixteenths of the rows that lie in this bank", PERIOD)
     join: bool = flag("the next instruction on this bank adds to the same sums")
+    scan: bool = flag("read the rows of inactive inputs, too, as an output-stationary path does")
 
     def work(self, core: Core) -> Work:
-        active = core.active(self.source, self.inputs)
-        return _bank_work(self, core, np.maximum(active, 1), active, f"e{self.source}")
+        rows = core.active_rows(self.source, self.inputs, self.first, self.share)
+        if self.scan:
+            rows = rows_read(np.ones((1, self.inputs), np.int64), self.first, self.share)
+        return _bank_work(self, core, rows, f"e{self.source}", spill=False)
 
     def execute(self, core: Core) -> None:
-        spikes = core.events.read(self.source, self.inputs)
-        sums = add_rows(core.weights(self.bank, self.row, self.inputs, self.groups), spikes)
+        weights = core.weights(
+            self.bank, self.row, self.inputs, self.groups, self.first, self.share
+        )
+        sums = add_rows(weights, core.events.read(self.source, self.inputs))
         core.accumulate(self.bank, "events", sums, self.groups, self.join)
 
 
 @instruction("acc.values", 17)
 @dataclass(frozen=True, kw_only=True)
 class AccumulateValues(Instruction):
-    """Add weight row times value, for every element of a value register, to each group's value sum.
+    """Add weight row times value, for every element of a register, to each group's value sum.
 
-    Row `row + g * inputs + j` belongs to group g and element j. A row a cycle. The bank must have
-    multipliers.
+    Rows lie as for `acc.events`. A row a cycle. The bank must have multipliers. With `spill` each
+    element meets the weights of all groups before the next one does, so that every row reads and
+    writes partial sums in a memory.
     """
 
     bank: int = bank_number("where the weights lie")
-    source: int = value_register("memory state, scalar drive or graded input")
+    source: int = value_register("memory state, scalar drive, graded input or counts")
     row: int = unsigned(16, "first row of weights")
     inputs: int = unsigned(12, "elements of the register")
     groups: int = unsigned(10, "groups of neurons")
+    first: int = unsigned(4, "first phase of the bank's share of the rows", 0)
+    share: int = unsigned(5, "sixteenths of the rows that lie in this bank", PERIOD)
     join: bool = flag("the next instruction on this bank adds to the same sums")
+    spill: bool = flag("keep partial sums in memory, as an input-stationary path does")
 
     def work(self, core: Core) -> Work:
-        return _bank_work(self, core, max(self.inputs, 1), self.inputs, f"v{self.source}")
+        rows = rows_read(np.ones((1, self.inputs), np.int64), self.first, self.share)
+        return _bank_work(self, core, rows, f"v{self.source}", spill=self.spill)
 
     def execute(self, core: Core) -> None:
-        weights = core.weights(self.bank, self.row, self.inputs, self.groups)
+        weights = core.weights(
+            self.bank, self.row, self.inputs, self.groups, self.first, self.share
+        )
         if not core.target.bank[self.bank].multiplies:
             core.trap(f"b{self.bank} ({core.target.bank[self.bank].name}) has no multipliers")
+        if self.spill and self.groups > core.target.accumulators.spill_rows:
+            core.trap(f"{self.groups} groups spill to {core.target.accumulators.spill_rows} rows")
         sums = core.values.read(self.source, self.inputs) @ weights
         core.accumulate(self.bank, "values", sums, self.groups, self.join)
 
 
 def _bank_work(
-    op: AccumulateEvents | AccumulateValues,
-    core: Core,
-    cycles: Int | int,
-    rows: Int | int,
-    source: str,
+    op: AccumulateEvents | AccumulateValues, core: Core, rows: Int, source: str, *, spill: bool
 ) -> Work:
-    """Demand on a bank: `cycles` a group, of which `rows` read a row."""
+    """Demand on a bank that reads `rows` [batch or 1, period] rows for each group."""
     if op.bank >= len(core.target.bank):
         core.trap(f"b{op.bank}: the target has {len(core.target.bank)} banks")
+    if not 1 <= op.share <= PERIOD:
+        core.trap(f"a share of {op.share} sixteenths of the rows")
     name = core.target.bank[op.bank].name
+    period = rows.shape[1]
+    whole, rest = divmod(op.groups, period)
+    total = np.broadcast_to(rows.sum(1) * whole + rows[:, :rest].sum(1), (core.batch,))
+    spilled = total if spill else 0 * total
     return Work(
         unit=name,
-        cycles=cycles,
+        cycles=np.broadcast_to(rows, (core.batch, period)),
         groups=op.groups,
         reads=(source,),
         bank=op.bank,
         join=op.join,
-        operations=rows * op.groups * core.target.lanes,
-        accesses={(name, "reads"): rows * op.groups},
+        spill=spill,
+        operations=total * core.target.lanes,
+        accesses={
+            (name, "reads"): total,
+            ("partial", "reads"): spilled + (op.groups if spill else 0),
+            ("partial", "writes"): spilled,
+        },
     )
 
 
@@ -390,26 +430,14 @@ class Lif(Instruction):
     subtract: bool = flag("reset takes the threshold off instead of writing the reset value")
 
     def work(self, core: Core) -> Work:
-        rows = self.groups
-        return Work(
-            unit="neuron",
-            cycles=2,
-            groups=rows,
-            writes=(f"e{self.dest}",),
-            consumes=self.banks,
-            operations=rows * core.target.lanes,
-            accesses={
-                ("neuron", "reads"): rows,
-                ("neuron", "writes"): rows,
-                ("parameter", "reads"): rows,
-            },
-        )
+        writes = (f"e{self.dest}",)
+        return _neuron_work(core, self.groups, parameters=True, consumes=self.banks, writes=writes)
 
     def execute(self, core: Core) -> None:
         neuron = core.target.neuron
         bits = neuron.membrane_bits
         p = core.parameters(self.parameters, self.groups)
-        events, values = core.take(self.banks, self.groups)
+        events, values = core.take(self.banks, self.groups, core.target.accumulators.bits)
         u = core.read_state("neuron", self.row, self.groups)
         u = leak(u, p.leak, neuron.leak_bits)
         u = core.saturate(u + shift_round(events, self.shift), bits, "membrane")
@@ -417,6 +445,114 @@ class Lif(Instruction):
         spikes, u = fire(u, p.threshold, p.reset, self.subtract)
         core.write_state("neuron", self.row, self.groups, core.saturate(u, bits, "membrane"))
         core.events.write(self.dest, spikes)
+
+
+@instruction("leak", 26)
+@dataclass(frozen=True, kw_only=True)
+class Leak(Instruction):
+    """The leak of `lif` alone: membranes are read, and written again."""
+
+    row: int = unsigned(12, "first row of membranes in the neuron memory")
+    parameters: int = unsigned(12, "first row in the parameter memory")
+    groups: int = unsigned(10, "groups of neurons")
+
+    def work(self, core: Core) -> Work:
+        return _neuron_work(core, self.groups, parameters=True)
+
+    def execute(self, core: Core) -> None:
+        p = core.parameters(self.parameters, self.groups)
+        u = core.read_state("neuron", self.row, self.groups)
+        u = leak(u, p.leak, core.target.neuron.leak_bits)
+        core.write_state("neuron", self.row, self.groups, u)
+
+
+@instruction("integrate.events", 27)
+@dataclass(frozen=True, kw_only=True)
+class IntegrateEvents(Instruction):
+    """The integration of event sums of `lif` alone: membranes are read, and written again."""
+
+    row: int = unsigned(12, "first row of membranes in the neuron memory")
+    groups: int = unsigned(10, "groups of neurons")
+    banks: tuple[int, ...] = bank_set("banks whose event sums to integrate")
+    shift: int = signed(6, "right shift of event sums; negative shifts left")
+
+    def work(self, core: Core) -> Work:
+        return _neuron_work(core, self.groups, consumes=self.banks)
+
+    def execute(self, core: Core) -> None:
+        events, _ = core.take(self.banks, self.groups, core.target.accumulators.bits)
+        u = core.read_state("neuron", self.row, self.groups) + shift_round(events, self.shift)
+        u = core.saturate(u, core.target.neuron.membrane_bits, "membrane")
+        core.write_state("neuron", self.row, self.groups, u)
+
+
+@instruction("integrate.values", 28)
+@dataclass(frozen=True, kw_only=True)
+class IntegrateValues(Instruction):
+    """The integration of value sums and bias of `lif` alone: membranes are read, written again."""
+
+    row: int = unsigned(12, "first row of membranes in the neuron memory")
+    parameters: int = unsigned(12, "first row in the parameter memory")
+    groups: int = unsigned(10, "groups of neurons")
+    banks: tuple[int, ...] = bank_set("banks whose value sums to integrate")
+
+    def work(self, core: Core) -> Work:
+        return _neuron_work(core, self.groups, parameters=True, consumes=self.banks)
+
+    def execute(self, core: Core) -> None:
+        p = core.parameters(self.parameters, self.groups)
+        _, values = core.take(self.banks, self.groups, core.target.accumulators.bits)
+        u = core.read_state("neuron", self.row, self.groups) + shift_round(values, p.shift) + p.bias
+        u = core.saturate(u, core.target.neuron.membrane_bits, "membrane")
+        core.write_state("neuron", self.row, self.groups, u)
+
+
+@instruction("fire", 29)
+@dataclass(frozen=True, kw_only=True)
+class Fire(Instruction):
+    """Threshold and reset of `lif` alone: membranes are read, and written again."""
+
+    dest: int = event_register("output spikes")
+    row: int = unsigned(12, "first row of membranes in the neuron memory")
+    parameters: int = unsigned(12, "first row in the parameter memory")
+    groups: int = unsigned(10, "groups of neurons")
+    subtract: bool = flag("reset takes the threshold off instead of writing the reset value")
+
+    def work(self, core: Core) -> Work:
+        return _neuron_work(core, self.groups, parameters=True, writes=(f"e{self.dest}",))
+
+    def execute(self, core: Core) -> None:
+        p = core.parameters(self.parameters, self.groups)
+        u = core.read_state("neuron", self.row, self.groups)
+        spikes, u = fire(u, p.threshold, p.reset, self.subtract)
+        u = core.saturate(u, core.target.neuron.membrane_bits, "membrane")
+        core.write_state("neuron", self.row, self.groups, u)
+        core.events.write(self.dest, spikes)
+
+
+def _neuron_work(
+    core: Core,
+    groups: int,
+    *,
+    parameters: bool = False,
+    consumes: tuple[int, ...] = (),
+    writes: tuple[str, ...] = (),
+) -> Work:
+    """A pass over membranes: each row is read and written once."""
+    return Work(
+        unit="neuron",
+        cycles=2,
+        groups=groups,
+        writes=writes,
+        consumes=consumes,
+        paired=True,
+        operations=groups * core.target.lanes,
+        accesses={
+            ("neuron", "reads"): groups,
+            ("neuron", "writes"): groups,
+            ("parameter", "reads"): groups if parameters else 0,
+        },
+    )
 
 
 # -- readout --------------------------------------------------------------------------------------
@@ -444,9 +580,10 @@ class ClearLogits(Instruction):
 @instruction("readout", 33)
 @dataclass(frozen=True, kw_only=True)
 class Readout(Instruction):
-    """Combine this timestep's readout, sums plus bias, into the logits.
+    """Combine a readout, sums plus bias, into the logits.
 
-    The bias of a class is its parameter's `bias`, moved right by its `shift` (negative: left).
+    The bias of a class is its parameter's `bias`, moved right by its `shift` (negative: left). At
+    the end of a sample, `steps` counts it once for every timestep. Sums come in their full width.
     """
 
     row: int = unsigned(12, "first row of logits in the readout memory")
@@ -454,6 +591,7 @@ class Readout(Instruction):
     groups: int = unsigned(10, "rows of logits")
     banks: tuple[int, ...] = bank_set("banks whose sums to take")
     mode: str = choice(("sum", "last", "max"), "add to, replace, or keep the larger of the logits")
+    steps: bool = flag("the bias counts once for every timestep")
 
     def work(self, core: Core) -> Work:
         rows = self.groups
@@ -462,6 +600,7 @@ class Readout(Instruction):
             cycles=2,
             groups=rows,
             consumes=self.banks,
+            paired=True,
             operations=rows * core.target.lanes,
             accesses={
                 ("readout", "reads"): rows,
@@ -472,9 +611,36 @@ class Readout(Instruction):
 
     def execute(self, core: Core) -> None:
         p = core.parameters(self.parameters, self.groups)
-        events, values = core.take(self.banks, self.groups)
-        now = events + values + shift_round(p.bias, p.shift)
+        wide = core.target.accumulators.bits + core.target.accumulators.guard
+        events, values = core.take(self.banks, self.groups, wide)
+        bias = shift_round(p.bias, p.shift) * (core.steps if self.steps else 1)
+        now = events + values + bias
         before = core.read_state("readout", self.row, self.groups)
         after = {"sum": before + now, "last": now, "max": np.maximum(before, now)}[self.mode]
         bits = core.target.readout.bits
         core.write_state("readout", self.row, self.groups, core.saturate(after, bits, "logit"))
+
+
+@instruction("count.events", 34)
+@dataclass(frozen=True, kw_only=True)
+class CountEvents(Instruction):
+    """Add events to counts: how often each input was active so far. An event a cycle."""
+
+    counts: int = value_register("the counts")
+    source: int = event_register("events to count")
+    size: int = unsigned(12, "elements")
+
+    def work(self, core: Core) -> Work:
+        active = core.active(self.source, self.size)
+        return Work(
+            unit="readout",
+            cycles=np.maximum(active, 1),
+            reads=(f"e{self.source}", f"v{self.counts}"),
+            writes=(f"v{self.counts}",),
+            operations=active,
+        )
+
+    def execute(self, core: Core) -> None:
+        counted = core.values.read(self.counts, self.size)
+        counted = counted + core.events.read(self.source, self.size)
+        core.values.write(self.counts, core.saturate(counted, core.target.values.bits, "count"))

@@ -15,6 +15,8 @@ from isa.instructions import Halt, Lif, Loop, Readout, Sync
 from isa.timing import Span, Timeline
 from isa.work import Work
 
+SKIPPED = Work(unit="control")
+
 Observer = Callable[[int, Instruction, Core], None]
 """Called after each instruction with its program counter, itself and the state it left."""
 
@@ -93,10 +95,7 @@ class Simulator:
         core = Core(self.target, self._contents, sample[None])
         timeline = Timeline(self.target, 1)
         while not core.halted:
-            op = self._fetch(core)
-            work, pc = op.work(core), core.pc
-            op.execute(core)
-            timeline.issue(work, pc, sync=isinstance(op, Sync))
+            self._execute(core, timeline, None, None)
             core.advance()
         return timeline.spans
 
@@ -105,22 +104,33 @@ class Simulator:
         timeline = Timeline(self.target, core.batch)
         taken = timeline.zero
         while not core.halted:
-            op = self._fetch(core)
-            work, pc = op.work(core), core.pc
-            op.execute(core)
-            _tally(work, core.batch, counts)
-            timeline.issue(work, pc, sync=isinstance(op, Sync))
-            if observe:
-                observe(core.pc, op, core)
+            self._execute(core, timeline, counts, observe)
             if core.advance():
-                taken = taken + timeline.end
+                taken = timeline.end
                 counts.busy += timeline.busy
                 counts.stalls += timeline.stalls
-                timeline = Timeline(self.target, core.batch)
         for cause, number in core.saturation.counts.items():
-            where, name = cause.split(":", 1)
-            counts.saturations[int(where), name] += number
+            pc, name = cause.split(":", 1)
+            counts.saturations[int(pc), name] += number
         return taken
+
+    def _execute(
+        self, core: Core, timeline: Timeline, counts: Counts | None, observe: Observer | None
+    ) -> None:
+        """One instruction, or its slot if its stage does not run in this iteration."""
+        try:
+            op = self._fetch(core)
+            enabled = core.enabled(op.stage)
+            work = op.work(core) if enabled else SKIPPED
+            if enabled:
+                op.execute(core)
+            timeline.issue(work, core.pc, sync=isinstance(op, Sync))
+        except Trap as trap:
+            raise Trap(trap.cause, pc=core.pc, cycle=int(timeline.issued.max()) + 1) from None
+        if counts:
+            _tally(work, core.batch, counts)
+        if observe and enabled:
+            observe(core.pc, op, core)
 
     def _fetch(self, core: Core) -> Instruction:
         if core.pc >= len(self.image.code):

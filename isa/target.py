@@ -67,12 +67,14 @@ class Accumulators(_Section):
     """Partial sums beside each bank: `slots` neuron groups in flight.
 
     Sums are exact in `bits + guard` bits; the consumer saturates to `bits` once, when it reads,
-    so the order of additions never shows in the result.
+    so the order of additions never shows in the result. A path that does not keep its sums beside
+    the neuron spills them to a single-port memory of `spill_rows` rows.
     """
 
     bits: Annotated[int, Field(ge=8, le=40)]
     guard: Annotated[int, Field(ge=0, le=16)]
     slots: Annotated[int, Field(ge=1, le=64)]
+    spill_rows: StateRows
 
 
 class Bank(_Section):
@@ -97,7 +99,7 @@ class Neuron(_Section):
 class Drive(_Section):
     """Scalar drive: one multiply-accumulate lane on a memory of one weight a row."""
 
-    rows: Rows
+    rows: StateRows
     weight_bits: Width
     latency: Latency
 
@@ -120,10 +122,15 @@ class Readout(_Section):
 
 
 class Target(_Section):
-    """A whole machine. `lanes` neurons make a group: one row of every bank and neuron memory."""
+    """A whole machine. `lanes` neurons make a group: one row of every bank and neuron memory.
+
+    With `pooled`, a compiler may spread the rows of any product over all banks that can do the
+    work; without, each pathway has a bank of its own.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
     lanes: Lanes
+    pooled: bool
     frequency_mhz: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     sequencer: Sequencer
     events: Vectors
@@ -160,8 +167,10 @@ class Target(_Section):
         yield Memory(name="drive", rows=drive.rows, lanes=1, bits=drive.weight_bits)
         yield Memory(name="update", rows=update.rows, lanes=update.lanes, bits=update.weight_bits)
         yield Memory(name="parameter", rows=neuron.rows, lanes=self.lanes, bits=64)
+        wide = self.accumulators.bits + self.accumulators.guard
         for name, rows, bits in (
             ("neuron", neuron.rows, neuron.membrane_bits),
+            ("partial", self.accumulators.spill_rows, wide),
             ("readout", readout.rows, readout.bits),
         ):
             yield Memory(name=name, rows=rows, lanes=self.lanes, bits=bits, volatile=True)

@@ -22,6 +22,7 @@ from isa.work import Count, Work
 
 PAGES = 2
 CONSUMER_CYCLES = 2  # a row read and a row write on a single port
+SPILL_CYCLES = 2  # likewise, of the partial sums
 
 
 @dataclass
@@ -52,6 +53,12 @@ class Segment:
     start_after: Int
     operands: Int
     pages: list[Page]
+
+    def rows(self, group: int) -> Int:
+        """Row reads for a group: [batch]."""
+        cycles = np.asarray(self.work.cycles)
+        rows: Int = cycles[:, group % cycles.shape[1]]
+        return rows
 
 
 @dataclass
@@ -131,7 +138,7 @@ class Timeline:
         if work.bank is not None:
             unit.segments.append(Segment(pc, work, self.issued + 1, operands, pages))
             unit.starts.append(None)
-        elif work.consumes:
+        elif work.paired:
             self._consume(work, unit, pc)
         else:
             self._simple(work, unit, pc, operands, pages)
@@ -164,7 +171,7 @@ class Timeline:
         free = np.maximum(unit.free, unit.drained) if not unit.reads else unit.free
         free = self._start(work.unit, free, self.issued + 1, self.zero)
         for group in range(work.groups):
-            ready = np.maximum.reduce([burst.group(self, group) for burst in bursts])
+            ready = np.maximum.reduce([self.zero, *(b.group(self, group) for b in bursts)])
             start = np.maximum(free, ready)
             self._stall(work.unit, "sums", start - free)
             start = self._avoid_writes(work.unit, unit, start, latency)
@@ -226,21 +233,48 @@ class Burst:
 
     def group(self, timeline: Timeline, number: int) -> Int:
         """Work through the next group; returns when its sums can be consumed."""
-        free = self.unit.free
         if number == 0:
-            issued = self.segments[-1].start_after
-            operands = np.maximum.reduce([segment.operands for segment in self.segments])
-            free = timeline._start(self.name, free, issued, operands)
-            self._started(free)
-            self.first = free
-        start = free
+            issued = np.maximum(self.unit.free, self.segments[-1].start_after)
+            timeline._stall(self.name, "issue", issued - self.unit.free)
+            self.unit.free = issued
+            if self.segments[0].work.spill:
+                self._spill(timeline)
+        start = self.unit.free
         if len(self.unit.slots) == self.unit.slots.maxlen:
-            start = np.maximum(free, self.unit.slots[0])
-            timeline._stall(self.name, "slot", start - free)
-        cycles = sum((segment.work.cycles for segment in self.segments), timeline.zero)
-        timeline._count(self.name, cycles)
-        self.unit.free = start + cycles
+            start = np.maximum(start, self.unit.slots[0])
+            timeline._stall(self.name, "slot", start - self.unit.free)
+        if number == 0:
+            self._started(start)
+            self.first = start
+        self.unit.free = self._rows(timeline, start, number)
         return self.unit.free - 1 + self.latency
+
+    def _rows(self, timeline: Timeline, start: Int, number: int) -> Int:
+        """Read the rows of a group, segment by segment; at least one cycle. Returns the end."""
+        if self.segments[0].work.spill:
+            timeline._count(self.name, 1)
+            return start + 1
+        at, busy = start, timeline.zero
+        for segment in self.segments:
+            if number == 0:
+                ready = np.maximum(at, segment.operands)
+                timeline._stall(self.name, "operand", ready - at)
+                at = ready
+            cycles = segment.rows(number)
+            at, busy = at + cycles, busy + cycles
+        idle = (busy == 0).astype(np.int64)
+        timeline._count(self.name, busy + idle)
+        end: Int = at + idle
+        return end
+
+    def _spill(self, timeline: Timeline) -> None:
+        """Work input by input: every row also reads and writes a partial sum, on a single port."""
+        for segment in self.segments:
+            ready = np.maximum(self.unit.free, segment.operands)
+            timeline._stall(self.name, "operand", ready - self.unit.free)
+            cycles = sum((segment.rows(g) for g in range(segment.work.groups)), timeline.zero)
+            timeline._count(self.name, SPILL_CYCLES * cycles)
+            self.unit.free = ready + SPILL_CYCLES * cycles
 
     def _started(self, start: Int) -> None:
         """The queue entries of the segments are free from now on."""

@@ -6,16 +6,19 @@ from dataclasses import dataclass, field
 from isa.arithmetic import Int
 
 Count = int | Int
-"""A number per run, or one per sample of shape [batch] where it depends on the data."""
+"""A number for all samples, or one per sample of shape [batch] where it depends on the data."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
     """The demand of one instruction.
 
-    A unit works through `groups` groups of neurons, `cycles` cycles each. `reads` and `writes`
+    A unit works through `groups` groups of neurons, `cycles` cycles each; where groups differ,
+    `cycles` is [batch, period] and group g takes column g modulo the period. `reads` and `writes`
     name vector registers. An instruction on a bank either joins the next one on that bank (`join`)
     or closes the burst; a burst is handed, group by group, to the instruction that `consumes` it.
+    `paired` work reads and writes a row of the unit's single-port memory for each group. With
+    `spill` a burst's partial sums lie in a memory of their own until it is complete.
     """
 
     unit: str
@@ -26,5 +29,7 @@ class Work:
     consumes: tuple[int, ...] = ()
     bank: int | None = None
     join: bool = False
+    spill: bool = False
+    paired: bool = False
     operations: Count = 0
     accesses: Mapping[tuple[str, str], Count] = field(default_factory=dict)

@@ -1,15 +1,14 @@
 """Emission: the image of a scheduled graph."""
 
-import zlib
 from itertools import groupby
 
 from dmpc.backend.lower import Lowered, lower
+from dmpc.backend.places import REGISTERS
 from dmpc.backend.tables import memory_tables
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph
 from dmpc.ir.parser import parse
 from dmpc.ir.printer import to_text
-from dmpc.passes.place import REGISTERS
 from isa.image import Image, Symbol
 from isa.interface import Input, Interface, Output, notes
 from isa.target import parse_target
@@ -31,7 +30,7 @@ def emit(graph: Graph, target_text: str) -> Image:
         memory_tables(graph, target),
         (*_code_symbols(program), *_memory_symbols(graph)),
         {
-            GRAPH_NOTE: zlib.compress(to_text(graph).encode(), 9),
+            GRAPH_NOTE: to_text(graph).encode(),
             **notes(_interface(graph), tuple(item.provenance for item in program)),
         },
     )
@@ -43,7 +42,7 @@ def embedded_graph(image: Image) -> Graph:
         raise CompileError(
             "the image carries no graph", hint="it was assembled by hand; compile the model instead"
         )
-    return parse(zlib.decompress(image.notes[GRAPH_NOTE]).decode(), GRAPH_NOTE)
+    return parse(image.notes[GRAPH_NOTE].decode(), GRAPH_NOTE)
 
 
 def _interface(graph: Graph) -> Interface:

@@ -1,10 +1,11 @@
 """Lowering: the instructions of a placed graph, each with where it comes from."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import networkx as nx
 
+from dmpc.backend.places import bank_of, parameters_of, share_of
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph, Op
 from isa.errors import IsaError
@@ -15,19 +16,26 @@ from isa.instructions import (
     ClearLogits,
     ClearMembranes,
     ClearValue,
+    CountEvents,
     DriveEvents,
     DriveValues,
     Emit,
+    Fire,
     Halt,
     InputEvents,
     InputValues,
+    IntegrateEvents,
+    IntegrateValues,
+    Leak,
     Lif,
     Loop,
+    MoveEvents,
     Readout,
     Sync,
     Update,
 )
 from isa.interface import Provenance
+from isa.sharing import rows_per_group
 from isa.target import Target
 
 NOWHERE = Provenance()
@@ -48,12 +56,16 @@ def lower(graph: Graph, target: Target) -> list[Lowered]:
     Raises CompileError where an operand does not fit its instruction.
     """
     lowering = _Lowering(graph, target)
-    step = [item for op in execution_order(graph) for item in lowering.op(op)]
-    step = [*lowering.inputs(), *step]
-    clear = list(lowering.clears())
-    emit = list(lowering.emit())
-    steps = Lowered(Loop(counter="steps", length=len(step)), "timestep")
-    body = [*clear, steps, *step, *emit]
+    order = execution_order(graph)
+    moves = [op for op in order if op.kind == "move"]
+    rest = [op for op in order if op.kind != "move" and op.attrs.get("when") != "end"]
+    end = [op for op in order if op.attrs.get("when") == "end"]
+    # The input first: it comes while layers still work on the timestep before.
+    step = [*lowering.inputs(), *(item for op in (*moves, *rest) for item in lowering.op(op))]
+    drain = max(item.instruction.stage for item in step)
+    steps = Lowered(Loop(counter="steps", drain=drain, length=len(step)), "timestep")
+    answer = [item for op in end for item in lowering.op(op)]
+    body = [*lowering.clears(), steps, *step, *answer, *lowering.emit()]
     program = [
         Lowered(Loop(counter="samples", length=len(body)), "main"),
         *body,
@@ -76,10 +88,11 @@ def _check(item: Lowered) -> None:
 
 
 def execution_order(graph: Graph) -> list[Op]:
-    """The ops of a timestep but for products, in an order that keeps states in place.
+    """The ops but for products, in an order that keeps states and copies in place.
 
     A state's register or rows hold its old value until the op that replaces it, so whatever reads
-    the old value comes first. Products run with the op that consumes their sums.
+    the old value comes first; and a copy for a later stage is made before the original changes.
+    Products run with the op that consumes their sums.
     """
     order: nx.DiGraph[int] = nx.DiGraph()
     at = {name: i for i, op in enumerate(graph.ops) for name in op.results}
@@ -88,12 +101,16 @@ def execution_order(graph: Graph) -> list[Op]:
     order.add_nodes_from(ops)
     for i in ops:
         for name in _reads(graph, graph.ops[i]):
-            if name in at:
+            if name in at and graph.ops[i].kind == "move":
+                order.add_edge(i, at[name])
+            elif name in at:
                 order.add_edge(at[name], i)
             elif name in writer and writer[name] != i:
                 order.add_edge(i, writer[name])
+    rank = {i: (stage_of(graph.ops[i]), i) for i in ops}
     try:
-        return [graph.ops[i] for i in nx.lexicographical_topological_sort(order, key=int)]
+        found = nx.lexicographical_topological_sort(order, key=rank.__getitem__)
+        return [graph.ops[i] for i in found]
     except nx.NetworkXUnfeasible:
         ring = [graph.ops[edge[0]] for edge in nx.find_cycle(order)]
         raise CompileError(
@@ -101,6 +118,13 @@ def execution_order(graph: Graph) -> list[Op]:
             + ", ".join(f"%{op.results[0]}" for op in ring),
             where=graph.name,
         ) from None
+
+
+def stage_of(op: Op) -> int:
+    """How many timesteps behind the input an op runs."""
+    stage = op.attrs.get("stage", 0)
+    assert isinstance(stage, int)
+    return stage
 
 
 def _reads(graph: Graph, op: Op) -> Iterator[str]:
@@ -147,8 +171,12 @@ class _Lowering:
                 made = ClearMembranes(row=self.row(name), groups=self.rows(name))
             elif op.kind == "state_update":
                 made = ClearValue(dest=self.row(name), size=self.size(name))
-            elif op.kind == "accumulate_logits":
-                mode = str(op.attrs["mode"])
+            elif op.kind == "leak":
+                made = ClearMembranes(row=self.row(name), groups=self.rows(name))
+            elif op.kind == "count":
+                made = ClearValue(dest=self.row(name), size=self.size(name))
+            elif op.kind in ("accumulate_logits", "total_logits"):
+                name, mode = op.results[0], str(op.attrs.get("mode", "sum"))
                 made = ClearLogits(row=self.row(name), groups=self.rows(name), mode=mode)
             else:
                 continue
@@ -166,8 +194,8 @@ class _Lowering:
     def emit(self) -> Iterator[Lowered]:
         """Send the logits and wait until all is done."""
         for op in self.graph.ops:
-            if op.kind == "accumulate_logits":
-                name = op.operands[0]
+            if op.kind in ("accumulate_logits", "total_logits"):
+                name = op.results[0]
                 made = Emit(row=self.row(name), groups=self.rows(name))
                 yield self._made(op, made, "emit", {})
         yield Lowered(Sync(), "emit")
@@ -180,7 +208,15 @@ class _Lowering:
             "scalar_drive": self._drive,
             "state_update": self._update,
             "lif_step": self._lif,
+            "leak": self._leak,
+            "integrate_events": self._integrate_events,
+            "integrate_values": self._integrate_values,
+            "fire": self._fire,
             "accumulate_logits": self._readout,
+            "total_logits": self._readout,
+            "count": self._count,
+            "tick": _no_instruction,
+            "move": self._move,
         }
         yield from lower_one[op.kind](op)
 
@@ -222,20 +258,77 @@ class _Lowering:
         )
         yield self._made(op, made, "step", {"dest": op.results[0], "row": op.results[1]})
 
-    def _readout(self, op: Op) -> Iterator[Lowered]:
+    def _leak(self, op: Op) -> Iterator[Lowered]:
+        made = Leak(
+            row=self.row(op.operands[0]),
+            parameters=self._parameters(op),
+            groups=self.rows(op.operands[0]),
+        )
+        yield self._made(op, made, "step", {})
+
+    def _integrate_events(self, op: Op) -> Iterator[Lowered]:
         products = self._products(op)
         yield from self._bursts(products)
-        made = Readout(
+        made = IntegrateEvents(
+            row=self.row(op.operands[0]),
+            groups=self.rows(op.operands[0]),
+            banks=self._banks(products),
+            shift=self.number(op, "shift"),
+        )
+        yield self._made(op, made, "step", {})
+
+    def _integrate_values(self, op: Op) -> Iterator[Lowered]:
+        products = self._products(op)
+        yield from self._bursts(products)
+        made = IntegrateValues(
             row=self.row(op.operands[0]),
             parameters=self._parameters(op),
             groups=self.rows(op.operands[0]),
             banks=self._banks(products),
-            mode=str(op.attrs["mode"]),
+        )
+        yield self._made(op, made, "step", {})
+
+    def _fire(self, op: Op) -> Iterator[Lowered]:
+        made = Fire(
+            dest=self.row(op.results[0]),
+            row=self.row(op.operands[0]),
+            parameters=self._parameters(op),
+            groups=self.rows(op.operands[0]),
+            subtract=op.attrs["reset_mode"] == "subtract",
+        )
+        yield self._made(op, made, "step", {"dest": op.results[0], "row": op.results[1]})
+
+    def _readout(self, op: Op) -> Iterator[Lowered]:
+        products = self._products(op)
+        yield from self._bursts(products)
+        made = Readout(
+            row=self.row(op.results[0]),
+            parameters=self._parameters(op),
+            groups=self.rows(op.results[0]),
+            banks=self._banks(products),
+            mode=str(op.attrs.get("mode", "sum")),
+            steps=op.kind == "total_logits",
         )
         yield self._made(op, made, "step", {"row": op.results[0]})
 
+    def _count(self, op: Op) -> Iterator[Lowered]:
+        made = CountEvents(
+            counts=self.row(op.operands[0]),
+            source=self.row(op.operands[1]),
+            size=self.size(op.operands[1]),
+        )
+        yield self._made(op, made, "step", {"counts": op.results[0]})
+
+    def _move(self, op: Op) -> Iterator[Lowered]:
+        made = MoveEvents(
+            dest=self.row(op.results[0]),
+            source=self.row(op.operands[0]),
+            size=self.size(op.operands[0]),
+        )
+        yield self._made(op, made, "move", {})
+
     def _parameters(self, op: Op) -> int:
-        return self.row(next(name for name in op.operands if name in self.graph.constants))
+        return self.row(parameters_of(self.graph, op)[0])
 
     # -- products ---------------------------------------------------------------------------------
 
@@ -245,7 +338,7 @@ class _Lowering:
         for name in op.operands:
             producer = self.graph.producer(name)
             if producer is not None and producer.kind == "matvec":
-                products.append((self.target.bank_for(str(producer.attrs["path"])), producer))
+                products.append((bank_of(producer, self.target), producer))
         return sorted(products, key=lambda item: item[0])
 
     def _banks(self, products: list[tuple[int, Op]]) -> tuple[int, ...]:
@@ -255,18 +348,34 @@ class _Lowering:
         for index, (bank, op) in enumerate(products):
             source, weight = op.operands
             join = index + 1 < len(products) and products[index + 1][0] == bank
-            take = AccumulateEvents if self.is_event(source) else AccumulateValues
-            made = take(
-                bank=bank,
-                source=self.row(source),
-                row=self.row(weight),
-                inputs=self.size(source),
-                groups=self.rows(weight) // self.size(source),
-                join=join,
-            )
+            first, share = share_of(op)
+            common = {
+                "bank": bank,
+                "source": self.row(source),
+                "row": self.row(weight),
+                "inputs": self.size(source),
+                "groups": self.rows(weight) // rows_per_group(self.size(source), share),
+                "first": first,
+                "share": share,
+            }
+            stationary = op.attrs.get("stationary")
+            made: Instruction
+            if self.is_event(source):
+                scan = stationary == "output"
+                made = AccumulateEvents(**common, join=join, scan=scan)
+            else:
+                made = AccumulateValues(**common, join=join, spill=stationary == "input")
             yield self._made(op, made, "step", {})
 
     def _made(self, op: Op, made: Instruction, part: str, values: dict[str, str]) -> Lowered:
         layer = str(op.attrs["layer"])
         source = Provenance(layer=layer, nodes=op.loc, values=values)
+        if part in ("step", "move"):
+            made = replace(made, stage=stage_of(op))
         return Lowered(made, f"{layer}.{part}", source)
+
+
+def _no_instruction(op: Op) -> Iterator[Lowered]:
+    """The sequencer counts timesteps by itself."""
+    del op
+    yield from ()

@@ -162,7 +162,7 @@ def _layers(compiled: Compiled) -> Any:
             made.add_row(layer, *_layer_row(compiled, op.results[0], layer))
         elif op.results[0] in graph.outputs:
             classes, inputs = graph.types[op.operands[1]].shape
-            rate = _rate(compiled, op.operands[0], inputs)
+            rate = _rate(compiled, op.operands[0])
             made.add_row("readout", str(inputs), str(classes), "", "", "", rate)
     return made
 
@@ -181,14 +181,14 @@ def _layer_row(compiled: Compiled, spikes: str, layer: str) -> list[str]:
         str(graph.types[memory.operands[0]].shape[0]) if memory else "",
         f"{window:g}" if isinstance(window, float) else "",
         str(lif.attrs["reset_mode"]),
-        _rate(compiled, drive.operands[0], inputs),
+        _rate(compiled, drive.operands[0]),
     ]
 
 
-def _rate(compiled: Compiled, source: str, inputs: int) -> str:
+def _rate(compiled: Compiled, source: str) -> str:
     """Mean events per timestep of a vector, where a calibration set showed them."""
-    rate = compiled.ranges.rates.get(source)
-    return "" if rate is None else f"{rate * inputs:.1f}"
+    active = compiled.ranges.activity.get(source)
+    return "" if active is None else f"{active.mean():.1f}"
 
 
 def _memories(compiled: Compiled) -> Any:

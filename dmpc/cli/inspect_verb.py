@@ -138,7 +138,7 @@ def _model_graph(file: str, level: str | None, chosen: dict[str, Any]) -> Graph:
             ranges = find_ranges(graph, data, options)
     else:
         ranges = None
-    from_layers(graph, ranges, load_target(options.target), keep)
+    from_layers(graph, ranges, load_target(options.target), options, keep)
     return seen[wanted]
 
 

@@ -21,7 +21,6 @@ from dmpc.ir.types import TensorType
 from isa import arithmetic
 
 INTEGER = ("integer", "partitioned", "fused", "placed", "scheduled")
-UNFUSED = ("integer", "partitioned")
 FUSED = ("fused", "placed", "scheduled")
 LAYER = AttrSpec(str, "name of the layer: layer1, layer2, ..., readout")
 SUM_BITS = AttrSpec(int, "width to which the consumer saturates the total of its sums")
@@ -72,7 +71,22 @@ MATVEC = register(
         ("sums",),
         _infer_matvec,
         _evaluate_matvec,
-        {"layer": LAYER, "bits": AttrSpec(int, "width of the exact sums")},
+        {
+            "layer": LAYER,
+            "bits": AttrSpec(int, "width of the exact sums"),
+            "stationary": AttrSpec(
+                str,
+                "input: rows of active inputs, sums of all neurons; output: all rows, sums of one "
+                "group (see the pass `partition`)",
+                required=False,
+                choices=("input", "output"),
+            ),
+            "share": AttrSpec(
+                tuple,
+                "first phase and sixteenths of the rows that a bank holds; other weights are 0",
+                required=False,
+            ),
+        },
         parameters=("weight",),
     )
 )
@@ -178,7 +192,7 @@ LEAK_OP = register(
     OpDef(
         "leak",
         "Membranes after a timestep's leak: beta · u >> fraction, rounded to nearest. Vectors [n].",
-        UNFUSED,
+        INTEGER,
         ("u", "beta"),
         ("leaked",),
         _infer_leak,
@@ -214,7 +228,7 @@ INTEGRATE_EVENTS = register(
     OpDef(
         "integrate_events",
         "Add the total of event sums, moved right by `shift`, to membranes, saturated. All [n].",
-        UNFUSED,
+        INTEGER,
         ("u", "sums*"),
         ("charged",),
         _infer_integrate,
@@ -244,7 +258,7 @@ INTEGRATE_VALUES = register(
         "integrate_values",
         "Add the total of value sums, moved right by each neuron's `shift`, and the bias to "
         "membranes; saturates once. Vectors [n].",
-        UNFUSED,
+        INTEGER,
         ("u", "sums*", "shift", "bias"),
         ("charged",),
         _infer_integrate,
@@ -278,7 +292,7 @@ FIRE = register(
     OpDef(
         "fire",
         "Spikes of membranes at or above threshold, and the membranes after reset. Vectors [n].",
-        UNFUSED,
+        INTEGER,
         ("u", "threshold", "reset?"),
         ("spikes", "u_next"),
         _infer_fire,
@@ -360,7 +374,7 @@ def _evaluate_logits(
     ctx: EvalContext, attrs: Attrs, logits: Tensor, *rest: Tensor
 ) -> tuple[Tensor, ...]:
     *sums, bias, shift = rest
-    now = _total(ctx, attrs, sums) + arithmetic.shift_round(bias, shift)
+    now = sum(sums[1:], sums[0]) + arithmetic.shift_round(bias, shift)
     after = {"sum": logits + now, "last": now, "max": np.maximum(logits, now)}[str(attrs["mode"])]
     bits = _number(attrs, "bits")
     return (ctx.saturate(after, bits, f"{attrs['layer']}: logit"),)
@@ -379,9 +393,112 @@ ACCUMULATE_LOGITS = register(
         {
             "layer": LAYER,
             "mode": AttrSpec(str, "how timesteps combine", choices=("sum", "last", "max")),
-            "sum_bits": SUM_BITS,
             "bits": AttrSpec(int, "width of a logit"),
         },
         parameters=("bias", "shift"),
+    )
+)
+
+
+# -- readout by counts ----------------------------------------------------------------------------
+
+
+def _infer_count(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
+    integers(types[0], "counts", *types[1].shape)
+    if types[1].dtype != "event":
+        raise ValueError(f"only events can be counted, not {types[1]}")
+    return (_like(types[0], _number(attrs, "bits")),)
+
+
+def _evaluate_count(
+    ctx: EvalContext, attrs: Attrs, counts: Tensor, events: Tensor
+) -> tuple[Tensor, ...]:
+    counted = counts + events
+    return (ctx.saturate(counted, _number(attrs, "bits"), f"{attrs['layer']}: count"),)
+
+
+COUNT = register(
+    OpDef(
+        "count",
+        "Counts of events so far: counts_next = counts + events. Vectors [n].",
+        INTEGER,
+        ("counts", "events"),
+        ("counts_next",),
+        _infer_count,
+        _evaluate_count,
+        {"layer": LAYER, "bits": AttrSpec(int, "width of a count")},
+    )
+)
+
+
+def _infer_tick(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
+    del attrs
+    integers(types[0], "steps", 1)
+    return (types[0],)
+
+
+TICK = register(
+    OpDef(
+        "tick",
+        "Timesteps so far: steps_next [1] = steps [1] + 1. The sequencer's own loop counter.",
+        INTEGER,
+        ("steps",),
+        ("steps_next",),
+        _infer_tick,
+        lambda ctx, attrs, steps: (steps + 1,),  # noqa: ARG005
+        {"layer": LAYER},
+    )
+)
+
+
+def _infer_total(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
+    *vectors, steps = types
+    integers(steps, "steps", 1)
+    _same_vectors(vectors, [*["sums"] * (len(vectors) - 2), "bias", "shift"])
+    scale = attrs.get("scale")
+    assert scale is None or isinstance(scale, float)
+    return (TensorType(f"i{_number(attrs, 'bits')}", vectors[-1].shape, scale),)
+
+
+def _evaluate_total(ctx: EvalContext, attrs: Attrs, *operands: Tensor) -> tuple[Tensor, ...]:
+    *sums, bias, shift, steps = operands
+    total = sum(sums[1:], sums[0]) + arithmetic.shift_round(bias, shift) * steps
+    return (ctx.saturate(total, _number(attrs, "bits"), f"{attrs['layer']}: logit"),)
+
+
+TOTAL_LOGITS = register(
+    OpDef(
+        "total_logits",
+        "Readout summed over time: total of sums plus (bias >> shift) times steps. Vectors [n].",
+        INTEGER,
+        ("sums*", "bias", "shift", "steps"),
+        ("logits",),
+        _infer_total,
+        _evaluate_total,
+        {
+            "layer": LAYER,
+            "bits": AttrSpec(int, "width of a logit"),
+            "scale": AttrSpec(float, "real value of one step of a logit", required=False),
+        },
+        parameters=("bias", "shift"),
+    )
+)
+
+
+def _infer_move(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
+    del attrs
+    return (types[0],)
+
+
+MOVE = register(
+    OpDef(
+        "move",
+        "A copy of events for a later stage.",
+        INTEGER,
+        ("events",),
+        ("copy",),
+        _infer_move,
+        lambda ctx, attrs, events: (events,),  # noqa: ARG005
+        {"layer": LAYER},
     )
 )

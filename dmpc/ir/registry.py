@@ -55,6 +55,16 @@ class AttrSpec:
     choices: tuple[Attr, ...] = ()
 
 
+COMMON_ATTRS: Mapping[str, AttrSpec] = {
+    "path": AttrSpec(str, "pathway of the machine", required=False),
+    "reason": AttrSpec(str, "why it is on its pathway", required=False),
+    "bank": AttrSpec(int, "weight bank, where it is not the pathway's own", required=False),
+    "stage": AttrSpec(int, "how many timesteps behind the input it runs", required=False),
+    "when": AttrSpec(str, "end: once, after the last timestep", required=False, choices=("end",)),
+}
+"""Attributes that any op may have once it is on its way to the machine."""
+
+
 @dataclass(frozen=True)
 class OpDef:
     """Definition of an op.

@@ -9,7 +9,7 @@ import numpy as np
 from dmpc.errors import DmpcError, VerifyError
 from dmpc.ir.graph import Array, Graph, Loc, Op
 from dmpc.ir.levels import LEVELS, at_least, rank
-from dmpc.ir.registry import AttrSpec, OpDef, all_ops, did_you_mean, op_def
+from dmpc.ir.registry import COMMON_ATTRS, AttrSpec, OpDef, all_ops, did_you_mean, op_def
 from dmpc.ir.types import TensorType
 
 NAME = re.compile(r"[A-Za-z0-9_./:-]*[A-Za-z0-9_./-]")
@@ -166,9 +166,10 @@ def _operation(graph: Graph, op: Op) -> Iterator[str]:
 
 def _attrs(definition: OpDef, op: Op) -> Iterator[str]:
     for name, value in op.attrs.items():
-        if name in definition.attrs:
-            yield from _attr(name, value, definition.attrs[name])
-        elif name != "path":
+        spec = definition.attrs.get(name) or COMMON_ATTRS.get(name)
+        if spec:
+            yield from _attr(name, value, spec)
+        else:
             yield f"unknown attribute '{name}' ({did_you_mean(name, definition.attrs)})"
     for name, spec in definition.attrs.items():
         if spec.required and name not in op.attrs:

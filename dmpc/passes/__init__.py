@@ -2,10 +2,13 @@
 
 from dmpc.passes.base import Pass, apply
 from dmpc.passes.break_dependency import BreakDependency
+from dmpc.passes.count_readout import CountReadout
 from dmpc.passes.fold import Fold
 from dmpc.passes.fuse import Fuse
+from dmpc.passes.overlap import Overlap
 from dmpc.passes.partition import Partition
 from dmpc.passes.place import PlaceInMemory
+from dmpc.passes.pool import Pool
 from dmpc.passes.quantize import Quantize
 from dmpc.passes.recognise import Recognise
 from dmpc.passes.schedule import Schedule
@@ -19,7 +22,10 @@ PASSES: dict[str, type[Pass]] = {
         Fold,
         BreakDependency,
         Quantize,
+        CountReadout,
         Partition,
+        Pool,
+        Overlap,
         Fuse,
         PlaceInMemory,
         Schedule,

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph, Op
+from dmpc.ir.registry import COMMON_ATTRS
 from dmpc.passes.base import Pass
 
 STAGES = ("leak", "integrate_events", "integrate_values", "fire")
@@ -15,15 +16,18 @@ class Fuse(Pass):
     """Joins the neuron ops of a layer into one `lif_step`: one read and write of each membrane.
 
     Sun et al. 2026, "operator fusion". The fused op saturates where the separate ops do, so every
-    bit stays as it was.
+    bit stays as it was. Not `enabled`, each op reads and writes the membranes for itself.
     """
 
     name: ClassVar[str] = "fuse"
+    enabled: bool = True
 
     def run(self, graph: Graph) -> Graph:
         """The graph without `leak`, `integrate_*` and `fire`."""
         graph = graph.copy()
         graph.level = "fused"
+        if not self.enabled:
+            return graph
         for fire in [op for op in graph.ops if op.kind == "fire"]:
             chain = _chain(graph, fire)
             at = graph.ops.index(fire)
@@ -73,8 +77,8 @@ def _fused(chain: list[Op]) -> Op:
         ),
         fire.results,
         {
+            **{name: fire.attrs[name] for name in COMMON_ATTRS if name in fire.attrs},
             "layer": fire.attrs["layer"],
-            "path": fire.attrs["path"],
             "events": len(event_sums),
             "event_shift": events.attrs["shift"] if events else 0,
             "fraction": leak.attrs["fraction"],

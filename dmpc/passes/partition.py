@@ -1,13 +1,19 @@
-"""Partition: every op goes to one of the machine's pathways."""
+"""Partition: every op goes to one of the machine's pathways, products by what they cost there."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar
+
+import numpy as np
 
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph, Op
 from dmpc.passes.base import Pass
+from dmpc.passes.ranges import Real
+from isa.target import Target, load_target
 
 PATHS = ("spike", "memory_a", "memory_b", "update", "neuron", "readout")
+DENSITY = 0.05  # of events whose rate nobody has measured
 
 _BY_KIND = {
     "scalar_drive": "update",
@@ -17,6 +23,9 @@ _BY_KIND = {
     "integrate_values": "neuron",
     "fire": "neuron",
     "accumulate_logits": "readout",
+    "total_logits": "readout",
+    "count": "readout",
+    "tick": "readout",
 }
 
 
@@ -25,30 +34,92 @@ class Partition(Pass):
     """Products of events go to the spike path, which adds the weight rows of active inputs.
 
     Products of memory states go to memory path A; those of scalar drives and graded inputs, which
-    need multipliers as well, to memory path B.
+    need multipliers as well, to memory path B. Where layers run side by side, products of busy
+    events move to path B as long as that makes the busiest path less busy: `activity` holds
+    quantiles of the number of events in a timestep, by name of the events.
+
+    With `heterogeneous` stationarity (Sun et al. 2026) events are input-stationary, only the rows
+    of active inputs are touched, and values are output-stationary, partial sums stay beside the
+    neuron. Without, it is the other way round.
     """
 
     name: ClassVar[str] = "partition"
+    heterogeneous: bool = True
+    target: Target = field(default_factory=lambda: load_target("paper"))
+    activity: Mapping[str, Real] = field(default_factory=dict)
 
     def run(self, graph: Graph) -> Graph:
-        """The graph with attribute `path` on every op."""
+        """The graph with attribute `path` on every op, and a `reason` on every product."""
         graph = graph.copy()
         graph.level = "partitioned"
         for op in graph.ops:
-            op.attrs["path"] = _product_path(graph, op) if op.kind == "matvec" else _other(op)
+            if op.kind == "matvec":
+                self._product(graph, op)
+            elif op.kind in _BY_KIND:
+                op.attrs["path"] = _BY_KIND[op.kind]
+            else:
+                raise CompileError(f"no pathway takes {op.kind}", where=", ".join(op.loc))
+        if self.heterogeneous and not self.target.pooled:
+            self._balance(graph)
         return graph
 
+    def _product(self, graph: Graph, op: Op) -> None:
+        source = graph.types[op.operands[0]]
+        if source.dtype == "event":
+            op.attrs["path"] = "spike"
+            active = float(active_inputs(graph, op, self.activity).mean())
+            op.attrs["reason"] = f"{active:.1f} of {source.shape[0]} inputs active: their rows only"
+        elif _is_state(graph, op.operands[0]):
+            op.attrs["path"] = "memory_a"
+            op.attrs["reason"] = "a dense product of a state"
+        else:
+            op.attrs["path"] = "memory_b"
+            op.attrs["reason"] = "a dense product of values of this timestep"
+        if op.attrs.get("when") != "end":
+            events = op.attrs["path"] == "spike"
+            op.attrs["stationary"] = "input" if events == self.heterogeneous else "output"
 
-def _other(op: Op) -> str:
-    if op.kind not in _BY_KIND:
-        raise CompileError(f"no pathway takes {op.kind}", where=", ".join(op.loc))
-    return _BY_KIND[op.kind]
+    def _balance(self, graph: Graph) -> None:
+        """Move products of events to path B while that makes the busiest path less busy."""
+        products = [op for op in graph.ops if op.kind == "matvec" and op.attrs.get("when") != "end"]
+        load = dict.fromkeys(("spike", "memory_a", "memory_b"), 0.0)
+        for op in products:
+            load[str(op.attrs["path"])] += self._rows(graph, op)
+        spare = self.target.bank[self.target.bank_for("memory_b")].rows
+        movable = [op for op in products if op.attrs["path"] == "spike"]
+        for op in sorted(movable, key=lambda op: -self._rows(graph, op)):
+            rows = self._rows(graph, op)
+            weights = self._groups(graph, op) * graph.types[op.operands[1]].shape[1]
+            if load["memory_b"] + rows < max(load.values()) and weights <= spare // 2:
+                op.attrs["path"] = "memory_b"
+                op.attrs["reason"] = (
+                    f"{load['spike']:.0f} rows a timestep on the spike path, "
+                    f"{load['memory_b']:.0f} on path B: {rows:.0f} of busy events move over"
+                )
+                load["spike"] -= rows
+                load["memory_b"] += rows
+                spare -= weights
+
+    def _rows(self, graph: Graph, op: Op) -> float:
+        """Rows that a product reads in a timestep."""
+        inputs = float(graph.types[op.operands[0]].shape[0])
+        if graph.types[op.operands[0]].dtype == "event":
+            inputs = float(active_inputs(graph, op, self.activity).mean())
+        return self._groups(graph, op) * inputs
+
+    def _groups(self, graph: Graph, op: Op) -> int:
+        return -(-graph.types[op.results[0]].shape[0] // self.target.lanes)
 
 
-def _product_path(graph: Graph, op: Op) -> str:
-    source = op.operands[0]
-    if graph.types[source].dtype == "event":
-        return "spike"
-    producer = graph.producer(source)
-    held = graph.state(source) is not None or (producer and producer.kind == "state_update")
-    return "memory_a" if held else "memory_b"
+def active_inputs(graph: Graph, op: Op, activity: Mapping[str, Real]) -> Real:
+    """Active inputs of a product of events in a timestep: quantiles, or a guess if not measured."""
+    source = op.operands[0].split(".stage")[0]
+    guess = np.full(1, DENSITY * graph.types[op.operands[0]].shape[0])
+    return activity.get(source, guess)
+
+
+def _is_state(graph: Graph, name: str) -> bool:
+    producer = graph.producer(name)
+    return graph.state(name) is not None or (
+        producer is not None and producer.kind in ("state_update", "count")
+    )

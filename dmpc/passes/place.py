@@ -1,16 +1,17 @@
 """Placement: every constant and state gets rows of a memory, every vector a register."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from dmpc.backend.places import PARAMETRIC, bank_of, parameters_of, share_of
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph, Op, Place
 from dmpc.ir.verify import origin
 from dmpc.passes.base import Pass
+from isa.sharing import rows_per_group
 from isa.target import Target, load_target
-
-REGISTERS = ("events", "values")
 
 
 @dataclass(frozen=True)
@@ -39,32 +40,80 @@ class _Allocator:
 
     def op(self, op: Op) -> None:
         """Place what an op reads and writes."""
-        lanes = self.target.lanes
-        layer = str(op.attrs["layer"])
-        if op.kind == "matvec":
-            neurons, inputs = self.graph.types[op.operands[1]].shape
-            bank = self.target.bank[self.target.bank_for(str(op.attrs["path"]))].name
-            self.rows(bank, (op.operands[1],), _groups(neurons, lanes) * inputs)
-        elif op.kind == "scalar_drive":
-            self.rows("drive", (op.operands[1],), self.graph.types[op.operands[1]].shape[0])
+        places: dict[str, Callable[[Op], None]] = {
+            "matvec": self._product,
+            "scalar_drive": self._drive,
+            "state_update": self._update,
+            "lif_step": self._neurons,
+            "leak": self._neurons,
+            "integrate_events": self._membranes,
+            "integrate_values": self._membranes,
+            "fire": self._neurons,
+            "accumulate_logits": self._logits,
+            "total_logits": self._logits,
+            "count": self._state,
+            "tick": _nothing,
+            "move": self._copy,
+        }
+        if op.kind not in places:
+            raise CompileError(f"{op.kind} of {op.attrs['layer']} has no place in memory")
+        places[op.kind](op)
+
+    def _product(self, op: Op) -> None:
+        neurons, inputs = self.graph.types[op.operands[1]].shape
+        _, share = share_of(op)
+        rows = _groups(neurons, self.target.lanes) * rows_per_group(inputs, share)
+        self.rows(self.target.bank[bank_of(op, self.target)].name, (op.operands[1],), rows)
+
+    def _drive(self, op: Op) -> None:
+        self.rows("drive", (op.operands[1],), self.graph.types[op.operands[1]].shape[0])
+        self.register(op.results[0])
+
+    def _update(self, op: Op) -> None:
+        size = self.graph.types[op.operands[0]].shape[0]
+        blocks = _groups(size, self.target.update.lanes)
+        self.rows("update", op.operands[2:4], blocks * (size + 1))
+        self._state(op)
+
+    def _state(self, op: Op) -> None:
+        """A state in a register, which its op replaces in place."""
+        self.register(op.operands[0])
+        self.graph.placement[op.results[0]] = self.graph.placement[op.operands[0]]
+
+    def _copy(self, op: Op) -> None:
+        self.register(op.results[0])
+
+    def _neurons(self, op: Op) -> None:
+        self._membranes(op)
+        if self.graph.types[op.results[0]].dtype == "event":
             self.register(op.results[0])
-        elif op.kind == "state_update":
-            size = self.graph.types[op.operands[0]].shape[0]
-            blocks = _groups(size, self.target.update.lanes)
-            self.rows("update", op.operands[2:4], blocks * (size + 1))
-            self.register(op.operands[0])
-            self.graph.placement[op.results[0]] = self.graph.placement[op.operands[0]]
-        elif op.kind in ("lif_step", "accumulate_logits"):
-            memory = "neuron" if op.kind == "lif_step" else "readout"
-            groups = _groups(self.graph.types[op.operands[0]].shape[0], lanes)
-            self.rows(memory, op.operands[:1], groups)
-            self.rows(
-                "parameter", tuple(n for n in op.operands if n in self.graph.constants), groups
-            )
-            if op.kind == "lif_step":
-                self.register(op.results[0])
-        else:
-            raise CompileError(f"{op.kind} of {layer} has no place in memory")
+
+    def _membranes(self, op: Op) -> None:
+        """Membranes, which stay in their rows from op to op, and the neurons' parameters."""
+        name, groups = op.operands[0], self._rows_of(op.operands[0])
+        self.rows("neuron", (name,), groups)
+        self.graph.placement[op.results[-1]] = self.graph.placement[name]
+        self._parameters(op, groups)
+
+    def _parameters(self, op: Op, groups: int) -> None:
+        """The parameters of a layer lie side by side, whichever of its ops reads them."""
+        every = [
+            name
+            for other in self.graph.ops
+            if other.attrs["layer"] == op.attrs["layer"] and other.kind in PARAMETRIC
+            for name in parameters_of(self.graph, other)
+        ]
+        self.rows("parameter", tuple(dict.fromkeys(every)), groups)
+
+    def _logits(self, op: Op) -> None:
+        groups = self._rows_of(op.results[0])
+        self.rows("readout", op.results, groups)
+        if op.kind == "accumulate_logits":
+            self.graph.placement[op.operands[0]] = self.graph.placement[op.results[0]]
+        self._parameters(op, groups)
+
+    def _rows_of(self, name: str) -> int:
+        return _groups(self.graph.types[name].shape[0], self.target.lanes)
 
     def rows(self, memory: str, names: tuple[str, ...], count: int) -> None:
         """The next `count` rows of a memory, shared by `names`; values placed before stay."""
@@ -111,6 +160,10 @@ class _Allocator:
         user = next((op for op in graph.ops if name in (*op.operands, *op.results)), None)
         loc = graph.locs.get(name, ()) or (user.loc if user else ())
         return (origin(loc).strip(" ()") or f"graph '{graph.name}'").removeprefix("from ")
+
+
+def _nothing(op: Op) -> None:
+    """The sequencer's loop counter needs no place."""
 
 
 def _groups(size: int, lanes: int) -> int:

@@ -25,6 +25,7 @@ from dmpc.passes.scales import (
     neuron_scale,
     power_of_two_multiple,
     rounded,
+    smallest,
     value_scale,
 )
 from isa.target import Target, load_target
@@ -324,7 +325,6 @@ class _Quantizer:
                 {
                     "layer": "readout",
                     "mode": mode,
-                    "sum_bits": self.sum_bits,
                     "bits": logit.bits,
                 },
                 op.loc,
@@ -363,7 +363,8 @@ class _Quantizer:
 
     def _constant(self, name: str, value: Array, bits: int, scale: float | None) -> None:
         loc = self.graph.locs.get(name, ())
-        self.out.add_constant(name, value, TensorType(f"i{bits}", value.shape, scale), loc)
+        type_ = TensorType(f"i{bits}", value.shape, scale)
+        self.out.add_constant(name, value.astype(smallest(bits)), type_, loc)
 
     def _state_loc(self, name: str) -> tuple[str, ...]:
         state = self.graph.state(name)

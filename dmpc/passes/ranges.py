@@ -56,7 +56,7 @@ class Ranges:
     bounds: dict[str, Interval] = field(default_factory=dict)
     charge: dict[str, Interval] = field(default_factory=dict)
     values: dict[str, Interval] = field(default_factory=dict)
-    rates: dict[str, float] = field(default_factory=dict)
+    activity: dict[str, Real] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,8 @@ def total_bias(graph: Graph, products: Sequence[Op]) -> Real:
     return sum((graph.constants[op.operands[2]] for op in products if op.operands[2:]), zero)
 
 
+QUANTILES = 64
+
 # -- calibration ----------------------------------------------------------------------------------
 
 
@@ -119,7 +121,8 @@ def calibrate(graph: Graph, x: Tensor, *, samples: int, margin: float) -> Ranges
     for name, trace in traces.items():
         ranges.bounds[name] = _seen(trace)
         if is_event(graph, name, events):
-            ranges.rates[name] = float(trace.mean())
+            counts = trace.sum(axis=2).astype(np.float64)
+            ranges.activity[name] = np.quantile(counts, (np.arange(QUANTILES) + 0.5) / QUANTILES)
     for lif in (op for op in graph.ops if op.kind == "lif"):
         roles = currents(graph, lif, events)
         products = (*roles.events, *roles.values)

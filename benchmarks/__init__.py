@@ -1,0 +1,1 @@
+"""Benchmarks: they write JSON and a table, and judge nothing."""

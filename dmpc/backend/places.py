@@ -1,0 +1,34 @@
+"""What placement and emission must agree on: which constants share rows, which bank holds what."""
+
+from dmpc.ir.graph import Graph, Op
+from dmpc.ir.registry import op_def
+from isa.sharing import PERIOD
+from isa.target import Target
+
+REGISTERS = ("events", "values")
+PARAMETERS = ("threshold", "bias", "reset", "beta", "shift")
+PARAMETRIC = (
+    "lif_step", "leak", "integrate_values", "fire", "accumulate_logits", "total_logits",
+)  # fmt: skip
+
+
+def parameters_of(graph: Graph, op: Op) -> list[str]:
+    """Names of the constants of an op that lie in the parameter memory."""
+    bound = op_def(op.kind).bind(op.operands, op.attrs)
+    return [name for slot in PARAMETERS for name in bound.get(slot, ()) if name in graph.constants]
+
+
+def bank_of(op: Op, target: Target) -> int:
+    """The bank in which a product's weights lie."""
+    bank = op.attrs.get("bank")
+    return bank if isinstance(bank, int) else target.bank_for(str(op.attrs["path"]))
+
+
+def share_of(op: Op) -> tuple[int, int]:
+    """First phase and sixteenths of a product's rows in its bank; all of them without a share."""
+    share = op.attrs.get("share", (0, PERIOD))
+    assert isinstance(share, tuple)
+    first, size = share
+    assert isinstance(first, int)
+    assert isinstance(size, int)
+    return first, size
