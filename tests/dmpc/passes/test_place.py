@@ -1,0 +1,85 @@
+"""Placement: everything has its own rows, and what does not fit says so in the user's words."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+
+from dmpc.compiler import Options
+from dmpc.compiler import compile as compile_network
+from dmpc.errors import CompileError
+from isa.target import load_target, target_text
+from tests.networks import Layer, Shape, network, networks
+
+SLOW = Shape(inputs=6, layers=(Layer(neurons=9, states=3), Layer(neurons=5, states=2)), seed=5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(networks())
+def test_places_do_not_overlap_and_stay_within_their_memory(shape):
+    options = Options(input_range=(-1.0, 1.0) if shape.graded else None)
+    graph = compile_network(network(shape), options=options).graph
+    memories = load_target("paper").memories
+    by_memory = {}
+    for place in set(graph.placement.values()):
+        by_memory.setdefault(place.memory, []).append((place.row, place.row + place.rows))
+    for memory, ranges in by_memory.items():
+        ranges.sort()
+        assert ranges[0][0] == 0
+        assert all(a[1] <= b[0] for a, b in pairwise(ranges)), memory
+        if memory in memories:
+            assert ranges[-1][1] <= memories[memory].rows
+
+
+def shrunk(tmp_path, section, key, old, new):
+    """The paper's target with one figure changed, as a file."""
+    head, found, tail = target_text("paper").partition(section)
+    assert found
+    line = next(line for line in tail.splitlines() if line.startswith(f"{key} = {old}"))
+    text = head + found + tail.replace(line, f"{key} = {new}", 1)
+    path = tmp_path / "small.toml"
+    path.write_text(text)
+    return str(path)
+
+
+CASES = {
+    "spike memory": (
+        '[[bank]]\nname = "spike"', "rows", 32768, 20,
+        "/layer2.fast.weight: %layer2.fast.weight needs 18 rows of the spike memory; 2 of 20 are",
+    ),
+    "memory path": (
+        'name = "memory_a"', "rows", 8192, 8,
+        "/layer1.slow.weight: %layer1.P needs 9 rows of the memory_a memory; 8 of 8 are free",
+    ),
+    "drive": (
+        "[drive]", "rows", 4096, 8,
+        "/layer2.wx: %layer2.wx needs 9 rows of the drive memory; 2 of 8 are free",
+    ),
+    "update": (
+        "[update]", "rows", 2048, 6,
+        "/layer2.A: %layer2.A needs 3 rows of the update memory; 2 of 6 are free",
+    ),
+    "neuron": (
+        "[neuron]", "rows", 512, 4, "%layer2.u needs 2 rows of the neuron memory; 1 of 4 are free",
+    ),
+    "event width": (
+        "[events]", "width", 1024, 8, "%layer1.spikes has 9 elements; events registers of target",
+    ),
+    "value registers": (
+        "[values]", "count", 16, 3, "%layer2.m needs a register; all 3 values registers of target",
+    ),
+    "value width": (
+        "[values]", "width", 256, 2, "%layer1.m has 3 elements; values registers of target",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_does_not_fit_is_named(case, tmp_path):
+    section, key, old, new, message = CASES[case]
+    options = Options(target=shrunk(tmp_path, section, key, old, new))
+    with pytest.raises(CompileError) as caught:
+        compile_network(network(SLOW), options=options)
+    assert message in str(caught.value)
+    assert caught.value.hint
+    assert str(caught.value).startswith("/layer"), "it begins with the user's own node"

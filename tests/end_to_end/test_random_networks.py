@@ -1,0 +1,123 @@
+"""Random networks through the whole compiler: the simulator computes the integer graph, exactly."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dmpc import Options
+from dmpc import compile as compile_network
+from dmpc.backend.emit import embedded_graph
+from dmpc.ir.interpret import interpret
+from dmpc.verification import verify
+from isa.image import image_bytes
+from runtime.program import Program
+from tests.networks import Layer, Shape, network, networks, samples
+
+
+def compiled(shape, *, breaking=True, calibration=None):
+    options = Options(
+        dependency_breaking=breaking, input_range=(-1.0, 1.0) if shape.graded else None
+    )
+    return compile_network(network(shape), calibration=calibration, options=options)
+
+
+def quieter(shape):
+    """A calibration set that shows less than the samples will: something saturates later."""
+    x = samples(shape).astype(np.float64)
+    return x * 0.3 if shape.graded else x * (np.random.default_rng(0).random(x.shape) < 0.5)
+
+
+def failures(found):
+    return [(rung.name, rung.reason, rung.figures) for rung in found.rungs if not rung.ok]
+
+
+@settings(max_examples=120, deadline=None)
+@given(networks(), st.booleans(), st.sampled_from(("static", "seen", "quieter")))
+def test_every_bit_and_cycle(shape, breaking, scales):
+    """Spikes, membranes, memory states and logits of every timestep; cycles alone and together."""
+    x = samples(shape)
+    calibration = {"static": None, "seen": x, "quieter": quieter(shape)}[scales]
+    if shape.graded and calibration is not None:
+        calibration[0, 0, 0] = 0.25  # so that it is seen to be graded
+    made = compiled(shape, breaking=breaking, calibration=calibration)
+    found = verify(network(shape), made.image, x, max_drop=100)
+    assert not failures(found)
+    watched = found.rungs[2].figures["different"]
+    assert found.rungs[2].figures["elements"] > 0
+    for number in range(1, len(shape.layers) + 1):
+        wanted = {f"layer{number}.{part}" for part in ("spikes", "u.next", "m.next")}
+        assert wanted & set(made.graph.types) <= set(watched)
+
+
+@settings(max_examples=60, deadline=None)
+@given(networks())
+def test_saturations_are_counted_as_the_integer_graph_counts_them(shape):
+    calibration = quieter(shape)
+    if shape.graded:
+        calibration[0, 0, 0] = 0.25
+    made = compiled(shape, calibration=calibration)
+    program = Program(made.image, "random")
+    x = samples(shape)
+    inputs, clipped = program.encode(x)
+    expected = dict(interpret(embedded_graph(made.image), inputs).saturations)
+    if clipped:
+        expected["input"] = clipped
+    assert dict(program.run(x).saturations) == expected
+
+
+@settings(max_examples=20, deadline=None)
+@given(networks())
+def test_a_second_compilation_gives_the_same_bytes(shape):
+    assert image_bytes(compiled(shape).image) == image_bytes(compiled(shape).image)
+
+
+WIDE = [
+    Shape(
+        inputs=40,
+        layers=tuple(
+            Layer(neurons=30, states=d, hard=hard, strict=strict, flavour="normal")
+            for _ in range(2)
+        ),
+        classes=8,
+        readout=readout,
+        graded=graded,
+        density=0.15,
+        samples=20,
+        steps=30,
+        seed=seed,
+    )
+    for seed, (d, hard, strict, readout, graded) in enumerate(
+        [
+            (8, True, False, "mean", False),
+            (8, False, False, "sum", False),
+            (0, True, True, "last", False),
+            (5, False, True, "max", False),
+            (6, True, False, "mean", True),
+            (12, True, False, "mean", True),
+        ]
+    )
+]
+
+
+@pytest.mark.parametrize("shape", WIDE, ids=lambda s: f"{s.seed}-{s.readout}")
+@pytest.mark.parametrize("breaking", [True, False], ids=["broken", "unbroken"])
+def test_the_integer_network_stays_near_the_float_network(shape, breaking):
+    """The first layer's spikes nearly all agree; rates of all layers do, and so do logits."""
+    x = samples(shape)
+    made = compiled(shape, breaking=breaking, calibration=x)
+    inputs, _ = Program(made.image, "random").encode(x)
+    names = ["layer1.spikes", "layer2.spikes"]
+    floats = interpret(made.layers, x.astype(np.float64), trace=names)
+    integers = interpret(embedded_graph(made.image), inputs, trace=names)
+    first = floats.traces[names[0]] != integers.traces[names[0]]
+    assert floats.traces[names[0]].mean() > 0.02
+    assert first.mean() < 0.03
+    for name in names:
+        assert floats.traces[name].mean() == pytest.approx(integers.traces[name].mean(), rel=0.05)
+    scale = made.graph.types[made.graph.outputs[0]].scale
+    steps = shape.steps if shape.readout == "mean" else 1
+    logits = integers.logits * scale / steps
+    if shape.readout in ("mean", "sum"):
+        correlation = np.corrcoef(logits.ravel(), floats.logits.ravel())[0, 1]
+        assert correlation > 0.98
