@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dmpc.ir.graph import Graph, Op, State
 from dmpc.ir.types import TensorType, event, f32
 from dmpc.ir.verify import verify
-from dmpc.passes.recognition.legendre import legendre_system, zero_order_hold
+from dmpc.legendre import legendre_system, zero_order_hold
 
 READOUTS = ("mean", "sum", "last", "max")
 FLAVOURS = ("normal", "positive", "sparse", "zero", "huge", "tiny", "uneven")

@@ -8,10 +8,11 @@ Tensors are [batch, time, features]. The equations are the paper's (Sun et al., 
 10.1038/s42256-026-01255-3), the neuron's parameters the authors': tau 2, threshold 1, reset to 0.
 """
 
+from dmpc.legendre import legendre_system, zero_order_hold
 from dmpc.nn.export import export_onnx, load_weights, to_onnx
 from dmpc.nn.layer import DMPLayer, LayerState
 from dmpc.nn.lif import LIF
-from dmpc.nn.memory import LegendreMemory, legendre_system, zero_order_hold
+from dmpc.nn.memory import LegendreMemory
 from dmpc.nn.network import DMPNetwork, Run, as_input, parameter_count
 from dmpc.nn.ranges import LayerRange, state_ranges
 from dmpc.nn.training import Measurement, fit, measure

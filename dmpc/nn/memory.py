@@ -2,40 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-
-def legendre_system(states: int, window: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Continuous-time `A` [states, states] and `B` [states] of a Legendre memory.
-
-    `window` is the length of the remembered history in timesteps. `R_i = (2i+1)/window`,
-    `A_ij = R_i (-1 if i < j else (-1)^(i-j+1))`, `B_i = R_i (-1)^i` (paper, slow memory pathway;
-    Voelker et al., 2019, eqs. 1-2). Raises ValueError if `states` or `window` is below 1.
-    """
-    if states < 1:
-        raise ValueError(f"Legendre memory: {states} states; it needs at least 1")
-    if not (window >= 1 and np.isfinite(window)):
-        raise ValueError(f"Legendre memory: window is {window}; it spans at least 1 timestep")
-    i, j = np.meshgrid(np.arange(states), np.arange(states), indexing="ij")
-    rate: NDArray[np.float64] = np.asarray((2 * i + 1) / window, dtype=np.float64)
-    a = rate * np.where((i < j) | ((i - j) % 2 == 0), -1.0, 1.0)
-    b = rate[:, 0] * np.where(i[:, 0] % 2 == 0, 1.0, -1.0)
-    return a, b
-
-
-def zero_order_hold(
-    a: NDArray[np.float64], b: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Discretise `dm/dt = A m + B x` for an `x` that is held for one timestep.
-
-    `Abar = exp(A)`, `Bbar = A^-1 (exp(A) - I) B`, shapes as `a` [d, d] and `b` [d].
-    """
-    a_bar: NDArray[np.float64] = torch.linalg.matrix_exp(torch.from_numpy(a)).numpy()
-    b_bar = np.linalg.solve(a, (a_bar - np.eye(len(b))) @ b)
-    return a_bar, np.asarray(b_bar, dtype=np.float64)
+from dmpc.legendre import legendre_system, zero_order_hold
 
 
 class LegendreMemory(nn.Module):

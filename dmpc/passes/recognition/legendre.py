@@ -20,6 +20,8 @@ def legendre_window(a: Matrix, b: Matrix) -> float | None:
     window = -(states**2) / log_determinant
     if abs(window - round(window)) < 1e-4 * window:
         window = round(window)
+    if window < 1:
+        return None
     expected_a, expected_b = zero_order_hold(*legendre_system(states, window))
     gain = float(expected_b @ b) / float(expected_b @ expected_b)
     agrees = np.abs(a - expected_a).max() <= TOLERANCE * np.abs(expected_a).max() and (

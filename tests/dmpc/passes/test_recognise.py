@@ -6,10 +6,11 @@ import pytest
 from dmpc.errors import CompileError
 from dmpc.ir.interpret import interpret
 from dmpc.ir.parser import parse
+from dmpc.legendre import legendre_system, zero_order_hold
 from dmpc.passes.base import apply
 from dmpc.passes.recognise import Recognise
 from dmpc.passes.recognition.affine import Forms
-from dmpc.passes.recognition.legendre import legendre_system, legendre_window, zero_order_hold
+from dmpc.passes.recognition.legendre import legendre_window
 
 TEXT = """dmpir 1
 graph "net" level model {
