@@ -38,7 +38,7 @@ def assembly(instruction: Instruction, **shown: str) -> str:
         value = getattr(instruction, placed.name)
         if placed.default is None or value != placed.default:
             operands.append(f"{placed.name}={shown.get(placed.name) or placed.field.show(value)}")
-    return f"{instruction.mnemonic:{_MNEMONIC}}{', '.join(operands)}".rstrip()
+    return f"{instruction.mnemonic:{_MNEMONIC - 1}} {', '.join(operands)}".rstrip()
 
 
 def _target(image: Image, by_name: bool) -> Iterator[str]:

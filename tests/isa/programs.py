@@ -29,7 +29,7 @@ def operands(field: Field) -> st.SearchStrategy[Value]:
         case "choice":
             return st.sampled_from(field.range.split(", "))
         case "bank set":
-            return st.sets(st.integers(0, 2), min_size=1).map(lambda banks: tuple(sorted(banks)))
+            return st.sets(st.integers(0, 2)).map(lambda banks: tuple(sorted(banks)))
         case "bank":
             return st.integers(0, 2)
         case "signed":

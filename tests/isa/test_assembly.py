@@ -57,11 +57,12 @@ WRITTEN = """
     .text                   # sections come in any order
     main: loop counter=samples, length=outer    ; a label names the end of a body
           clear.membranes row=0x0, groups=32
-          loop counter=steps, length=3, value=0
+          loop counter=steps, length=4, value=0, drain=2
     layer1:
           input.events dest=e0, inputs=140
           acc.events bank=b0, source=e0, row=0, inputs=140, groups=32, join=0
-          lif dest=e1, row=0, parameters=0, groups=32, banks=b1+b0, shift=-3
+          lif dest=e1, row=0, parameters=0, groups=32, banks=b1+b0, shift=-3, stage=2
+          integrate.values row=0, parameters=0, groups=32, banks=none
     .end layer1
           sync
     outer: .end main
@@ -74,31 +75,33 @@ LISTED = """\
 
 .text
 main:
-        loop            counter=samples, length=.L7
+        loop            counter=samples, length=.L8
         clear.membranes row=0, groups=32
-        loop            counter=steps, length=.L6
+        loop            counter=steps, drain=2, length=.L7
 layer1:
         input.events    dest=e0, inputs=140
         acc.events      bank=b0, source=e0, row=0, inputs=140, groups=32
-        lif             dest=e1, row=0, parameters=0, groups=32, banks=b0+b1, shift=-3
+        lif             dest=e1, row=0, parameters=0, groups=32, banks=b0+b1, shift=-3, stage=2
+        integrate.values row=0, parameters=0, groups=32, banks=none
 .end layer1
-.L6:
+.L7:
         sync
 .end main
 outer:
-.L7:
+.L8:
         halt
 """
 
 WORDS = [
-    ("0000", "0800000000180002"),
+    ("0000", "0800000000e00002"),
     ("0001", "6000000000020000"),
-    ("0002", "08000000000c0001"),
+    ("0002", "0800000000880001"),
     ("0003", "10000000000008c0"),
-    ("0004", "4000008023000000"),
-    ("0005", "64007ac200000001"),
-    ("0006", "0400000000000000"),
-    ("0007", "0000000000000000"),
+    ("0004", "4010008023000000"),
+    ("0005", "65007ac200000001"),
+    ("0006", "7000000020000000"),
+    ("0007", "0400000000000000"),
+    ("0008", "0000000000000000"),
 ]
 
 
@@ -165,6 +168,8 @@ FAULTS = {
     ".note .a\n12": "4:1: '12' is not hexadecimal bytes 0x...",
     ".note .a\n.note .a": "4:7: a second .note .a",
     ".note .text": " note '.text': not a free section name such as .dmpc.graph",
+    f"{LIF}, stage=8": "3:61: lif: stage: 8 is not a whole number from 0 to 7",
+    "loop counter=steps, length=1, drain=8": "3:37: loop: drain: 8 is not a whole number from 0",
     "halt\n" * 4097: " .text: 4097 instructions; the program memory of target paper has 4096 ",
 }
 
@@ -182,7 +187,7 @@ def test_faults_say_where_and_what(text, message):
     [
         ("", "test.s: no .target; name the machine, as in `.target paper`"),
         (".target paper", "test.s: no .text; the program stands below it"),
-        (".target papr\n.text", "test.s:1:9: target 'papr': neither a shipped target (paper) nor"),
+        (".target papr\n.text", "test.s:1:9: target 'papr': neither a shipped target (paper, pooled) nor"),
         (".target\n| lanes = 4\n.text", "test.s: .dmpc.target: name: Field required; "),
         (".target\n| lanes\n.text", "test.s: .dmpc.target: not TOML: "),
         (".target\n.text", "test.s:2:1: '.text' where one of these belongs: a '|' line"),

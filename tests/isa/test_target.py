@@ -1,5 +1,7 @@
 """Targets are data: what ships loads, and a mistake in a file is named by its key."""
 
+import re
+
 import pytest
 
 from isa.errors import IsaError
@@ -30,9 +32,10 @@ def test_memories_follow_from_the_units():
         "update": (2048, 16, 16, "<i2"),
         "parameter": (512, 4, 64, "<i8"),
         "neuron": (512, 4, 16, "<i2"),
+        "partial": (256, 4, 32, "<i4"),
         "readout": (64, 4, 32, "<i4"),
     }
-    assert [m.name for m in memories.values() if m.volatile] == ["neuron", "readout"]
+    assert [m.name for m in memories.values() if m.volatile] == ["neuron", "partial", "readout"]
 
 
 @pytest.mark.parametrize(
@@ -75,12 +78,19 @@ def test_targets_come_by_name_or_by_path(tmp_path):
         load_target(str(path))
     path.write_bytes(b"\xff")
     for unreadable in ("papr", str(path), str(tmp_path)):
-        with pytest.raises(IsaError, match=r"neither a shipped target \(paper\) nor a readable"):
+        with pytest.raises(IsaError, match=r"neither a shipped target \(paper, pooled\) nor a readable"):
             target_text(unreadable)
+
+
+def test_the_targets_that_ship_have_the_same_resources():
+    """They differ in where a product's rows may lie, so that their cycles can be compared."""
+    paper, pooled = (load_target(name).model_dump() for name in ("paper", "pooled"))
+    assert {key for key in paper if paper[key] != pooled[key]} == {"name", "pooled"}
+    assert (paper["pooled"], pooled["pooled"]) == (False, True)
 
 
 def test_a_path_serves_its_own_bank_or_the_first_that_can():
     paper = load_target("paper")
     assert [paper.bank_for(p) for p in ("spike", "memory_a", "memory_b")] == [0, 1, 2]
-    renamed = parse_target(PAPER.replace('"memory_b"', '"dense"').replace('"spike"', '"s"'), "x")
+    renamed = parse_target(re.sub(r"\bmemory_b\b", "dense", re.sub(r"\bspike\b", "s", PAPER)), "x")
     assert [renamed.bank_for(p) for p in ("spike", "memory_a", "memory_b")] == [0, 1, 1]
