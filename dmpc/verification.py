@@ -266,18 +266,23 @@ class _Recorder:
         return np.stack([array[:, :size] for array in self.series[name]], axis=1)
 
 
+SHARES = ("agreement", "accuracy", "mismatch", "beyond_tolerance")
+
+
 def figures(rung: Rung) -> Iterator[tuple[str, str]]:
-    """The figures of a rung as pairs of text."""
+    """The figures of a rung as pairs of text, shares in per cent."""
     for key, value in rung.figures.items():
         if isinstance(value, dict):
             if not any(value.values()):
                 yield key.replace("_", " "), "none"
             for name, number in value.items():
                 if number:
-                    yield f"{key.replace('_', ' ')} %{name}", _shown(number)
+                    yield f"{key.replace('_', ' ')} %{name}", _shown(key, number)
         else:
-            yield key.replace("_", " "), _shown(value)
+            yield key.replace("_", " "), _shown(key, value)
 
 
-def _shown(number: float) -> str:
-    return str(number) if isinstance(number, int) else f"{number:.6g}"
+def _shown(key: str, number: float) -> str:
+    if key.endswith(SHARES):
+        return f"{100 * number:.2f} %"
+    return f"{number:,}" if isinstance(number, int) else f"{number:.2g}"
