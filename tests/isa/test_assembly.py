@@ -187,7 +187,10 @@ def test_faults_say_where_and_what(text, message):
     [
         ("", "test.s: no .target; name the machine, as in `.target paper`"),
         (".target paper", "test.s: no .text; the program stands below it"),
-        (".target papr\n.text", "test.s:1:9: target 'papr': neither a shipped target (paper, pooled) nor"),
+        (
+            ".target papr\n.text",
+            "test.s:1:9: target 'papr': neither a shipped target (paper, pooled) nor",
+        ),
         (".target\n| lanes = 4\n.text", "test.s: .dmpc.target: name: Field required; "),
         (".target\n| lanes\n.text", "test.s: .dmpc.target: not TOML: "),
         (".target\n.text", "test.s:2:1: '.text' where one of these belongs: a '|' line"),

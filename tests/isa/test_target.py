@@ -78,7 +78,9 @@ def test_targets_come_by_name_or_by_path(tmp_path):
         load_target(str(path))
     path.write_bytes(b"\xff")
     for unreadable in ("papr", str(path), str(tmp_path)):
-        with pytest.raises(IsaError, match=r"neither a shipped target \(paper, pooled\) nor a readable"):
+        with pytest.raises(
+            IsaError, match=r"neither a shipped target \(paper, pooled\) nor a readable"
+        ):
             target_text(unreadable)
 
 
