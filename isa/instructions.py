@@ -200,6 +200,7 @@ class DriveEvents(Instruction):
             reads=(f"e{self.source}",),
             writes=(f"v{self.dest}",),
             operations=active,
+            kind="add",
             accesses={("drive", "reads"): active},
         )
 
@@ -228,6 +229,7 @@ class DriveValues(Instruction):
             reads=(f"v{self.source}",),
             writes=(f"v{self.dest}",),
             operations=self.inputs,
+            kind="multiply_add",
             accesses={("drive", "reads"): self.inputs},
         )
 
@@ -263,6 +265,7 @@ class Update(Instruction):
             reads=(f"v{self.state}", f"v{self.drive}"),
             writes=(f"v{self.state}",),
             operations=self.size * (self.size + 1),
+            kind="state_multiply_add",
             accesses={("update", "reads"): rows},
         )
 
@@ -386,6 +389,7 @@ def _bank_work(
         join=op.join,
         spill=spill,
         operations=total * core.target.lanes,
+        kind="add" if isinstance(op, AccumulateEvents) else "multiply_add",
         accesses={
             (name, "reads"): total,
             ("partial", "reads"): spilled + (op.groups if spill else 0),
@@ -547,6 +551,7 @@ def _neuron_work(
         consumes=consumes,
         paired=True,
         operations=groups * core.target.lanes,
+        kind="neuron",
         accesses={
             ("neuron", "reads"): groups,
             ("neuron", "writes"): groups,
@@ -602,6 +607,7 @@ class Readout(Instruction):
             consumes=self.banks,
             paired=True,
             operations=rows * core.target.lanes,
+            kind="add",
             accesses={
                 ("readout", "reads"): rows,
                 ("readout", "writes"): rows,
@@ -638,6 +644,7 @@ class CountEvents(Instruction):
             reads=(f"e{self.source}", f"v{self.counts}"),
             writes=(f"v{self.counts}",),
             operations=active,
+            kind="add",
         )
 
     def execute(self, core: Core) -> None:

@@ -46,11 +46,12 @@ class Interface(_Note):
 class Provenance(_Note):
     """Where an instruction comes from.
 
-    `values` maps a field of the instruction to the name of the graph's value that it leaves there;
-    `nodes` are the user's own.
+    `path` is its pathway. `values` maps a field of the instruction to the name of the graph's value
+    that it leaves there; `nodes` are the user's own.
     """
 
     layer: str = ""
+    path: str = ""
     nodes: tuple[str, ...] = ()
     values: dict[str, str] = {}
 

@@ -11,7 +11,7 @@ from isa.core import Core
 from isa.errors import IsaError, Trap
 from isa.format import Instruction, layout
 from isa.image import Image, contents
-from isa.instructions import Halt, Lif, Loop, Readout, Sync
+from isa.instructions import Fire, Halt, Lif, Loop, Readout, Sync
 from isa.timing import Span, Timeline
 from isa.work import Work
 
@@ -29,17 +29,34 @@ Progress = Callable[[int], None]
 class Counts:
     """What a run did, summed over its samples.
 
-    `busy` and `stalls` are cycles by unit (and cause), `accesses` rows by memory and direction,
-    `operations` lane operations by unit, `saturations` elements by program counter and cause.
+    `busy` and `stalls` are cycles by unit (and cause). By program counter: `accesses_at` rows by
+    memory and direction, `operations_at` lane operations by unit and kind, `saturations` elements
+    by cause.
     """
 
     cycles: int = 0
     instructions: int = 0
     busy: Counter[str] = field(default_factory=Counter)
     stalls: Counter[tuple[str, str]] = field(default_factory=Counter)
-    accesses: Counter[tuple[str, str]] = field(default_factory=Counter)
-    operations: Counter[str] = field(default_factory=Counter)
+    accesses_at: Counter[tuple[int, str, str]] = field(default_factory=Counter)
+    operations_at: Counter[tuple[int, str, str]] = field(default_factory=Counter)
     saturations: Counter[tuple[int, str]] = field(default_factory=Counter)
+
+    @property
+    def accesses(self) -> Counter[tuple[str, str]]:
+        """Rows by memory and direction."""
+        found: Counter[tuple[str, str]] = Counter()
+        for (_, memory, direction), rows in self.accesses_at.items():
+            found[memory, direction] += rows
+        return found
+
+    @property
+    def operations(self) -> Counter[str]:
+        """Lane operations by unit."""
+        found: Counter[str] = Counter()
+        for (_, unit, _), number in self.operations_at.items():
+            found[unit] += number
+        return found
 
 
 @dataclass(frozen=True)
@@ -128,7 +145,7 @@ class Simulator:
         except Trap as trap:
             raise Trap(trap.cause, pc=core.pc, cycle=int(timeline.issued.max()) + 1) from None
         if counts:
-            _tally(work, core.batch, counts)
+            _tally(core.pc, work, core.batch, counts)
         if observe and enabled:
             observe(core.pc, op, core)
 
@@ -149,17 +166,17 @@ def left_behind(core: Core, op: Instruction, operand: str) -> Int:
         return core.events.read(value)
     if kinds[operand] == "value register":
         return core.values.read(value)
-    assert isinstance(op, Lif | Readout)
-    memory = "neuron" if isinstance(op, Lif) else "readout"
+    assert isinstance(op, Fire | Lif | Readout)
+    memory = "readout" if isinstance(op, Readout) else "neuron"
     return core.read_state(memory, op.row, op.groups).copy()
 
 
-def _tally(work: Work, batch: int, counts: Counts) -> None:
+def _tally(pc: int, work: Work, batch: int, counts: Counts) -> None:
     """Add one instruction's accesses and operations, over the batch."""
     counts.instructions += batch
-    counts.operations[work.unit] += _total(work.operations, batch)
-    for key, number in work.accesses.items():
-        counts.accesses[key] += _total(number, batch)
+    counts.operations_at[pc, work.unit, work.kind] += _total(work.operations, batch)
+    for (memory, direction), number in work.accesses.items():
+        counts.accesses_at[pc, memory, direction] += _total(number, batch)
 
 
 def _total(count: Int | int, batch: int) -> int:

@@ -121,6 +121,24 @@ class Readout(_Section):
     latency: Latency
 
 
+KINDS = ("add", "multiply_add", "state_multiply_add", "neuron", "move")
+"""Kinds of lane operations; see `isa.work`."""
+
+Picojoules = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Energy(_Section):
+    """Picojoules: of a row read and written by memory, of a lane operation by kind, of a cycle.
+
+    They rank designs; they do not replace a layout.
+    """
+
+    read: dict[str, Picojoules]
+    write: dict[str, Picojoules]
+    operation: dict[str, Picojoules]
+    cycle: Picojoules
+
+
 class Target(_Section):
     """A whole machine. `lanes` neurons make a group: one row of every bank and neuron memory.
 
@@ -141,6 +159,7 @@ class Target(_Section):
     drive: Drive
     update: Update
     readout: Readout
+    energy: Energy
 
     @model_validator(mode="after")
     def _consistent(self) -> "Target":
@@ -153,6 +172,16 @@ class Target(_Section):
             raise ValueError("at least one bank must multiply: the memory path needs products")
         if self.events.bits != 1:
             raise ValueError(f"events.bits is {self.events.bits}; an event is one bit")
+        volatile = {name for name, memory in self.memories.items() if memory.volatile}
+        for table, keys in (
+            ("read", self.memories.keys()),
+            ("write", volatile),
+            ("operation", set(KINDS)),
+        ):
+            given = getattr(self.energy, table).keys()
+            for name in sorted(given ^ keys):
+                what = "is missing" if name in keys else "names nothing of this target"
+                raise ValueError(f"energy.{table}.{name} {what}")
         return self
 
     @cached_property

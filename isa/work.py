@@ -13,6 +13,8 @@ Count = int | Int
 class Work:
     """The demand of one instruction.
 
+    `operations` counts what lanes do, of one `kind` (a key of the target's energy table).
+
     A unit works through `groups` groups of neurons, `cycles` cycles each; where groups differ,
     `cycles` is [batch, period] and group g takes column g modulo the period. `reads` and `writes`
     name vector registers. An instruction on a bank either joins the next one on that bank (`join`)
@@ -32,4 +34,5 @@ class Work:
     spill: bool = False
     paired: bool = False
     operations: Count = 0
+    kind: str = "move"
     accesses: Mapping[tuple[str, str], Count] = field(default_factory=dict)

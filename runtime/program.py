@@ -1,14 +1,15 @@
 """A loaded image on a device, and what running it gives."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isa.energy import energy
 from isa.errors import IsaError
 from isa.image import Image, read_image
 from isa.interface import interface, provenance
@@ -33,6 +34,21 @@ class Device(Protocol):
 
 
 @dataclass(frozen=True)
+class Energy:
+    """Picojoules of a run: `total`, and its parts by pathway, by layer and by memory.
+
+    Pathways and layers share out accesses and operations; `idle` is the clock's part. Figures are
+    the target file's: they rank designs and do not replace a layout.
+    """
+
+    total: float
+    idle: float
+    by_path: dict[str, float]
+    by_layer: dict[str, float]
+    by_memory: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Result:
     """What a run gives.
 
@@ -47,6 +63,7 @@ class Result:
     timesteps: int
     integers: Integers
     counts: Counts
+    energy: Energy
     labels: Integers | None = None
     saturations: Mapping[str, int] = field(default_factory=dict)
 
@@ -90,6 +107,7 @@ class Result:
                 for unit in sorted(counts.busy)
             },
             "memories": accesses,
+            "energy_pj": asdict(self.energy),
             "saturations": dict(sorted(self.saturations.items())),
         }
 
@@ -149,6 +167,7 @@ class Program:
             counts=run.counts,
             labels=None if labels is None else np.asarray(labels, np.int64),
             saturations=saturations,
+            energy=self._energy(run.counts),
         )
 
     def encode(self, x: Numbers) -> tuple[Integers, int]:
@@ -171,6 +190,22 @@ class Program:
         real = np.rint(x.astype(np.float64) / described.scale)
         clipped = np.clip(real, -limit, limit)
         return clipped.astype(np.int64), int(np.count_nonzero(clipped != real))
+
+    def _energy(self, counts: Counts) -> Energy:
+        report = energy(counts, self.image.target)
+        by_path: dict[str, float] = defaultdict(float)
+        by_layer: dict[str, float] = defaultdict(float)
+        for pc, spent in report.by_instruction().items():
+            if spent:
+                by_path[self._provenance[pc].path or "control"] += spent
+                by_layer[self._provenance[pc].layer or "control"] += spent
+        return Energy(
+            report.total,
+            report.idle,
+            dict(sorted(by_path.items())),
+            dict(sorted(by_layer.items())),
+            dict(sorted(report.by_memory().items())),
+        )
 
     def _by_layer(self, counts: Counts) -> dict[str, int]:
         saturations: Counter[str] = Counter()

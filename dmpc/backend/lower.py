@@ -188,7 +188,7 @@ class _Lowering:
             take = InputEvents if self.is_event(name) else InputValues
             made = take(dest=self.row(name), inputs=self.size(name))
             nodes = self.graph.locs.get(name, ())
-            source = Provenance(layer="input", nodes=nodes, values={"dest": name})
+            source = Provenance(layer="input", path="input", nodes=nodes, values={"dest": name})
             yield Lowered(made, "input", source)
 
     def emit(self) -> Iterator[Lowered]:
@@ -369,7 +369,8 @@ class _Lowering:
 
     def _made(self, op: Op, made: Instruction, part: str, values: dict[str, str]) -> Lowered:
         layer = str(op.attrs["layer"])
-        source = Provenance(layer=layer, nodes=op.loc, values=values)
+        path = str(op.attrs.get("path", ""))
+        source = Provenance(layer=layer, path=path, nodes=op.loc, values=values)
         if part in ("step", "move"):
             made = replace(made, stage=stage_of(op))
         return Lowered(made, f"{layer}.{part}", source)

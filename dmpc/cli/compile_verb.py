@@ -70,6 +70,22 @@ compile_options = option_list(
         "--no-dependency-breaking", is_flag=True,
         help="Compute the slow current from m[k] and not ahead from m[k-1], for comparison.",
     ),
+    click.option(
+        "--no-fusion", is_flag=True,
+        help="Read and write membranes for leak, each integration and threshold, for comparison.",
+    ),
+    click.option(
+        "--no-stationarity", is_flag=True,
+        help="Memory path input-stationary, spike path output-stationary, for comparison.",
+    ),
+    click.option(
+        "--no-overlap", is_flag=True,
+        help="All layers work on the same timestep, for comparison.",
+    ),
+    click.option(
+        "--no-count-readout", is_flag=True,
+        help="Read out every timestep instead of counting spikes, for comparison.",
+    ),
 )  # fmt: skip
 
 
@@ -79,6 +95,10 @@ def options_of(
     target: str = "paper",
     input_range: tuple[float, float] | None = None,
     no_dependency_breaking: bool = False,
+    no_fusion: bool = False,
+    no_stationarity: bool = False,
+    no_overlap: bool = False,
+    no_count_readout: bool = False,
 ) -> Options:
     """Compiler options from the command line."""
     return Options(
@@ -87,6 +107,10 @@ def options_of(
         states=states,
         input_range=input_range,
         dependency_breaking=not no_dependency_breaking,
+        fusion=not no_fusion,
+        heterogeneous_stationarity=not no_stationarity,
+        overlap=not no_overlap,
+        count_readout=not no_count_readout,
     )
 
 

@@ -1,5 +1,7 @@
 """`dmpc run`."""
 
+from itertools import zip_longest
+
 import click
 from rich.table import Table
 
@@ -38,6 +40,7 @@ def print_result(program: runtime.Program, result: Result, out: Output) -> None:
         made.add_row(f"... {len(result.predictions) - SHOWN} more", "", "", "")
     out.print(made)
     out.print(_units(result))
+    out.print(_energy(result))
     counts = result.counts
     timesteps = result.timesteps * len(result.cycles)
     frequency = program.image.target.frequency_mhz
@@ -46,6 +49,11 @@ def print_result(program: runtime.Program, result: Result, out: Output) -> None:
     out.print(
         f"{counts.cycles:,} cycles, {counts.cycles / timesteps:.1f} per timestep: "
         f"{counts.cycles / timesteps / frequency:.2f} us at {frequency:g} MHz"
+    )
+    energy = result.energy.total
+    out.print(
+        f"{energy / timesteps / 1000:.3f} nJ per timestep, "
+        f"{energy / len(result.cycles) / 1e6:.3f} uJ per sample: to rank designs, not a layout's"
     )
     for cause, number in sorted(result.saturations.items()):
         out.print(f"warning: {cause} saturated {number} times")
@@ -66,4 +74,17 @@ def _units(result: Result) -> Table:
             cause,
             share,
         )
+    return made
+
+
+def _energy(result: Result) -> Table:
+    """Energy by pathway and by memory, each as a share of all."""
+    energy = result.energy
+    made = table("energy", "pathway", "share", "memory", "share")
+    made.columns[2].justify = "left"
+    paths = sorted({**energy.by_path, "clock": energy.idle}.items(), key=lambda item: -item[1])
+    memories = sorted(energy.by_memory.items(), key=lambda item: -item[1])
+    for path, memory in zip_longest(paths, memories, fillvalue=("", 0.0)):
+        cells = [(name, f"{100 * spent / energy.total:.1f} %") for name, spent in (path, memory)]
+        made.add_row(*(text if name else "" for name, share in cells for text in (name, share)))
     return made

@@ -35,7 +35,7 @@ class Partition(Pass):
 
     Products of memory states go to memory path A; those of scalar drives and graded inputs, which
     need multipliers as well, to memory path B. Where layers run side by side, products of busy
-    events move to path B as long as that makes the busiest path less busy: `activity` holds
+    events use the bank of path B as long as that makes the busiest bank less busy: `activity` holds
     quantiles of the number of events in a timestep, by name of the events.
 
     With `heterogeneous` stationarity (Sun et al. 2026) events are input-stationary, only the rows
@@ -80,7 +80,7 @@ class Partition(Pass):
             op.attrs["stationary"] = "input" if events == self.heterogeneous else "output"
 
     def _balance(self, graph: Graph) -> None:
-        """Move products of events to path B while that makes the busiest path less busy."""
+        """Put products of events into path B's bank while that makes the busiest less busy."""
         products = [op for op in graph.ops if op.kind == "matvec" and op.attrs.get("when") != "end"]
         load = dict.fromkeys(("spike", "memory_a", "memory_b"), 0.0)
         for op in products:
@@ -91,10 +91,10 @@ class Partition(Pass):
             rows = self._rows(graph, op)
             weights = self._groups(graph, op) * graph.types[op.operands[1]].shape[1]
             if load["memory_b"] + rows < max(load.values()) and weights <= spare // 2:
-                op.attrs["path"] = "memory_b"
+                op.attrs["bank"] = self.target.bank_for("memory_b")
                 op.attrs["reason"] = (
-                    f"{load['spike']:.0f} rows a timestep on the spike path, "
-                    f"{load['memory_b']:.0f} on path B: {rows:.0f} of busy events move over"
+                    f"{load['spike']:.0f} rows a timestep in the spike path's bank, "
+                    f"{load['memory_b']:.0f} in path B's: {rows:.0f} of busy events lie there"
                 )
                 load["spike"] -= rows
                 load["memory_b"] += rows

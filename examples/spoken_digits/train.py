@@ -3,8 +3,8 @@
     python examples/spoken_digits/train.py
 
 reads `train.npz` and `test.npz` beside this script and writes `model.onnx` (a whole sequence, as
-a Scan) and `model_step.onnx` (one timestep, states outside). Same seed, machine and torch: same
-bytes.
+a Scan) and `model_step.onnx` (one timestep, states outside). `--hidden 256` writes `model_256.onnx`
+alone, to measure what a wider network costs. Same seed, machine and torch: same bytes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 from dmpc.nn import DMPNetwork, export_onnx, fit, measure, parameter_count, state_ranges
 
 HERE = Path(__file__).resolve().parent
-EPOCHS = 36
+EPOCHS, HIDDEN = 36, 128
 
 
 def load(path: Path) -> tuple[Tensor, Tensor]:
@@ -53,12 +53,13 @@ def _resample(size: int, batch: int) -> Tensor:
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=HERE)
 @click.option("--epochs", default=EPOCHS, show_default=True)
 @click.option("--seed", default=0, show_default=True)
-def main(out: Path, epochs: int, seed: int) -> None:
+@click.option("--hidden", default=HIDDEN, show_default=True, help="Neurons of each layer.")
+def main(out: Path, epochs: int, seed: int, hidden: int) -> None:
     """Train on train.npz, measure on test.npz, export model.onnx and model_step.onnx."""
     torch.set_num_threads(1)  # with more, sums round in another order: other bytes
     torch.set_flush_denormal(True)
     torch.manual_seed(seed)
-    network = DMPNetwork(140, [128, 128], 20, memory=10, window=40, dropout=0.3)
+    network = DMPNetwork(140, [hidden, hidden], 20, memory=10, window=40, dropout=0.3)
     training = fit(
         network,
         *load(HERE / "train.npz"),
@@ -72,8 +73,11 @@ def main(out: Path, epochs: int, seed: int) -> None:
             click.echo(f"\repoch {epoch} of {epochs}, loss {loss:.3f} ", nl=False, err=True)
     x, y = load(HERE / "test.npz")
     accuracy, densities = measure(network, x, y)
-    export_onnx(network, out / "model.onnx", form="scan")
-    export_onnx(network, out / "model_step.onnx", form="step")
+    if hidden == HIDDEN:
+        export_onnx(network, out / "model.onnx", form="scan")
+        export_onnx(network, out / "model_step.onnx", form="step")
+    else:
+        export_onnx(network, out / f"model_{hidden}.onnx", form="scan")
     click.echo(f"accuracy {accuracy:.2%} on test.npz, {parameter_count(network)} parameters")
     for i, (density, span) in enumerate(zip(densities, state_ranges(network, x), strict=True)):
         click.echo(f"layer {i}: spike density {density:.1%}, {span}")
