@@ -1,6 +1,7 @@
 """`dmpc compile`."""
 
 import math
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import click
 from dmpc.cli.activity import Cycles, count_cycles
 from dmpc.cli.main import option_list
 from dmpc.cli.samples import samples_of
-from dmpc.cli.terminal import Output, table
+from dmpc.cli.terminal import Output, table, working
 from dmpc.compiler import Compiled, Observer, Options
 from dmpc.compiler import compile as compile_model
 from dmpc.ir.graph import Graph
@@ -150,10 +151,11 @@ def compile(  # noqa: A001  named like its verb
     options = options_of(**chosen)
     data = load_samples(calibration).x if calibration else None
     observe = printer(print_after, print_after_all)
-    with samples_of(calibration):
+    prints = bool(print_after) or print_after_all
+    with nullcontext() if prints else working("compiling"), samples_of(calibration):
         compiled = compile_model(model, calibration=data, options=options, observe=observe)
+        cycles = count_cycles(compiled, data)
     path = output or str(Path(model).with_suffix(".elf"))
-    cycles = count_cycles(compiled, data)
     compiled.save(path)
     print_summary(compiled, cycles, path, Output())
 

@@ -55,6 +55,17 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda done: bar.advance(task, done)
 
 
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """A sign of life on stderr if that is a terminal, for work of unknown length."""
+    errors = Console(stderr=True)
+    if not errors.is_terminal:
+        yield
+        return
+    with errors.status(what):
+        yield
+
+
 def write_text(path: str, text: str) -> None:
     """Write a text file, whole or not at all; `-` is standard output. Raises DmpcError."""
     if path == "-":
