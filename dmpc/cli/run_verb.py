@@ -53,7 +53,7 @@ def print_result(program: runtime.Program, result: Result, out: Output) -> None:
     energy = result.energy.total
     out.print(
         f"{energy / timesteps / 1000:.3f} nJ per timestep, "
-        f"{energy / len(result.cycles) / 1e6:.3f} uJ per sample: to rank designs, not a layout's"
+        f"{energy / len(result.cycles) / 1e6:.3f} uJ per sample, an estimate to rank designs by"
     )
     for cause, number in sorted(result.saturations.items()):
         out.print(f"warning: {cause} saturated {number} times")
