@@ -15,10 +15,8 @@ from runtime.program import Program
 from tests.networks import Layer, Shape, network, networks, samples
 
 
-def compiled(shape, *, breaking=True, calibration=None):
-    options = Options(
-        dependency_breaking=breaking, input_range=(-1.0, 1.0) if shape.graded else None
-    )
+def compiled(shape, *, calibration=None, **chosen):
+    options = Options(input_range=(-1.0, 1.0) if shape.graded else None, **chosen)
     return compile_network(network(shape), calibration=calibration, options=options)
 
 
@@ -28,19 +26,31 @@ def quieter(shape):
     return x * 0.3 if shape.graded else x * (np.random.default_rng(0).random(x.shape) < 0.5)
 
 
+choices = st.fixed_dictionaries(
+    {
+        "target": st.sampled_from(("paper", "pooled")),
+        "dependency_breaking": st.booleans(),
+        "fusion": st.booleans(),
+        "heterogeneous_stationarity": st.booleans(),
+        "count_readout": st.booleans(),
+        "overlap": st.booleans(),
+    }
+)
+
+
 def failures(found):
     return [(rung.name, rung.reason, rung.figures) for rung in found.rungs if not rung.ok]
 
 
 @settings(max_examples=120, deadline=None)
-@given(networks(), st.booleans(), st.sampled_from(("static", "seen", "quieter")))
-def test_every_bit_and_cycle(shape, breaking, scales):
+@given(networks(), choices, st.sampled_from(("static", "seen", "quieter")))
+def test_every_bit_and_cycle(shape, chosen, scales):
     """Spikes, membranes, memory states and logits of every timestep; cycles alone and together."""
     x = samples(shape)
     calibration = {"static": None, "seen": x, "quieter": quieter(shape)}[scales]
     if shape.graded and calibration is not None:
         calibration[0, 0, 0] = 0.25  # so that it is seen to be graded
-    made = compiled(shape, breaking=breaking, calibration=calibration)
+    made = compiled(shape, calibration=calibration, **chosen)
     found = verify(network(shape), made.image, x, max_drop=100)
     assert not failures(found)
     watched = found.rungs[2].figures["different"]
@@ -51,12 +61,12 @@ def test_every_bit_and_cycle(shape, breaking, scales):
 
 
 @settings(max_examples=60, deadline=None)
-@given(networks())
-def test_saturations_are_counted_as_the_integer_graph_counts_them(shape):
+@given(networks(), choices)
+def test_saturations_are_counted_as_the_integer_graph_counts_them(shape, chosen):
     calibration = quieter(shape)
     if shape.graded:
         calibration[0, 0, 0] = 0.25
-    made = compiled(shape, calibration=calibration)
+    made = compiled(shape, calibration=calibration, **chosen)
     program = Program(made.image, "random")
     x = samples(shape)
     inputs, clipped = program.encode(x)
@@ -101,11 +111,11 @@ WIDE = [
 
 
 @pytest.mark.parametrize("shape", WIDE, ids=lambda s: f"{s.seed}-{s.readout}")
-@pytest.mark.parametrize("breaking", [True, False], ids=["broken", "unbroken"])
-def test_the_integer_network_stays_near_the_float_network(shape, breaking):
+@pytest.mark.parametrize("broken", [True, False], ids=["broken", "unbroken"])
+def test_the_integer_network_stays_near_the_float_network(shape, broken):
     """The first layer's spikes nearly all agree; rates of all layers do, and so do logits."""
     x = samples(shape)
-    made = compiled(shape, breaking=breaking, calibration=x)
+    made = compiled(shape, dependency_breaking=broken, calibration=x)
     inputs, _ = Program(made.image, "random").encode(x)
     names = ["layer1.spikes", "layer2.spikes"]
     floats = interpret(made.layers, x.astype(np.float64), trace=names)

@@ -12,7 +12,7 @@ from dmpc.ir.interpret import interpret
 from dmpc.passes.base import apply
 from dmpc.passes.break_dependency import BreakDependency
 from dmpc.passes.fuse import Fuse
-from dmpc.passes.partition import Partition
+from dmpc.passes.partition import DENSITY, Partition
 from dmpc.passes.quantize import Quantize
 from dmpc.passes.ranges import calibrate, static_ranges
 from isa.target import load_target
@@ -85,12 +85,28 @@ def test_a_membrane_that_two_ops_read_cannot_be_fused():
 
 
 def test_products_go_to_the_paths_of_their_operands():
-    graph = apply(Partition(), integer(SLOW))
+    graph = apply(Partition(heterogeneous=False), integer(SLOW))
     paths = {op.results[0]: op.attrs["path"] for op in graph.ops if op.kind == "matvec"}
     assert paths == {
         "layer1.fast": "spike", "layer1.slow": "memory_a", "layer1.direct": "memory_b",
         "readout": "spike",
     }  # fmt: skip
+
+
+@settings(max_examples=30, deadline=None)
+@given(networks(graded=False))
+def test_moving_busy_events_never_makes_the_busiest_path_busier(shape):
+    def busiest(heterogeneous):
+        graph = apply(Partition(heterogeneous), integer(shape))
+        load = dict.fromkeys(("spike", "memory_a", "memory_b"), 0.0)
+        for op in (op for op in graph.ops if op.kind == "matvec"):
+            source, sums = graph.types[op.operands[0]], graph.types[op.results[0]]
+            active = DENSITY if source.dtype == "event" else 1
+            groups = -(-sums.shape[0] // TARGET.lanes)
+            load[op.attrs["path"]] += groups * source.shape[0] * active
+        return max(load.values())
+
+    assert busiest(heterogeneous=True) <= busiest(heterogeneous=False) + 1e-9
 
 
 def test_a_graded_input_goes_where_there_are_multipliers():
