@@ -29,7 +29,7 @@ def load_samples(path: Path | str) -> Samples:
     Raises RuntimeFailure if the file is missing, not an `.npz`, or its arrays do not fit.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in ("x", "y") if name in archive}
             names = list(archive)
     except OSError as error:
