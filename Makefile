@@ -2,6 +2,7 @@
 #
 #   make demo     compile an example, run it on the simulated accelerator, print what it does
 #   make test     everything that must hold: linters, type checker, tests
+#   make bench    measure: cycles of layers and networks, speed of the simulator
 #   make lint     the linters and the type checker alone
 #   make format   let ruff mend what it can
 #   make docs     write docs/isa.md again from the definitions in isa/
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq
 EXAMPLE := examples/spoken_digits
 
-.PHONY: demo test lint format docs clean
+.PHONY: demo test bench lint format docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -27,6 +28,11 @@ demo: $(VENV)/installed
 
 test: lint
 	@$(BIN)/pytest -n 2
+
+bench: $(VENV)/installed
+	$(BIN)/python -m benchmarks.layer_cycles
+	$(BIN)/python -m benchmarks.network_cycles --slots
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.simulator_speed
 
 lint: $(VENV)/installed-test
 	@$(BIN)/ruff check

@@ -2,11 +2,13 @@
 
 from setuptools import find_packages, setup
 
+PLOT = ["matplotlib>=3.8,<4"]
 TRAIN = ["torch==2.13.0"]
 EXAMPLES = ["scikit-learn>=1.5,<2", "scipy>=1.13,<2"]
 TEST = [
     *TRAIN,
     *EXAMPLES,
+    *PLOT,
     "hypothesis>=6.100,<7",
     "mypy==2.4.1",
     "onnxscript>=0.5,<1",
@@ -38,6 +40,6 @@ setup(
         "pyelftools>=0.31,<1",
         "rich>=13,<16",
     ],
-    extras_require={"train": TRAIN, "examples": [*TRAIN, *EXAMPLES], "test": TEST},
+    extras_require={"plot": PLOT, "train": TRAIN, "examples": [*TRAIN, *EXAMPLES], "test": TEST},
     entry_points={"console_scripts": ["dmpc = dmpc.cli:main"]},
 )

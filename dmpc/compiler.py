@@ -55,6 +55,7 @@ class Options:
     heterogeneous_stationarity: bool = True
     count_readout: bool = True
     overlap: bool = True
+    balance: bool = True
 
 
 @dataclass(frozen=True)
@@ -96,11 +97,13 @@ def from_layers(
 ) -> Graph:
     """The scheduled graph, from one at any level from layers on."""
     activity = ranges.activity if ranges else {}
+    stationarity, balance = options.heterogeneous_stationarity, options.balance
+    partition = Partition(stationarity, balance, target, activity)
     steps: list[tuple[str, Pass]] = [("layers", Quantize(target, ranges))]
     if options.count_readout:
         steps.append(("integer", CountReadout(target)))
     steps += [
-        ("integer", Partition(options.heterogeneous_stationarity, target, activity)),
+        ("integer", partition),
         ("partitioned", Pool(target, activity)),
     ]
     if options.overlap:

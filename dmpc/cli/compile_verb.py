@@ -84,6 +84,10 @@ compile_options = option_list(
         help="All layers work on the same timestep, for comparison.",
     ),
     click.option(
+        "--no-balance", is_flag=True,
+        help="Keep all weights of events in the spike path's own bank, for comparison.",
+    ),
+    click.option(
         "--no-count-readout", is_flag=True,
         help="Read out every timestep instead of counting spikes, for comparison.",
     ),
@@ -99,6 +103,7 @@ def options_of(
     no_fusion: bool = False,
     no_stationarity: bool = False,
     no_overlap: bool = False,
+    no_balance: bool = False,
     no_count_readout: bool = False,
 ) -> Options:
     """Compiler options from the command line."""
@@ -111,6 +116,7 @@ def options_of(
         fusion=not no_fusion,
         heterogeneous_stationarity=not no_stationarity,
         overlap=not no_overlap,
+        balance=not no_balance,
         count_readout=not no_count_readout,
     )
 

@@ -19,6 +19,7 @@ VERBS = {
     "inspect": "dmpc.cli.inspect_verb",
     "disasm": "dmpc.cli.assembly_verbs",
     "asm": "dmpc.cli.assembly_verbs",
+    "reproduce": "dmpc.cli.reproduce_verb",
 }
 
 

@@ -34,9 +34,9 @@ class Partition(Pass):
     """Products of events go to the spike path, which adds the weight rows of active inputs.
 
     Products of memory states go to memory path A; those of scalar drives and graded inputs, which
-    need multipliers as well, to memory path B. Where layers run side by side, products of busy
-    events use the bank of path B as long as that makes the busiest bank less busy: `activity` holds
-    quantiles of the number of events in a timestep, by name of the events.
+    need multipliers as well, to memory path B. With `balance`, where layers run side by side,
+    products of busy events use the bank of path B as long as that makes the busiest bank less busy:
+    `activity` holds quantiles of the number of events in a timestep, by name of the events.
 
     With `heterogeneous` stationarity (Sun et al. 2026) events are input-stationary, only the rows
     of active inputs are touched, and values are output-stationary, partial sums stay beside the
@@ -45,6 +45,7 @@ class Partition(Pass):
 
     name: ClassVar[str] = "partition"
     heterogeneous: bool = True
+    balance: bool = True
     target: Target = field(default_factory=lambda: load_target("paper"))
     activity: Mapping[str, Real] = field(default_factory=dict)
 
@@ -59,7 +60,7 @@ class Partition(Pass):
                 op.attrs["path"] = _BY_KIND[op.kind]
             else:
                 raise CompileError(f"no pathway takes {op.kind}", where=", ".join(op.loc))
-        if self.heterogeneous and not self.target.pooled:
+        if self.heterogeneous and self.balance and not self.target.pooled:
             self._balance(graph)
         return graph
 

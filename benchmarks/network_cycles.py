@@ -1,0 +1,81 @@
+"""Cycles of the spoken-digits network on each target, beside the published RTL's.
+
+    python -m benchmarks.network_cycles [--slots]
+
+The same events go through both. Input, all layers, readout and output are included. `--slots` also
+shows what each number of accumulator slots is worth.
+"""
+
+import json
+import re
+import tempfile
+from pathlib import Path
+
+import click
+import numpy as np
+
+import dmpc
+from benchmarks.rtl import network_cycles
+from dmpc.cli.terminal import Output, table
+from dmpc.ir.interpret import interpret
+from isa.target import target_text
+from runtime.program import Program
+from runtime.samples import load_samples
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "spoken_digits"
+BOUNDS = {"paper": 0.75, "pooled": 0.45}
+SLOTS = (1, 2, 4, 8, 16, 32)
+
+
+def events(compiled: dmpc.Compiled, x: np.ndarray) -> list[np.ndarray]:
+    """Active inputs of each layer and of the readout, [samples, timesteps] each."""
+    spikes = [op.results[0] for op in compiled.layers.ops if op.kind == "lif"]
+    traces = interpret(compiled.graph, x.astype(np.int64), trace=spikes).traces
+    return [x.sum(axis=2), *(traces[name].sum(axis=2) for name in spikes)]
+
+
+def with_slots(target: str, slots: int, folder: str) -> str:
+    """A target file like `target` but for its accumulator slots."""
+    path = Path(folder) / f"{target}-{slots}.toml"
+    path.write_text(re.sub(r"(?m)^slots = \d+", f"slots = {slots}", target_text(target)))
+    return str(path)
+
+
+@click.command()
+@click.option("--slots", is_flag=True, help="Also vary the number of accumulator slots.")
+@click.option("--json", "path", default="build/benchmarks/network_cycles.json", show_default=True)
+def main(slots: bool, path: str) -> None:
+    """Measure the whole test set on both targets."""
+    calibration, x = (load_samples(EXAMPLE / f"{n}.npz").x for n in ("train", "test"))
+    model = EXAMPLE / "model.onnx"
+    rows: list[dict[str, object]] = []
+    made = table(
+        "spoken digits, cycles per timestep",
+        "target", "slots", "cycles", "RTL", "of RTL", "bound",
+    )  # fmt: skip
+    rtl = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        for name, limit in BOUNDS.items():
+            choices = [("", name)]
+            choices += [(str(n), with_slots(name, n, folder)) for n in SLOTS] if slots else []
+            for label, target in choices:
+                options = dmpc.Options(target=target)
+                compiled = dmpc.compile(model, calibration=calibration, options=options)
+                rtl = rtl or float(network_cycles(events(compiled, x), [128, 128], 10).mean())
+                cycles = float(Program(compiled.image, name).run(x).cycles.mean()) / x.shape[1]
+                count = compiled.image.target.accumulators.slots
+                rows.append(
+                    {"target": name, "slots": count, "cycles": cycles, "rtl": rtl}
+                    | {"of_rtl": cycles / rtl, "bound": limit}
+                )
+                label = label or f"{count} (as shipped)"
+                made.add_row(
+                    name, label, f"{cycles:.1f}", f"{rtl:.1f}", f"{cycles / rtl:.3f}", f"{limit}"
+                )
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(json.dumps(rows, indent=1) + "\n")
+    Output().print(made)
+
+
+if __name__ == "__main__":
+    main()

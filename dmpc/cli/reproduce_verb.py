@@ -1,0 +1,109 @@
+"""`dmpc reproduce`."""
+
+import tempfile
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from dmpc.cli.terminal import Output, table, write_json
+from dmpc.compiler import Compiled
+from dmpc.errors import DmpcError
+from dmpc.ir.registry import Tensor
+from dmpc.reproduce import PATHS, Measured, Reproduction
+from dmpc.reproduce import reproduce as measure
+from runtime.program import Program
+from runtime.samples import load_samples
+
+EXAMPLE = Path("examples/spoken_digits")
+
+
+@click.command("reproduce", short_help="Measure what the paper reports.")
+@click.option(
+    "--example", type=click.Path(path_type=Path), default=EXAMPLE, show_default=True,
+    help="Folder with model.onnx, model_256.onnx, train.npz and test.npz.",
+)  # fmt: skip
+@click.option("--limit", type=click.IntRange(min=1), default=200, help="Samples (200).")
+@click.option("--plot", metavar="PNG", help="Draw the comparison, too (needs matplotlib).")
+@click.option("--json", "json_path", metavar="FILE", help="Write the figures as JSON.")
+def reproduce(example: Path, limit: int, plot: str | None, json_path: str | None) -> None:
+    """Print the paper's ratios of energy and throughput beside those counted here."""
+    test, train = load_samples(example / "test.npz"), load_samples(example / "train.npz")
+    if test.y is None:
+        raise DmpcError("no labels y", where=str(example / "test.npz"))
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(
+            example, test.x[:limit], test.y[:limit], train.x, run_measured, Path(folder)
+        )
+    out = Output()
+    out.print(_claims(found))
+    out.print(_ablation(found))
+    out.print(_mismatch(found))
+    if json_path:
+        write_json(json_path, _plain(found))
+    if plot:
+        from dmpc.cli.plots import plot_claims
+
+        plot_claims(found, plot)
+
+
+def run_measured(compiled: Compiled, x: Tensor, y: Tensor) -> Measured:
+    """Run a compiled network and put its energy onto the paper's paths."""
+    result = Program(compiled.image, compiled.graph.name).run(x, y)
+    timesteps = result.timesteps * len(result.cycles)
+    by_path = {
+        name: sum(result.energy.by_path.get(part, 0.0) for part in parts) / timesteps
+        for name, parts in PATHS.items()
+    }
+    return Measured(
+        float(result.cycles.sum()) / timesteps,
+        result.energy.total / timesteps,
+        by_path,
+        result.accuracy or 0.0,
+    )
+
+
+def _claims(found: Reproduction) -> Table:
+    made = table("the paper's ratios", "ratio", "published", "measured", "from the counts")
+    made.columns[3].justify = "left"
+    for claim in found.claims():
+        made.add_row(claim.name, claim.published, f"{claim.measured:.2f}", claim.why)
+    return made
+
+
+def _ablation(found: Reproduction) -> Table:
+    made = table(
+        "one network, per timestep", "fusion", "stationarity", "cycles", "pJ", *PATHS, "accuracy",
+        text=2,
+    )  # fmt: skip
+    for (fusion, stationarity), measured in found.ablation.items():
+        made.add_row(
+            "on" if fusion else "off",
+            "heterogeneous" if stationarity else "the other way",
+            f"{measured.cycles:.0f}",
+            f"{measured.energy:.0f}",
+            *(f"{measured.by_path[path]:.0f}" for path in PATHS),
+            f"{100 * measured.accuracy:.1f} %",
+        )
+    return made
+
+
+def _mismatch(found: Reproduction) -> Table:
+    names = list(found.mismatch[True])
+    made = table("spikes that differ from the float graph's", "dependency breaking", *names)
+    for broken, mismatch in found.mismatch.items():
+        cells = (f"{100 * mismatch[name]:.2f} %" for name in names)
+        made.add_row("on" if broken else "off", *cells)
+    return made
+
+
+def _plain(found: Reproduction) -> dict[str, object]:
+    return {
+        "claims": [claim.__dict__ for claim in found.claims()],
+        "ablation": [
+            {"fusion": fusion, "stationarity": stationarity, **measured.__dict__}
+            for (fusion, stationarity), measured in found.ablation.items()
+        ],
+        "wide": found.wide.__dict__,
+        "mismatch": {"on" if on else "off": part for on, part in found.mismatch.items()},
+    }

@@ -1,0 +1,202 @@
+"""What the paper reports for its accelerator, measured on this machine model.
+
+Sun et al. 2026 (arXiv 2512.07602) give ratios: energy with and without operator fusion and
+heterogeneous stationarity, and 256 instead of 128 neurons a layer with four times the lanes. Here
+both are counted on trained networks of the repository, on memories sized for each network.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from dmpc.compiler import Compiled, Options
+from dmpc.compiler import compile as compile_model
+from dmpc.ir.interpret import interpret
+from dmpc.ir.registry import Tensor
+from isa.target import Target, parse_target, target_text
+
+# The published design: paths dedicated, layers one after the other, a readout every timestep.
+PUBLISHED = Options(overlap=False, balance=False, count_readout=False)
+
+# As in the target files: 45 nm figures of Horowitz (ISSCC 2014) brought to 22 nm at 0.8 V.
+BIT_PJ, BIT_BYTES = 0.061, 8192
+
+PATHS = {
+    "spike path": ("spike",),
+    "memory path": ("memory_a", "memory_b"),
+    "memory update": ("update",),
+    "output path": ("neuron", "readout"),
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A network on a machine: per timestep, cycles and picojoules by path; and its accuracy."""
+
+    cycles: float
+    energy: float
+    by_path: dict[str, float]
+    accuracy: float
+    activity: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A ratio of the paper beside the one measured, and the counts that explain it."""
+
+    name: str
+    published: str
+    measured: float
+    why: str
+
+
+Run = Callable[[Compiled, Tensor, Tensor], Measured]
+
+
+def sized_target(used: dict[str, int], base: str, lanes: int) -> str:
+    """Target text with `lanes` a row and memories of just the rows used, with their energies."""
+    text = re.sub(r"(?m)^lanes = \d+", f"lanes = {lanes}", target_text(base), count=1)
+    target = parse_target(text, base)
+    figures = {name: _row_pj(target, name, used) for name in target.memories}
+    head, _, energy = text.partition("[energy.read]")
+    read, _, rest = energy.partition("[energy.write]")
+    write, _, operation = rest.partition("[energy.operation]")
+    read, write = (_replaced(table, figures) for table in (read, write))
+    return f"{head}[energy.read]{read}[energy.write]{write}[energy.operation]{operation}"
+
+
+def _row_pj(target: Target, name: str, used: dict[str, int]) -> float:
+    memory = target.memories[name]
+    bits = memory.lanes * memory.bits
+    rows = max(used.get(name, 0), 16)
+    return float(bits * BIT_PJ * np.sqrt(rows * bits / 8 / BIT_BYTES))
+
+
+def _replaced(table: str, figures: dict[str, float]) -> str:
+    for name, value in figures.items():
+        table = re.sub(rf"(?m)^{name} = [\d.]+", f"{name} = {value:.4f}", table)
+    return table
+
+
+def rows_used(compiled: Compiled) -> dict[str, int]:
+    """Rows of every memory that a compiled network takes."""
+    used: dict[str, int] = {}
+    for place in compiled.graph.placement.values():
+        used[place.memory] = max(used.get(place.memory, 0), place.row + place.rows)
+    return used
+
+
+def on_sized_machine(
+    model: Path, calibration: Tensor, options: Options, lanes: int, folder: Path
+) -> Compiled:
+    """A network compiled for a machine like `paper`, with memories sized for it."""
+    path = folder / f"{model.stem}-{lanes}.toml"
+    path.write_text(sized_target({}, "paper", lanes))
+    options = replace(options, target=str(path))
+    first = compile_model(model, calibration=calibration, options=options)
+    path.write_text(sized_target(rows_used(first), "paper", lanes))
+    return compile_model(model, calibration=calibration, options=options)
+
+
+def activity(compiled: Compiled, x: Tensor) -> list[float]:
+    """Mean events per timestep: of the input and of every layer's spikes."""
+    spikes = [op.results[0] for op in compiled.layers.ops if op.kind == "lif"]
+    traces = interpret(compiled.graph, x.astype(np.int64), trace=spikes).traces
+    return [float(x.sum(2).mean()), *(float(traces[n].sum(2).mean()) for n in spikes)]
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """Everything measured: `ablation` by (fusion, stationarity), widths 128 and 256, claims."""
+
+    ablation: dict[tuple[bool, bool], Measured]
+    narrow: Measured
+    wide: Measured
+    mismatch: dict[bool, dict[str, float]]
+
+    def claims(self) -> Iterator[Claim]:
+        """The paper's ratios beside the measured ones."""
+        both, none = self.ablation[True, True], self.ablation[False, False]
+        rows = self.narrow.activity
+        yield Claim(
+            "energy without fusion and stationarity / with both",
+            "about 2.5",
+            none.energy / both.energy,
+            f"without, the spike path reads all 140 and 128 rows of a group, not {rows[0]:.1f} and "
+            f"{rows[1]:.1f}",
+        )
+        yield Claim(
+            "energy without fusion / with both",
+            "(part of 2.5)",
+            self.ablation[False, True].energy / both.energy,
+            "four reads and writes of each membrane, three reads of its parameters, instead of one",
+        )
+        yield Claim(
+            "throughput, 256 neurons and 4x lanes / 128",
+            "slightly below 1",
+            self.narrow.cycles / self.wide.cycles,
+            f"half the groups, and {self.wide.activity[1]:.1f} instead of {rows[1]:.1f} events "
+            "into layer 2",
+        )
+        yield Claim(
+            "energy, 256 / 128", "2.4", self.wide.energy / self.narrow.energy, "sum of the paths"
+        )
+        published = {"spike path": "3.4", "memory path": "1.8", "memory update": "1.0"}
+        reasons = {
+            "spike path": "twice the bits a row for each event, more events, larger memories",
+            "memory path": "twice the bits of P and nu, larger memories",
+            "memory update": "the memory state is as small as before",
+            "output path": "twice the neurons; parameters of 64 bits each",
+        }
+        for path in PATHS:
+            yield Claim(
+                f"energy of the {path}, 256 / 128",
+                published.get(path, "1.9"),
+                self.wide.by_path[path] / self.narrow.by_path[path],
+                reasons[path],
+            )
+
+
+def reproduce(
+    example: Path, x: Tensor, y: Tensor, calibration: Tensor, run: Run, folder: Path
+) -> Reproduction:
+    """Measure on the networks `model.onnx` and `model_256.onnx` of an example folder."""
+    narrow_model = example / "model.onnx"
+
+    def measured(model: Path, options: Options, lanes: int) -> Measured:
+        compiled = on_sized_machine(model, calibration, options, lanes, folder)
+        return replace(run(compiled, x, y), activity=activity(compiled, x))
+
+    ablation = {
+        (fusion, stationarity): measured(
+            narrow_model,
+            replace(PUBLISHED, fusion=fusion, heterogeneous_stationarity=stationarity),
+            lanes=4,
+        )
+        for fusion, stationarity in product((True, False), repeat=2)
+    }
+    return Reproduction(
+        ablation,
+        narrow=ablation[True, True],
+        wide=measured(example / "model_256.onnx", PUBLISHED, lanes=16),
+        mismatch={
+            broken: spike_mismatch(narrow_model, x, calibration, broken) for broken in (True, False)
+        },
+    )
+
+
+def spike_mismatch(model: Path, x: Tensor, calibration: Tensor, broken: bool) -> dict[str, float]:
+    """Spikes that differ from the float graph's, per spike, with or without dependency breaking."""
+    options = Options(dependency_breaking=broken)
+    compiled = compile_model(model, calibration=calibration, options=options)
+    names = [op.results[0] for op in compiled.layers.ops if op.kind == "lif"]
+    floats = interpret(compiled.layers, x.astype(np.float64), trace=names).traces
+    integers = interpret(compiled.graph, x.astype(np.int64), trace=names).traces
+    return {
+        name: float((floats[name] != integers[name]).sum() / max(floats[name].sum(), 1))
+        for name in names
+    }
