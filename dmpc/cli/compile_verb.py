@@ -9,6 +9,7 @@ import click
 
 from dmpc.cli.activity import Cycles, count_cycles
 from dmpc.cli.main import option_list
+from dmpc.cli.models import errors_of
 from dmpc.cli.samples import samples_of
 from dmpc.cli.terminal import Output, table, working
 from dmpc.compiler import Compiled, Observer, Options
@@ -159,7 +160,8 @@ def compile(  # noqa: A001  named like its verb
     observe = printer(print_after, print_after_all)
     prints = bool(print_after) or print_after_all
     with nullcontext() if prints else working("compiling"), samples_of(calibration):
-        compiled = compile_model(model, calibration=data, options=options, observe=observe)
+        with errors_of(model):
+            compiled = compile_model(model, calibration=data, options=options, observe=observe)
         cycles = count_cycles(compiled, data)
     path = output or str(Path(model).with_suffix(".elf"))
     compiled.save(path)

@@ -9,6 +9,7 @@ import click
 from dmpc.backend.emit import embedded_graph
 from dmpc.cli.activity import typical_input
 from dmpc.cli.compile_verb import compile_options, options_of
+from dmpc.cli.models import errors_of
 from dmpc.cli.samples import samples_of
 from dmpc.cli.terminal import Output, table
 from dmpc.compiler import compile as compile_model
@@ -80,7 +81,8 @@ def inspect(
     is_image = Path(file).suffix not in (".onnx", ".dmpir")
     out = Output()
     if level or not (is_image or memory or schedule):
-        graph = _image_graph(file, level) if is_image else _model_graph(file, level, chosen)
+        with errors_of(file):
+            graph = _image_graph(file, level) if is_image else _model_graph(file, level, chosen)
         click.echo(to_text(graph, data=with_data), nl=False)
     if not (memory or schedule or (is_image and not level)):
         return
@@ -145,7 +147,7 @@ def _model_graph(file: str, level: str | None, chosen: dict[str, Any]) -> Graph:
 def _compiled(file: str, chosen: dict[str, Any]) -> Image:
     calibration = chosen.pop("calibration")
     data = load_samples(calibration).x if calibration else None
-    with samples_of(calibration):
+    with samples_of(calibration), errors_of(file):
         return compile_model(file, calibration=data, options=options_of(**chosen)).image
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from dmpc.cli.compile_verb import model_options, options_of
+from dmpc.cli.models import errors_of
 from dmpc.cli.samples import data_options, samples_of
 from dmpc.cli.terminal import Output, progress, write_json
 from dmpc.verification import figures
@@ -43,7 +44,7 @@ def verify(
     options, loaded = options_of(**chosen), read_image(image)
     with samples_of(data):
         Program(loaded, image).encode(x)
-    with progress("verifying", len(x)) as advance:
+    with progress("verifying", len(x)) as advance, errors_of(model):
         found = climb(model, loaded, x, y, options=options, max_drop=max_drop, progress=advance)
     if json_path:
         write_json(json_path, found.to_json())
