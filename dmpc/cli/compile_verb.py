@@ -1,18 +1,18 @@
 """`dmpc compile`."""
 
-import math
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
 
-from dmpc.cli.activity import Cycles, count_cycles
+from dmpc.cli.activity import count_cycles
 from dmpc.cli.main import option_list
 from dmpc.cli.models import errors_of
 from dmpc.cli.samples import samples_of
-from dmpc.cli.terminal import Output, table, working
-from dmpc.compiler import Compiled, Observer, Options
+from dmpc.cli.summary import print_summary
+from dmpc.cli.terminal import Output, working
+from dmpc.compiler import Observer, Options
 from dmpc.compiler import compile as compile_model
 from dmpc.ir.graph import Graph
 from dmpc.ir.printer import to_text
@@ -166,88 +166,3 @@ def compile(  # noqa: A001  named like its verb
     path = output or str(Path(model).with_suffix(".elf"))
     compiled.save(path)
     print_summary(compiled, cycles, path, Output())
-
-
-def print_summary(compiled: Compiled, cycles: Cycles, path: str, out: Output) -> None:
-    """Layers, memories used, cycles per timestep, and what a user should know."""
-    out.print(_layers(compiled))
-    out.print(_memories(compiled))
-    frequency = compiled.image.target.frequency_mhz
-    microseconds = cycles.per_timestep / frequency
-    out.print(
-        f"{cycles.per_timestep:.1f} cycles per timestep on {cycles.origin}: "
-        f"{microseconds:.2f} us at {frequency:g} MHz"
-    )
-    out.print(f"scales from {compiled.ranges.origin}")
-    for line in _advice(compiled, cycles):
-        out.print(line)
-    out.print(f"wrote {path}")
-
-
-def _layers(compiled: Compiled) -> Any:
-    graph = compiled.layers
-    made = table(
-        f"{graph.name} on target {compiled.image.target.name}",
-        "layer", "inputs", "neurons", "d", "window", "reset", "events in",
-    )  # fmt: skip
-    for op in graph.ops:
-        layer = str(op.attrs["layer"])
-        if op.kind == "lif":
-            made.add_row(layer, *_layer_row(compiled, op.results[0], layer))
-        elif op.results[0] in graph.outputs:
-            classes, inputs = graph.types[op.operands[1]].shape
-            rate = _rate(compiled, op.operands[0])
-            made.add_row("readout", str(inputs), str(classes), "", "", "", rate)
-    return made
-
-
-def _layer_row(compiled: Compiled, spikes: str, layer: str) -> list[str]:
-    graph = compiled.layers
-    lif = graph.producer(spikes)
-    memory = next((o for o in graph.ops if o.kind == "memory" and o.attrs["layer"] == layer), None)
-    drive = next(o for o in graph.ops if o.kind == "dense" and o.attrs["layer"] == layer)
-    assert lif is not None
-    inputs = graph.types[drive.operands[0]].shape[0]
-    window = memory.attrs.get("window") if memory else None
-    return [
-        str(inputs),
-        str(graph.types[spikes].shape[0]),
-        str(graph.types[memory.operands[0]].shape[0]) if memory else "",
-        f"{window:g}" if isinstance(window, float) else "",
-        str(lif.attrs["reset_mode"]),
-        _rate(compiled, drive.operands[0]),
-    ]
-
-
-def _rate(compiled: Compiled, source: str) -> str:
-    """Mean events per timestep of a vector, where a calibration set showed them."""
-    active = compiled.ranges.activity.get(source)
-    return "" if active is None else f"{active.mean():.1f}"
-
-
-def _memories(compiled: Compiled) -> Any:
-    made = table("memories", "memory", "rows used", "rows", "used", "bits a row")
-    used: dict[str, int] = {}
-    for place in compiled.graph.placement.values():
-        used[place.memory] = max(used.get(place.memory, 0), place.row + place.rows)
-    for name, memory in compiled.image.target.memories.items():
-        rows = used.get(name, 0)
-        share = f"{math.ceil(1000 * rows / memory.rows) / 10:.1f} %"
-        made.add_row(name, str(rows), str(memory.rows), share, str(memory.lanes * memory.bits))
-    return made
-
-
-def _advice(compiled: Compiled, cycles: Cycles) -> list[str]:
-    lines = []
-    if compiled.ranges.origin.startswith("static"):
-        kind = "binary events" if compiled.ranges.events else "graded values"
-        lines.append(
-            "note: without --calibration, scales leave room for every possible input, and the "
-            f"input is taken for {kind}; a calibration set gives states and membranes precision"
-        )
-    if cycles.saturations:
-        lines.append(
-            f"warning: {cycles.saturations} elements saturated on {cycles.origin}; "
-            "a calibration set closer to the data would leave more headroom"
-        )
-    return lines

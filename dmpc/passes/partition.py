@@ -94,8 +94,8 @@ class Partition(Pass):
             if load["memory_b"] + rows < max(load.values()) and weights <= spare // 2:
                 op.attrs["bank"] = self.target.bank_for("memory_b")
                 op.attrs["reason"] = (
-                    f"{load['spike']:.0f} rows a timestep in the spike path's bank, "
-                    f"{load['memory_b']:.0f} in path B's: {rows:.0f} of busy events lie there"
+                    f"{rows:.1f} rows a timestep, beside {load['memory_b']:.1f} of path B: "
+                    f"the spike bank has {load['spike']:.1f}"
                 )
                 load["spike"] -= rows
                 load["memory_b"] += rows
