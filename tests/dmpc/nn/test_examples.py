@@ -32,7 +32,7 @@ def session(path: Path) -> onnxruntime.InferenceSession:
         (GREY / "model.onnx", GREY / "test.npz", 0.97),
         (GREY / "model_permuted.onnx", GREY / "test_permuted.npz", 0.935),
     ],
-    ids=["spoken", "grey", "grey-permuted"],
+    ids=["spoken", "spoken-256", "grey", "grey-permuted"],
 )
 def test_committed_models_reach_their_accuracy(model: Path, data: Path, accuracy: float) -> None:
     x, y = load(data)
