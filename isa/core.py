@@ -49,6 +49,7 @@ class Partial:
     values: Int
     groups: int
     open: bool
+    spilled: bool = False
 
 
 class Vector:
@@ -218,7 +219,14 @@ class Core:
 
     # -- accumulators -----------------------------------------------------------------------------
 
-    def accumulate(self, bank: int, kind: str, sums: Int, groups: int, join: bool) -> None:
+    def spilled(self, bank: int) -> bool:
+        """Whether the open burst of `bank` has partial sums in the spill memory."""
+        partial = self.partial.get(bank)
+        return partial is not None and partial.open and partial.spilled
+
+    def accumulate(
+        self, bank: int, kind: str, sums: Int, groups: int, join: bool, spill: bool = False
+    ) -> None:
         """Add `sums` [batch, groups * lanes] to the open burst of `bank`, or begin one."""
         partial = self.partial.get(bank)
         if partial is None:
@@ -230,6 +238,7 @@ class Core:
             self.trap(f"b{bank} joined bursts of {partial.groups} and {groups} groups")
         setattr(partial, kind, getattr(partial, kind) + sums)
         partial.open = join
+        partial.spilled = partial.spilled or spill
 
     def take(self, banks: tuple[int, ...], groups: int, bits: int) -> tuple[Int, Int]:
         """Sums over `banks` of events and of values, each saturated to `bits`."""

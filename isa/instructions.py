@@ -364,7 +364,7 @@ class AccumulateValues(Instruction):
         if self.spill and self.groups > core.target.accumulators.spill_rows:
             core.trap(f"{self.groups} groups spill to {core.target.accumulators.spill_rows} rows")
         sums = core.values.read(self.source, self.inputs) @ weights
-        core.accumulate(self.bank, "values", sums, self.groups, self.join)
+        core.accumulate(self.bank, "values", sums, self.groups, self.join, self.spill)
 
 
 def _bank_work(
@@ -380,6 +380,7 @@ def _bank_work(
     whole, rest = divmod(op.groups, period)
     total = np.broadcast_to(rows.sum(1) * whole + rows[:, :rest].sum(1), (core.batch,))
     spilled = total if spill else 0 * total
+    brought_back = op.groups if spill and not core.spilled(op.bank) else 0  # once for the burst
     return Work(
         unit=name,
         cycles=np.broadcast_to(rows, (core.batch, period)),
@@ -392,7 +393,7 @@ def _bank_work(
         kind="add" if isinstance(op, AccumulateEvents) else "multiply_add",
         accesses={
             (name, "reads"): total,
-            ("partial", "reads"): spilled + (op.groups if spill else 0),
+            ("partial", "reads"): spilled + brought_back,
             ("partial", "writes"): spilled,
         },
     )
@@ -435,7 +436,9 @@ class Lif(Instruction):
 
     def work(self, core: Core) -> Work:
         writes = (f"e{self.dest}",)
-        return _neuron_work(core, self.groups, parameters=True, consumes=self.banks, writes=writes)
+        return _neuron_work(
+            core, self.row, self.groups, parameters=True, consumes=self.banks, writes=writes
+        )
 
     def execute(self, core: Core) -> None:
         neuron = core.target.neuron
@@ -461,7 +464,7 @@ class Leak(Instruction):
     groups: int = unsigned(10, "groups of neurons")
 
     def work(self, core: Core) -> Work:
-        return _neuron_work(core, self.groups, parameters=True)
+        return _neuron_work(core, self.row, self.groups, parameters=True)
 
     def execute(self, core: Core) -> None:
         p = core.parameters(self.parameters, self.groups)
@@ -481,7 +484,7 @@ class IntegrateEvents(Instruction):
     shift: int = signed(6, "right shift of event sums; negative shifts left")
 
     def work(self, core: Core) -> Work:
-        return _neuron_work(core, self.groups, consumes=self.banks)
+        return _neuron_work(core, self.row, self.groups, consumes=self.banks)
 
     def execute(self, core: Core) -> None:
         events, _ = core.take(self.banks, self.groups, core.target.accumulators.bits)
@@ -501,7 +504,7 @@ class IntegrateValues(Instruction):
     banks: tuple[int, ...] = bank_set("banks whose value sums to integrate")
 
     def work(self, core: Core) -> Work:
-        return _neuron_work(core, self.groups, parameters=True, consumes=self.banks)
+        return _neuron_work(core, self.row, self.groups, parameters=True, consumes=self.banks)
 
     def execute(self, core: Core) -> None:
         p = core.parameters(self.parameters, self.groups)
@@ -523,7 +526,7 @@ class Fire(Instruction):
     subtract: bool = flag("reset takes the threshold off instead of writing the reset value")
 
     def work(self, core: Core) -> Work:
-        return _neuron_work(core, self.groups, parameters=True, writes=(f"e{self.dest}",))
+        return _neuron_work(core, self.row, self.groups, parameters=True, writes=(f"e{self.dest}",))
 
     def execute(self, core: Core) -> None:
         p = core.parameters(self.parameters, self.groups)
@@ -536,6 +539,7 @@ class Fire(Instruction):
 
 def _neuron_work(
     core: Core,
+    row: int,
     groups: int,
     *,
     parameters: bool = False,
@@ -550,6 +554,7 @@ def _neuron_work(
         writes=writes,
         consumes=consumes,
         paired=True,
+        row=row,
         operations=groups * core.target.lanes,
         kind="neuron",
         accesses={
@@ -606,6 +611,7 @@ class Readout(Instruction):
             groups=rows,
             consumes=self.banks,
             paired=True,
+            row=self.row,
             operations=rows * core.target.lanes,
             kind="add",
             accesses={

@@ -7,7 +7,7 @@ operands are complete. Banks hand sums to their consumer group by group through 
 slots, so the banks and the neuron unit work on neighbouring groups at the same time.
 
 Times are arrays of shape [batch]: the samples of a batch run the same instructions and differ in
-activity. `docs/architecture.md` describes the units; every rule there is one line here.
+activity. `docs/microarchitecture.md` describes the units; every rule there is one line here.
 """
 
 from collections import Counter, defaultdict, deque
@@ -27,10 +27,14 @@ SPILL_CYCLES = 2  # likewise, of the partial sums
 
 @dataclass
 class Page:
-    """One version of a register: when it is complete, and when its last reader is done."""
+    """One version of a register: when it is complete, and when its last reader is done.
+
+    `held` counts readers in bursts of which that is not known yet.
+    """
 
     ready: Int
     released: Int
+    held: int = 0
 
 
 @dataclass(frozen=True)
@@ -63,14 +67,18 @@ class Segment:
 
 @dataclass
 class Unit:
-    """A unit's timeline: when it is free and drained, and when its latest instructions started."""
+    """A unit's timeline: when it is free and drained, and when its latest instructions started.
+
+    `reads` are the latest row reads of group work, (row, cycle); `slots` the cycles from which
+    accumulator slots can be used, in turn; `burst` the one that has no consumer yet.
+    """
 
     free: Int
     drained: Int
     starts: deque[Int | None]
-    reads: deque[Int] = field(default_factory=deque)
-    slots: deque[Int] = field(default_factory=deque)
-    segments: list[Segment] = field(default_factory=list)
+    reads: deque[tuple[int, Int]]
+    slots: deque[Int]
+    burst: "Burst | None" = None
 
 
 class Timeline:
@@ -101,7 +109,7 @@ class Timeline:
             drained=self.zero,
             starts=deque(maxlen=self.target.sequencer.queue),
             reads=deque(maxlen=writes_in_flight),
-            slots=deque(maxlen=self.target.accumulators.slots),
+            slots=deque([self.zero] * self.target.accumulators.slots),
         )
 
     @property
@@ -118,26 +126,38 @@ class Timeline:
         """Add the next instruction in program order."""
         time = self.issued + 1
         if work.unit == "control":
-            self.issued = np.maximum(time, self.end) if sync else time
+            self.issued = self._sync(time) if sync else time
             return
         unit = self.units[work.unit]
         if len(unit.starts) == unit.starts.maxlen:
             if unit.starts[0] is None:
-                raise Trap(f"deadlock: the queue of {work.unit} is full of unconsumed bursts")
+                raise Trap(f"deadlock: a burst on {work.unit} is longer than the queue before it")
             time = np.maximum(time, unit.starts[0])
         for name in work.writes:
             pages = self.pages[name]
             if len(pages) == PAGES:
+                if pages[0].held:
+                    raise Trap(
+                        f"deadlock: {name} is written while a burst that reads it cannot end"
+                    )
                 time = np.maximum(time, pages[0].released)
         self.issued = time
         self._dispatch(work, unit, pc)
+
+    def _sync(self, time: Int) -> Int:
+        for name, unit in self.units.items():
+            if unit.burst and not unit.burst.ended:
+                raise Trap(f"deadlock: sync waits for {name}, whose burst waits for a consumer")
+        return np.maximum(time, self.end)
 
     def _dispatch(self, work: Work, unit: Unit, pc: int) -> None:
         pages = [self.pages[name][-1] for name in work.reads]
         operands = np.maximum.reduce([self.zero, *(page.ready for page in pages)])
         if work.bank is not None:
-            unit.segments.append(Segment(pc, work, self.issued + 1, operands, pages))
             unit.starts.append(None)
+            if unit.burst is None:
+                unit.burst = Burst(self, work.unit, unit, self._latency[work.unit])
+            unit.burst.add(Segment(pc, work, self.issued + 1, operands, pages))
         elif work.paired:
             self._consume(work, unit, pc)
         else:
@@ -151,8 +171,9 @@ class Timeline:
 
     def _simple(self, work: Work, unit: Unit, pc: int, operands: Int, pages: list[Page]) -> None:
         """One stretch of cycles; on a unit with row reads in flight, after they are done."""
-        free = unit.drained if unit.reads else unit.free
-        start = self._start(work.unit, free, self.issued + 1, operands)
+        start = self._start(work.unit, unit.free, self.issued + 1, operands)
+        if unit.reads:
+            start = self._wait(work.unit, "port", start, unit.drained)
         end = start + work.cycles * work.groups
         self._count(work.unit, work.cycles * work.groups)
         self.spans.append(Span(pc, work.unit, self.issued, start, end))
@@ -168,14 +189,14 @@ class Timeline:
         """A consumer and the bursts that feed it, group by group."""
         latency = self._latency[work.unit]
         bursts = [self._burst(number) for number in work.consumes]
-        free = np.maximum(unit.free, unit.drained) if not unit.reads else unit.free
-        free = self._start(work.unit, free, self.issued + 1, self.zero)
+        free = self._start(work.unit, unit.free, self.issued + 1, self.zero)
+        if not unit.reads:
+            free = self._wait(work.unit, "port", free, unit.drained)
         for group in range(work.groups):
-            ready = np.maximum.reduce([self.zero, *(b.group(self, group) for b in bursts)])
-            start = np.maximum(free, ready)
-            self._stall(work.unit, "sums", start - free)
-            start = self._avoid_writes(work.unit, unit, start, latency)
-            unit.reads.append(start)
+            ready = np.maximum.reduce([self.zero, *(b.group(group) for b in bursts)])
+            start = self._wait(work.unit, "sums", free, ready)
+            start = self._avoid_writes(work.unit, unit, work.row + group, start, latency)
+            unit.reads.append((work.row + group, start))
             if group == 0:
                 unit.starts.append(start)
                 first = start
@@ -183,15 +204,16 @@ class Timeline:
                 burst.unit.slots.append(start + 1)
             free = start + CONSUMER_CYCLES
         self._count(work.unit, self.zero + CONSUMER_CYCLES * work.groups)
-        for burst in bursts:
-            burst.finish(self)
         self.spans.append(Span(pc, work.unit, self.issued, first, free))
         unit.free, unit.drained = free, start + latency + 1
         self._write(work.writes, unit.drained)
 
-    def _avoid_writes(self, name: str, unit: Unit, start: Int, latency: int) -> Int:
-        """A row read waits a cycle where the single port writes an earlier row back."""
-        for read in unit.reads:
+    def _avoid_writes(self, name: str, unit: Unit, row: int, start: Int, latency: int) -> Int:
+        """A row in the pipeline is read when it is written; any, when the single port is free."""
+        for earlier, read in unit.reads:
+            if earlier == row:
+                start = self._wait(name, "port", start, read + latency + 1)
+        for _, read in unit.reads:
             clash = start == read + latency
             if clash.any():
                 self._stall(name, "port", clash.astype(np.int64))
@@ -199,20 +221,22 @@ class Timeline:
         return start
 
     def _burst(self, number: int) -> "Burst":
-        name = self.target.bank[number].name
-        unit = self.units[name]
-        segments, unit.segments = unit.segments, []
-        return Burst(name, unit, segments, self._latency[name])
+        unit = self.units[self.target.bank[number].name]
+        burst, unit.burst = unit.burst, None
+        assert burst is not None  # the core has taken its sums
+        return burst
 
     # -- accounting -------------------------------------------------------------------------------
 
     def _start(self, name: str, free: Int, issued: Int, operands: Int) -> Int:
         """First cycle in which a unit can start, with the wait charged to its cause."""
-        started = np.maximum(free, issued)
-        self._stall(name, "issue", started - free)
-        ready = np.maximum(started, operands)
-        self._stall(name, "operand", ready - started)
-        return ready
+        return self._wait(name, "operand", self._wait(name, "issue", free, issued), operands)
+
+    def _wait(self, unit: str, cause: str, since: Int, until: Int) -> Int:
+        """The later of two cycles, with the wait charged to its cause."""
+        later: Int = np.maximum(since, until)
+        self._stall(unit, cause, later - since)
+        return later
 
     def _stall(self, unit: str, cause: str, cycles: Int) -> None:
         self.stalls[unit, cause] += int(cycles.sum())
@@ -223,71 +247,90 @@ class Timeline:
 
 @dataclass
 class Burst:
-    """The joined instructions on one bank that feed a consumer."""
+    """The joined instructions on one bank that feed a consumer.
 
+    Its groups are worked out as soon as there are slots for them; the rest as the consumer takes
+    sums and leaves slots behind.
+    """
+
+    timeline: Timeline
     name: str
     unit: Unit
-    segments: list[Segment]
     latency: int
+    segments: list[Segment] = field(default_factory=list)
+    ready: list[Int] = field(default_factory=list)
     first: Int = field(init=False)
+    ended: bool = False
 
-    def group(self, timeline: Timeline, number: int) -> Int:
-        """Work through the next group; returns when its sums can be consumed."""
-        if number == 0:
-            issued = np.maximum(self.unit.free, self.segments[-1].start_after)
-            timeline._stall(self.name, "issue", issued - self.unit.free)
-            self.unit.free = issued
-            if self.segments[0].work.spill:
-                self._spill(timeline)
-        start = self.unit.free
-        if len(self.unit.slots) == self.unit.slots.maxlen:
-            start = np.maximum(start, self.unit.slots[0])
-            timeline._stall(self.name, "slot", start - self.unit.free)
-        if number == 0:
-            self._started(start)
-            self.first = start
-        self.unit.free = self._rows(timeline, start, number)
-        return self.unit.free - 1 + self.latency
+    def add(self, segment: Segment) -> None:
+        """One more instruction; the last one starts the burst."""
+        self.segments.append(segment)
+        for page in segment.pages:
+            page.held += 1
+        if not segment.work.join:
+            self._begin(segment.start_after)
+            for _ in range(min(segment.work.groups, len(self.unit.slots))):
+                self._next()
 
-    def _rows(self, timeline: Timeline, start: Int, number: int) -> Int:
-        """Read the rows of a group, segment by segment; at least one cycle. Returns the end."""
-        if self.segments[0].work.spill:
-            timeline._count(self.name, 1)
-            return start + 1
-        at, busy = start, timeline.zero
+    def group(self, number: int) -> Int:
+        """When the sums of a group can be consumed."""
+        while len(self.ready) <= number:
+            self._next()
+        return self.ready[number]
+
+    def _begin(self, issued: Int) -> None:
+        """The bank is free and the whole burst issued; instructions that spill go first."""
+        self.unit.free = self._wait("issue", issued)
+        spilling = [segment for segment in self.segments if segment.work.spill]
+        if spilling:
+            self._leave_queue()
+        for segment in spilling:
+            ready = self._wait("operand", segment.operands)
+            cycles = SPILL_CYCLES * sum(map(segment.rows, range(segment.work.groups)))
+            self.timeline._count(self.name, cycles)
+            self.unit.free = ready + cycles
+
+    def _next(self) -> None:
+        """Work through the next group, in the next slot."""
+        number = len(self.ready)
+        self.unit.free = self._wait("slot", self.unit.slots.popleft())
+        spilled = any(segment.work.spill for segment in self.segments)
+        if number == 0 and not spilled:
+            self._leave_queue()
+        busy = self.timeline.zero
         for segment in self.segments:
+            if segment.work.spill:
+                continue
             if number == 0:
-                ready = np.maximum(at, segment.operands)
-                timeline._stall(self.name, "operand", ready - at)
-                at = ready
-            cycles = segment.rows(number)
-            at, busy = at + cycles, busy + cycles
-        idle = (busy == 0).astype(np.int64)
-        timeline._count(self.name, busy + idle)
-        end: Int = at + idle
-        return end
+                self.unit.free = self._wait("operand", segment.operands)
+            rows = segment.rows(number)
+            self.unit.free, busy = self.unit.free + rows, busy + rows
+        last = (busy == 0) | spilled  # one cycle for an empty group, or to bring back partial sums
+        self.unit.free = self.unit.free + last
+        self.timeline._count(self.name, busy + last)
+        self.ready.append(self.unit.free - 1 + self.latency)
+        if len(self.ready) == self.segments[0].work.groups:
+            self._end()
 
-    def _spill(self, timeline: Timeline) -> None:
-        """Work input by input: every row also reads and writes a partial sum, on a single port."""
-        for segment in self.segments:
-            ready = np.maximum(self.unit.free, segment.operands)
-            timeline._stall(self.name, "operand", ready - self.unit.free)
-            cycles = sum((segment.rows(g) for g in range(segment.work.groups)), timeline.zero)
-            timeline._count(self.name, SPILL_CYCLES * cycles)
-            self.unit.free = ready + SPILL_CYCLES * cycles
+    def _wait(self, cause: str, until: Int) -> Int:
+        return self.timeline._wait(self.name, cause, self.unit.free, until)
 
-    def _started(self, start: Int) -> None:
+    def _leave_queue(self) -> None:
         """The queue entries of the segments are free from now on."""
+        self.first = self.unit.free
         starts = self.unit.starts
         for index, known in enumerate(starts):
             if known is None:
-                starts[index] = start
+                starts[index] = self.first
 
-    def finish(self, timeline: Timeline) -> None:
-        """Release the operands; the unit drains when its last sums have been consumed."""
-        self.unit.drained = np.maximum(timeline.zero, self.unit.free - 1 + self.latency)
+    def _end(self) -> None:
+        """The last group is done: release the operands."""
+        self.ended = True
+        self.unit.drained = self.ready[-1]
         for segment in self.segments:
             issued = segment.start_after - 1
-            timeline.spans.append(Span(segment.pc, self.name, issued, self.first, self.unit.free))
+            span = Span(segment.pc, self.name, issued, self.first, self.unit.free)
+            self.timeline.spans.append(span)
             for page in segment.pages:
+                page.held -= 1
                 page.released = np.maximum(page.released, self.unit.free)

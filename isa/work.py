@@ -19,8 +19,8 @@ class Work:
     `cycles` is [batch, period] and group g takes column g modulo the period. `reads` and `writes`
     name vector registers. An instruction on a bank either joins the next one on that bank (`join`)
     or closes the burst; a burst is handed, group by group, to the instruction that `consumes` it.
-    `paired` work reads and writes a row of the unit's single-port memory for each group. With
-    `spill` a burst's partial sums lie in a memory of their own until it is complete.
+    `paired` work reads and writes a row of the unit's single-port memory for each group, the first
+    at `row`. With `spill` partial sums lie in a memory of their own while rows are read.
     """
 
     unit: str
@@ -33,6 +33,7 @@ class Work:
     join: bool = False
     spill: bool = False
     paired: bool = False
+    row: int = 0
     operations: Count = 0
     kind: str = "move"
     accesses: Mapping[tuple[str, str], Count] = field(default_factory=dict)

@@ -1,0 +1,275 @@
+"""The units of the cycle-by-cycle machine, and what passes between them.
+
+Every unit is a process that runs up to its next `yield` in each cycle: `yield self.work()` spends
+the cycle working, `yield self.stall(cause)` waiting.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from isa.format import Instruction
+from isa.work import Work
+
+if TYPE_CHECKING:
+    from tests.isa.stepper import Machine
+
+Process = Iterator[None]
+
+
+@dataclass(eq=False)
+class Page:
+    """One page of a vector register: whose value it holds, if that is written, and who reads it."""
+
+    writer: "Instance | None" = None
+    complete: bool = False
+    readers: int = 0
+
+
+@dataclass(eq=False)
+class Burst:
+    """Sums that `acc.*` instructions on one bank make together for one consumer."""
+
+    bank: "Bank"
+    parts: list["Instance"] = field(default_factory=list)
+    closed: bool = False
+    ready: dict[int, int] = field(default_factory=dict)
+
+    def take(self, group: int) -> None:
+        """The consumer takes a group's sums; their slot is free in the next cycle."""
+        slot = self.ready.pop(group)
+        self.bank.machine.after(1, lambda: self.bank.free_slot(slot))
+
+
+@dataclass(eq=False)
+class Instance:
+    """One execution of an instruction; `work` is None where it only takes an issue cycle."""
+
+    pc: int
+    op: Instruction
+    work: Work | None
+    issued: int = -1
+    start: int = -1
+    end: int = -1
+    reads: list[tuple[Page, "Instance"]] = field(default_factory=list)
+    writes: list[Page] = field(default_factory=list)
+    bursts: list[Burst] = field(default_factory=list)
+
+    def rows(self, group: int) -> int:
+        """Rows that an instruction on a bank reads for a group."""
+        rows = self.work.cycles[0]
+        return int(rows[group % len(rows)])
+
+    @property
+    def operands_complete(self) -> bool:
+        return all(page.complete for page, _ in self.reads)
+
+    def free_operands(self) -> None:
+        """Nothing more is read."""
+        for page, _ in self.reads:
+            page.readers -= 1
+
+
+class Unit:
+    """A unit with its queue: a process, and an account of what each of its cycles was spent on."""
+
+    def __init__(self, machine: "Machine", name: str, lanes: int, latency: int) -> None:
+        self.machine, self.name, self.lanes, self.latency = machine, name, lanes, latency
+        self.queue: deque[Instance] = deque()
+        self.active: list[Instance] = []
+        self.in_pipeline = Counter[str]()
+        self.busy, self.operations = 0, 0
+        self.stalls = Counter[str]()
+        self.process = self.run()
+
+    def run(self) -> Process:
+        """Take one instruction after the other; waiting for one that never comes is idle."""
+        while True:
+            waited = 0
+            while not (self.queue and self.whole(self.queue[0])):
+                waited += 1
+                yield
+            self.stalls["issue"] += waited
+            yield from self.execute(self.queue[0])
+
+    def whole(self, _: Instance) -> bool:
+        """Whether all that belongs to an instruction has been issued."""
+        return True
+
+    def execute(self, op: Instance) -> Process:
+        yield from self.stretch(op)
+
+    def stretch(self, op: Instance) -> Process:
+        """n cycles at a stretch."""
+        while not op.operands_complete:
+            yield self.stall("operand")
+        while self.in_pipeline["group"]:
+            yield self.stall("port")
+        self.begin(op)
+        operations = _number(op.work.operations)
+        accesses = Counter({key: _number(rows) for key, rows in op.work.accesses.items()})
+        cycles = _number(op.work.cycles)
+        for cycle in range(cycles):
+            done = min(operations, self.lanes)
+            operations -= done
+            for key in +accesses:
+                accesses[key] -= 1
+                self.machine.access(*key)
+            if cycle == cycles - 1:
+                self.finish(op, end=self.machine.cycle + 1)
+                self.deliver(op, self.latency, "stretch")
+            yield self.work(done)
+        assert not operations, f"{op.op.mnemonic}: more operations than {cycles} cycles of lanes"
+        assert not +accesses, f"{op.op.mnemonic}: more rows than {cycles} cycles of a port"
+
+    def begin(self, *ops: Instance) -> None:
+        """Instructions leave the queue."""
+        for op in ops:
+            assert self.queue.popleft() is op
+            assert op.operands_complete or isinstance(self, Bank)
+            op.start = self.machine.cycle
+            self.active.append(op)
+
+    def finish(self, *ops: Instance, end: int) -> None:
+        """Work ends before cycle `end`: from then on operands are free."""
+        for op in ops:
+            op.end = end
+            self.machine.after(end - self.machine.cycle, op.free_operands)
+            self.machine.after(end - self.machine.cycle, lambda op=op: self.active.remove(op))
+
+    def deliver(self, op: Instance, latency: int, kind: str) -> None:
+        """In `latency` cycles the last result leaves the pipeline."""
+
+        def delivered() -> None:
+            self.in_pipeline[kind] -= 1
+            for page in op.writes:
+                assert page.writer is op, f"{op.op.mnemonic}: its page was taken by another value"
+                page.complete = True
+
+        self.in_pipeline[kind] += 1
+        self.machine.after(latency, delivered)
+
+    def work(self, operations: int) -> None:
+        """A cycle of work."""
+        assert operations <= self.lanes, f"{self.name}: {operations} operations in a cycle"
+        self.busy += 1
+        self.operations += operations
+        self.machine.progress = True
+
+    def stall(self, cause: str) -> None:
+        """A cycle of waiting."""
+        self.stalls[cause] += 1
+
+    @property
+    def drained(self) -> bool:
+        return not self.queue and not self.active and not +self.in_pipeline
+
+
+class GroupUnit(Unit):
+    """Neuron or readout unit: group by group on a single-port memory; clears and the like."""
+
+    def __init__(self, machine: "Machine", name: str, lanes: int, latency: int) -> None:
+        super().__init__(machine, name, lanes, latency)
+        self.in_flight = set[int]()  # rows that were read and are not written back
+
+    def execute(self, op: Instance) -> Process:
+        yield from self.groups(op) if op.work.paired else self.stretch(op)
+
+    def groups(self, op: Instance) -> Process:
+        """Two cycles for each group: its row is read in the first, and written back later."""
+        while self.in_pipeline["stretch"]:
+            yield self.stall("port")
+        for group in range(op.work.groups):
+            while not all(group in burst.ready for burst in op.bursts):
+                yield self.stall("sums")
+            row = op.op.row + group
+            while row in self.in_flight or self.name in self.machine.ports:
+                yield self.stall("port")
+            if group == 0:
+                self.begin(op)
+            for burst in op.bursts:
+                burst.take(group)
+            self.machine.access(self.name, "reads")
+            self.in_flight.add(row)
+            if op.work.accesses["parameter", "reads"]:
+                self.machine.access("parameter", "reads", port=f"parameter of {self.name}")
+            self.machine.after(self.latency, lambda: self.machine.access(self.name, "writes"))
+            self.machine.after(self.latency + 1, lambda row=row: self.in_flight.remove(row))
+            if group == op.work.groups - 1:
+                self.deliver(op, self.latency + 1, "group")
+            yield self.work(self.lanes)
+            if group == op.work.groups - 1:
+                self.finish(op, end=self.machine.cycle + 1)
+            yield self.work(0)
+
+
+class Bank(Unit):
+    """A weight memory with its lanes and accumulator slots."""
+
+    def __init__(self, machine: "Machine", name: str, lanes: int, latency: int) -> None:
+        super().__init__(machine, name, lanes, latency)
+        self.slots = [False] * machine.target.accumulators.slots
+        self.groups_begun = 0
+
+    def free_slot(self, slot: int) -> None:
+        self.slots[slot] = False
+
+    def whole(self, op: Instance) -> bool:
+        return op.bursts[0].closed
+
+    def execute(self, op: Instance) -> Process:
+        (burst,) = op.bursts
+        spilling = [op for op in burst.parts if op.work.spill]
+        if spilling:
+            self.begin(*burst.parts)
+            yield from self.spill(spilling)
+        others = [op for op in burst.parts if not op.work.spill]
+        for group in range(op.work.groups):
+            yield from self.group(burst, group, others)
+
+    def spill(self, spilling: list[Instance]) -> Process:
+        """Instruction by instruction over all groups; partial sums come and go on one port."""
+        for op in spilling:
+            while not op.operands_complete:
+                yield self.stall("operand")
+            for _ in range(sum(map(op.rows, range(op.work.groups)))):
+                self.machine.access(self.name, "reads")
+                self.machine.access("partial", "reads", port=f"partial of {self.name}")
+                yield self.work(self.lanes)
+                self.machine.access("partial", "writes", port=f"partial of {self.name}")
+                yield self.work(0)
+
+    def group(self, burst: Burst, group: int, others: list[Instance]) -> Process:
+        """All rows of the group; at the end its partial sum, if there is one, is brought back."""
+        slot = self.groups_begun % len(self.slots)
+        while self.slots[slot]:
+            yield self.stall("slot")
+        self.slots[slot] = True
+        self.groups_begun += 1
+        spilled = len(others) < len(burst.parts)
+        if group == 0 and not spilled:
+            self.begin(*burst.parts)
+        rows = 0
+        for op in others:
+            while group == 0 and not op.operands_complete:
+                yield self.stall("operand")
+            for _ in range(op.rows(group)):
+                rows += 1
+                self.machine.access(self.name, "reads")
+                yield self.work(self.lanes)
+        if spilled:
+            self.machine.access("partial", "reads", port=f"partial of {self.name}")
+        if spilled or not rows:
+            yield self.work(0)
+        # Now it is the cycle after the group's last.
+        self.deliver(burst.parts[-1], self.latency - 1, "sums")
+        self.machine.after(self.latency - 1, lambda: burst.ready.update({group: slot}))
+        if group == burst.parts[0].work.groups - 1:
+            self.finish(*burst.parts, end=self.machine.cycle)
+
+
+def _number(count: object) -> int:
+    return int(np.asarray(count).reshape(-1)[0])
