@@ -84,17 +84,19 @@ class Simulator:
         batch: int = 256,
         observe: Observer | None = None,
         progress: Progress | None = None,
+        limit: int | None = None,
     ) -> Run:
         """Run the program over `inputs`, int64 [samples, timesteps, inputs].
 
-        `batch` samples run in lockstep; it changes the speed and nothing else. Raises Trap.
+        `batch` samples run in lockstep; it changes the speed and nothing else. Raises Trap, also
+        when a sample takes more than `limit` instructions.
         """
         _check_inputs(inputs)
         counts = Counts()
         logits, cycles = [], []
         for first in range(0, len(inputs), batch):
             core = Core(self.target, self._contents, inputs[first : first + batch])
-            taken = self._run_batch(core, counts, observe)
+            taken = self._run_batch(core, counts, observe, limit)
             if progress:
                 progress(core.batch)
             cycles.append(taken)
@@ -116,11 +118,18 @@ class Simulator:
             core.advance()
         return timeline.spans
 
-    def _run_batch(self, core: Core, counts: Counts, observe: Observer | None) -> Int:
+    def _run_batch(
+        self, core: Core, counts: Counts, observe: Observer | None, limit: int | None
+    ) -> Int:
         """One iteration of the loop over samples for each sample of the batch; its cycles."""
         timeline = Timeline(self.target, core.batch)
         taken = timeline.zero
+        executed = 0
         while not core.halted:
+            if executed == limit:
+                cause = f"the program ran longer than {limit} instructions"
+                raise Trap(cause, pc=core.pc, cycle=int(timeline.issued.max()) + 1)
+            executed += 1
             self._execute(core, timeline, counts, observe)
             if core.advance():
                 taken = timeline.end
@@ -196,7 +205,16 @@ def _check_shape(image: Image) -> None:
     code = image.code
     if not (code and isinstance(code[0], Loop) and code[0].counter == "samples"):
         raise IsaError("pc 0: the program must begin with the loop over samples")
-    if code[0].value or code[0].length != len(code) - 2 or not isinstance(code[-1], Halt):
+    if code[0].value or code[0].drain:
+        raise IsaError("pc 0: the loop over samples runs once for each sample, and no more")
+    if code[0].length != len(code) - 2 or not isinstance(code[-1], Halt):
         raise IsaError("pc 0: the loop over samples must reach up to the last word, halt")
     if len(code) < 3 or not isinstance(code[-2], Sync):
         raise IsaError(f"pc {len(code) - 2}: the loop over samples must end with sync")
+    for pc, op in enumerate(code):
+        if isinstance(op, Loop | Sync | Halt) and op.stage:
+            raise IsaError(f"pc {pc}: {op.mnemonic} belongs to all stages; its stage must be 0")
+        if isinstance(op, Halt) and pc != len(code) - 1:
+            raise IsaError(f"pc {pc}: halt may only be the last word")
+        if isinstance(op, Loop) and pc and pc + op.length >= len(code) - 2:
+            raise IsaError(f"pc {pc}: the loop reaches the sync that ends a sample")

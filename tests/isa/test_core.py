@@ -116,7 +116,10 @@ CASES = {
         4, "loops nest deeper than 4",
     ),
     "loop reaches out": (
-        [Loop(counter="immediate", value=2, length=2), Loop(counter="steps", length=2), CLEAR],
+        [
+            Loop(counter="immediate", value=2, length=2),
+            Loop(counter="steps", length=2), CLEAR, CLEAR,
+        ],
         2, "a loop reaches beyond the loop around it",
     ),
     "samples inside": (

@@ -263,7 +263,7 @@ class Author:
             lambda: self.add(ClearMembranes(**self.place())),
             lambda: self.add(ClearLogits(mode="sum", **self.place())),
             lambda: self.add(Emit(**self.place())),
-            lambda: self.number(0, 3) or self.add(Sync()),
+            lambda: self.number(0, 3) or self.add(Sync(), 0),
         ]
         self.random.choice(makers)()
 

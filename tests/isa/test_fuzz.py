@@ -1,0 +1,198 @@
+"""Damaged and random programs run, or stop with what, where and when; nothing else."""
+
+import random as python_random
+from functools import lru_cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dmpc.compiler import Options
+from isa.core import Core
+from isa.errors import IsaError, Trap
+from isa.format import decode, encode, layout
+from isa.image import Image, image_bytes, parse_image
+from isa.instructions import Halt, Loop, Sync
+from isa.simulator import Simulator
+from tests.isa.machine import PAPER, program, run
+from tests.isa.programs import any_instruction
+from tests.isa.test_stepper import agree, compiled, hand_made
+from tests.networks import Layer, Shape
+
+LIMIT = 2000
+OPTIONS = (
+    Options(),
+    Options(target="pooled"),
+    Options(fusion=False, heterogeneous_stationarity=False, overlap=False, count_readout=False),
+)
+SHAPES = (
+    Shape(inputs=6, layers=(Layer(neurons=9, states=3), Layer(neurons=5)), seed=1),
+    Shape(inputs=3, layers=(Layer(neurons=6, states=4),), graded=True, readout="max", seed=2),
+)
+
+
+@lru_cache
+def base(number):
+    """An image that runs, and samples for it."""
+    if number < len(OPTIONS) * len(SHAPES):
+        return compiled(SHAPES[number % 2], OPTIONS[number // 2])
+    random = python_random.Random(number + 1 if number == 8 else number)  # 8 deadlocks
+    image = hand_made(random, 30, Loop(counter="steps", length=0, drain=2))
+    return image, np.zeros((2, 3, 1), np.int64)
+
+
+def mutated(random, image):
+    """The program with a few words changed, copied or exchanged; IsaError if one is illegal."""
+    words = [encode(op) for op in image.code]
+    for _ in range(random.randint(1, 3)):
+        at, other = random.randrange(len(words)), random.randrange(len(words))
+        match random.randrange(6):
+            case 0 | 1:
+                words[at] ^= 1 << random.randrange(64)
+            case 2 | 3:  # an operand is one more or one less
+                placed = random.choice(layout(type(decode(words[at]))))
+                mask = ((1 << placed.field.bits) - 1) << placed.low
+                nudged = words[at] + (random.choice((-1, 1)) << placed.low)
+                words[at] = words[at] & ~mask | nudged & mask
+            case 4:
+                words[at] = words[other]
+            case 5:
+                words[at], words[other] = words[other], words[at]
+    return Image(image.target_text, tuple(map(decode, words)), image.memories)
+
+
+def outcome(image, x):
+    """Logits, cycles and counts of a run that ends, or the error that stopped it."""
+    stopped: IsaError | None = None
+    try:
+        found = Simulator(image).run(x, limit=LIMIT)
+    except IsaError as error:
+        stopped = error
+    if isinstance(stopped, Trap):
+        assert 0 <= stopped.pc < len(image.code)
+        assert stopped.cycle >= 0
+        assert stopped.cause
+    if stopped:
+        assert "\n" not in str(stopped)
+        return "stopped", str(stopped)
+    assert (found.cycles > 0).all()
+    return "ran", found.logits.tolist(), found.cycles.tolist(), found.counts
+
+
+def garbage(monkeypatch):
+    """At the start of a sample, memories hold whatever the last one left."""
+    begin = Core.begin_sample
+
+    def begin_with_garbage(core):
+        begin(core)
+        for rows in core._state.values():
+            rows[:] = np.random.default_rng(5).integers(-9999, 9999, rows.shape)
+
+    monkeypatch.setattr(Core, "begin_sample", begin_with_garbage)
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.randoms(use_true_random=False), st.integers(0, 9))
+def test_damaged_programs(random, number):
+    image, x = base(number)
+    try:
+        image = mutated(random, image)
+    except IsaError:
+        return  # illegal: see the tests of the encoding
+    first = outcome(image, x)
+    with pytest.MonkeyPatch.context() as patch:
+        garbage(patch)
+        assert outcome(image, x) == first
+    if first[0] == "ran":
+        agree(image, x[0])
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.lists(any_instruction, max_size=12), st.integers(0, 9))
+def test_random_programs(body, number):
+    image, x = base(number)
+    code = (Loop(counter="samples", length=len(body) + 1), *body, Sync(), Halt())
+    outcome(Image(image.target_text, code, image.memories), x)
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.lists(st.integers(0, (1 << 64) - 1), min_size=1, max_size=4), st.integers(0, 200))
+def test_random_words_in_a_file(words, at):
+    """A file whose program is overwritten is refused before anything runs."""
+    data = bytearray(image_bytes(base(0)[0]))
+    start = min(at, 100) * 8
+    new = b"".join(word.to_bytes(8, "little") for word in words)
+    old = bytes(data[start : start + len(new)])
+    data[start : start + len(new)] = new
+    if bytes(data[start : start + len(new)]) != old:
+        with pytest.raises(IsaError):
+            parse_image(bytes(data), "a.elf")
+
+
+def test_bases_run():
+    """What the tests above damage is whole; otherwise they would test nothing."""
+    for number in range(10):
+        assert outcome(*base(number))[0] == "ran"
+
+
+def test_garbage_would_show(monkeypatch):
+    """With rows that count as written from the start, garbage reaches the logits."""
+    image, x = base(0)
+    monkeypatch.setattr(Core, "_check_state", lambda *_: None)
+    begin = Core.begin_sample
+
+    def everything_written(core):
+        begin(core)
+        for written in core._written.values():
+            written[:] = True
+
+    code = tuple(op for op in image.code if not op.mnemonic.startswith("clear.l"))
+    loop = Loop(counter="samples", length=len(code) - 2)
+    image = Image(image.target_text, (loop, *code[1:]), image.memories)
+    assert outcome(image, x)[0] == "stopped"
+    monkeypatch.setattr(Core, "begin_sample", everything_written)
+    clean = outcome(image, x)
+    garbage(monkeypatch)
+    assert clean[0] == "ran"
+    assert outcome(image, x)[1] != clean[1]
+
+
+# -- how long, and where the program ends ---------------------------------------------------------
+
+
+def test_a_program_that_runs_too_long_traps():
+    image = program(
+        *(Loop(counter="immediate", value=65535, length=3 - n) for n in range(3)), Sync()
+    )
+    with pytest.raises(Trap, match=r"the program ran longer than 100 instructions") as caught:
+        run(image, [[[0]]], limit=100)
+    assert caught.value.cycle >= 100
+
+
+def test_the_limit_counts_the_instructions_of_a_sample():
+    image = program(Sync(), Sync())
+    assert run(image, np.zeros((5, 1, 1)), limit=5, batch=2).counts.instructions == 25
+    with pytest.raises(Trap, match="longer than 4 instructions"):
+        run(image, np.zeros((5, 1, 1)), limit=4)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ((Halt(),), "pc 1: halt may only be the last word"),
+        (
+            (Loop(counter="steps", length=2), Sync()),
+            "pc 1: the loop reaches the sync that ends a sample",
+        ),
+        (
+            (Loop(counter="immediate", value=0, length=9), Sync()),
+            "pc 1: the loop reaches the sync that ends a sample",
+        ),
+    ],
+)
+def test_a_sample_ends_with_its_sync(body, message):
+    code = (Loop(counter="samples", length=len(body) + 1), *body, Sync(), Halt())
+    with pytest.raises(IsaError) as caught:
+        Simulator(Image(PAPER, code))
+    assert str(caught.value) == message
