@@ -38,6 +38,7 @@ setup(
         "onnxruntime>=1.20,<2",
         "pydantic>=2.10,<3",
         "pyelftools>=0.31,<1",
+        "pyvcd>=0.4,<1",
         "rich>=13,<16",
     ],
     extras_require={"plot": PLOT, "train": TRAIN, "examples": [*TRAIN, *EXAMPLES], "test": TEST},

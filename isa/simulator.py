@@ -12,7 +12,7 @@ from isa.errors import IsaError, Trap
 from isa.format import Instruction, layout
 from isa.image import Image, contents
 from isa.instructions import Fire, Halt, Lif, Loop, Readout, Sync
-from isa.timing import Span, Timeline
+from isa.timing import Timeline
 from isa.work import Work
 
 SKIPPED = Work(unit="control")
@@ -108,15 +108,18 @@ class Simulator:
         counts.cycles = int(sum(c.sum() for c in cycles))
         return Run(np.concatenate(logits), np.concatenate(cycles), counts)
 
-    def spans(self, sample: Int) -> list[Span]:
-        """When each instruction of one sample [timesteps, inputs] ran, in order of completion."""
+    def trace(self, sample: Int) -> Timeline:
+        """The timing of one sample [timesteps, inputs]: when each instruction ran (`spans`, in
+        order of completion), and what every unit did in every cycle (`intervals`).
+        """
         _check_inputs(sample[None])
         core = Core(self.target, self._contents, sample[None])
-        timeline = Timeline(self.target, 1)
-        while not core.halted:
+        timeline = Timeline(self.target, 1, trace=True)
+        ended = False
+        while not ended:
             self._execute(core, timeline, None, None)
-            core.advance()
-        return timeline.spans
+            ended = core.advance()
+        return timeline
 
     def _run_batch(
         self, core: Core, counts: Counts, observe: Observer | None, limit: int | None

@@ -18,7 +18,7 @@ import numpy as np
 from isa.arithmetic import Int
 from isa.errors import Trap
 from isa.target import Target
-from isa.work import Count, Work
+from isa.work import Work
 
 PAGES = 2
 CONSUMER_CYCLES = 2  # a row read and a row write on a single port
@@ -46,6 +46,20 @@ class Span:
     issued: Int
     start: Int
     end: Int
+
+
+@dataclass(frozen=True)
+class Interval:
+    """What a unit did in cycles `since` .. `until` - 1: `busy` on an instruction, or why it waited.
+
+    `pc` is that of the instruction it was busy with.
+    """
+
+    unit: str
+    doing: str
+    since: int
+    until: int
+    pc: int | None = None
 
 
 @dataclass
@@ -82,13 +96,18 @@ class Unit:
 
 
 class Timeline:
-    """The timing of one sample, for a batch of samples at once."""
+    """The timing of one sample, for a batch of samples at once.
 
-    def __init__(self, target: Target, batch: int) -> None:
+    With `trace` (and a batch of one) it also keeps what every unit did in every cycle.
+    """
+
+    def __init__(self, target: Target, batch: int, *, trace: bool = False) -> None:
         self.target = target
         self.zero = np.zeros(batch, np.int64)
         self.issued = self.zero - 1
         self.spans: list[Span] = []
+        self.intervals: list[Interval] = []
+        self._trace = trace
         self.pages: dict[str, deque[Page]] = defaultdict(lambda: deque(maxlen=PAGES))
         self.busy: Counter[str] = Counter()
         self.stalls: Counter[tuple[str, str]] = Counter()
@@ -175,7 +194,7 @@ class Timeline:
         if unit.reads:
             start = self._wait(work.unit, "port", start, unit.drained)
         end = start + work.cycles * work.groups
-        self._count(work.unit, work.cycles * work.groups)
+        self._busy(work.unit, pc, start, end)
         self.spans.append(Span(pc, work.unit, self.issued, start, end))
         unit.starts.append(start)
         unit.reads.clear()
@@ -203,7 +222,7 @@ class Timeline:
             for burst in bursts:
                 burst.unit.slots.append(start + 1)
             free = start + CONSUMER_CYCLES
-        self._count(work.unit, self.zero + CONSUMER_CYCLES * work.groups)
+            self._busy(work.unit, pc, start, free)
         self.spans.append(Span(pc, work.unit, self.issued, first, free))
         unit.free, unit.drained = free, start + latency + 1
         self._write(work.writes, unit.drained)
@@ -216,8 +235,7 @@ class Timeline:
         for _, read in unit.reads:
             clash = start == read + latency
             if clash.any():
-                self._stall(name, "port", clash.astype(np.int64))
-                start = start + clash
+                start = self._wait(name, "port", start, start + clash)
         return start
 
     def _burst(self, number: int) -> "Burst":
@@ -235,14 +253,18 @@ class Timeline:
     def _wait(self, unit: str, cause: str, since: Int, until: Int) -> Int:
         """The later of two cycles, with the wait charged to its cause."""
         later: Int = np.maximum(since, until)
-        self._stall(unit, cause, later - since)
+        self.stalls[unit, cause] += int((later - since).sum())
+        self._record(unit, cause, since, later, None)
         return later
 
-    def _stall(self, unit: str, cause: str, cycles: Int) -> None:
-        self.stalls[unit, cause] += int(cycles.sum())
+    def _busy(self, unit: str, pc: int, since: Int, until: Int) -> None:
+        """Charge cycles of work on an instruction."""
+        self.busy[unit] += int((until - since).sum())
+        self._record(unit, "busy", since, until, pc)
 
-    def _count(self, unit: str, cycles: Count) -> None:
-        self.busy[unit] += int(np.sum(np.broadcast_to(cycles, self.zero.shape)))
+    def _record(self, unit: str, doing: str, since: Int, until: Int, pc: int | None) -> None:
+        if self._trace and until[0] > since[0]:
+            self.intervals.append(Interval(unit, doing, int(since[0]), int(until[0]), pc))
 
 
 @dataclass
@@ -286,9 +308,8 @@ class Burst:
             self._leave_queue()
         for segment in spilling:
             ready = self._wait("operand", segment.operands)
-            cycles = SPILL_CYCLES * sum(map(segment.rows, range(segment.work.groups)))
-            self.timeline._count(self.name, cycles)
-            self.unit.free = ready + cycles
+            rows = sum(map(segment.rows, range(segment.work.groups)), self.timeline.zero)
+            self._work(segment, ready, SPILL_CYCLES * rows)
 
     def _next(self) -> None:
         """Work through the next group, in the next slot."""
@@ -297,23 +318,29 @@ class Burst:
         spilled = any(segment.work.spill for segment in self.segments)
         if number == 0 and not spilled:
             self._leave_queue()
-        busy = self.timeline.zero
+        begun = self.unit.free
+        waited = self.timeline.zero
         for segment in self.segments:
             if segment.work.spill:
                 continue
             if number == 0:
+                before = self.unit.free
                 self.unit.free = self._wait("operand", segment.operands)
-            rows = segment.rows(number)
-            self.unit.free, busy = self.unit.free + rows, busy + rows
-        last = (busy == 0) | spilled  # one cycle for an empty group, or to bring back partial sums
-        self.unit.free = self.unit.free + last
-        self.timeline._count(self.name, busy + last)
+                waited = waited + self.unit.free - before
+            self._work(segment, self.unit.free, segment.rows(number))
+        empty = (self.unit.free - begun == waited).astype(np.int64)
+        last = np.maximum(empty, int(spilled))  # an empty group, or partial sums brought back
+        self._work(self.segments[-1], self.unit.free, last)
         self.ready.append(self.unit.free - 1 + self.latency)
         if len(self.ready) == self.segments[0].work.groups:
             self._end()
 
     def _wait(self, cause: str, until: Int) -> Int:
         return self.timeline._wait(self.name, cause, self.unit.free, until)
+
+    def _work(self, segment: Segment, start: Int, cycles: Int) -> None:
+        self.unit.free = start + cycles
+        self.timeline._busy(self.name, segment.pc, start, self.unit.free)
 
     def _leave_queue(self) -> None:
         """The queue entries of the segments are free from now on."""

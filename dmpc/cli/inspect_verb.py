@@ -178,7 +178,7 @@ def _print_schedule(program: Program, x: Int, timestep: int | None, out: Output)
     if wanted >= steps:
         raise DmpcError(f"there is no timestep {wanted}; the last is {steps - 1}", where=origin)
     by_pc: dict[int, list[Span]] = defaultdict(list)
-    for span in Simulator(image).spans(x):
+    for span in Simulator(image).trace(x).spans:
         by_pc[span.pc].append(span)
     spans = [by_pc[pc][wanted] for pc in sorted(by_pc) if len(by_pc[pc]) == steps]
     if steps == 1 or not spans:

@@ -7,7 +7,9 @@ from rich.table import Table
 
 import runtime
 from dmpc.cli.samples import data_options, samples_of
-from dmpc.cli.terminal import Output, progress, table, write_json
+from dmpc.cli.terminal import Output, progress, table, write_json, write_text
+from dmpc.cli.vcd import vcd_text
+from isa.simulator import Simulator
 from runtime.program import Result
 
 SHOWN = 10
@@ -16,13 +18,21 @@ SHOWN = 10
 @click.command("run", short_help="Run an image on samples: predictions and cycles.")
 @click.argument("image")
 @data_options
-def run(image: str, data: str, json_path: str | None, limit: int | None) -> None:
+@click.option(
+    "--trace", metavar="VCD",
+    help="Write what every unit did in every cycle of the first sample, for a wave viewer.",
+)  # fmt: skip
+def run(image: str, data: str, json_path: str | None, limit: int | None, trace: str | None) -> None:
     """Run IMAGE on the simulated accelerator: predictions, accuracy, cycles."""
     program = runtime.load(image)
     samples = runtime.load_samples(data)
     x, y = samples.x[:limit], None if samples.y is None else samples.y[:limit]
     with progress("running", len(x)) as advance, samples_of(data):
         result = program.run(x, y, progress=advance)
+        if trace:
+            inputs, _ = program.encode(x[:1])
+            timeline = Simulator(program.image).trace(inputs[0])
+            write_text(trace, vcd_text(timeline, program.image))
     if json_path:
         write_json(json_path, result.to_json())
     if json_path != "-":

@@ -153,6 +153,7 @@ class Stepped:
     accesses: dict[tuple[str, str], int]
     operations: dict[str, int]
     spans: list[tuple[int, str, int, int, int]]
+    log: dict[str, dict[int, str]]
 
 
 def step(image: Image, sample: np.ndarray) -> Stepped:
@@ -168,4 +169,5 @@ def step(image: Image, sample: np.ndarray) -> Stepped:
         dict(machine.accesses),
         {unit.name: unit.operations for unit in units if unit.operations},
         [(i.pc, i.work.unit, i.issued, i.start, i.end) for i in program if i.work],
+        {unit.name: unit.log for unit in units if unit.log},
     )

@@ -83,6 +83,7 @@ class Unit:
         self.in_pipeline = Counter[str]()
         self.busy, self.operations = 0, 0
         self.stalls = Counter[str]()
+        self.log: dict[int, str] = {}
         self.process = self.run()
 
     def run(self) -> Process:
@@ -93,6 +94,8 @@ class Unit:
                 waited += 1
                 yield
             self.stalls["issue"] += waited
+            now = self.machine.cycle
+            self.log.update(dict.fromkeys(range(now - waited, now), "issue"))
             yield from self.execute(self.queue[0])
 
     def whole(self, _: Instance) -> bool:
@@ -156,12 +159,14 @@ class Unit:
         """A cycle of work."""
         assert operations <= self.lanes, f"{self.name}: {operations} operations in a cycle"
         self.busy += 1
+        self.log[self.machine.cycle] = "busy"
         self.operations += operations
         self.machine.progress = True
 
     def stall(self, cause: str) -> None:
         """A cycle of waiting."""
         self.stalls[cause] += 1
+        self.log[self.machine.cycle] = cause
 
     @property
     def drained(self) -> bool:

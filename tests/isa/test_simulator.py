@@ -111,7 +111,7 @@ def test_what_the_observer_keeps_does_not_change_later():
 
 def test_spans_are_those_of_the_run():
     simulator = Simulator(IMAGE)
-    spans = simulator.spans(X[0])
+    spans = simulator.trace(X[0]).spans
     assert max(int(span.end[0]) for span in spans) <= int(run(IMAGE, X[:1]).cycles[0])
     units = {type(IMAGE.code[span.pc]).__name__: span.unit for span in spans}
     assert units["Lif"] == "neuron"

@@ -1,6 +1,7 @@
 """The cycle-by-cycle machine and the burst-by-burst timing count the same of everything."""
 
 import re
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,20 +47,31 @@ SPOKEN = Path(__file__).parents[2] / "examples" / "spoken_digits"
 
 
 def agree(image, sample):
-    """Both count the same cycles, by cause, rows and operations, and work at the same times."""
+    """Both count the same cycles, by cause, rows and operations, and do the same in each cycle."""
     simulator = Simulator(image)
     stepped = step(image, sample)
+    timeline = simulator.trace(sample)
     counts = simulator.run(sample[None], batch=1).counts
     spans = [
-        (s.pc, s.unit, int(s.issued[0]), int(s.start[0]), int(s.end[0]))
-        for s in simulator.spans(sample)
+        (s.pc, s.unit, int(s.issued[0]), int(s.start[0]), int(s.end[0])) for s in timeline.spans
     ]
     assert sorted(stepped.spans) == sorted(spans)
     assert stepped.cycles == counts.cycles
     for name in ("busy", "stalls", "accesses", "operations"):
         timed = {key: n for key, n in getattr(counts, name).items() if n}
         assert getattr(stepped, name) == timed, name
+    assert stepped.log == cycle_by_cycle(timeline)
     return stepped
+
+
+def cycle_by_cycle(timeline):
+    """What every unit did in each cycle in which it was not idle; no cycle is told twice."""
+    log = defaultdict(dict)
+    for interval in timeline.intervals:
+        for cycle in range(interval.since, interval.until):
+            assert cycle not in log[interval.unit]
+            log[interval.unit][cycle] = interval.doing
+    return log
 
 
 def agree_or_stop(image, sample):

@@ -118,7 +118,7 @@ def test_cycles_grow_with_every_timestep():
 
 def test_instructions_are_issued_in_order_one_a_cycle():
     image = image_of(TWO)
-    spans = Simulator(image).spans(encoded(TWO)[0])
+    spans = Simulator(image).trace(encoded(TWO)[0]).spans
     issued = [int(span.issued[0]) for span in spans]
     assert len(set(issued)) == len(issued)
 
@@ -128,7 +128,7 @@ def test_a_unit_works_on_one_instruction_at_a_time():
     image = image_of(TWO)
     joined = {pc for pc, op in enumerate(image.code) if getattr(op, "join", False)}
     by_unit = {}
-    for span in Simulator(image).spans(encoded(TWO)[0]):
+    for span in Simulator(image).trace(encoded(TWO)[0]).spans:
         if span.pc not in joined:
             by_unit.setdefault(span.unit, []).append((int(span.start[0]), int(span.end[0])))
     assert {"event", "memory_a", "memory_b", "neuron", "update", "drive"} <= set(by_unit)
