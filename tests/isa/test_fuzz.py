@@ -181,6 +181,7 @@ def test_the_limit_counts_the_instructions_of_a_sample():
     ("body", "message"),
     [
         ((Halt(),), "pc 1: halt may only be the last word"),
+        ((Sync(stage=1),), "pc 1: sync belongs to all stages; its stage must be 0"),
         (
             (Loop(counter="steps", length=2), Sync()),
             "pc 1: the loop reaches the sync that ends a sample",
@@ -196,3 +197,10 @@ def test_a_sample_ends_with_its_sync(body, message):
     with pytest.raises(IsaError) as caught:
         Simulator(Image(PAPER, code))
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("more", [{"value": 1}, {"drain": 1}])
+def test_the_loop_over_samples_counts_samples_alone(more):
+    code = (Loop(counter="samples", length=1, **more), Sync(), Halt())
+    with pytest.raises(IsaError, match="pc 0: the loop over samples runs once for each sample"):
+        Simulator(Image(PAPER, code))
