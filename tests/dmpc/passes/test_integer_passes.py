@@ -175,6 +175,18 @@ def test_a_bias_that_no_sample_showed_is_not_cut_off():
     assert (np.abs(result.traces["layer1.u"] * step) < 0.2).all()
 
 
+def test_a_reset_that_no_sample_showed_is_not_cut_off():
+    """Calibrated on silence, the neuron never fired; its reset lies far below its threshold."""
+    graph = network(Shape(inputs=1, layers=(Layer(neurons=1, bias=False),)))
+    for name, value in (("fast.weight", [[2.0]]), ("threshold", [1.0]), ("reset", [-50.0])):
+        graph.constants[f"layer1.{name}"] = np.array(value)
+    ranges = calibrate(graph, np.zeros((1, 4, 1)), samples=1, margin=1.25)
+    made = apply(Quantize(TARGET, ranges), graph)
+    after = interpret(made, np.ones((1, 1, 1), np.int64), trace=["layer1.u.next"])
+    step = made.constants["layer1.scale"]
+    np.testing.assert_allclose(after.traces["layer1.u.next"] * step, -50, rtol=1e-3)
+
+
 def test_a_drive_bias_that_no_sample_overcame_is_not_cut_off():
     """relu(x - 2) of a binary input is zero; a bias cut off would let the input through."""
     graph = network(replace(SLOW, inputs=1))
