@@ -290,6 +290,12 @@ class Core:
         loop = self.loops[-1]
         return loop.steps is not None and stage <= loop.iteration < loop.steps + stage
 
+    def timestep_of(self, stage: int) -> int:
+        """The timestep, from 0, that a stage works on; traps outside a loop over timesteps."""
+        if not self.loops or self.loops[-1].steps is None:
+            self.trap("an instruction that counts timesteps stands outside their loop")
+        return self.loops[-1].iteration - stage
+
     def advance(self) -> bool:
         """Go to the next instruction; True when that ends an iteration of the loop over samples."""
         self.pc += 1

@@ -294,6 +294,40 @@ class ClearValue(Instruction):
         core.values.write(self.dest, np.zeros((core.batch, self.size), np.int64))
 
 
+@instruction("hold.value", 12)
+@dataclass(frozen=True, kw_only=True)
+class HoldValue(Instruction):
+    """Copy a value register in every `every`th timestep of a sample, the first included.
+
+    In other timesteps it takes its issue slot and nothing else: the copy stays as it is. This is
+    the dilation of a slow current (Sun et al. 2026).
+    """
+
+    dest: int = value_register("the copy")
+    source: int = value_register("the original")
+    size: int = unsigned(12, "elements")
+    every: int = unsigned(16, "timesteps from one copy to the next, at least 1")
+
+    def _due(self, core: Core) -> bool:
+        if self.every == 0:
+            core.trap("a copy every 0 timesteps")
+        return core.timestep_of(self.stage) % self.every == 0
+
+    def work(self, core: Core) -> Work:
+        if not self._due(core):
+            return Work(unit="control")
+        return Work(
+            unit="update",
+            reads=(f"v{self.source}",),
+            writes=(f"v{self.dest}",),
+            operations=self.size,
+        )
+
+    def execute(self, core: Core) -> None:
+        if self._due(core):
+            core.values.write(self.dest, core.values.read(self.source, self.size))
+
+
 # -- integration on the banks ---------------------------------------------------------------------
 
 

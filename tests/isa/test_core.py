@@ -14,6 +14,7 @@ from isa.instructions import (
     ClearValue,
     DriveEvents,
     Emit,
+    HoldValue,
     Lif,
     Loop,
     Readout,
@@ -42,6 +43,10 @@ def lif(banks=(0,), row=0, groups=1, at=0):
 
 def readout(banks=(0,)):
     return Readout(row=0, parameters=0, groups=1, banks=banks, mode="sum")
+
+
+def hold(every):
+    return HoldValue(dest=1, source=0, size=1, every=every)
 
 
 IN = events(0, 1)
@@ -121,6 +126,20 @@ CASES = {
             Loop(counter="steps", length=2), CLEAR, CLEAR,
         ],
         2, "a loop reaches beyond the loop around it",
+    ),
+    "hold outside timesteps": (
+        [hold(2)], 1, "an instruction that counts timesteps stands outside their loop",
+    ),
+    "hold in a counted loop": (
+        [Loop(counter="immediate", value=2, length=1), hold(2)],
+        2, "an instruction that counts timesteps stands outside their loop",
+    ),
+    "hold every 0 timesteps": (
+        [Loop(counter="steps", length=2), values(0, 1), hold(0)], 3, "a copy every 0 timesteps",
+    ),
+    "hold of what was never written": (
+        [Loop(counter="steps", length=1), hold(2)],
+        2, "v0 was read before it was written in this sample",
     ),
     "samples inside": (
         [Loop(counter="samples", length=1), CLEAR], 1, "the loop over samples must be outermost",

@@ -16,7 +16,9 @@ from isa.instructions import (
     DriveEvents,
     DriveValues,
     Emit,
+    HoldValue,
     Lif,
+    Loop,
     Readout,
     Update,
 )
@@ -114,6 +116,32 @@ def test_memory_update(seed, size, shift):
             ]
             m = [clip(rounded(total, shift), TARGET.values.bits) for total in sums]
             assert got == m
+
+
+@settings(deadline=None)
+@given(seeds, st.integers(1, 9), st.integers(1, 5), st.integers(1, 12), st.integers(0, 2))
+def test_a_held_value_is_that_of_the_last_timestep_that_counts(seed, size, every, steps, stage):
+    """In a later stage, the timesteps are those of the stage."""
+    x = np.random.default_rng(seed).integers(-(2**15), 2**15, (2, steps, size))
+    hold = HoldValue(dest=1, source=0, size=size, every=every, stage=stage)
+    loop = Loop(counter="steps", length=2, drain=stage)
+    seen = Seen(held=(3, "dest"))
+    # The hold stands behind the input, which in its iteration is `stage` timesteps ahead.
+    run(program(loop, values(0, size), hold), x, observe=seen)
+    expected = [
+        [sample[min(k // every * every + stage, steps - 1)].tolist() for k in range(steps)]
+        for sample in x
+    ]
+    assert seen["held"].tolist() == expected
+
+
+def test_a_hold_between_its_timesteps_takes_its_issue_slot_alone():
+    x = np.zeros((1, 7, 2))
+    hold = HoldValue(dest=1, source=0, size=2, every=3)
+    found = run(program(*each_timestep(values(0, 2), hold)), x)
+    assert found.counts.busy["update"] == 3
+    assert found.counts.instructions == 3 + 1 + 2 * 7  # loops, sync, halt
+    assert found.counts.operations["update"] == 3 * 2
 
 
 # -- neurons --------------------------------------------------------------------------------------

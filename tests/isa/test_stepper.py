@@ -25,6 +25,7 @@ from isa.instructions import (
     DriveValues,
     Emit,
     Fire,
+    HoldValue,
     InputEvents,
     InputValues,
     IntegrateEvents,
@@ -261,6 +262,7 @@ class Author:
         source, dest = self.number(0, 3), self.number(0, 3)
         drive = {"dest": 0, "row": 0, "shift": 0, "bias": 5}
         size = self.number(0, VALUES)
+        held = {"dest": self.number(1, 2), "source": self.number(1, 2)}
         makers = [
             lambda: self.group_work(),
             lambda: self.group_work(),
@@ -271,6 +273,9 @@ class Author:
                 Update(state=self.number(1, 2), drive=0, row=0, size=VALUES, shift=15)
             ),
             lambda: self.add(ClearValue(dest=self.number(1, 3), size=VALUES)),
+            lambda: (
+                self.staged and self.add(HoldValue(every=self.number(1, 3), size=VALUES, **held))
+            ),
             lambda: self.add(CountEvents(counts=3, source=source, size=EVENTS)),
             lambda: self.add(ClearMembranes(**self.place())),
             lambda: self.add(ClearLogits(mode="sum", **self.place())),
