@@ -20,7 +20,7 @@ FLAVOURS = ("normal", "positive", "sparse", "zero", "huge", "tiny", "uneven")
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: `states` is d, 0 for a layer without memory."""
+    """One layer: `states` is d, 0 for a layer without memory; `dilation` is that of its memory."""
 
     neurons: int
     states: int = 0
@@ -29,6 +29,7 @@ class Layer:
     bias: bool = True
     flavour: str = "normal"
     legendre: bool = True
+    dilation: int = 1
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,15 @@ def _layer(
         _constant(graph, f"{name}.B", b)
         loc = (f"/{name}/memory",)
         graph.add(Op("memory", operands, (f"{name}.m.next",), {"layer": name}, loc), f32(d))
-        currents.append(dense("slow", f"{name}.m.next", d, "normal"))
+        memory_read = f"{name}.m.next"
+        if layer.dilation > 1:
+            held, memory_read = f"{name}.held", f"{name}.held.next"
+            graph.states.append(State(held, memory_read))
+            graph.types[held] = f32(d)
+            attrs = {"layer": name, "period": layer.dilation}
+            operands = (held, f"{name}.m.next")
+            graph.add(Op("hold", operands, (memory_read,), attrs, (f"/{name}/hold",)), f32(d))
+        currents.append(dense("slow", memory_read, d, "normal"))
     parameters = [
         _constant(graph, f"{name}.beta", random.uniform(0, 0.99, n)),
         _constant(graph, f"{name}.threshold", random.uniform(0.2, 2, n)),
@@ -172,6 +181,7 @@ layers = st.builds(
     bias=st.booleans(),
     flavour=st.sampled_from(FLAVOURS),
     legendre=st.booleans(),
+    dilation=st.sampled_from((1, 2, 3, 5)),
 )
 
 

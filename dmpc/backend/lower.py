@@ -22,6 +22,7 @@ from isa.instructions import (
     Emit,
     Fire,
     Halt,
+    HoldValue,
     InputEvents,
     InputValues,
     IntegrateEvents,
@@ -173,7 +174,7 @@ class _Lowering:
                 made = ClearValue(dest=self.row(name), size=self.size(name))
             elif op.kind == "leak":
                 made = ClearMembranes(row=self.row(name), groups=self.rows(name))
-            elif op.kind == "count":
+            elif op.kind == "count" or (op.kind == "hold" and len(self.graph.users(name)) > 1):
                 made = ClearValue(dest=self.row(name), size=self.size(name))
             elif op.kind in ("accumulate_logits", "total_logits"):
                 name, mode = op.results[0], str(op.attrs.get("mode", "sum"))
@@ -207,6 +208,7 @@ class _Lowering:
         lower_one = {
             "scalar_drive": self._drive,
             "state_update": self._update,
+            "hold": self._hold,
             "lif_step": self._lif,
             "leak": self._leak,
             "integrate_events": self._integrate_events,
@@ -243,6 +245,15 @@ class _Lowering:
             shift=self.number(op, "shift"),
         )
         yield self._made(op, made, "step", {"state": op.results[0]})
+
+    def _hold(self, op: Op) -> Iterator[Lowered]:
+        made = HoldValue(
+            dest=self.row(op.results[0]),
+            source=self.row(op.operands[1]),
+            size=self.size(op.operands[1]),
+            every=self.number(op, "period"),
+        )
+        yield self._made(op, made, "step", {"dest": op.results[0]})
 
     def _lif(self, op: Op) -> Iterator[Lowered]:
         products = self._products(op)

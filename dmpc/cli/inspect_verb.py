@@ -20,7 +20,9 @@ from dmpc.ir.levels import LEVELS, rank
 from dmpc.ir.printer import to_text
 from isa.arithmetic import Int
 from isa.disassembler import assembly
+from isa.format import Instruction
 from isa.image import Image, read_image
+from isa.instructions import HoldValue
 from isa.interface import interface, provenance
 from isa.simulator import Simulator
 from isa.target import load_target
@@ -171,6 +173,11 @@ def _print_memory(image: Image, out: Output) -> None:
     out.print(made)
 
 
+def _every(op: Instruction) -> int:
+    """Timesteps from one run of an instruction of their loop to the next."""
+    return op.every if isinstance(op, HoldValue) else 1
+
+
 def _print_schedule(program: Program, x: Int, timestep: int | None, out: Output) -> None:
     """Issue, start and end of every instruction of one timestep of `x` [timesteps, inputs]."""
     image, origin, steps = program.image, program.origin, len(x)
@@ -180,7 +187,12 @@ def _print_schedule(program: Program, x: Int, timestep: int | None, out: Output)
     by_pc: dict[int, list[Span]] = defaultdict(list)
     for span in Simulator(image).trace(x).spans:
         by_pc[span.pc].append(span)
-    spans = [by_pc[pc][wanted] for pc in sorted(by_pc) if len(by_pc[pc]) == steps]
+    every = {pc: _every(image.code[pc]) for pc in sorted(by_pc)}
+    spans = [
+        by_pc[pc][wanted // period]
+        for pc, period in every.items()
+        if len(by_pc[pc]) == -(-steps // period) and wanted % period == 0
+    ]
     if steps == 1 or not spans:
         raise DmpcError("a schedule needs a sample of two timesteps or more", where=origin)
     first = min(int(span.issued[0]) for span in spans)

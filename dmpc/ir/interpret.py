@@ -123,6 +123,7 @@ class _Machine:
         }
         for name in (*graph.outputs, *graph.constants):
             values[name] = self._with_batch(values[name], graph.types[name])
+        self.context.timestep += 1
         return values
 
     def _batched(self, name: str, array: Tensor) -> Tensor:

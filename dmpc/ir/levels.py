@@ -3,7 +3,7 @@
 A level is a set of facts that hold, checked by `dmpc.ir.verify`; it is not another class of graph.
 
 - `model`: float ops as the exporter wrote them, one timestep with states
-- `layers`: the field's ops (dense, drive, memory, lif), every op tells its layer
+- `layers`: the field's ops (dense, drive, memory, hold, lif), every op tells its layer
 - `integer`: every value has a width and a scale
 - `partitioned`: every op is on a pathway of the machine
 - `fused`: ops are joined into the machine's layer steps

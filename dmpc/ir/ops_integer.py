@@ -7,6 +7,7 @@ Weights are exact integers, sums are exact until their consumer saturates them.
     sums = matvec(x, weight)                         W_f s, P m, nu x
     x    = scalar_drive(s, weight)                   relu(W_x s + b_x)
     m'   = state_update(m, x, A, B)                  Abar m + Bbar x
+    h'   = hold(h, m') {period}                      as at level layers: a copy is exact
     u    = leak(u); integrate_events; integrate_values; s, u' = fire(u)
     s, u' = lif_step(u, sums...)                     the four above, fused
     l'   = accumulate_logits(l, sums...)             readout over time

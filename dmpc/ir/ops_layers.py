@@ -7,12 +7,17 @@ With s the input events of a layer, N neurons, d memory states, for every timest
     m'    = memory(m, x, A, B)              m[k]   = A m[k-1] + B x[k]
     slow  = dense(m', W_m, b_m)             I_m[k] = W_m m[k] + b_m
     s', u' = lif(u, fast, slow, ...)        leak, sum of currents, spike, reset
+
+With a dilation of d timesteps the slow current reads a held memory, `W_m m[floor(k/d) d]`:
+
+    h'    = hold(h, m') {period = d}        h[k]   = m[k] where d divides k, else h[k-1]
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from dmpc.ir.ops_integer import INTEGER
 from dmpc.ir.ops_model import vector
 from dmpc.ir.registry import Attrs, AttrSpec, EvalContext, OpDef, Tensor, register
 from dmpc.ir.types import TensorType
@@ -125,6 +130,44 @@ MEMORY = register(
             ),
         },
         parameters=("A", "B"),
+    )
+)
+
+
+def _period(attrs: Attrs) -> int:
+    """The `period` of a hold; raises ValueError below 1."""
+    period = attrs["period"]
+    assert isinstance(period, int)
+    if period < 1:
+        raise ValueError(f"period must be at least 1, not {period}")
+    return period
+
+
+def _infer_hold(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
+    _period(attrs)
+    if types[0] != types[1]:
+        raise ValueError(f"held {types[0]} and value {types[1]} must be alike")
+    return (types[1],)
+
+
+def _evaluate_hold(
+    ctx: EvalContext, attrs: Attrs, held: Tensor, value: Tensor
+) -> tuple[Tensor, ...]:
+    return (held if ctx.timestep % _period(attrs) else value,)
+
+
+PERIOD = AttrSpec(int, "timesteps from one copy to the next, at least 1; timestep 0 copies")
+
+HOLD = register(
+    OpDef(
+        "hold",
+        "Dilation: held_next is value in every timestep that `period` divides, else held.",
+        (*LAYERS, *INTEGER),
+        ("held", "value"),
+        ("held_next",),
+        _infer_hold,
+        _evaluate_hold,
+        {"layer": LAYER, "period": PERIOD},
     )
 )
 

@@ -25,11 +25,13 @@ Evaluate = Callable[..., tuple[Tensor, ...]]
 class EvalContext:
     """What ops share while a graph is interpreted.
 
-    `dtype` is the NumPy type of real values; `saturations` counts, under a name of the op's
-    choosing, the elements that did not fit their width.
+    `dtype` is the NumPy type of real values; `timestep` is the number of the present one in its
+    sample, from 0; `saturations` counts, under a name of the op's choosing, the elements that did
+    not fit their width.
     """
 
     dtype: type[np.floating[Any]] = np.float64
+    timestep: int = 0
     saturations: dict[str, int] = field(default_factory=dict)
 
     def saturate(self, x: Tensor, bits: int, what: str) -> Tensor:

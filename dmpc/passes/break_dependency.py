@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from dmpc.ir.graph import Graph, Op
+from dmpc.ir.graph import Graph, Op, State
 from dmpc.ir.types import TensorType
 from dmpc.passes.base import Pass
 
@@ -13,7 +13,8 @@ class BreakDependency(Pass):
     """`W_m m[k] = P m[k-1] + nu x[k]` with `P = W_m A` and `nu = W_m B` computed ahead.
 
     Sun et al. 2026, "dependency breaking". Runs on real numbers, before quantization, so that P and
-    nu are rounded once instead of W_m, A and B.
+    nu are rounded once instead of W_m, A and B. Where the slow current reads a held memory, the
+    memory's old value and the drive are held instead.
     """
 
     name: ClassVar[str] = "break-dependency"
@@ -23,8 +24,14 @@ class BreakDependency(Pass):
         graph = graph.copy()
         memories = {op.results[0]: op for op in graph.ops if op.kind == "memory"}
         for op in list(graph.ops):
-            if op.kind == "dense" and op.operands[0] in memories and _feeds_neurons(graph, op):
-                _split(graph, op, memories[op.operands[0]])
+            if op.kind != "dense" or not _feeds_neurons(graph, op):
+                continue
+            producer = graph.producer(op.operands[0])
+            hold = producer if producer is not None and producer.kind == "hold" else None
+            value = op.operands[0] if hold is None else hold.operands[1]
+            if value in memories:
+                _split(graph, op, memories[value], hold)
+        _drop_unread(graph)
         return graph
 
 
@@ -33,7 +40,7 @@ def _feeds_neurons(graph: Graph, op: Op) -> bool:
     return bool(users) and all(user.kind == "lif" for user in users)
 
 
-def _split(graph: Graph, slow: Op, memory: Op) -> None:
+def _split(graph: Graph, slow: Op, memory: Op, hold: Op | None) -> None:
     state, x, a, b = memory.operands
     _, weight, *bias = slow.operands
     w_m, loc = graph.constants[weight], graph.locs.get(weight, ())
@@ -49,6 +56,8 @@ def _split(graph: Graph, slow: Op, memory: Op) -> None:
         loc,
     )
     direct = graph.fresh(f"{layer}.direct")
+    if hold is not None:
+        state, x = (_held(graph, name, hold) for name in (state, x))
     at = graph.ops.index(slow)
     graph.ops[at] = replace(slow, operands=(state, p, *bias))
     graph.ops.insert(at + 1, Op("dense", (x, nu), (direct,), dict(slow.attrs), slow.loc))
@@ -59,3 +68,25 @@ def _split(graph: Graph, slow: Op, memory: Op) -> None:
     if not graph.users(weight):
         del graph.constants[weight], graph.types[weight]
         graph.locs.pop(weight, None)
+
+
+def _held(graph: Graph, value: str, hold: Op) -> str:
+    """The name under which `value` is held as `hold` holds the memory; the op comes before it."""
+    name = f"{value}.held{hold.attrs['period']}"
+    if name not in graph.types:
+        made = Op("hold", (name, value), (f"{name}.next",), dict(hold.attrs), hold.loc)
+        graph.ops.insert(graph.ops.index(hold), made)
+        graph.types[name] = graph.types[f"{name}.next"] = graph.types[value]
+        old = graph.state(hold.operands[0])
+        graph.states.append(State(name, f"{name}.next", None, old.loc if old else ()))
+    return f"{name}.next"
+
+
+def _drop_unread(graph: Graph) -> None:
+    """Drop held memories whose products have all been split."""
+    for op in [op for op in graph.ops if op.kind == "hold"]:
+        held, result = op.operands[0], op.results[0]
+        if not graph.users(result) and graph.users(held) == [op]:
+            graph.ops.remove(op)
+            graph.states = [state for state in graph.states if state.name != held]
+            del graph.types[held], graph.types[result]

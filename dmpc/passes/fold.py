@@ -11,7 +11,7 @@ from dmpc.ir.prune import prune
 from dmpc.ir.registry import op_def
 from dmpc.passes.base import Pass
 
-ORDER = ("drive", "memory", "dense", "lif")
+ORDER = ("drive", "memory", "hold", "dense", "lif")
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Fold(Pass):
     - the biases of a neuron's currents are merged into the first of them;
     - biases that are zero are dropped;
     - ops, states and constants without influence on the output are dropped;
-    - ops come layer by layer: drive, memory, currents, neurons; constants in order of use.
+    - ops come layer by layer: drive, memory, hold, currents, neurons; constants in order of
+      use.
     """
 
     name: ClassVar[str] = "fold"
@@ -43,9 +44,11 @@ class Fold(Pass):
 
 
 def _silent_memories(graph: Graph) -> set[str]:
-    """Memory states, and their next values, that stay at zero for ever."""
+    """Memory states, their next values and what holds them, that stay at zero for ever."""
     silent: set[str] = set()
     for op in graph.ops:
+        if op.kind == "hold" and op.operands[1] in silent:
+            silent |= set(op.results)
         if op.kind != "memory":
             continue
         m, x, _, b = op.operands

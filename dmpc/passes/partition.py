@@ -9,7 +9,7 @@ import numpy as np
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph, Op
 from dmpc.passes.base import Pass
-from dmpc.passes.ranges import Real
+from dmpc.passes.ranges import Real, unheld
 from isa.target import Target, load_target
 
 PATHS = ("spike", "memory_a", "memory_b", "update", "neuron", "readout")
@@ -18,6 +18,7 @@ DENSITY = 0.05  # of events whose rate nobody has measured
 _BY_KIND = {
     "scalar_drive": "update",
     "state_update": "update",
+    "hold": "update",
     "leak": "neuron",
     "integrate_events": "neuron",
     "integrate_values": "neuron",
@@ -120,6 +121,7 @@ def active_inputs(graph: Graph, op: Op, activity: Mapping[str, Real]) -> Real:
 
 
 def _is_state(graph: Graph, name: str) -> bool:
+    name = unheld(graph, name)
     producer = graph.producer(name)
     return graph.state(name) is not None or (
         producer is not None and producer.kind in ("state_update", "count")

@@ -44,6 +44,7 @@ class _Allocator:
             "matvec": self._product,
             "scalar_drive": self._drive,
             "state_update": self._update,
+            "hold": self._state,
             "lif_step": self._neurons,
             "leak": self._neurons,
             "integrate_events": self._membranes,

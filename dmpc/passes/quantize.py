@@ -16,6 +16,7 @@ from dmpc.passes.ranges import (
     is_event,
     static_ranges,
     total_bias,
+    unheld,
 )
 from dmpc.passes.scales import (
     MAX_SHIFT,
@@ -74,6 +75,8 @@ class _Quantizer:
                 self._drive(op)
             elif op.kind == "memory":
                 self._memory(op)
+            elif op.kind == "hold":
+                self._hold(op)
             elif op.kind == "lif":
                 self._lif(op)
             elif op.results[0] in graph.outputs:
@@ -107,11 +110,12 @@ class _Quantizer:
         references, weights = [], []
         for lif in (op for op in self.graph.ops if op.kind == "lif"):
             roles = currents(self.graph, lif, self.ranges.events)
-            mine = [op for op in roles.values if op.operands[0] == name]
-            known = [op for op in roles.values if op.operands[0] in self.steps]
+            source = {op.results[0]: unheld(self.graph, op.operands[0]) for op in roles.values}
+            mine = [op for op in roles.values if source[op.results[0]] == name]
+            known = [op for op in roles.values if source[op.results[0]] in self.steps]
             if mine and known:
                 references.append(
-                    np.max([self._columns(op) * self.steps[op.operands[0]] for op in known], axis=0)
+                    np.max([self._columns(op) * self._step_of(op) for op in known], axis=0)
                 )
                 weights.append(np.max([self._columns(op) for op in mine], axis=0))
         reference = np.concatenate(references) if references else np.zeros(0)
@@ -123,6 +127,10 @@ class _Quantizer:
             bits=self.target.values.bits,
             least_bits=STATE_BITS_OF_DRIVE,
         )
+
+    def _step_of(self, product: Op) -> float:
+        """Real value of one step of what a dense product of values reads."""
+        return self.steps[unheld(self.graph, product.operands[0])]
 
     def _columns(self, dense: Op) -> Array:
         """The largest weight of each neuron."""
@@ -182,6 +190,16 @@ class _Quantizer:
         attrs = {"layer": op.attrs["layer"], "shift": shift, "bits": self.target.values.bits}
         self._add(Op("state_update", op.operands, op.results, attrs, op.loc), value)
 
+    def _hold(self, op: Op) -> None:
+        """A copy of integers, which is exact."""
+        self._check_initial(op)
+        held, value = op.operands
+        step = self.steps[held] = self.steps[op.results[0]] = self.steps[value]
+        copy = TensorType(f"i{self.target.values.bits}", self.graph.types[value].shape, step)
+        self.out.types[held] = copy
+        self.out.states.append(State(held, op.results[0], None, self._state_loc(held)))
+        self._add(Op("hold", op.operands, op.results, dict(op.attrs), op.loc), copy)
+
     # -- neurons ----------------------------------------------------------------------------------
 
     def _lif(self, op: Op) -> None:
@@ -202,7 +220,7 @@ class _Quantizer:
         )
         values = value_scale(
             neuron,
-            [(graph.constants[c.operands[1]], self.steps[c.operands[0]]) for c in roles.values],
+            [(graph.constants[c.operands[1]], self._step_of(c)) for c in roles.values],
             ranges.values[op.results[0]],
             margin=ranges.margin,
             weight_bits=self._weight_bits("memory_a"),
@@ -211,7 +229,7 @@ class _Quantizer:
         for c in roles.events:
             self._matvec(c, neuron.weight_step, 1.0, self._weight_bits("spike"))
         for c in roles.values:
-            self._matvec(c, values.step, self.steps[c.operands[0]], self._weight_bits("memory_a"))
+            self._matvec(c, values.step, self._step_of(c), self._weight_bits("memory_a"))
         self._neuron_constants(op, roles, neuron, values.shift)
         scale = self._scale(f"{layer}.scale", neuron.step)
         bits = self.target.neuron.membrane_bits

@@ -95,6 +95,12 @@ def currents(graph: Graph, lif: Op, events: bool) -> Currents:
     )
 
 
+def unheld(graph: Graph, name: str) -> str:
+    """The value that a held one repeats; any other value itself."""
+    producer = graph.producer(name)
+    return producer.operands[1] if producer is not None and producer.kind == "hold" else name
+
+
 def is_event(graph: Graph, name: str, events: bool) -> bool:
     """True for spikes, and for the network's input if that is binary."""
     return events if name in graph.inputs else graph.types[name].dtype == "event"
@@ -166,13 +172,13 @@ def static_ranges(graph: Graph, input_range: tuple[float, float] | None) -> Rang
     for name in graph.inputs:
         shape = graph.types[name].shape
         ranges.bounds[name] = Interval(np.full(shape, low), np.full(shape, high))
-    memories = {op.operands[0]: op for op in graph.ops if op.kind == "memory"}
+    writers = {op.operands[0]: op for op in graph.ops if op.kind in ("memory", "hold")}
 
     def visit(name: str) -> None:
-        op = memories.get(name) or graph.producer(name)
+        op = writers.get(name) or graph.producer(name)
         if op is None or name in ranges.bounds:
             return
-        own_state = op.operands[:1] if op.kind in ("memory", "lif") else ()
+        own_state = op.operands[:1] if op.kind in ("memory", "hold", "lif") else ()
         for operand in op.operands:
             if operand not in own_state:
                 visit(operand)
@@ -224,6 +230,14 @@ def _static_memory(graph: Graph, op: Op, ranges: Ranges) -> None:
     ranges.bounds[op.operands[0]] = ranges.bounds[op.results[0]] = interval
 
 
+def _static_hold(graph: Graph, op: Op, ranges: Ranges) -> None:
+    del graph
+    held, value = op.operands
+    bounds = ranges.bounds[op.results[0]] = ranges.bounds[value]
+    zero = np.zeros_like(bounds.low)
+    ranges.bounds[held] = bounds | Interval(zero, zero)  # before the first timestep
+
+
 def _static_lif(graph: Graph, op: Op, ranges: Ranges) -> None:
     roles = currents(graph, op, ranges.events)
     beta = graph.constants[roles.beta]
@@ -266,5 +280,6 @@ _STATIC = {
     "dense": _static_dense,
     "drive": _static_drive,
     "memory": _static_memory,
+    "hold": _static_hold,
     "lif": _static_lif,
 }

@@ -153,6 +153,31 @@ def test_problems_name_the_op_and_the_users_node(graph, edit, message):
     assert "\n" not in str(caught.value)
 
 
+HOLD = """dmpir 1
+graph "held" level layers {
+  attr readout = "mean"
+  input %x : f32[2]
+  state %h : f32[2] = zeros next %hn
+  %hn = hold(%h, %x) {layer = "layer1", period = 3} : f32[2] loc("hold")
+  output %hn
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("period = 3", "period = 0", "%hn = hold (from hold): period must be at least 1, not 0"),
+        ("input %x : f32[2]", "input %x : f32[3]", "held f32[2] and value f32[3] must be alike"),
+    ],
+)
+def test_a_hold_copies_something_like_itself_at_times(old, new, message):
+    verify(parse(HOLD))
+    with pytest.raises(VerifyError) as caught:
+        verify(parse(HOLD.replace(old, new)))
+    assert message in str(caught.value)
+
+
 def test_all_problems_are_reported_at_once(graph):
     edit_attr(graph)
     edit_nan(graph)

@@ -40,6 +40,21 @@ def test_the_broken_network_computes_the_same(shape):
         np.testing.assert_allclose(after[name], traces[name], rtol=0, atol=1e-9 * size)
 
 
+def test_a_held_memory_is_broken_into_its_old_value_and_the_drive():
+    layer = Layer(neurons=4, states=3, dilation=3)
+    broken = apply(BreakDependency(), network(Shape(inputs=3, layers=(layer,), seed=5)))
+    holds = [(op.operands, op.results) for op in broken.ops if op.kind == "hold"]
+    assert holds == [
+        (("layer1.m.held3", "layer1.m"), ("layer1.m.held3.next",)),
+        (("layer1.x.held3", "layer1.x"), ("layer1.x.held3.next",)),
+    ]
+    assert [op.operands[0] for op in broken.ops if op.kind == "dense"][1:3] == [
+        "layer1.m.held3.next",
+        "layer1.x.held3.next",
+    ]
+    assert "layer1.held" not in broken.types
+
+
 def test_the_slow_current_no_longer_reads_the_updated_memory():
     broken = apply(BreakDependency(), network(SLOW))
     updated = "layer1.m.next"

@@ -9,8 +9,10 @@ from dmpc.ir.interpret import interpret
 from dmpc.ir.types import event, f32
 from dmpc.passes.base import apply
 from dmpc.passes.fold import Fold
+from tests.networks import Layer, Shape, network
 
 N, D = 4, 3
+SILENT = Shape(3, (Layer(neurons=4, states=3, bias=False, flavour="zero", dilation=2),))
 SHAPES = {
     "layer1.drive.weight": (N,), "layer1.drive.bias": (1,), "layer1.memory.A": (D, D),
     "layer1.memory.B": (D,), "layer1.fast.weight": (N, N), "layer1.fast.bias": (N,),
@@ -117,3 +119,11 @@ def test_only_layers_are_folded():
     graph.level = "model"
     with pytest.raises(CompileError, match="g: needs a graph of level layers, not model"):
         Fold().run(graph)
+
+
+def test_what_holds_a_silent_memory_goes_with_it():
+    kept = [op.kind for op in network(SILENT).ops]
+    assert kept == ["dense", "drive", "memory", "hold", "dense", "lif", "dense"]
+    folded = apply(Fold(), network(SILENT))
+    assert [op.kind for op in folded.ops] == ["dense", "lif", "dense"]
+    assert [state.name for state in folded.states] == ["layer1.u"]

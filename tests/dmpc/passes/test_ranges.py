@@ -40,8 +40,7 @@ def charges(graph, traces):
 
 def bounds_of(graph, ranges, name):
     """A value's bounds; those of a membrane are known under its next value."""
-    state = graph.state(name)
-    return ranges.bounds[state.next if state else name]
+    return ranges.bounds[name if name in ranges.bounds else graph.state(name).next]
 
 
 def assert_within(trace, interval, name):
