@@ -27,7 +27,8 @@ def export_onnx(network: DMPNetwork, path: str | Path, form: Form = "scan") -> N
     zero states. `form="step"`: one timestep, `x` [batch, inputs] and the states -> `y`
     [batch, classes] and the new states; the logits are the mean of `y` over the timesteps, the
     first of which gets zero states. States are `layers.<i>.membrane` [batch, neurons] and
-    `layers.<i>.memory` [batch, memory states], new ones have `_next` appended.
+    `layers.<i>.memory` [batch, memory states], and of a layer with a dilation `layers.<i>.held`
+    [batch, memory states] and `layers.<i>.timestep` [batch, 1]; new ones have `_next` appended.
 
     Initialisers bear the names of the network's `state_dict`, nodes those of its modules. Writes
     a temporary file beside `path` and renames it. Raises ValueError as `to_onnx` does, OSError

@@ -27,8 +27,9 @@ class DMPNetwork(nn.Module):
 
     Parameters: `inputs`; `hidden`, the neurons of each layer; `classes`; `memory` states and
     `window` (timesteps) of every layer; `dropout`, the probability of losing a layer's spike,
-    in training only; `lif`, the neurons' parameters. Raises ValueError if there is no hidden
-    layer, a size is below 1 or `dropout` is outside [0, 1).
+    in training only; `lif`, the neurons' parameters; `dilation` in timesteps, of every layer or of
+    each. Raises ValueError if there is no hidden layer, a size or dilation is below 1, there is not
+    one dilation for each layer, or `dropout` is outside [0, 1).
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class DMPNetwork(nn.Module):
         window: float,
         dropout: float = 0.0,
         lif: LIF | None = None,
+        dilation: int | Sequence[int] = 1,
     ) -> None:
         super().__init__()
         if not hidden:
@@ -50,7 +52,16 @@ class DMPNetwork(nn.Module):
         if not 0 <= dropout < 1:
             raise ValueError(f"DMPNetwork: dropout is {dropout}; it must be in [0, 1)")
         sizes = [inputs, *hidden]
-        self.layers = nn.ModuleList(DMPLayer(m, n, memory, window, lif) for m, n in pairwise(sizes))
+        dilations = [dilation] * len(hidden) if isinstance(dilation, int) else list(dilation)
+        if len(dilations) != len(hidden):
+            raise ValueError(
+                f"DMPNetwork: {len(dilations)} dilations for {len(hidden)} layers; give one number "
+                "for all, or one for each"
+            )
+        self.layers = nn.ModuleList(
+            DMPLayer(m, n, memory, window, lif, d)
+            for (m, n), d in zip(pairwise(sizes), dilations, strict=True)
+        )
         self.dropout = nn.Dropout(dropout)
         self.readout = nn.Linear(sizes[-1], classes)
 

@@ -14,8 +14,8 @@ from dmpc.nn.network import DMPNetwork
 def layer_nodes(name: str, layer: DMPLayer, spikes: str) -> list[NodeProto]:
     """Nodes from the tensor `spikes` [batch, inputs] to `<name>.spikes` [batch, neurons].
 
-    They read the states `<name>.membrane` and `<name>.memory` and write `<name>.membrane_next`
-    and `<name>.memory_next`. One node per line of the equations of `DMPLayer`.
+    They read the states of `state_sizes` and write those of the next timestep, with `_next` behind
+    their names. One node per line of the equations of `DMPLayer`.
     """
 
     def op(kind: str, node: str, inputs: list[str], **attributes: int) -> NodeProto:
@@ -32,7 +32,17 @@ def layer_nodes(name: str, layer: DMPLayer, spikes: str) -> list[NodeProto]:
         op("Gemm", ".memory.kept", [".memory", ".memory.a_bar"], transB=1),
         op("Mul", ".memory.added", [".drive", ".memory.b_bar"]),
         op("Add", ".memory_next", [".memory.kept", ".memory.added"]),
-        linear(f"{name}.slow", f"{name}.memory_next"),
+        *(
+            [
+                op("Mod", ".phase", [".timestep", ".dilation"], fmod=1),
+                op("Equal", ".due", [".phase", ".zero"]),
+                op("Where", ".held_next", [".due", ".memory_next", ".held"]),
+                op("Add", ".timestep_next", [".timestep", ".one"]),
+                linear(f"{name}.slow", f"{name}.held_next"),
+            ]
+            if layer.dilation > 1
+            else [linear(f"{name}.slow", f"{name}.memory_next")]
+        ),
         op("Add", ".current", [".fast", ".slow"]),
         op("Mul", ".lif.leaked", [".membrane", ".lif.beta"]),
         op("Mul", ".lif.input", [".current", ".lif.gain"]),
@@ -69,6 +79,10 @@ def weights(network: DMPNetwork) -> list[TensorProto]:
         tensors.append(_constant(name, tensor.detach().cpu().numpy().astype(np.float32)))
     for i, layer in enumerate(network.dmp_layers):
         tensors += _neuron(f"layers.{i}.lif", layer.lif)
+        if layer.dilation > 1:
+            numbers = {"dilation": layer.dilation, "zero": 0, "one": 1}
+            for key, number in numbers.items():
+                tensors.append(_constant(f"layers.{i}.{key}", np.array(number, np.float32)))
     return tensors
 
 
@@ -85,6 +99,9 @@ def state_sizes(network: DMPNetwork) -> dict[str, int]:
     for i, layer in enumerate(network.dmp_layers):
         sizes[f"layers.{i}.membrane"] = layer.neurons
         sizes[f"layers.{i}.memory"] = layer.memory.states
+        if layer.dilation > 1:
+            sizes[f"layers.{i}.held"] = layer.memory.states
+            sizes[f"layers.{i}.timestep"] = 1
     return sizes
 
 

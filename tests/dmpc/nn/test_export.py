@@ -1,3 +1,4 @@
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,16 @@ from dmpc.nn import LIF, DMPNetwork, export_onnx, load_weights, to_onnx
 RESETS = pytest.mark.parametrize("reset", [0.0, -0.3, None], ids=["zero", "value", "soft"])
 
 
-def network_of(reset: float | None = 0.0, seed: int = 3) -> DMPNetwork:
+DILATIONS = pytest.mark.parametrize("dilation", [1, (3, 1), (2, 7)], ids=str)
+STATES = ("membrane", "memory", "held", "timestep")
+
+
+def network_of(
+    reset: float | None = 0.0, seed: int = 3, dilation: int | tuple[int, ...] = 1
+) -> DMPNetwork:
     torch.manual_seed(seed)
-    lif = LIF(0.5, 2.0, 1.1, reset)
-    return DMPNetwork(12, [16, 20], 5, memory=4, window=9.0, dropout=0.5, lif=lif).eval()
+    sizes = {"memory": 4, "window": 9.0, "dropout": 0.5, "dilation": dilation}
+    return DMPNetwork(12, [16, 20], 5, lif=LIF(0.5, 2.0, 1.1, reset), **sizes).eval()
 
 
 def events(*shape: int) -> np.ndarray:
@@ -26,9 +33,16 @@ def session(path: Path) -> onnxruntime.InferenceSession:
 
 
 @RESETS
+@DILATIONS
 @pytest.mark.parametrize(("batch", "time"), [(1, 1), (7, 30)])
-def test_scan_equals_torch(tmp_path: Path, reset: float | None, batch: int, time: int) -> None:
-    network, x = network_of(reset), events(batch, time, 12)
+def test_scan_equals_torch(
+    tmp_path: Path,
+    reset: float | None,
+    dilation: int | tuple[int, ...],
+    batch: int,
+    time: int,
+) -> None:
+    network, x = network_of(reset, dilation=dilation), events(batch, time, 12)
     export_onnx(network, tmp_path / "model.onnx")
     (logits,) = session(tmp_path / "model.onnx").run(["logits"], {"x": x})
     with torch.no_grad():
@@ -54,15 +68,19 @@ def test_scan_gives_the_spikes_of_torch(tmp_path: Path, reset: float | None) -> 
 
 
 @RESETS
-def test_step_in_a_loop_equals_torch(tmp_path: Path, reset: float | None) -> None:
-    network, x = network_of(reset), events(7, 30, 12)
+@DILATIONS
+def test_step_in_a_loop_equals_torch(
+    tmp_path: Path, reset: float | None, dilation: int | tuple[int, ...]
+) -> None:
+    network, x = network_of(reset, dilation=dilation), events(7, 30, 12)
     export_onnx(network, tmp_path / "step.onnx", form="step")
     runtime = session(tmp_path / "step.onnx")
-    names = [f"layers.{i}.{state}" for i in (0, 1) for state in ("membrane", "memory")]
+    kept = [STATES if layer.dilation > 1 else STATES[:2] for layer in network.dmp_layers]
+    names = [f"layers.{i}.{state}" for i in (0, 1) for state in kept[i]]
     assert [i.name for i in runtime.get_inputs()] == ["x", *names]
     assert [o.name for o in runtime.get_outputs()] == ["y", *(f"{n}_next" for n in names)]
     states = network.initial_states(7)
-    values = [v.numpy() for state in states for v in state]
+    values = [getattr(states[i], name).numpy() for i in (0, 1) for name in kept[i]]
     resets = 0
     for k in range(30):
         feed = dict(zip(names, values, strict=True))
@@ -70,7 +88,8 @@ def test_step_in_a_loop_equals_torch(tmp_path: Path, reset: float | None) -> Non
         with torch.no_grad():
             expected, spikes, states = network.step_spikes(torch.from_numpy(x[:, k]), states)
         np.testing.assert_allclose(y, expected.numpy(), rtol=0, atol=1e-5)
-        for value, want in zip(values, (v for s in states for v in s), strict=True):
+        expected_states = (getattr(states[i], name) for i in (0, 1) for name in kept[i])
+        for value, want in zip(values, expected_states, strict=True):
             np.testing.assert_allclose(value, want.numpy(), rtol=0, atol=1e-5)
         resets += int(spikes[0].sum() * spikes[1].sum() > 0)
     assert resets > 10  # the states agree although both layers fired and were reset
@@ -102,8 +121,8 @@ def test_same_weights_same_bytes(tmp_path: Path, form: str) -> None:
 
 
 def test_standard_ops_and_named_nodes() -> None:
-    for form in ("scan", "step"):
-        model = to_onnx(network_of(), form)
+    for form, dilation in product(("scan", "step"), (1, 3)):
+        model = to_onnx(network_of(dilation=dilation), form)
         assert [o.domain for o in model.opset_import] == [""]
         onnx.checker.check_model(model, full_check=True)
         nodes = list(model.graph.node)

@@ -4,12 +4,11 @@ import torch
 from dmpc.nn import LIF, DMPLayer, DMPNetwork, fit, measure, parameter_count, state_ranges
 
 
-def lively_network(dropout: float = 0.0) -> DMPNetwork:
+def lively_network(dropout: float = 0.0, dilation: int | list[int] = 1) -> DMPNetwork:
     """A random network whose every layer spikes."""
     torch.manual_seed(3)
-    lif = LIF(0.5, 2.0)
-    network = DMPNetwork(12, [16, 20], 5, memory=4, window=9.0, dropout=dropout, lif=lif)
-    return network.eval()
+    sizes = {"memory": 4, "window": 9.0, "dropout": dropout, "dilation": dilation}
+    return DMPNetwork(12, [16, 20], 5, lif=LIF(0.5, 2.0), **sizes).eval()
 
 
 def events(seed: int, *shape: int) -> torch.Tensor:
@@ -18,8 +17,9 @@ def events(seed: int, *shape: int) -> torch.Tensor:
 
 @torch.no_grad()
 @pytest.mark.parametrize("reset", [0.0, None])
-def test_a_sequence_equals_its_timesteps(reset: float | None) -> None:
-    network = lively_network().double()
+@pytest.mark.parametrize("dilation", [1, 4, [3, 50]], ids=str)
+def test_a_sequence_equals_its_timesteps(reset: float | None, dilation: int | list[int]) -> None:
+    network = lively_network(dilation=dilation).double()
     for layer in network.dmp_layers:
         layer.lif = LIF(0.5, 2.0, reset=reset)
     x = events(0, 6, 30, 12).double()
@@ -59,6 +59,32 @@ def test_one_timestep_follows_the_equations() -> None:
     # Input 1 alone: the drive is rectified, so the memory only decays.
     _, state = layer.step(torch.tensor([[0.0, 1.0, 0.0]]), state)
     assert state.memory.tolist() == [[3.75]]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dilation", [1, 2, 3, 5, 30])
+def test_a_dilated_layer_against_a_plain_loop(dilation: int) -> None:
+    torch.manual_seed(1)
+    layer = DMPLayer(6, 8, 3, 7.0, LIF(0.5, 2.0), dilation).double()
+    x = events(5, 4, 17, 6).double()
+    memories = [torch.zeros(4, 3).double()]
+    membrane, spikes = torch.zeros(4, 8).double(), []
+    for k in range(17):
+        drive = torch.relu(layer.drive(x[:, k]))
+        memories.append(memories[-1] @ layer.memory.a_bar.T + drive * layer.memory.b_bar)
+        slow = layer.slow(memories[1 + dilation * (k // dilation)])
+        membrane = 0.5 * membrane + 2.0 * (layer.fast(x[:, k]) + slow)
+        spikes.append((membrane >= 1.0).double())
+        membrane = membrane * (1 - spikes[-1])
+    assert torch.equal(layer(x), torch.stack(spikes, dim=1))
+    assert dilation == 1 or not torch.equal(layer(x), DMPLayer.forward(_plain(layer), x))
+
+
+def _plain(layer: DMPLayer) -> DMPLayer:
+    """The layer without dilation."""
+    other = DMPLayer(6, 8, 3, 7.0, LIF(0.5, 2.0)).double()
+    other.load_state_dict(layer.state_dict())
+    return other
 
 
 def test_dropout_acts_in_training_only() -> None:
@@ -153,6 +179,9 @@ def test_wrong_inputs_are_refused() -> None:
         ({"classes": 0}, "classes is 0"),
         ({"dropout": 1.0}, r"dropout is 1\.0"),
         ({"memory": 0}, "0 states"),
+        ({"dilation": 0}, "dilation is 0; it is a whole number of timesteps, at least 1"),
+        ({"dilation": [2.5]}, r"dilation is 2\.5"),
+        ({"dilation": [1, 2]}, "2 dilations for 1 layers; give one number for all"),
     ],
 )
 def test_impossible_networks_are_refused(change: dict[str, object], message: str) -> None:
