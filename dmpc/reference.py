@@ -1,6 +1,7 @@
 """The user's own ONNX file in onnxruntime: the top of the ladder of oracles."""
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,11 @@ from dmpc.compiler import Options
 from dmpc.errors import DmpcError
 from dmpc.ir.interpret import over_time
 from dmpc.ir.registry import Tensor
+
+COUNTERS: Mapping[str, type[np.generic]] = {
+    "tensor(int64)": np.int64, "tensor(int32)": np.int32,
+}  # fmt: skip
+"""Types of states that count timesteps; all others are float32."""
 
 
 class OnnxReference:
@@ -73,7 +79,10 @@ class OnnxReference:
         signature, shapes = self.signature, {n: self.inputs[n].shape for n in self.inputs}
         batched = len(shapes[signature.input]) > 1
         states = {
-            name: np.zeros([len(x) if batched else 1, *_tail(shapes[name], batched)], np.float32)
+            name: np.zeros(
+                [len(x) if batched else 1, *_tail(shapes[name], batched)],
+                COUNTERS.get(self.inputs[name].type, np.float32),
+            )
             for name in signature.states
         }
         wanted = [signature.output, *signature.states.values()]

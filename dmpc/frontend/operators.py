@@ -24,6 +24,7 @@ BINARY = {
     "Div": ("div", False),
     "GreaterOrEqual": ("ge", False),
     "Greater": ("gt", False),
+    "Equal": ("eq", False),
     "LessOrEqual": ("ge", True),
     "Less": ("gt", True),
 }
@@ -51,9 +52,20 @@ def binary(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     return elementwise(ctx, node, kind, *pair)
 
 
+def mod(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
+    """Mod, whose sign an attribute decides."""
+    kind = "fmod" if node.integer("fmod", 0) else "mod"
+    return elementwise(ctx, node, kind, inputs[0], inputs[1])
+
+
 def neg(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     """Neg."""
     return elementwise(ctx, node, "neg", inputs[0])
+
+
+def floor(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
+    """Floor."""
+    return elementwise(ctx, node, "floor", inputs[0])
 
 
 def relu(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
@@ -238,9 +250,11 @@ OPERATORS: Mapping[str, Handler] = {
     "Clip": clip,
     "Concat": concat,
     "Dropout": dropout,
+    "Floor": floor,
     "Gemm": gemm,
     "MatMul": matmul,
     "Max": maximum,
+    "Mod": mod,
     "Neg": neg,
     "Not": invert,
     "Relu": relu,

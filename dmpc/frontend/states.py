@@ -11,7 +11,11 @@ from dmpc.ir.graph import Graph, Op
 from dmpc.ir.registry import did_you_mean
 
 # A state reaches its own next value by the straightest way: what a path costs, by op.
-CROSSING = {"ge": 300_000, "gt": 300_000, "relu": 100_000, "where": 100_000, "matmul": 1_000}
+CROSSING = {
+    **dict.fromkeys(("ge", "gt", "eq"), 300_000),
+    **dict.fromkeys(("relu", "where", "floor", "mod", "fmod"), 100_000),
+    "matmul": 1_000,
+}
 PRODUCT = 100_000  # of two computed values
 NAMES = 900  # for names that have nothing in common
 

@@ -55,9 +55,13 @@ _elementwise("sub", "Difference: a - b.", ("a", "b"), np.subtract, "f32")
 _elementwise("mul", "Product: a · b.", ("a", "b"), np.multiply, "f32")
 _elementwise("div", "Quotient: a / b.", ("a", "b"), np.divide, "f32")
 _elementwise("neg", "Negation: -a.", ("a",), np.negative, "f32")
+_elementwise("floor", "The largest whole number that is at most a.", ("a",), np.floor, "f32")
 _elementwise("relu", "Rectifier: max(a, 0).", ("a",), lambda a: np.maximum(a, 0), "f32")
 _elementwise("ge", "Comparison: a >= b.", ("a", "b"), np.greater_equal, "bool")
 _elementwise("gt", "Comparison: a > b.", ("a", "b"), np.greater, "bool")
+_elementwise("eq", "Comparison: a = b.", ("a", "b"), np.equal, "bool")
+_elementwise("mod", "Remainder of a / b, with the sign of b.", ("a", "b"), np.mod, "f32")
+_elementwise("fmod", "Remainder of a / b, with the sign of a.", ("a", "b"), np.fmod, "f32")
 
 
 def _infer_cast(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:

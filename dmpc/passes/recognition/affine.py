@@ -17,6 +17,7 @@ from dmpc.ir.ops_model import taken_indices
 Matrix = npt.NDArray[np.float64]
 NEGLIGIBLE = 1e-6  # of the largest coefficient; weights are float32
 COMPARISONS = ("ge", "gt")
+TIMING = ("eq", "mod", "fmod", "floor")  # what holds are made of, never affine
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,8 @@ class Forms:
             return self._comparison(value)
         if op.kind == "relu":
             return self._relu(op, value)
+        if op.kind in TIMING:
+            return self.leaf(value)
         if op.kind == "matmul":
             return self.form(op.operands[0]).mapped(self._constant(op.operands[1]))
         forms = [self.form(operand) for operand in op.operands]

@@ -10,7 +10,7 @@ from dmpc.ir.graph import Graph, Loc, Op, State
 from dmpc.ir.types import event, f32
 from dmpc.passes.recognition.affine import Matrix
 from dmpc.passes.recognition.legendre import legendre_window
-from dmpc.passes.recognition.network import Memory, Network, Neurons, Slow
+from dmpc.passes.recognition.network import Hold, Memory, Network, Neurons, Slow
 
 
 def ordered(network: Network, neurons: Iterable[Neurons]) -> list[Neurons]:
@@ -60,7 +60,7 @@ class _Assembly:
         ]
 
     def layer(self, name: str, layer: Neurons) -> None:
-        """Add one layer's ops: drive, memory, fast, slow, lif."""
+        """Add one layer's ops: drive, memory, fast, hold, slow, lif."""
         if layer.slow is not None and layer.slow.memory.next not in self.values:
             self.memory(name, layer.slow.memory)
         currents = []
@@ -102,7 +102,25 @@ class _Assembly:
         """Add a slow current."""
         source = slow.memory.state if slow.late else slow.memory.next
         ops = self.network.between(source, comparison)
+        if slow.hold is not None:
+            source = self.hold(name, slow.hold, source)
         return self.dense(name, f"{name}.slow", source, slow.weight, bias, ops)
+
+    def hold(self, name: str, hold: Hold, source: str) -> str:
+        """Add what holds a memory, unless it is there; returns the leaf."""
+        if hold.next not in self.values:
+            held, next_ = f"{name}.held", f"{name}.held.next"
+            value = self.values[source]
+            old = self.network.graph.state(hold.state)
+            assert old is not None
+            self.graph.types[held] = self.graph.types[value]
+            self.graph.states.append(State(held, next_, None, old.loc))
+            loc = self.network.loc(self.producers(hold.next))
+            attrs: Mapping[str, str | int] = {"layer": name, "period": hold.period}
+            op = Op("hold", (held, value), (next_,), dict(attrs), loc)
+            self.graph.add(op, self.graph.types[value])
+            self.values[hold.next] = next_
+        return hold.next
 
     def dense(
         self, layer: str, name: str, source: str, weight: Matrix, bias: Matrix | None, ops: list[Op]

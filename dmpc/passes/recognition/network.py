@@ -27,12 +27,41 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Hold:
+    """A state that becomes `value` in every timestep that `period` divides, and stays in others.
+
+    `next` is its next value, the choice between the two.
+    """
+
+    state: str
+    next: str
+    value: str
+    period: int
+    counter: str
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a hold repeats: `matrix [n, d] · m + bias [n]`; `late`: m before its update."""
+
+    hold: Hold
+    memory: Memory
+    late: bool
+    matrix: Matrix
+    bias: Matrix
+
+
+@dataclass(frozen=True)
 class Slow:
-    """A slow current `weight [n, d] · m`, of this timestep's memory or the previous one's."""
+    """A slow current `weight [n, d] · m`, of this timestep's memory or the previous one's.
+
+    With `hold` it is that of the last timestep that the hold's period divides.
+    """
 
     memory: Memory
     weight: Matrix
     late: bool
+    hold: Hold | None = None
 
 
 @dataclass(frozen=True)

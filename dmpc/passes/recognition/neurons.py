@@ -5,6 +5,7 @@ Nothing is matched by its spelling: the membrane's next value is evaluated as if
 compares.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from dmpc.ir.graph import State
 from dmpc.passes.recognition.affine import Affine, Matrix, near
 from dmpc.passes.recognition.memories import weight_of_product
-from dmpc.passes.recognition.network import Memory, Network, Neurons, Slow
+from dmpc.passes.recognition.network import Held, Memory, Network, Neurons, Slow
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,11 @@ def _check_own_spikes(
 
 
 def find_neurons(
-    network: Network, state: State, comparison: str, memories: dict[str, Memory]
+    network: Network,
+    state: State,
+    comparison: str,
+    memories: Sequence[Memory],
+    held: Sequence[Held],
 ) -> Neurons:
     """The LIF neurons that a state and a comparison make. Raises CompileError if they are not."""
     firing = find_firing(network, state, comparison)
@@ -157,6 +162,9 @@ def find_neurons(
     source = sources[0] if sources else None
     producer = network.graph.producer(comparison)
     assert producer is not None
+    bias = charge.bias + sum(
+        inputs[one.hold.next] @ one.bias for one in held if one.hold.next in inputs
+    )
     return Neurons(
         state=state.name,
         spikes=comparison,
@@ -164,20 +172,25 @@ def find_neurons(
         threshold=firing.threshold,
         reset=firing.reset,
         strict=(producer.kind == "gt") != (comparison in network.forms.flipped),
-        bias=charge.bias,
+        bias=bias,
         source=source,
         fast=None if source is None else inputs.pop(source),
-        slow=_slow(network, comparison, inputs, memories),
+        slow=_slow(network, comparison, inputs, memories, held),
     )
 
 
 def _slow(
-    network: Network, comparison: str, inputs: dict[str, Matrix], memories: dict[str, Memory]
+    network: Network,
+    comparison: str,
+    inputs: dict[str, Matrix],
+    memories: Sequence[Memory],
+    held: Sequence[Held],
 ) -> Slow | None:
     """The slow current among what is left of a charge."""
     if not inputs:
         return None
-    by_leaf = {leaf: memory for memory in memories.values() for leaf in (memory.next, memory.state)}
+    by_leaf = {leaf: memory for memory in memories for leaf in (memory.next, memory.state)}
+    by_leaf |= {one.hold.next: one.memory for one in held}
     reading = [by_leaf[leaf] for leaf in inputs if leaf in by_leaf]
     drives = {reading[0].relu} if reading else set()
     strange = [leaf for leaf in inputs if leaf not in by_leaf and leaf not in drives]
@@ -188,7 +201,7 @@ def _slow(
             "a charge is made of the membrane, the layer's input and one slow state",
         )
     memory = reading[0]
-    slow = _one_slow(memory, inputs)
+    slow = _held_slow(held, inputs) or _one_slow(memory, inputs)
     if slow is None:
         raise network.error(
             comparison,
@@ -197,6 +210,16 @@ def _slow(
             "a slow current is W_m m of this timestep or of the previous one",
         )
     return slow
+
+
+def _held_slow(held: Sequence[Held], inputs: dict[str, Matrix]) -> Slow | None:
+    """A slow current that is a held memory's alone; a period of 1 holds nothing."""
+    for one in held:
+        if set(inputs) == {one.hold.next}:
+            weight = inputs[one.hold.next] @ one.matrix
+            hold = one.hold if one.hold.period > 1 else None
+            return Slow(one.memory, weight, one.late, hold)
+    return None
 
 
 def _one_slow(memory: Memory, inputs: dict[str, Matrix]) -> Slow | None:

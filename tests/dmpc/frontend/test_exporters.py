@@ -7,7 +7,9 @@ import numpy as np
 import onnx
 import pytest
 
+from dmpc.compiler import Options
 from dmpc.errors import ImportFailure
+from dmpc.reference import OnnxReference
 from tests.dmpc.frontend.oracle import TOLERANCE, assert_same_run, recognised, run_step, session
 
 torch = pytest.importorskip("torch")
@@ -83,6 +85,50 @@ def test_lost_names_and_a_fixed_batch_make_no_difference(models, tmp_path):
     assert [op.kind for op in named.ops] == [op.kind for op in anonymous.ops]
     for name, array in named.constants.items():
         np.testing.assert_allclose(anonymous.constants[name], array, atol=TOLERANCE)
+
+
+class HeldStep(torch.nn.Module):
+    """A layer whose slow current reads the memory of every fourth timestep."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.fast, self.drive = torch.nn.Linear(M, N), torch.nn.Linear(M, 1)
+        self.slow, self.readout = torch.nn.Linear(D, N), torch.nn.Linear(N, C)
+        self.register_buffer("a", torch.eye(D) * 0.7 + 0.1)
+        self.register_buffer("b", torch.tensor([1.0, -0.5, 0.25]))
+
+    def forward(self, x, u, m, held, k):
+        m = m @ self.a.T + torch.relu(self.drive(x)) * self.b
+        held = torch.where(k % 4 == 0, m, held)
+        v = u + (3 * (self.fast(x) + self.slow(held)) - u) / 2.0
+        s = (v >= 0.5).float()
+        return self.readout(s), (1 - s) * v, m, held, k + 1
+
+
+@pytest.mark.parametrize("dynamo", [True, False], ids=["dynamo", "legacy"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64], ids=str)
+def test_a_counter_of_either_type_makes_a_hold(dynamo, dtype, tmp_path):
+    """Of a float, torch writes the remainder with a floor."""
+    arguments = [torch.zeros(1, size) for size in (M, N, D, D)]
+    arguments.append(torch.zeros(1, 1, dtype=dtype))
+    path = tmp_path / "held.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            HeldStep().eval(),
+            tuple(arguments),
+            path,
+            dynamo=dynamo,
+            verbose=False,
+            input_names=["x", "u", "m", "held", "k"],
+            output_names=["y", "u_next", "m_next", "held_next", "k_next"],
+        )
+    x = np.random.default_rng(5).random((4, 15, M)).round().astype(np.float32)
+    logits = OnnxReference(path, Options()).logits(x)
+    graphs = recognised(onnx.load(path), tmp_path)
+    assert [op.attrs["period"] for op in graphs[2].ops if op.kind == "hold"] == [4]
+    assert_same_run(graphs, x, logits)
 
 
 class Sequence(torch.nn.Module):

@@ -196,6 +196,146 @@ def test_what_is_not_a_dmp_network_is_said_so(edits, message):
     assert message in str(caught.value)
 
 
+# -- held memories ---------------------------------------------------------------------------------
+
+HELD = (
+    ("  const %wf", """  state %held : f32[2] = zeros next %hn loc("h")
+  state %k : f32[1] = zeros next %kn loc("k")
+  const %three : f32[1]
+  const %one : f32[1]
+  const %ones : f32[2]
+  const %wf"""),
+    ("  %sl = matmul(%mn, %wm)", """  %rest_k = mod(%k, %three) : f32[1] loc("/mod")
+  %due = eq(%rest_k, %rest) : bool[1] loc("/due")
+  %hn = where(%due, %mn, %held) : f32[2] loc("/hold")
+  %kn = add(%k, %one) : f32[1] loc("/count")
+  %sl = matmul(%hn, %wm)"""),
+    ("data {", "data {\n  %three = f64 [3.0]\n  %one = f64 [1.0]\n  %ones = f64 [1.0, 2.0]"),
+)  # fmt: skip
+
+
+def pair_of(edit: str) -> tuple[str, str]:
+    """`old => new`, with `;` for a line break."""
+    old, new = edit.strip().replace(" ; ", "\n").split(" => ")
+    return old, new
+
+
+SPELLINGS = {
+    "as it is": "",
+    "sign of the dividend": "= mod(%k, => = fmod(%k,",
+    "constant first": "eq(%rest_k, %rest) => eq(%rest, %rest_k)",
+    "one before": "%rest_k = mod(%k, => %ahead = add(%k, %three) : f32[1] ; %rest_k = mod(%ahead,",
+    "counted from above": (
+        "%due = eq(%rest_k, %rest) => %gap = sub(%rest, %rest_k) : f32[1] ; %due = eq(%gap, %rest)"
+    ),
+    "floor": """%rest_k = mod(%k, %three) => %part = div(%k, %three) : f32[1] ; \
+        %low = floor(%part) : f32[1] ; %back = mul(%low, %three) : f32[1] ; \
+        %rest_k = sub(%k, %back)""",
+    "floor, one period before": """%rest_k = mod(%k, %three) => \
+        %ahead = add(%k, %three) : f32[1] ; %part = div(%ahead, %three) : f32[1] ; \
+        %low = floor(%part) : f32[1] ; %back = mul(%low, %three) : f32[1] ; \
+        %rest_k = sub(%ahead, %back)""",
+    "the current is held": """%hn = where(%due, %mn, %held) => \
+        %cur = matmul(%mn, %wm) : f32[2] ; %moved = add(%cur, %ones) : f32[2] ; \
+        %hn = where(%due, %moved, %held)
+        %sl = matmul(%hn, %wm) => %sl = sub(%hn, %ones)""",
+}
+
+
+@pytest.mark.parametrize("edits", SPELLINGS.values(), ids=SPELLINGS)
+def test_a_held_memory(edits):
+    lines = edits.replace("\\\n", " ").splitlines()
+    graph = recognised(*HELD, *map(pair_of, lines))
+    hold = graph.producer("layer1.held.next")
+    assert (hold.kind, hold.operands) == ("hold", ("layer1.held", "layer1.m.next"))
+    assert (hold.attrs["period"], hold.loc) == (3, ("/hold",))
+    assert graph.state("layer1.held").loc == ("h",)
+    text = TEXT
+    for old, new in (*HELD, *map(pair_of, lines)):
+        text = text.replace(old, new)
+    x = np.random.default_rng(0).normal(size=(3, 20, 2))
+    wanted, found = interpret(parse(text), x), interpret(graph, x)
+    np.testing.assert_allclose(found.outputs, wanted.outputs, atol=1e-12)
+    assert not np.allclose(interpret(recognised(), x).outputs, wanted.outputs)
+
+
+def test_a_period_of_one_holds_nothing():
+    assert recognised(*HELD, ("[3.0]", "[1.0]")).ops == recognised().ops
+
+
+NEAR_HOLDS = {
+    "kept and replaced the wrong way": (
+        "where(%due, %mn, %held) => where(%due, %held, %mn)",
+        "net: state 'h': the held state is kept in timesteps that count, replaced in others",
+    ),
+    "sampled by the input": (
+        "%rest_k = mod(%k, %three) => %rest_k = matmul(%x, %wx)",
+        (
+            "net: '/due': the timestep of a held state depends on input 'x', expected the "
+            "remainder of one counter"
+        ),
+    ),
+    "remainder of the input": (
+        "%rest_k = mod(%k, => %odd = matmul(%x, %wx) : f32[1] ; %rest_k = mod(%odd,",
+        "net: '/mod': the remainder is of input 'x', expected a counter",
+    ),
+    "counts by two": (
+        "%kn = add(%k, %one) => %kn = add(%k, %three)",
+        "net: state 'k': the counter does not add 1 in each timestep",
+    ),
+    "counts events": (
+        "%kn = add(%k, %one) => %kn = add(%k, %d)",
+        "net: state 'k': the counter does not add 1 in each timestep",
+    ),
+    "counts from 1": (
+        "%k : f32[1] = zeros => %k : f32[1] = %one",
+        "net: state 'k': the counter starts from 1, not from 0",
+    ),
+    "half a timestep": ("[3.0] => [2.5]", "net: '/mod': the period is 2.5 timesteps, no whole"),
+    "no period": ("[3.0] => [0.0]", "net: '/mod': the period is 0 timesteps, no whole number"),
+    "another phase": (
+        "eq(%rest_k, %rest) => eq(%rest_k, %one)",
+        (
+            "net: '/due': the held state is replaced first in timestep 1, not in timestep 0 and "
+            "every 3 after it"
+        ),
+    ),
+    "never": (
+        "eq(%rest_k, %rest) => eq(%rest_k, %three)",
+        "net: '/due': the held state is replaced never, not in timestep 0",
+    ),
+    "a floor of another period": (
+        (
+            "%rest_k = mod(%k, %three) => %low = floor(%k) : f32[1] ; "
+            "%back = mul(%low, %three) : f32[1] ; %rest_k = sub(%k, %back)"
+        ),
+        "net: %low: the floor leaves no remainder of the counter",
+    ),
+    "a period that is counted": (
+        "mod(%k, %three) => mod(%k, %k)",
+        "net: '/mod': the period is not a constant number",
+    ),
+    "a held input": (
+        "where(%due, %mn, %held) => where(%due, %x, %held)",
+        "net: state 'h': what is held depends on input 'x', expected a slow state",
+    ),
+    "held and read at once": (
+        (
+            "%i = add(%f, %sl) => %ml = matmul(%mn, %wm) : f32[2] ; %fm = add(%f, %ml) : f32[2] ; "
+            "%i = add(%fm, %sl)"
+        ),
+        "net: '/fire': the charge reads state 'm' in more than one way",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("edit", "message"), NEAR_HOLDS.values(), ids=NEAR_HOLDS)
+def test_what_is_nearly_a_hold_is_said_so(edit, message):
+    with pytest.raises(CompileError) as caught:
+        recognised(*HELD, pair_of(edit))
+    assert message in str(caught.value)
+
+
 SECOND = """  state %v : f32[2] = zeros next %vn loc("v")
   %sum = add(%s, %x) : f32[2] loc("/skip")
   %h2 = add(%v, %sum) : f32[2] loc("/charge2")

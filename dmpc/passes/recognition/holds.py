@@ -1,0 +1,196 @@
+"""Holds: states that are replaced in every so many timesteps, which is what dilation is made of.
+
+A hold is a state whose next value is a choice between itself and another value, by a condition that
+compares the remainder of a counter, however it is computed, with a constant. A counter is a state
+that starts from 0 and adds 1 in each timestep.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dmpc.ir.graph import Op, State
+from dmpc.passes.recognition.affine import NEGLIGIBLE, Affine
+from dmpc.passes.recognition.network import Held, Hold, Memory, Network
+
+LONGEST = 1 << 20  # timesteps: beyond it a period is no period but a mistake
+HINT = "a held state is where(k mod period == 0, new value, itself), k the number of the timestep"
+
+
+def find_holds(network: Network) -> list[Hold]:
+    """The states of a network that are holds. Raises CompileError for a near miss."""
+    found = (_find_hold(network, state) for state in network.graph.states)
+    return [hold for hold in found if hold is not None]
+
+
+def find_held(network: Network, hold: Hold, memories: Iterable[Memory]) -> Held:
+    """The memory that a hold repeats. Raises CompileError where it repeats something else."""
+    form = network.forms.form(hold.value)
+    by_leaf = {leaf: memory for memory in memories for leaf in (memory.next, memory.state)}
+    leaf = next(iter(form.terms), "")
+    if len(form.terms) != 1 or leaf not in by_leaf:
+        raise network.error(
+            hold.state,
+            f"what is held depends on {network.names(form.terms)}, expected a slow state",
+            HINT,
+        )
+    memory = by_leaf[leaf]
+    return Held(hold, memory, leaf == memory.state, form.terms[leaf], form.bias)
+
+
+def _find_hold(network: Network, state: State) -> Hold | None:
+    choice = network.graph.producer(state.next)
+    if choice is None or choice.kind != "where":
+        return None
+    condition = network.graph.producer(choice.operands[0])
+    if condition is None or condition.kind != "eq":
+        return None
+    itself = network.forms.leaf(state.name)
+    kept = [network.forms.form(name).close(itself) for name in choice.operands[1:]]
+    if not any(kept):
+        return None
+    if kept[0]:
+        raise network.error(
+            state.name, "the held state is kept in timesteps that count, replaced in others", HINT
+        )
+    counter, period = _timing(network, condition)
+    return Hold(state.name, state.next, choice.operands[1], period, counter)
+
+
+@dataclass(frozen=True)
+class _Remainder:
+    """True where the remainder of `factor k + ahead` by `period` is `wanted`, k the counter.
+
+    `kind` is that of the op, and `at` the value that an error is about.
+    """
+
+    at: str
+    kind: str
+    counter: State
+    factor: float
+    ahead: float
+    period: float
+    wanted: float
+
+    def true(self, steps: int) -> NDArray[np.int64]:
+        """The first `steps` timesteps in which the condition is true."""
+        remainder = np.mod if self.kind == "mod" else np.fmod
+        found = remainder(self.factor * np.arange(steps) + self.ahead, self.period)
+        return np.flatnonzero(found == self.wanted)
+
+
+def _timing(network: Network, condition: Op) -> tuple[str, int]:
+    """Counter and period of a condition that is true in timesteps 0, period, 2 period, ..."""
+    at = condition.results[0]
+    compared = network.forms.difference(at)
+    kinds = {name: _kind(network, name) for name in compared.terms}
+    if compared.size == 1 and sorted(kinds.values()) in (["fmod"], ["mod"]):
+        found = _by_remainder(network, compared)
+    elif compared.size == 1 and sorted(kinds.values()) == ["floor", "state"]:
+        found = _by_floor(network, compared)
+    else:
+        raise network.error(
+            at,
+            f"the timestep of a held state depends on {network.names(compared.terms)}, expected "
+            "the remainder of one counter",
+            HINT,
+        )
+    _check_counter(network, found.counter)
+    if found.period != int(found.period) or not 1 <= found.period <= LONGEST:
+        raise network.error(
+            found.at, f"the period is {found.period:g} timesteps, no whole number", HINT
+        )
+    _check_phase(network, at, found)
+    return found.counter.name, int(found.period)
+
+
+def _kind(network: Network, value: str) -> str:
+    """The op that computes a value, or `state`."""
+    producer = network.graph.producer(value)
+    if producer is not None:
+        return producer.kind
+    return "state" if network.graph.state(value) else "input"
+
+
+def _by_remainder(network: Network, compared: Affine) -> _Remainder:
+    """The condition `mod(factor k + ahead, period) == wanted`."""
+    ((at, weight),) = compared.terms.items()
+    remainder = network.graph.producer(at)
+    assert remainder is not None
+    argument, modulus = (network.forms.form(name) for name in remainder.operands)
+    counter = _counter(network, at, argument)
+    if modulus.terms or modulus.size != 1:
+        raise network.error(at, "the period is not a constant number", HINT)
+    return _Remainder(
+        at=at,
+        kind=remainder.kind,
+        counter=counter,
+        factor=float(argument.terms[counter.name][0, 0]),
+        ahead=float(argument.bias[0]),
+        period=float(modulus.bias[0]),
+        wanted=-float(compared.bias[0]) / float(weight[0, 0]),
+    )
+
+
+def _by_floor(network: Network, compared: Affine) -> _Remainder:
+    """The same spelt with a floor: `k - period floor((k + ahead) / period) == wanted - ahead`."""
+    at = next(name for name in compared.terms if _kind(network, name) == "floor")
+    floor = network.graph.producer(at)
+    assert floor is not None
+    argument = network.forms.form(floor.operands[0])
+    counter = _counter(network, at, argument)
+    period = _whole(1.0 / float(argument.terms[counter.name][0, 0]))
+    ahead = _whole(float(argument.bias[0]) * period)
+    factor = compared.terms.get(counter.name, np.zeros((1, 1)))[0, 0]
+    if factor == 0 or _whole(-float(compared.terms[at][0, 0] / factor)) != period:
+        raise network.error(at, "the floor leaves no remainder of the counter", HINT)
+    wanted = _whole(ahead - float(compared.bias[0]) / float(factor))
+    return _Remainder(at, "mod", counter, 1.0, ahead, period, wanted)
+
+
+def _whole(number: float) -> float:
+    """The whole number that a quotient of float32 numbers stands for, if it is near one."""
+    near = round(number)
+    return float(near) if abs(number - near) <= NEGLIGIBLE * max(1.0, abs(number)) else number
+
+
+def _counter(network: Network, at: str, argument: Affine) -> State:
+    """The one state that the argument of a remainder depends on."""
+    counter = network.graph.state(next(iter(argument.terms), ""))
+    if counter is None or not _one(argument):
+        raise network.error(
+            at, f"the remainder is of {network.names(argument.terms)}, expected a counter", HINT
+        )
+    return counter
+
+
+def _one(form: Affine) -> bool:
+    """True for one number that depends on one number."""
+    return form.size == 1 and [matrix.shape for matrix in form.terms.values()] == [(1, 1)]
+
+
+def _check_counter(network: Network, counter: State) -> None:
+    """The counter starts from 0 and adds 1."""
+    form = network.forms.form(counter.next)
+    init = 0.0 if counter.init is None else float(network.graph.constants[counter.init][0])
+    counts = form.terms.keys() == {counter.name} and form.terms[counter.name][0, 0] == 1.0
+    if not counts or form.bias[0] != 1.0:
+        raise network.error(counter.name, "the counter does not add 1 in each timestep", HINT)
+    if init != 0.0:
+        raise network.error(counter.name, f"the counter starts from {init:g}, not from 0", HINT)
+
+
+def _check_phase(network: Network, condition: str, found: _Remainder) -> None:
+    """The condition is true in timesteps 0, period, 2 period, ... alone."""
+    period = int(found.period)
+    steps = 2 * period + min(int(abs(found.ahead)), LONGEST)
+    true = found.true(steps)
+    if not np.array_equal(true, np.arange(0, steps, period)):
+        first = f"first in timestep {true[0]}" if len(true) else "never"
+        raise network.error(
+            condition,
+            f"the held state is replaced {first}, not in timestep 0 and every {period} after it",
+            HINT,
+        )
