@@ -6,6 +6,7 @@ from the declaration. Encoders refuse a value that does not fit; nothing is ever
 """
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -194,7 +195,7 @@ def bank_set(doc: str) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Instruction:
+class Instruction(ABC):
     """Base of all instructions; a subclass is the one definition of its instruction."""
 
     mnemonic: ClassVar[str]
@@ -203,13 +204,13 @@ class Instruction:
         STAGE_BITS, "iteration of the loop over timesteps, counted back, that this belongs to", 0
     )
 
+    @abstractmethod
     def execute(self, core: "Core") -> None:
         """Change the architectural state; the semantics, with the machine's integers."""
-        raise NotImplementedError(self.mnemonic)
 
+    @abstractmethod
     def work(self, core: "Core") -> "Work":
         """What the instruction asks of its unit, before it executes: the input of timing."""
-        raise NotImplementedError(self.mnemonic)
 
 
 @dataclass(frozen=True)
