@@ -6,9 +6,10 @@ import numpy as np
 
 from dmpc.compiler import Compiled
 from dmpc.ir.registry import Tensor
+from dmpc.passes.partition import DENSITY
 from runtime.program import Program
 
-SAMPLES, STEPS, DENSITY, SEED = 4, 50, 0.05, 0
+SAMPLES, STEPS, SEED = 4, 50, 0
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Attr
 from dmpc.ir.types import TensorType
+from isa.arithmetic import Saturation
 
 # Ops compute on plain NumPy arrays of whatever element type their operands have.
 Tensor = np.ndarray[Any, np.dtype[Any]]
@@ -32,16 +33,12 @@ class EvalContext:
 
     dtype: type[np.floating[Any]] = np.float64
     timestep: int = 0
-    saturations: dict[str, int] = field(default_factory=dict)
+    saturate: Saturation = field(default_factory=Saturation)
 
-    def saturate(self, x: Tensor, bits: int, what: str) -> Tensor:
-        """Clip integers to signed `bits`, counting the clipped elements under `what`."""
-        low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
-        clipped = np.clip(x, low, high)
-        count = int(np.count_nonzero(clipped != x))
-        if count:
-            self.saturations[what] = self.saturations.get(what, 0) + count
-        return clipped
+    @property
+    def saturations(self) -> dict[str, int]:
+        """Elements that did not fit their width, by place."""
+        return dict(self.saturate.counts)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from dmpc.passes.base import Pass
 from dmpc.passes.ranges import Real, unheld
 from isa.target import Target, load_target
 
-PATHS = ("spike", "memory_a", "memory_b", "update", "neuron", "readout")
 DENSITY = 0.05  # of events whose rate nobody has measured
 
 _BY_KIND = {
