@@ -11,11 +11,15 @@ TEST = [
     *PLOT,
     "hypothesis>=6.100,<7",
     "mypy==2.4.1",
+    "norse==1.1.0",
     "onnxscript>=0.5,<1",
     "pre-commit>=4,<5",
     "pytest>=8,<10",
     "pytest-xdist>=3.6,<4",
     "ruff==0.17.6",
+    "snntorch==1.0.0",
+    "spikingjelly==0.0.0.0.14",
+    "torchvision==0.28.0",  # norse needs it; any other version would bring another torch
 ]
 
 setup(
@@ -33,6 +37,7 @@ setup(
         "click>=8.1,<9",
         "lark>=1.2,<2",
         "networkx>=3.2,<4",
+        "nir>=1.0.8,<2",
         "numpy>=2.0,<3",
         "onnx>=1.18,<2",
         "onnxruntime>=1.20,<2",
