@@ -4,14 +4,17 @@ Importing this package loads no model format's library; the functions do.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from dmpc.errors import ImportFailure
 from dmpc.frontend.dmpir import load_dmpir
 from dmpc.ir.graph import Graph
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 __all__ = ["import_onnx", "load", "load_dmpir"]
 
@@ -19,15 +22,15 @@ NO_STATES: Mapping[str, str] = MappingProxyType({})
 
 
 def import_onnx(
-    path: str | os.PathLike[str],
+    source: "str | os.PathLike[str] | ModelProto",
     *,
     states: Mapping[str, str] = NO_STATES,
     readout: str | None = None,
     initial_states: Literal["zero", "keep"] = "zero",
 ) -> Graph:
-    """The model-level graph of an ONNX file, from any exporter, opset 13 or later.
+    """The model-level graph of an ONNX file or model, from any exporter, opset 13 or later.
 
-    The file holds either one timestep, whose state inputs and outputs are paired by structure
+    It holds either one timestep, whose state inputs and outputs are paired by structure
     (`states` names pairs, input -> output, where that is not enough), or the whole sequence as one
     or several `Scan`s over time, with `x` [batch, time, inputs] or [time, batch, inputs].
     `readout` (mean, sum, last, max) says how outputs per timestep become the answer where the model
@@ -39,11 +42,12 @@ def import_onnx(
     from dmpc.frontend import onnx_import
 
     options = onnx_import.Options(dict(states), readout, initial_states)
-    return onnx_import.import_onnx(path, options)[0]
+    return onnx_import.import_onnx(source, options)[0]
 
 
 def load(path: str | os.PathLike[str]) -> Graph:
     """The graph of a file, `.onnx` or `.dmpir`; raises ImportFailure for other files."""
+    readers: dict[str, Callable[[str | os.PathLike[str]], Graph]]
     readers = {".onnx": import_onnx, ".dmpir": load_dmpir}
     suffix = Path(path).suffix
     if suffix not in readers:

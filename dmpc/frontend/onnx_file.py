@@ -30,36 +30,43 @@ REFUSALS = (
 )
 
 
-def read_model(path: str | os.PathLike[str]) -> tuple[ModelProto, int]:
-    """The model in a file, local functions inlined, and the opset it is written in.
+Source = str | os.PathLike[str] | ModelProto
+"""A model's file, or the model itself."""
 
-    Raises ImportFailure if the file is missing, is not ONNX or breaks its rules, or if its opset is
-    older than 13.
+
+def read_model(source: Source, name: str) -> tuple[ModelProto, int]:
+    """The model in a file or in memory, local functions inlined, and the opset it is written in.
+
+    `name` is what errors call the model. Raises ImportFailure if the file is missing, is not ONNX
+    or breaks its rules, or if its opset is older than 13.
     """
-    where = os.fspath(path)
-    if not Path(path).is_file():
-        raise ImportFailure("no such file", where=where)
-    try:
-        model = onnx.load(path)
-    except DecodeError:
-        raise ImportFailure("this is not an ONNX file, or it is damaged", where=where) from None
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        raise ImportFailure(f"cannot be read: {error}", where=where) from None
+    model = source if isinstance(source, ModelProto) else _load(source, name)
     if not model.HasField("graph") or not model.graph.node:
-        raise ImportFailure("this is not an ONNX file, or it holds no graph", where=where)
+        raise ImportFailure("this is not an ONNX file, or it holds no graph", where=name)
     opset = next((i.version for i in model.opset_import if i.domain in DOMAINS), None)
     if opset is None:
-        raise ImportFailure("the model names no opset of the standard operators", where=where)
+        raise ImportFailure("the model names no opset of the standard operators", where=name)
     if opset < MIN_OPSET:
         raise ImportFailure(
-            f"opset {opset} is too old", where=where, hint=f"export with opset {MIN_OPSET} or later"
+            f"opset {opset} is too old", where=name, hint=f"export with opset {MIN_OPSET} or later"
         )
     try:
         onnx.checker.check_model(model)
         return (inline_local_functions(model) if model.functions else model), opset
     except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise ImportFailure(f"breaks the ONNX standard: {reason}", where=where) from None
+        raise ImportFailure(f"breaks the ONNX standard: {reason}", where=name) from None
+
+
+def _load(path: str | os.PathLike[str], name: str) -> ModelProto:
+    if not Path(path).is_file():
+        raise ImportFailure("no such file", where=name)
+    try:
+        return onnx.load(path)
+    except DecodeError:
+        raise ImportFailure("this is not an ONNX file, or it is damaged", where=name) from None
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise ImportFailure(f"cannot be read: {error}", where=name) from None
 
 
 def initializers(graph: GraphProto) -> dict[str, Array]:

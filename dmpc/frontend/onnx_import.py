@@ -12,7 +12,7 @@ from onnx import ModelProto, TensorProto, ValueInfoProto
 from dmpc.errors import DmpcError, ImportFailure
 from dmpc.frontend.builder import Builder
 from dmpc.frontend.context import Context
-from dmpc.frontend.onnx_file import initializers, read_model
+from dmpc.frontend.onnx_file import Source, initializers, read_model
 from dmpc.frontend.operators import OPERATORS
 from dmpc.frontend.states import pair
 from dmpc.frontend.tensors import Domain, Known, Tensor, Traced, whole
@@ -49,13 +49,21 @@ class Signature:
     states: Mapping[str, str]
 
 
-def import_onnx(path: str | os.PathLike[str], options: Options) -> tuple[Graph, Signature]:
-    """See `dmpc.frontend.import_onnx`; also tells how to run the file."""
+def import_onnx(
+    source: Source, options: Options, *, name: str | None = None
+) -> tuple[Graph, Signature]:
+    """See `dmpc.frontend.import_onnx`; also tells how to run the file.
+
+    `source` is a file or the model itself, which is then called `name` in errors; the graph bears
+    the name without its directory and suffix. The default is the file's own name.
+    """
     if options.readout is not None and options.readout not in READOUTS:
         raise ImportFailure(
             f"unknown readout '{options.readout}'", hint=f"one of {', '.join(READOUTS)}"
         )
-    model, opset = read_model(path)
+    if name is None:
+        name = "model" if isinstance(source, ModelProto) else os.fspath(source)
+    model, opset = read_model(source, name)
     try:
         (first, signature), (second, _) = (
             _import(model, opset, options, sizes) for sizes in STAND_INS
@@ -65,10 +73,10 @@ def import_onnx(path: str | os.PathLike[str], options: Options) -> tuple[Graph, 
                 "the model computes with its batch size or number of timesteps",
                 hint="export with fixed sizes, or take the mean over time",
             )
-        first.name = Path(path).stem
+        first.name = Path(name).stem
         verify(first)
     except DmpcError as error:
-        where = f"{os.fspath(path)}: {error.where}" if error.where else os.fspath(path)
+        where = f"{name}: {error.where}" if error.where else name
         raise ImportFailure(error.message, where=where, hint=error.hint) from None
     return first, signature
 

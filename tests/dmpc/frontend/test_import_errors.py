@@ -70,6 +70,16 @@ def test_a_missing_file(tmp_path):
         import_onnx(tmp_path / "nothing.onnx")
 
 
+def test_a_model_in_memory(tmp_path):
+    model = step_model(Spelling())
+    onnx.save(model, tmp_path / "model.onnx")
+    assert import_onnx(model) == import_onnx(tmp_path / "model.onnx")
+    (relu,) = [node for node in model.graph.node if node.op_type == "Relu" and node.name == "/x0_"]
+    relu.op_type = "Selu"
+    with pytest.raises(ImportFailure, match="^model: /x0_: operator Selu"):
+        import_onnx(model)
+
+
 def test_an_old_or_missing_opset(tmp_path):
     model = step_model(Spelling())
     model.opset_import[0].version = 11
