@@ -221,14 +221,16 @@ def _encoding(cls: type[Instruction]) -> Iterator[tuple[str, str]]:
 
 
 def _functions() -> str:
-    everything = inspect.getsource(instructions)
+    modules = [module for module in vars(instructions).values() if inspect.ismodule(module)]
+    everything = "".join(inspect.getsource(module) for module in modules)
     accesses = [
         (f"`core.{f.__name__}({', '.join(list(inspect.signature(f).parameters)[1:])})`", _brief(f))
         for f in _functions_of(Core)
         if f"core.{f.__name__}(" in everything
     ]
     vectors = "`core.events` and `core.values` are the register files, read and written by number."
-    sources = _sources([*_functions_of(instructions), *_functions_of(arithmetic)])
+    shared = [f for module in (*modules, arithmetic) for f in _functions_of(module)]
+    sources = _sources(shared)
     return (
         f"## What the semantics call\n\n{_table(('access', 'meaning'), accesses)}\n\n{vectors}\n\n"
         f"{_code(sources)}\n\n## Demand\n\n{_code(inspect.getsource(Work))}"

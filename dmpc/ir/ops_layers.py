@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dmpc.ir.ops_integer import INTEGER
+from dmpc.ir.integer_types import INTEGER
 from dmpc.ir.ops_model import vector
 from dmpc.ir.registry import Attrs, AttrSpec, EvalContext, OpDef, Tensor, register
 from dmpc.ir.types import TensorType

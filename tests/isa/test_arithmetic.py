@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isa.arithmetic import WIDEST, Saturation, fire, leak, shift_round
-from isa.instructions import add_rows
+from isa.arithmetic import WIDEST, Saturation, add_rows, fire, leak, shift_round
 
 numbers = st.integers(-(2**40), 2**40) | st.integers(-20, 20)
 

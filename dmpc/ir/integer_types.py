@@ -1,0 +1,37 @@
+"""What ops of the integer levels share: the levels, attributes, checks of operand types."""
+
+from collections.abc import Sequence
+
+from dmpc.ir.registry import Attrs, AttrSpec
+from dmpc.ir.types import TensorType
+
+INTEGER = ("integer", "partitioned", "fused", "placed", "scheduled")
+FUSED = ("fused", "placed", "scheduled")
+LAYER = AttrSpec(str, "name of the layer: layer1, layer2, ..., readout")
+SUM_BITS = AttrSpec(int, "width to which the consumer saturates the total of its sums")
+
+
+def integers(type_: TensorType, what: str, *shape: int) -> None:
+    """Require an integer type of a shape; raises ValueError with a text for the user."""
+    if not type_.is_integer or type_.shape != shape:
+        raise ValueError(f"{what} must be integers of shape {list(shape)}, not {type_}")
+
+
+def number(attrs: Attrs, name: str) -> int:
+    """An attribute that is a whole number."""
+    value = attrs[name]
+    assert isinstance(value, int)
+    return value
+
+
+def like(type_: TensorType, bits: int) -> TensorType:
+    """An integer type of another width, with the shape and scale of a given one."""
+    return TensorType(f"i{bits}", type_.shape, type_.scale)
+
+
+def same_vectors(types: Sequence[TensorType], names: Sequence[str]) -> int:
+    """The size of integer vectors of one size; raises ValueError with a text for the user."""
+    size = types[0].shape[0] if len(types[0].shape) == 1 else -1
+    for type_, name in zip(types, names, strict=True):
+        integers(type_, name, size)
+    return size

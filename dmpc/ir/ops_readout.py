@@ -1,0 +1,135 @@
+"""Ops of the integer levels on logits: every timestep, or once by counts of spikes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dmpc.ir.integer_types import (
+    INTEGER,
+    LAYER,
+    integers,
+    like,
+    number,
+    same_vectors,
+)
+from dmpc.ir.registry import Attrs, AttrSpec, EvalContext, OpDef, Tensor, register
+from dmpc.ir.types import TensorType
+from isa import arithmetic
+
+
+def _infer_logits(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
+    del attrs
+    same_vectors(types, ["logits", *["sums"] * (len(types) - 3), "bias", "shift"])
+    return (types[0],)
+
+
+def _evaluate_logits(
+    ctx: EvalContext, attrs: Attrs, logits: Tensor, *rest: Tensor
+) -> tuple[Tensor, ...]:
+    *sums, bias, shift = rest
+    now = sum(sums[1:], sums[0]) + arithmetic.shift_round(bias, shift)
+    after = {"sum": logits + now, "last": now, "max": np.maximum(logits, now)}[str(attrs["mode"])]
+    bits = number(attrs, "bits")
+    return (ctx.saturate(after, bits, f"{attrs['layer']}: logit"),)
+
+
+ACCUMULATE_LOGITS = register(
+    OpDef(
+        "accumulate_logits",
+        "Readout over time: this timestep's total of sums plus (bias >> shift) is added to the "
+        "logits, replaces them, or is kept where it is larger. Vectors [classes].",
+        INTEGER,
+        ("logits", "sums*", "bias", "shift"),
+        ("logits_next",),
+        _infer_logits,
+        _evaluate_logits,
+        {
+            "layer": LAYER,
+            "mode": AttrSpec(str, "how timesteps combine", choices=("sum", "last", "max")),
+            "bits": AttrSpec(int, "width of a logit"),
+        },
+        parameters=("bias", "shift"),
+    )
+)
+
+
+def _infer_count(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
+    integers(types[0], "counts", *types[1].shape)
+    if types[1].dtype != "event":
+        raise ValueError(f"only events can be counted, not {types[1]}")
+    return (like(types[0], number(attrs, "bits")),)
+
+
+def _evaluate_count(
+    ctx: EvalContext, attrs: Attrs, counts: Tensor, events: Tensor
+) -> tuple[Tensor, ...]:
+    counted = counts + events
+    return (ctx.saturate(counted, number(attrs, "bits"), f"{attrs['layer']}: count"),)
+
+
+COUNT = register(
+    OpDef(
+        "count",
+        "Counts of events so far: counts_next = counts + events. Vectors [n].",
+        INTEGER,
+        ("counts", "events"),
+        ("counts_next",),
+        _infer_count,
+        _evaluate_count,
+        {"layer": LAYER, "bits": AttrSpec(int, "width of a count")},
+    )
+)
+
+
+def _infer_tick(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
+    del attrs
+    integers(types[0], "steps", 1)
+    return (types[0],)
+
+
+TICK = register(
+    OpDef(
+        "tick",
+        "Timesteps so far: steps_next [1] = steps [1] + 1. The sequencer's own loop counter.",
+        INTEGER,
+        ("steps",),
+        ("steps_next",),
+        _infer_tick,
+        lambda ctx, attrs, steps: (steps + 1,),  # noqa: ARG005
+        {"layer": LAYER},
+    )
+)
+
+
+def _infer_total(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
+    *vectors, steps = types
+    integers(steps, "steps", 1)
+    same_vectors(vectors, [*["sums"] * (len(vectors) - 2), "bias", "shift"])
+    scale = attrs.get("scale")
+    assert scale is None or isinstance(scale, float)
+    return (TensorType(f"i{number(attrs, 'bits')}", vectors[-1].shape, scale),)
+
+
+def _evaluate_total(ctx: EvalContext, attrs: Attrs, *operands: Tensor) -> tuple[Tensor, ...]:
+    *sums, bias, shift, steps = operands
+    total = sum(sums[1:], sums[0]) + arithmetic.shift_round(bias, shift) * steps
+    return (ctx.saturate(total, number(attrs, "bits"), f"{attrs['layer']}: logit"),)
+
+
+TOTAL_LOGITS = register(
+    OpDef(
+        "total_logits",
+        "Readout summed over time: total of sums plus (bias >> shift) times steps. Vectors [n].",
+        INTEGER,
+        ("sums*", "bias", "shift", "steps"),
+        ("logits",),
+        _infer_total,
+        _evaluate_total,
+        {
+            "layer": LAYER,
+            "bits": AttrSpec(int, "width of a logit"),
+            "scale": AttrSpec(float, "real value of one step of a logit", required=False),
+        },
+        parameters=("bias", "shift"),
+    )
+)

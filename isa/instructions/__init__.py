@@ -1,0 +1,45 @@
+"""The instruction set. Each class is the one definition of its instruction.
+
+Fields give the encoding and the syntax, `execute` the semantics, `work` the demand on the unit
+that timing and access counts come from. Shapes: B is the batch, one core per sample.
+"""
+
+from isa.instructions.banks import AccumulateEvents, AccumulateValues
+from isa.instructions.control import Halt, Loop, Sync
+from isa.instructions.events import InputEvents, InputValues, MoveEvents
+from isa.instructions.neurons import (
+    ClearMembranes,
+    Fire,
+    IntegrateEvents,
+    IntegrateValues,
+    Leak,
+    Lif,
+)
+from isa.instructions.readout import ClearLogits, CountEvents, Emit, Readout
+from isa.instructions.slow_state import ClearValue, DriveEvents, DriveValues, HoldValue, Update
+
+__all__ = [
+    "AccumulateEvents",
+    "AccumulateValues",
+    "ClearLogits",
+    "ClearMembranes",
+    "ClearValue",
+    "CountEvents",
+    "DriveEvents",
+    "DriveValues",
+    "Emit",
+    "Fire",
+    "Halt",
+    "HoldValue",
+    "InputEvents",
+    "InputValues",
+    "IntegrateEvents",
+    "IntegrateValues",
+    "Leak",
+    "Lif",
+    "Loop",
+    "MoveEvents",
+    "Readout",
+    "Sync",
+    "Update",
+]

@@ -1,0 +1,63 @@
+"""Instructions of the event unit: the input, and copies of events."""
+
+from dataclasses import dataclass
+
+from isa.core import Core
+from isa.format import Instruction, event_register, instruction, unsigned, value_register
+from isa.work import Work
+
+
+@instruction("input.events", 4)
+@dataclass(frozen=True, kw_only=True)
+class InputEvents(Instruction):
+    """Take the address events of one timestep from the host into an event register.
+
+    One event a cycle, and one cycle for the mark that ends the timestep.
+    """
+
+    dest: int = event_register("the input's spikes")
+    inputs: int = unsigned(12, "width of the input")
+
+    def work(self, core: Core) -> Work:
+        events = core.arriving()
+        return Work(unit="event", cycles=events + 1, writes=(f"e{self.dest}",), operations=events)
+
+    def execute(self, core: Core) -> None:
+        core.events.write(self.dest, core.next_input(self.inputs, 0, 1))
+
+
+@instruction("input.values", 5)
+@dataclass(frozen=True, kw_only=True)
+class InputValues(Instruction):
+    """Take the values of one timestep from the host into a value register, one a cycle."""
+
+    dest: int = value_register("the input's values")
+    inputs: int = unsigned(12, "width of the input")
+
+    def work(self, core: Core) -> Work:
+        return Work(
+            unit="event",
+            cycles=self.inputs + 1,
+            writes=(f"v{self.dest}",),
+            operations=self.inputs,
+        )
+
+    def execute(self, core: Core) -> None:
+        half = 1 << (core.target.values.bits - 1)
+        core.values.write(self.dest, core.next_input(self.inputs, -half, half - 1))
+
+
+@instruction("move.events", 7)
+@dataclass(frozen=True, kw_only=True)
+class MoveEvents(Instruction):
+    """Copy an event register: spikes that a later stage needs when newer ones replace them."""
+
+    dest: int = event_register("the copy")
+    source: int = event_register("the original")
+    size: int = unsigned(12, "elements")
+
+    def work(self, core: Core) -> Work:
+        return Work(unit="event", reads=(f"e{self.source}",), writes=(f"e{self.dest}",))
+
+    def execute(self, core: Core) -> None:
+        core.events.write(self.dest, core.events.read(self.source, self.size))

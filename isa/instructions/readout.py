@@ -1,0 +1,127 @@
+"""Instructions of the readout unit: logits and counts."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from isa.arithmetic import shift_round
+from isa.core import Core
+from isa.format import (
+    Instruction,
+    bank_set,
+    choice,
+    event_register,
+    flag,
+    instruction,
+    unsigned,
+    value_register,
+)
+from isa.work import Work
+
+
+@instruction("clear.logits", 32)
+@dataclass(frozen=True, kw_only=True)
+class ClearLogits(Instruction):
+    """Set logits to the value from which a mode starts: 0, or the least number for `max`."""
+
+    row: int = unsigned(12, "first row in the readout memory")
+    groups: int = unsigned(10, "rows")
+    mode: str = choice(("sum", "last", "max"), "as in `readout`")
+
+    def work(self, core: Core) -> Work:
+        return Work(
+            unit="readout", cycles=self.groups, accesses={("readout", "writes"): self.groups}
+        )
+
+    def execute(self, core: Core) -> None:
+        least = -(1 << (core.target.readout.bits - 1))
+        core.write_state("readout", self.row, self.groups, least if self.mode == "max" else 0)
+
+
+@instruction("readout", 33)
+@dataclass(frozen=True, kw_only=True)
+class Readout(Instruction):
+    """Combine a readout, sums plus bias, into the logits.
+
+    The bias of a class is its parameter's `bias`, moved right by its `shift` (negative: left). At
+    the end of a sample, `steps` counts it once for every timestep. Sums come in their full width.
+    """
+
+    row: int = unsigned(12, "first row of logits in the readout memory")
+    parameters: int = unsigned(12, "first row in the parameter memory")
+    groups: int = unsigned(10, "rows of logits")
+    banks: tuple[int, ...] = bank_set("banks whose sums to take")
+    mode: str = choice(("sum", "last", "max"), "add to, replace, or keep the larger of the logits")
+    steps: bool = flag("the bias counts once for every timestep")
+
+    def work(self, core: Core) -> Work:
+        rows = self.groups
+        return Work(
+            unit="readout",
+            cycles=2,
+            groups=rows,
+            consumes=self.banks,
+            paired=True,
+            row=self.row,
+            operations=rows * core.target.lanes,
+            kind="add",
+            accesses={
+                ("readout", "reads"): rows,
+                ("readout", "writes"): rows,
+                ("parameter", "reads"): rows,
+            },
+        )
+
+    def execute(self, core: Core) -> None:
+        p = core.parameters(self.parameters, self.groups)
+        wide = core.target.accumulators.bits + core.target.accumulators.guard
+        events, values = core.take(self.banks, self.groups, wide)
+        bias = shift_round(p.bias, p.shift) * (core.steps if self.steps else 1)
+        now = events + values + bias
+        before = core.read_state("readout", self.row, self.groups)
+        after = {"sum": before + now, "last": now, "max": np.maximum(before, now)}[self.mode]
+        bits = core.target.readout.bits
+        core.write_state("readout", self.row, self.groups, core.saturate(after, bits, "logit"))
+
+
+@instruction("count.events", 34)
+@dataclass(frozen=True, kw_only=True)
+class CountEvents(Instruction):
+    """Add events to counts: how often each input was active so far. An event a cycle."""
+
+    counts: int = value_register("the counts")
+    source: int = event_register("events to count")
+    size: int = unsigned(12, "elements")
+
+    def work(self, core: Core) -> Work:
+        active = core.active(self.source, self.size)
+        return Work(
+            unit="readout",
+            cycles=np.maximum(active, 1),
+            reads=(f"e{self.source}", f"v{self.counts}"),
+            writes=(f"v{self.counts}",),
+            operations=active,
+            kind="add",
+        )
+
+    def execute(self, core: Core) -> None:
+        counted = core.values.read(self.counts, self.size)
+        counted = counted + core.events.read(self.source, self.size)
+        core.values.write(self.counts, core.saturate(counted, core.target.values.bits, "count"))
+
+
+@instruction("emit", 6)
+@dataclass(frozen=True, kw_only=True)
+class Emit(Instruction):
+    """Send logits to the host, one a cycle."""
+
+    row: int = unsigned(12, "first row of logits")
+    groups: int = unsigned(10, "rows of logits")
+
+    def work(self, core: Core) -> Work:
+        words = self.groups * core.target.lanes
+        reads = {("readout", "reads"): self.groups}
+        return Work(unit="readout", cycles=words, operations=words, accesses=reads)
+
+    def execute(self, core: Core) -> None:
+        core.outputs.append(core.read_state("readout", self.row, self.groups).copy())

@@ -1,0 +1,164 @@
+"""Instructions of the drive and update units: scalar drive, memory update, dilation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from isa.arithmetic import Int, add_rows, shift_round
+from isa.core import Core
+from isa.format import Instruction, event_register, instruction, signed, unsigned, value_register
+from isa.work import Work
+
+
+def _drive(core: Core, sums: Int, shift: int, bias: int) -> Int:
+    """x = relu(sums / 2**shift + bias), saturated to a value's width: [B, 1]."""
+    driven = np.maximum(shift_round(sums, shift) + bias, 0)
+    return core.saturate(driven, core.target.values.bits, "drive")
+
+
+@instruction("drive.events", 8)
+@dataclass(frozen=True, kw_only=True)
+class DriveEvents(Instruction):
+    """Scalar drive of a spiking input: x = relu((W_x s >> shift) + b_x); an event a cycle."""
+
+    dest: int = value_register("x, one value")
+    source: int = event_register("s")
+    row: int = unsigned(12, "first row of W_x in the drive memory, one weight a row")
+    inputs: int = unsigned(12, "width of s")
+    shift: int = signed(6, "right shift of the sum, rounded to nearest; negative shifts left")
+    bias: int = signed(16, "b_x in steps of x")
+
+    def work(self, core: Core) -> Work:
+        active = core.active(self.source, self.inputs)
+        return Work(
+            unit="drive",
+            cycles=np.maximum(active, 1),
+            reads=(f"e{self.source}",),
+            writes=(f"v{self.dest}",),
+            operations=active,
+            kind="add",
+            accesses={("drive", "reads"): active},
+        )
+
+    def execute(self, core: Core) -> None:
+        spikes = core.events.read(self.source, self.inputs)
+        sums = add_rows(core.rows("drive", self.row, self.inputs), spikes)
+        core.values.write(self.dest, _drive(core, sums, self.shift, self.bias))
+
+
+@instruction("drive.values", 9)
+@dataclass(frozen=True, kw_only=True)
+class DriveValues(Instruction):
+    """Scalar drive of a graded input: x = relu((W_x v >> shift) + b_x). One input a cycle."""
+
+    dest: int = value_register("x, one value")
+    source: int = value_register("v")
+    row: int = unsigned(12, "first row of W_x in the drive memory, one weight a row")
+    inputs: int = unsigned(12, "width of v")
+    shift: int = signed(6, "right shift of the sum, rounded to nearest; negative shifts left")
+    bias: int = signed(16, "b_x in steps of x")
+
+    def work(self, core: Core) -> Work:
+        return Work(
+            unit="drive",
+            cycles=max(self.inputs, 1),
+            reads=(f"v{self.source}",),
+            writes=(f"v{self.dest}",),
+            operations=self.inputs,
+            kind="multiply_add",
+            accesses={("drive", "reads"): self.inputs},
+        )
+
+    def execute(self, core: Core) -> None:
+        values = core.values.read(self.source, self.inputs)
+        sums = values @ core.rows("drive", self.row, self.inputs)
+        core.values.write(self.dest, _drive(core, sums, self.shift, self.bias))
+
+
+@instruction("update", 10)
+@dataclass(frozen=True, kw_only=True)
+class Update(Instruction):
+    """Memory update: m = (Abar m + Bbar x) >> shift, rounded to nearest and saturated.
+
+    Coefficients lie column by column: for each block of `lanes` states, one row for each column of
+    Abar, then one for Bbar. A row a cycle.
+    """
+
+    state: int = value_register("m")
+    drive: int = value_register("x, one value")
+    row: int = unsigned(16, "first row of coefficients in the update memory")
+    size: int = unsigned(9, "d, the number of memory states")
+    shift: int = signed(6, "right shift of the sum, rounded to nearest")
+
+    def _rows(self, core: Core) -> int:
+        return -(-self.size // core.target.update.lanes) * (self.size + 1)
+
+    def work(self, core: Core) -> Work:
+        rows = self._rows(core)
+        return Work(
+            unit="update",
+            cycles=max(rows, 1),
+            reads=(f"v{self.state}", f"v{self.drive}"),
+            writes=(f"v{self.state}",),
+            operations=self.size * (self.size + 1),
+            kind="state_multiply_add",
+            accesses={("update", "reads"): rows},
+        )
+
+    def execute(self, core: Core) -> None:
+        state = core.values.read(self.state, self.size)
+        operand = np.concatenate([state, core.values.read(self.drive, 1)], axis=1)
+        table = core.rows("update", self.row, self._rows(core))
+        blocks = table.reshape(-1, self.size + 1, core.target.update.lanes)
+        columns = blocks.transpose(1, 0, 2).reshape(self.size + 1, -1)[:, : self.size]
+        sums = shift_round(operand @ columns, self.shift)
+        core.values.write(self.state, core.saturate(sums, core.target.values.bits, "memory state"))
+
+
+@instruction("clear.value", 11)
+@dataclass(frozen=True, kw_only=True)
+class ClearValue(Instruction):
+    """Set a value register to zeros: a memory state at the start of a sample."""
+
+    dest: int = value_register("the register")
+    size: int = unsigned(12, "elements")
+
+    def work(self, core: Core) -> Work:
+        return Work(unit="update", writes=(f"v{self.dest}",))
+
+    def execute(self, core: Core) -> None:
+        core.values.write(self.dest, np.zeros((core.batch, self.size), np.int64))
+
+
+@instruction("hold.value", 12)
+@dataclass(frozen=True, kw_only=True)
+class HoldValue(Instruction):
+    """Copy a value register in every `every`th timestep of a sample, the first included.
+
+    In other timesteps it takes its issue slot and nothing else: the copy stays as it is. This is
+    the dilation of a slow current (Sun et al. 2026).
+    """
+
+    dest: int = value_register("the copy")
+    source: int = value_register("the original")
+    size: int = unsigned(12, "elements")
+    every: int = unsigned(16, "timesteps from one copy to the next, at least 1")
+
+    def _due(self, core: Core) -> bool:
+        if self.every == 0:
+            core.trap("a copy every 0 timesteps")
+        return core.timestep_of(self.stage) % self.every == 0
+
+    def work(self, core: Core) -> Work:
+        if not self._due(core):
+            return Work(unit="control")
+        return Work(
+            unit="update",
+            reads=(f"v{self.source}",),
+            writes=(f"v{self.dest}",),
+            operations=self.size,
+        )
+
+    def execute(self, core: Core) -> None:
+        if self._due(core):
+            core.values.write(self.dest, core.values.read(self.source, self.size))
