@@ -60,11 +60,11 @@ def leak(membrane: Int, beta: Int, leak_bits: int) -> Int:
 def fire(membrane: Int, threshold: Int, reset: Int, subtract: bool) -> tuple[Int, Int]:
     """Spikes (0 or 1) of membranes at or above threshold, and the membranes after reset.
 
-    Hard reset puts a spiking membrane to `reset`; `subtract` takes the threshold off it instead.
-    The difference is not saturated here.
+    Hard reset puts a spiking membrane to `reset`; `subtract` takes `reset` off it instead. The
+    difference is not saturated here.
     """
     spikes = membrane >= threshold
-    after = membrane - threshold if subtract else reset
+    after = membrane - reset if subtract else reset
     return spikes.astype(np.int64), np.where(spikes, after, membrane)
 
 

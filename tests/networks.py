@@ -144,9 +144,10 @@ def _layer(
     parameters = [
         _constant(graph, f"{name}.beta", random.uniform(0, 0.99, n)),
         _constant(graph, f"{name}.threshold", random.uniform(0.2, 2, n)),
+        _constant(
+            graph, f"{name}.reset", random.uniform(*(-0.5, 0.1) if layer.hard else (0, 2), n)
+        ),
     ]
-    if layer.hard:
-        parameters.append(_constant(graph, f"{name}.reset", random.uniform(-0.5, 0.1, n)))
     attrs = {
         "layer": name,
         "reset_mode": "hard" if layer.hard else "subtract",

@@ -14,7 +14,7 @@ PARAMETRIC = (
 
 def parameters_of(graph: Graph, op: Op) -> list[str]:
     """Names of the constants of an op that lie in the parameter memory."""
-    bound = op_def(op.kind).bind(op.operands, op.attrs)
+    bound = op_def(op.kind).bind(op.operands)
     return [name for slot in PARAMETERS for name in bound.get(slot, ()) if name in graph.constants]
 
 

@@ -72,7 +72,7 @@ def _parameters(graph: Graph, op: Op, lanes: int) -> Table:
     }
     for other in graph.ops:
         if other.attrs["layer"] == op.attrs["layer"] and other.kind in PARAMETRIC:
-            bound = op_def(other.kind).bind(other.operands, other.attrs)
+            bound = op_def(other.kind).bind(other.operands)
             for slot in PARAMETERS:
                 for name in bound.get(slot, ()):
                     columns[slot][:size] = graph.constants[name]

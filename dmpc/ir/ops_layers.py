@@ -173,23 +173,22 @@ HOLD = register(
 
 
 def _infer_lif(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
-    parameters = 3 if attrs["reset_mode"] == "hard" else 2
+    del attrs
     size = vector(types[0], "u", "f32")
-    for type_ in types[1:-parameters]:
+    for type_ in types[1:-3]:
         _need(type_, "current", size)
-    for type_, what in zip(types[-parameters:], ("beta", "threshold", "reset"), strict=False):
+    for type_, what in zip(types[-3:], ("beta", "threshold", "reset"), strict=True):
         _need(type_, what, size)
     return (TensorType("event", (size,)), types[0])
 
 
 def _evaluate_lif(ctx: EvalContext, attrs: Attrs, u: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
     del ctx
-    hard = attrs["reset_mode"] == "hard"
-    currents = rest[: -3 if hard else -2]
-    beta, threshold = rest[len(currents) : len(currents) + 2]
+    *currents, beta, threshold, reset = rest
     charge = sum(currents, beta * u)
     spikes = charge > threshold if attrs["strict"] else charge >= threshold
-    return (spikes, np.where(spikes, rest[-1], charge) if hard else charge - threshold * spikes)
+    after = reset if attrs["reset_mode"] == "hard" else charge - reset
+    return (spikes, np.where(spikes, after, charge))
 
 
 LIF = register(
@@ -197,9 +196,9 @@ LIF = register(
         "lif",
         "Leaky integrate-and-fire neurons: charge = beta · u + sum of currents; a spike where the "
         "charge reaches the threshold; u_next is the charge, and after a spike the reset value "
-        "(hard) or the charge less the threshold (subtract). All vectors [n].",
+        "(hard) or the charge less the reset value (subtract). All vectors [n].",
         LAYERS,
-        ("u", "currents*", "beta", "threshold", "reset?"),
+        ("u", "currents*", "beta", "threshold", "reset"),
         ("spikes", "u_next"),
         _infer_lif,
         _evaluate_lif,
@@ -209,6 +208,5 @@ LIF = register(
             "strict": AttrSpec(bool, "true: spike if charge > threshold; false: if charge >= it"),
         },
         parameters=("beta", "threshold", "reset"),
-        present_if={"reset": ("reset_mode", "hard")},
     )
 )

@@ -113,15 +113,15 @@ INTEGRATE_VALUES = register(
 
 
 def _infer_fire(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
-    size = same_vectors(types, ("u", "threshold", "reset")[: len(types)])
+    size = same_vectors(types, ("u", "threshold", "reset"))
     return (TensorType("event", (size,)), like(types[0], number(attrs, "bits")))
 
 
 def _evaluate_fire(
-    ctx: EvalContext, attrs: Attrs, u: Tensor, threshold: Tensor, *reset: Tensor
+    ctx: EvalContext, attrs: Attrs, u: Tensor, threshold: Tensor, reset: Tensor
 ) -> tuple[Tensor, ...]:
     subtract = attrs["reset_mode"] == "subtract"
-    spikes, after = arithmetic.fire(u, threshold, reset[0] if reset else threshold, subtract)
+    spikes, after = arithmetic.fire(u, threshold, reset, subtract)
     return (spikes, _membrane(ctx, attrs, after))
 
 
@@ -130,9 +130,10 @@ RESET_MODE = AttrSpec(str, "what a spike does to u", choices=("hard", "subtract"
 FIRE = register(
     OpDef(
         "fire",
-        "Spikes of membranes at or above threshold, and the membranes after reset. Vectors [n].",
+        "Spikes of membranes at or above threshold, and the membranes after reset: a spike "
+        "writes the reset value (hard) or takes it off (subtract). Vectors [n].",
         INTEGER,
-        ("u", "threshold", "reset?"),
+        ("u", "threshold", "reset"),
         ("spikes", "u_next"),
         _infer_fire,
         _evaluate_fire,
@@ -142,7 +143,6 @@ FIRE = register(
             "bits": AttrSpec(int, "width of the membrane"),
         },
         parameters=("threshold", "reset"),
-        present_if={"reset": ("reset_mode", "hard")},
     )
 )
 
@@ -151,28 +151,23 @@ LIF_PARAMETERS = ("beta", "shift", "bias", "threshold", "reset")
 
 
 def _infer_lif(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
-    sums = len(types) - 1 - len(_lif_parameters(attrs))
+    sums = len(types) - 1 - len(LIF_PARAMETERS)
     events = number(attrs, "events")
     if not 0 <= events <= sums or sums == 0:
         raise ValueError(f"{events} event sums among {sums} sums")
-    size = same_vectors(types, ["u", *["sums"] * sums, *_lif_parameters(attrs)])
+    size = same_vectors(types, ["u", *["sums"] * sums, *LIF_PARAMETERS])
     return (TensorType("event", (size,)), types[0])
 
 
-def _lif_parameters(attrs: Attrs) -> tuple[str, ...]:
-    return LIF_PARAMETERS if attrs["reset_mode"] == "hard" else LIF_PARAMETERS[:-1]
-
-
 def _evaluate_lif(ctx: EvalContext, attrs: Attrs, u: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-    count = len(_lif_parameters(attrs))
-    sums, (beta, shift, bias, threshold, *reset) = rest[:-count], rest[-count:]
+    *sums, beta, shift, bias, threshold, reset = rest
     split = number(attrs, "events")
     (u,) = _evaluate_leak(ctx, attrs, u, beta)
     if split:
         shifted = {**attrs, "shift": attrs["event_shift"]}
         (u,) = _evaluate_integrate_events(ctx, shifted, u, *sums[:split])
     (u,) = _evaluate_integrate_values(ctx, attrs, u, *sums[split:], shift, bias)
-    return _evaluate_fire(ctx, attrs, u, threshold, *reset)
+    return _evaluate_fire(ctx, attrs, u, threshold, reset)
 
 
 LIF_STEP = register(
@@ -181,7 +176,7 @@ LIF_STEP = register(
         "One timestep of neurons in registers: leak, integrate_events, integrate_values, fire. "
         "The first `events` sums are event sums. Vectors [n].",
         FUSED,
-        ("u", "sums*", "beta", "shift", "bias", "threshold", "reset?"),
+        ("u", "sums*", *LIF_PARAMETERS),
         ("spikes", "u_next"),
         _infer_lif,
         _evaluate_lif,
@@ -195,6 +190,5 @@ LIF_STEP = register(
             "reset_mode": RESET_MODE,
         },
         parameters=LIF_PARAMETERS,
-        present_if={"reset": ("reset_mode", "hard")},
     )
 )

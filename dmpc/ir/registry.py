@@ -69,8 +69,7 @@ class OpDef:
     """Definition of an op.
 
     `operands` are names in order; a trailing `*` marks the one variadic operand, a trailing `?` an
-    optional one. Optional operands are left out from the end, unless `present_if` ties one to the
-    value of an attribute: `{"reset": ("reset_mode", "hard")}`. `parameters` are those operands that
+    optional one. Optional operands are left out from the end. `parameters` are those operands that
     must be constants.
 
     `infer(types, attrs)` checks operand types and returns the result types; it raises ValueError
@@ -88,22 +87,21 @@ class OpDef:
     evaluate: Evaluate
     attrs: Mapping[str, AttrSpec] = field(default_factory=dict)
     parameters: tuple[str, ...] = ()
-    present_if: Mapping[str, tuple[str, Attr]] = field(default_factory=dict)
 
-    def bind(self, operands: Sequence[str], attrs: Attrs) -> dict[str, tuple[str, ...]]:
+    def bind(self, operands: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Operand name (without mark) -> the values given for it; () for an absent optional.
 
         Raises ValueError if the number of operands does not fit.
         """
         slots = [(mark.rstrip("*?"), mark[-1]) for mark in self.operands]
-        spare = len(operands) - sum(self._taken(name, mark, attrs) for name, mark in slots)
+        spare = len(operands) - sum(mark not in "*?" for _, mark in slots)
         bound: dict[str, tuple[str, ...]] = {}
         position = 0
         for name, mark in slots:
-            count = self._taken(name, mark, attrs)
+            count = int(mark not in "*?")
             if mark == "*":
                 count, spare = max(spare, 0), 0
-            elif mark == "?" and name not in self.present_if and spare > 0:
+            elif mark == "?" and spare > 0:
                 count, spare = 1, spare - 1
             bound[name] = tuple(operands[position : position + count])
             position += count
@@ -112,13 +110,6 @@ class OpDef:
                 f"takes ({', '.join(self.operands)}), but {len(operands)} operands are given"
             )
         return bound
-
-    def _taken(self, name: str, mark: str, attrs: Attrs) -> int:
-        """Number of values that an operand takes whatever the number of operands."""
-        if name in self.present_if:
-            attr, value = self.present_if[name]
-            return int(attrs.get(attr) == value)
-        return int(mark not in "*?")
 
 
 _OPS: dict[str, OpDef] = {}

@@ -188,7 +188,7 @@ def _signature(graph: Graph, definition: OpDef, op: Op) -> Iterator[str]:
     if len(op.results) != len(definition.results):
         yield f"gives ({', '.join(definition.results)}), but {len(op.results)} results are named"
     try:
-        bound = definition.bind(op.operands, op.attrs)
+        bound = definition.bind(op.operands)
     except ValueError as error:
         yield str(error)
         return

@@ -71,7 +71,7 @@ def _is_zero(graph: Graph, constant: str | None) -> bool:
 
 def _merge_currents(graph: Graph, lif: Op, silent: set[str]) -> None:
     """Drop a neuron's currents that carry nothing, and give the first of the others all biases."""
-    bound = op_def("lif").bind(lif.operands, lif.attrs)
+    bound = op_def("lif").bind(lif.operands)
     currents = [(name, graph.producer(name)) for name in bound["currents"]]
     dense = [op for _, op in currents if op is not None and op.kind == "dense"]
     if len(dense) != len(currents) or any(len(graph.users(op.results[0])) > 1 for op in dense):

@@ -213,7 +213,7 @@ class _Quantizer:
             [graph.constants[c.operands[1]] for c in roles.events],
             ranges.charge[op.results[0]],
             graph.constants[roles.threshold].astype(np.float64),
-            [bias] if roles.reset is None else [bias, graph.constants[roles.reset]],
+            [bias, graph.constants[roles.reset]],
             margin=ranges.margin,
             weight_bits=self._weight_bits("spike"),
             membrane_bits=self.target.neuron.membrane_bits,
@@ -271,9 +271,8 @@ class _Quantizer:
         self._constant(roles.threshold, rounded(threshold, 1.0, bits), bits, None)
         self._constant(f"{layer}.bias", rounded(bias, neuron.step, bits), bits, None)
         self._constant(f"{layer}.shift", shift, 6, None)
-        if roles.reset is not None:
-            reset = rounded(graph.constants[roles.reset], neuron.step, bits)
-            self._constant(roles.reset, reset, bits, None)
+        reset = rounded(graph.constants[roles.reset], neuron.step, bits)
+        self._constant(roles.reset, reset, bits, None)
 
     def _neuron_ops(
         self, op: Op, roles: Currents, neuron: NeuronScale, membrane: TensorType
@@ -300,11 +299,10 @@ class _Quantizer:
         operands = (charged, *sums, f"{layer}.shift", f"{layer}.bias")
         attrs = {**common, "sum_bits": self.sum_bits}
         self._add(Op("integrate_values", operands, (names[2],), attrs, op.loc), membrane)
-        reset = (roles.reset,) if roles.reset is not None else ()
         self._add(
             Op(
                 "fire",
-                (names[2], roles.threshold, *reset),
+                (names[2], roles.threshold, roles.reset),
                 op.results,
                 {**common, "reset_mode": op.attrs["reset_mode"]},
                 op.loc,

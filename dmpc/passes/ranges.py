@@ -67,7 +67,8 @@ class Currents:
     values: tuple[Op, ...]
     beta: str
     threshold: str
-    reset: str | None
+    reset: str
+    subtract: bool
 
 
 def currents(graph: Graph, lif: Op, events: bool) -> Currents:
@@ -75,7 +76,7 @@ def currents(graph: Graph, lif: Op, events: bool) -> Currents:
 
     Raises CompileError for a current that is not a dense product.
     """
-    bound = op_def("lif").bind(lif.operands, lif.attrs)
+    bound = op_def("lif").bind(lif.operands)
     by_kind: dict[bool, list[Op]] = {True: [], False: []}
     for name in bound["currents"]:
         producer = graph.producer(name)
@@ -91,7 +92,8 @@ def currents(graph: Graph, lif: Op, events: bool) -> Currents:
         tuple(by_kind[False]),
         bound["beta"][0],
         bound["threshold"][0],
-        bound["reset"][0] if bound["reset"] else None,
+        bound["reset"][0],
+        lif.attrs["reset_mode"] == "subtract",
     )
 
 
@@ -137,6 +139,8 @@ def calibrate(graph: Graph, x: Tensor, *, samples: int, margin: float) -> Ranges
         values = sum((_products(graph, op, traces) for op in roles.values), np.zeros_like(half))
         charge = half + values + total_bias(graph, products)
         ranges.charge[lif.results[0]] = _seen(charge) | _seen(half)
+        if roles.subtract:
+            ranges.charge[lif.results[0]] |= _seen(traces[lif.results[1]])
         ranges.values[lif.results[0]] = _seen(values)
     return ranges
 
@@ -245,12 +249,12 @@ def _static_lif(graph: Graph, op: Op, ranges: Ranges) -> None:
     events = sum((_static_products(graph, c, ranges) for c in roles.events), zero)
     values = sum((_static_products(graph, c, ranges) for c in roles.values), zero)
     total = events + values + total_bias(graph, (*roles.events, *roles.values))
-    threshold = graph.constants[roles.threshold]
+    threshold, reset = graph.constants[roles.threshold], graph.constants[roles.reset]
     room = 1 - beta
-    pushed = total.high - np.minimum(threshold, 0)  # a subtracted threshold below zero adds
+    pushed = total.high - np.minimum(reset, 0)  # subtracting less than zero adds
     falls = (room <= 0) & (total.low < 0)
-    rises = (room <= 0) & (pushed > np.maximum(threshold, 0))
-    for grows, how in ((falls, "fall"), (rises & (roles.reset is None), "rise")):
+    rises = (room <= 0) & (pushed > np.maximum(reset, 0))
+    for grows, how in ((falls, "fall"), (rises & roles.subtract, "rise")):
         if grows.any():
             raise CompileError(
                 f"membranes of {op.attrs['layer']} do not leak and can {how} without bound",
@@ -259,10 +263,10 @@ def _static_lif(graph: Graph, op: Op, ranges: Ranges) -> None:
             )
     low = np.minimum(total.low, 0) / np.where(room > 0, room, 1)
     before = np.maximum(threshold, 0)
-    if roles.reset is not None:
-        low = np.minimum(low, graph.constants[roles.reset])
-        before = np.maximum(before, graph.constants[roles.reset])
+    if not roles.subtract:
+        low, before = np.minimum(low, reset), np.maximum(before, reset)
     else:
+        low = np.minimum(low, threshold - reset)
         before = np.maximum(before, pushed / np.where(room > 0, room, 1))
     half = Interval(beta * low, beta * before) + events
     ranges.charge[op.results[0]] = half | Interval(low, beta * before + total.high)

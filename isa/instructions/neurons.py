@@ -38,7 +38,7 @@ class Lif(Instruction):
     groups: int = unsigned(10, "groups of neurons")
     banks: tuple[int, ...] = bank_set("banks whose sums to integrate")
     shift: int = signed(6, "right shift of event sums; negative shifts left")
-    subtract: bool = flag("reset takes the threshold off instead of writing the reset value")
+    subtract: bool = flag("a spike takes the reset value off instead of writing it")
 
     def work(self, core: Core) -> Work:
         writes = (f"e{self.dest}",)
@@ -129,7 +129,7 @@ class Fire(Instruction):
     row: int = unsigned(12, "first row of membranes in the neuron memory")
     parameters: int = unsigned(12, "first row in the parameter memory")
     groups: int = unsigned(10, "groups of neurons")
-    subtract: bool = flag("reset takes the threshold off instead of writing the reset value")
+    subtract: bool = flag("a spike takes the reset value off instead of writing it")
 
     def work(self, core: Core) -> Work:
         return _neuron_work(core, self.row, self.groups, parameters=True, writes=(f"e{self.dest}",))

@@ -60,7 +60,7 @@ def test_a_leak_of_one_keeps_every_membrane():
 @given(st.integers(-9, 9), st.integers(-9, 9), st.integers(-9, 9), st.booleans())
 def test_fire_compares_at_or_above_and_resets_spiking_membranes_alone(u, theta, reset, subtract):
     spikes, after = fire(np.array([u]), np.array([theta]), np.array([reset]), subtract)
-    expected = (u - theta if subtract else reset) if u >= theta else u
+    expected = (u - reset if subtract else reset) if u >= theta else u
     assert (spikes.tolist(), after.tolist()) == ([int(u >= theta)], [expected])
 
 

@@ -176,7 +176,7 @@ class Neurons:
             u = clip(u + rounded(clip(slow, 24), shift) + bias, bits)
             fired.append(int(u >= threshold))
             if u >= threshold:
-                u = clip(u - threshold, bits) if self.subtract else reset
+                u = clip(u - reset, bits) if self.subtract else reset
             self.u[n] = u
         return fired
 

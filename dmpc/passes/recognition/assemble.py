@@ -139,17 +139,21 @@ class _Assembly:
     def lif(self, name: str, layer: Neurons, currents: list[str]) -> None:
         """Add a layer's neurons."""
         u, u_next, spikes = f"{name}.u", f"{name}.u.next", f"{name}.spikes"
-        parameters: dict[str, Matrix] = {"beta": layer.beta, "threshold": layer.threshold}
-        if layer.reset is not None:
-            parameters["reset"] = layer.reset
-        names = [self.constant(f"{name}.{key}", value) for key, value in parameters.items()]
+        names = [
+            self.constant(f"{name}.{key}", value)
+            for key, value in (
+                ("beta", layer.beta),
+                ("threshold", layer.threshold),
+                ("reset", layer.reset),
+            )
+        ]
         old = self.network.graph.state(layer.state)
         assert old is not None
         loc = self.network.loc([*self.producers(layer.spikes), *self.producers(old.next)])
         size = len(layer.beta)
         attrs: Mapping[str, str | bool] = {
             "layer": name,
-            "reset_mode": "subtract" if layer.reset is None else "hard",
+            "reset_mode": "subtract" if layer.subtract else "hard",
             "strict": layer.strict,
         }
         self.state(u, u_next, layer.state)

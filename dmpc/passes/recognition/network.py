@@ -68,15 +68,16 @@ class Slow:
 class Neurons:
     """A vector of LIF neurons; `spikes` is the leaf of the comparison that makes them fire.
 
-    The charge is `beta · u + fast [n, m] · source + bias + slow`; `reset` is None where a spike
-    subtracts the threshold. `strict`: a spike needs a charge above the threshold.
+    The charge is `beta · u + fast [n, m] · source + bias + slow`; a spike makes `reset` of it, or
+    subtracts `reset` from it. `strict`: a spike needs a charge above the threshold.
     """
 
     state: str
     spikes: str
     beta: Matrix
     threshold: Matrix
-    reset: Matrix | None
+    reset: Matrix
+    subtract: bool
     strict: bool
     bias: Matrix
     source: str | None

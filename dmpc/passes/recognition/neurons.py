@@ -18,11 +18,15 @@ from dmpc.passes.recognition.network import Held, Memory, Network, Neurons, Slow
 
 @dataclass(frozen=True)
 class Firing:
-    """A membrane's charge, threshold and reset; `flipped`: the comparison is true without spike."""
+    """A membrane's charge, threshold and reset; `flipped`: the comparison is true without spike.
+
+    A spike makes `reset` of the charge, or with `subtract` takes it off.
+    """
 
     charge: Affine
     threshold: Matrix
-    reset: Matrix | None
+    reset: Matrix
+    subtract: bool
     flipped: bool
 
 
@@ -66,7 +70,7 @@ def find_firing(network: Network, state: State, comparison: str) -> Firing:
             continue
         reset = _reset(network, state, charge, fired, threshold)
         _check_own_spikes(network, state, comparison, (none, every))
-        return Firing(charge, threshold, reset, flipped)
+        return Firing(charge, threshold, reset, bool(fired.terms), flipped)
     opaque = [leaf for form in (none, every) for leaf in form.terms if forms.opaque(leaf)]
     if opaque:
         raise network.error(
@@ -100,22 +104,18 @@ def _threshold(difference: Affine, charge: Affine, state: str) -> Matrix | None:
 
 def _reset(
     network: Network, state: State, charge: Affine, fired: Affine, threshold: Matrix
-) -> Matrix | None:
-    """The value after a spike; None where the threshold is subtracted."""
+) -> Matrix:
+    """The value after a spike where that has no terms, else what a spike subtracts."""
     if not fired.terms:
         return fired.bias
-    drop = charge.plus(fired, -1.0)
-    if not any(not near(m, fired.terms.get(leaf, 0 * m)) for leaf, m in charge.terms.items()):
-        if near(drop.bias, threshold):
-            return None
-        found = f"subtracts {_shown(drop.bias)}, the threshold is {_shown(threshold)}"
-    else:
-        found = f"leaves a mix of {network.names(fired.terms)}"
-    raise network.error(
-        state.name,
-        f"a spike {found}",
-        "a spike sets the membrane to a constant, or subtracts the threshold",
-    )
+    if any(not near(m, fired.terms.get(leaf, 0 * m)) for leaf, m in charge.terms.items()):
+        raise network.error(
+            state.name,
+            f"a spike leaves a mix of {network.names(fired.terms)}",
+            "a spike sets the membrane to a constant, or subtracts one",
+        )
+    amount = charge.bias - fired.bias
+    return threshold if near(amount, threshold) else amount
 
 
 def _check_own_spikes(
@@ -171,6 +171,7 @@ def find_neurons(
         beta=np.diag(beta),
         threshold=firing.threshold,
         reset=firing.reset,
+        subtract=firing.subtract,
         strict=(producer.kind == "gt") != (comparison in network.forms.flipped),
         bias=bias,
         source=source,
@@ -233,8 +234,3 @@ def _one_slow(memory: Memory, inputs: dict[str, Matrix]) -> Slow | None:
     # Already written as P m[k-1] + nu x[k].
     weight = weight_of_product(memory, inputs[memory.state], inputs[memory.relu])
     return None if weight is None else Slow(memory, weight, late=False)
-
-
-def _shown(vector: Matrix) -> str:
-    low, high = vector.min(), vector.max()
-    return f"{low:.6g}" if low == high else f"{low:.6g} .. {high:.6g}"

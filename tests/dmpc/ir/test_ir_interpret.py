@@ -30,9 +30,8 @@ def layer(reset_mode="hard", strict=False, readout="mean"):
     graph.add(Op("memory", ("m", "d", "A", "B"), ("m.next",), at), f32(D))
     graph.add(Op("dense", ("x", "wf", "bf"), ("fast",), at), f32(N))
     graph.add(Op("dense", ("m.next", "wm"), ("slow",), at), f32(N))
-    parameters = ("beta", "theta", "reset")[: 3 if reset_mode == "hard" else 2]
     attrs = {**at, "reset_mode": reset_mode, "strict": strict}
-    lif = Op("lif", ("u", "fast", "slow", *parameters), ("s", "u.next"), attrs)
+    lif = Op("lif", ("u", "fast", "slow", "beta", "theta", "reset"), ("s", "u.next"), attrs)
     graph.add(lif, event(N), f32(N))
     graph.add(Op("dense", ("s", "wo", "bo"), ("readout",), {"layer": "readout"}), f32(C))
     verify(graph)
@@ -47,7 +46,7 @@ def reference(graph, x, reset_mode, strict):
         m = c["A"] @ m + c["B"] * d
         h = c["beta"] * u + c["wf"] @ s + c["bf"] + c["wm"] @ m
         fired = h > c["theta"] if strict else h >= c["theta"]
-        u = np.where(fired, c["reset"], h) if reset_mode == "hard" else h - c["theta"] * fired
+        u = np.where(fired, c["reset"] if reset_mode == "hard" else h - c["reset"], h)
         spikes.append(fired)
         outputs.append(c["wo"] @ fired + c["bo"])
     return np.array(outputs), np.array(spikes)
@@ -136,10 +135,8 @@ def test_misspelt_ops_get_a_suggestion():
 
 
 def test_operands_bind_to_their_names():
-    hard = op_def("lif").bind(("u", "a", "b", "be", "th", "re"), {"reset_mode": "hard"})
-    soft = op_def("lif").bind(("u", "a", "b", "be", "th"), {"reset_mode": "subtract"})
-    assert hard["currents"] == soft["currents"] == ("a", "b")
-    assert (hard["reset"], soft["reset"]) == (("re",), ())
-    assert op_def("dense").bind(("x", "w"), {})["bias"] == ()
+    bound = op_def("lif").bind(("u", "a", "b", "be", "th", "re"))
+    assert (bound["currents"], bound["beta"], bound["reset"]) == (("a", "b"), ("be",), ("re",))
+    assert op_def("dense").bind(("x", "w"))["bias"] == ()
     with pytest.raises(ValueError, match=r"takes \(x, weight, bias\?\), but 4 operands are given"):
-        op_def("dense").bind(("x", "w", "b", "c"), {})
+        op_def("dense").bind(("x", "w", "b", "c"))

@@ -18,7 +18,7 @@ graph "g" level layers {
   const %beta : f32[3]
   const %one : f32[3]
   %fast = dense(%x, %w) {layer = "layer1"} : f32[3] loc("fc")
-  %s, %u.next = lif(%u, %fast, %beta, %one)
+  %s, %u.next = lif(%u, %fast, %beta, %one, %one)
     {layer = "layer1", reset_mode = "subtract", strict = false} : event[3], f32[3] loc("ge")
   %y = dense(%s, %o) {layer = "readout"} : f32[1] loc("out")
   const %o : f32[1, 3]
@@ -80,7 +80,7 @@ def edit_twice(graph):
 
 
 def edit_parameter(graph):
-    graph.ops[1].operands = ("u", "fast", "beta", "u")
+    graph.ops[1].operands = ("u", "fast", "beta", "one", "u")
 
 
 def edit_count(graph):
@@ -132,7 +132,7 @@ def edit_loc(graph):
         (edit_shape, "constant %w (from fc.weight) has shape [2, 3] but type f32[3, 2]"),
         (edit_state, "state %u (from membrane) has type f32[4], but its next value has f32[3]"),
         (edit_twice, "%fast = dense (from fc2): %fast is defined twice"),
-        (edit_parameter, "threshold must be a constant, but %u is computed"),
+        (edit_parameter, "reset must be a constant, but %u is computed"),
         (edit_count, "takes (x, weight, bias?), but 1 operands are given"),
         (edit_output, "output %z is not defined"),
         (edit_readout, "graph attribute 'readout' is 'median', expected one of mean, sum, last"),

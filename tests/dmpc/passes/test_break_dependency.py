@@ -15,7 +15,7 @@ SLOW = Shape(inputs=3, layers=(Layer(neurons=4, states=3),), seed=5)
 def currents_near_threshold(graph, traces):
     """True if some charge is so near its threshold that rounding may decide about the spike."""
     for lif in (op for op in graph.ops if op.kind == "lif"):
-        u, *currents = lif.operands[: -3 if lif.attrs["reset_mode"] == "hard" else -2]
+        u, *currents = lif.operands[:-3]
         beta, threshold = (graph.constants[lif.operands[len(currents) + i]] for i in (1, 2))
         charge = beta * traces[u] + sum(traces[name] for name in currents)
         size = 1 + np.abs(charge).max()

@@ -46,7 +46,8 @@ def layer(**zero_or_value: float) -> Graph:
     memory = ("layer1.m", "layer1.x", "layer1.memory.A", "layer1.memory.B")
     graph.add(Op("memory", memory, ("layer1.m.next",), dict(at)), f32(D))
     dense("layer1.slow", "layer1.m.next", N)
-    lif = ("layer1.u", "layer1.fast", "layer1.slow", "layer1.beta", "layer1.threshold")
+    parameters = (f"layer1.{name}" for name in ("beta", "threshold", "threshold"))
+    lif = ("layer1.u", "layer1.fast", "layer1.slow", *parameters)
     attrs = {**at, "reset_mode": "subtract", "strict": False}
     graph.add(Op("lif", lif, ("layer1.spikes", "layer1.u.next"), attrs), event(N), f32(N))
     dense("readout", "layer1.spikes", 2, "readout")

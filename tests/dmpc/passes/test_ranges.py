@@ -28,7 +28,7 @@ def charges(graph, traces):
     Half-way holds the leaked membrane and the products of events: what the machine adds first.
     """
     for lif in (op for op in graph.ops if op.kind == "lif"):
-        u, *currents = lif.operands[: -3 if lif.attrs["reset_mode"] == "hard" else -2]
+        u, *currents = lif.operands[:-3]
         beta = graph.constants[lif.operands[len(currents) + 1]]
         whole = beta * traces[u] + sum(traces[name] for name in currents)
         half = beta * traces[u]
@@ -156,6 +156,8 @@ def without_leak(hard, threshold=1.0, weight=1.0):
     graph.constants["layer1.beta"] = np.ones(2)
     graph.constants["layer1.fast.weight"] = np.full((2, 1), weight)
     graph.constants["layer1.threshold"] = np.full(2, threshold)
+    if not hard:
+        graph.constants["layer1.reset"] = np.full(2, threshold)
     return graph
 
 

@@ -109,10 +109,6 @@ STRANGE = {
         "%beta = f64 [0.5, 0.0, => %beta = f64 [0.5, 0.5,",
         "net: state 'u': neurons leak into each other: the leak is a full matrix",
     ),
-    "subtraction of something else": (
-        "%un = where(%c, %rest, %h) => %o = add(%h, %bias) : f32[2] ; %un = where(%c, %o, %h)",
-        "net: state 'u': a spike subtracts -0.5 .. -0.25, the threshold is 1",
-    ),
     "reset to a current": (
         "%un = where(%c, %rest, %h) => %un = where(%c, %f, %h)",
         "net: state 'u': a spike leaves a mix of input 'x'",
@@ -194,6 +190,17 @@ def test_what_is_not_a_dmp_network_is_said_so(edits, message):
     with pytest.raises(CompileError) as caught:
         recognised(*((old, new) for old, new in pairs))
     assert message in str(caught.value)
+
+
+def test_a_spike_may_subtract_another_amount_than_the_threshold():
+    edit = (LINE, "%o = sub(%h, %bias) : f32[2]\n%un = where(%c, %o, %h) : f32[2]")
+    graph = recognised(edit)
+    assert graph.ops[-2].attrs["reset_mode"] == "subtract"
+    np.testing.assert_array_equal(graph.constants["layer1.reset"], [0.5, 0.25])
+    before = parse(TEXT.replace(*edit))
+    x = np.random.default_rng(0).normal(size=(3, 20, 2))
+    wanted, found = interpret(before, x), interpret(graph, x)
+    np.testing.assert_allclose(found.outputs, wanted.outputs, atol=1e-12)
 
 
 # -- held memories ---------------------------------------------------------------------------------
