@@ -16,6 +16,7 @@ from dmpc.ir.registry import Tensor
 from dmpc.ir.verify import READOUTS
 from dmpc.passes.base import Pass, apply
 from dmpc.passes.break_dependency import BreakDependency
+from dmpc.passes.carried import carried_ranges
 from dmpc.passes.count_readout import CountReadout
 from dmpc.passes.fold import Fold
 from dmpc.passes.fuse import Fuse
@@ -125,9 +126,22 @@ def _run(steps: list[Pass], graph: Graph, observe: Observer | None) -> Graph:
     return graph
 
 
-def find_ranges(graph: Graph, calibration: Tensor | None, options: Options) -> Ranges:
-    """Ranges of a float graph from a calibration set, or from the weights without one."""
+def find_ranges(
+    graph: Graph,
+    calibration: Tensor | None,
+    options: Options,
+    model: str | os.PathLike[str] | Graph | None = None,
+) -> Ranges:
+    """Ranges of a float graph.
+
+    From a calibration set; without one from what the file `model` carries, if it was trained with
+    quantization in its forward pass; else from the weights.
+    """
     if calibration is None:
+        if model is not None and not isinstance(model, Graph) and options.input_range is None:
+            carried = carried_ranges(model)
+            if carried is not None:
+                return carried
         return static_ranges(graph, options.input_range)
     _check_calibration(graph, calibration)
     return calibrate(graph, calibration, samples=options.calibration_samples, margin=options.margin)
@@ -157,7 +171,7 @@ def compile(  # noqa: A001  the verb of the whole project
             where=graph.name,
         )
     layers = to_layers(graph, options, observe)
-    ranges = find_ranges(layers, calibration, options)
+    ranges = find_ranges(layers, calibration, options, model)
     scheduled = from_layers(layers, ranges, target, options, observe)
     return Compiled(emit(scheduled, text), layers, scheduled, ranges)
 

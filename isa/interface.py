@@ -3,12 +3,16 @@
 The compiler writes these notes and a runtime reads them; the machine does neither.
 """
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from isa.errors import IsaError
 from isa.image import Image
+
+Numbers = np.ndarray[Any, np.dtype[Any]]
 
 
 class _Note(BaseModel):
@@ -25,6 +29,18 @@ class Input(_Note):
     size: Annotated[int, Field(ge=1)]
     bits: Annotated[int, Field(ge=1, le=16)]
     scale: Scale
+
+    def integers(self, x: Numbers) -> tuple[NDArray[np.int64], int]:
+        """The machine's integers for numbers `x`, rounded to nearest, and how many were clipped.
+
+        Events are 0 and 1 as they are.
+        """
+        if self.kind == "events":
+            return x.astype(np.int64), 0
+        limit = (1 << (self.bits - 1)) - 1
+        real = np.rint(x.astype(np.float64) / self.scale)
+        clipped = np.clip(real, -limit, limit)
+        return clipped.astype(np.int64), int(np.count_nonzero(clipped != real))
 
 
 class Output(_Note):

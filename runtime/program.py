@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from isa.energy import energy
 from isa.errors import IsaError
 from isa.image import Image, read_image
-from isa.interface import interface, provenance
+from isa.interface import Numbers, interface, provenance
 from isa.simulator import Counts, Observer, Run, Simulator
-from runtime.samples import Numbers, RuntimeFailure, check_input
+from runtime.samples import RuntimeFailure, check_input
 
 Integers = NDArray[np.int64]
 
@@ -177,19 +177,13 @@ class Program:
             raise RuntimeFailure(
                 f"x has {x.shape[2]} inputs, {self.origin} was compiled for {self.inputs}"
             )
-        described = self.interface.input
-        if self.takes_events:
-            if x.dtype != np.bool_ and not np.isin(x, (0, 1)).all():
-                odd = x[~np.isin(x, (0, 1))][0]
-                raise RuntimeFailure(
-                    f"x holds {odd}, but {self.origin} was compiled for events, 0 or 1; compile it "
-                    "with a calibration set or an input range for graded input"
-                )
-            return x.astype(np.int64), 0
-        limit = (1 << (described.bits - 1)) - 1
-        real = np.rint(x.astype(np.float64) / described.scale)
-        clipped = np.clip(real, -limit, limit)
-        return clipped.astype(np.int64), int(np.count_nonzero(clipped != real))
+        if self.takes_events and x.dtype != np.bool_ and not np.isin(x, (0, 1)).all():
+            odd = x[~np.isin(x, (0, 1))][0]
+            raise RuntimeFailure(
+                f"x holds {odd}, but {self.origin} was compiled for events, 0 or 1; compile it "
+                "with a calibration set or an input range for graded input"
+            )
+        return self.interface.input.integers(x)
 
     def _energy(self, counts: Counts) -> Energy:
         report = energy(counts, self.image.target)

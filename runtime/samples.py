@@ -3,12 +3,11 @@
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Numbers = np.ndarray[Any, np.dtype[Any]]
+from isa.interface import Numbers
 
 
 class RuntimeFailure(Exception):

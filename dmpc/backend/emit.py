@@ -31,7 +31,7 @@ def emit(graph: Graph, target_text: str) -> Image:
         (*_code_symbols(program), *_memory_symbols(graph)),
         {
             GRAPH_NOTE: to_text(graph).encode(),
-            **notes(_interface(graph), tuple(item.provenance for item in program)),
+            **notes(interface_of(graph), tuple(item.provenance for item in program)),
         },
     )
 
@@ -45,7 +45,8 @@ def embedded_graph(image: Image) -> Graph:
     return parse(image.notes[GRAPH_NOTE].decode(), GRAPH_NOTE)
 
 
-def _interface(graph: Graph) -> Interface:
+def interface_of(graph: Graph) -> Interface:
+    """The input and output of a graph of integers, as its image describes them."""
     source, output = graph.types[graph.inputs[0]], graph.types[graph.outputs[0]]
     return Interface(
         name=graph.name,

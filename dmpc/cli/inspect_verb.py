@@ -139,7 +139,7 @@ def _model_graph(file: str, level: str | None, chosen: dict[str, Any]) -> Graph:
             return graph
         data = load_samples(calibration).x if calibration else None
         with samples_of(calibration):
-            ranges = find_ranges(graph, data, options)
+            ranges = find_ranges(graph, data, options, file)
     else:
         ranges = None
     from_layers(graph, ranges, load_target(options.target), options, keep)

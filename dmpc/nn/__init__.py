@@ -14,6 +14,7 @@ from dmpc.nn.layer import DMPLayer, LayerState
 from dmpc.nn.lif import LIF
 from dmpc.nn.memory import LegendreMemory
 from dmpc.nn.network import DMPNetwork, Run, as_input, parameter_count
+from dmpc.nn.quantized import QuantizedNetwork
 from dmpc.nn.ranges import LayerRange, state_ranges
 from dmpc.nn.training import Measurement, fit, measure
 
@@ -25,6 +26,7 @@ __all__ = [
     "LayerState",
     "LegendreMemory",
     "Measurement",
+    "QuantizedNetwork",
     "Run",
     "as_input",
     "export_onnx",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -15,12 +16,18 @@ from dmpc.nn.network import DMPNetwork
 from dmpc.nn.onnx_nodes import layer_nodes, linear, state_sizes, value, weights, zeros
 
 Form = Literal["scan", "step"]
+NOTHING: Final[Mapping[str, str]] = {}
 
 OPSET: Final = 17
 IR_VERSION: Final = 8  # the oldest that holds opset 17, so that any runtime of it loads the file
 
 
-def export_onnx(network: DMPNetwork, path: str | Path, form: Form = "scan") -> None:
+def export_onnx(
+    network: DMPNetwork,
+    path: str | Path,
+    form: Form = "scan",
+    metadata: Mapping[str, str] = NOTHING,
+) -> None:
     """Write `network` for inference as an ONNX file of float32.
 
     `form="scan"`: `x` [batch, time, inputs] -> `logits` [batch, classes], a Scan over time from
@@ -30,12 +37,12 @@ def export_onnx(network: DMPNetwork, path: str | Path, form: Form = "scan") -> N
     `layers.<i>.memory` [batch, memory states], and of a layer with a dilation `layers.<i>.held`
     [batch, memory states] and `layers.<i>.timestep` [batch, 1]; new ones have `_next` appended.
 
-    Initialisers bear the names of the network's `state_dict`, nodes those of its modules. Writes
-    a temporary file beside `path` and renames it. Raises ValueError as `to_onnx` does, OSError
-    if the file cannot be written.
+    Initialisers bear the names of the network's `state_dict`, nodes those of its modules;
+    `metadata` is stored in the file. Writes a temporary file beside `path` and renames it. Raises
+    ValueError as `to_onnx` does, OSError if the file cannot be written.
     """
     path = Path(path)
-    content = to_onnx(network, form).SerializeToString(deterministic=True)
+    content = to_onnx(network, form, metadata).SerializeToString(deterministic=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
         try:
             file.write(content)
@@ -47,7 +54,9 @@ def export_onnx(network: DMPNetwork, path: str | Path, form: Form = "scan") -> N
             raise
 
 
-def to_onnx(network: DMPNetwork, form: Form = "scan") -> ModelProto:
+def to_onnx(
+    network: DMPNetwork, form: Form = "scan", metadata: Mapping[str, str] = NOTHING
+) -> ModelProto:
     """The ONNX model that `export_onnx` writes.
 
     Raises ValueError if `form` is unknown or a weight is NaN or infinite.
@@ -61,6 +70,7 @@ def to_onnx(network: DMPNetwork, form: Form = "scan") -> ModelProto:
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
     )
+    helper.set_model_props(model, dict(metadata))
     onnx.checker.check_model(model, full_check=True)
     return model
 

@@ -77,7 +77,12 @@ class DMPLayer(nn.Module):
         Equals `step` looped over time, up to the rounding of the memory's convolution.
         """
         memory = self.memory(torch.relu(self.drive(x)).squeeze(2))
-        steps = torch.arange(x.shape[1], device=x.device)
-        held = memory if self.dilation == 1 else memory[:, steps - steps % self.dilation]
-        spikes: Tensor = self.lif(self.fast(x) + self.slow(held))
+        spikes: Tensor = self.lif(self.fast(x) + self.slow(self.held(memory)))
         return spikes
+
+    def held(self, memory: Tensor) -> Tensor:
+        """What the slow current reads of a sequence of memories [batch, time, memory states]."""
+        if self.dilation == 1:
+            return memory
+        steps = torch.arange(memory.shape[1], device=memory.device)
+        return memory[:, steps - steps % self.dilation]

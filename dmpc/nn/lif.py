@@ -39,17 +39,38 @@ class _Sequence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, Tensor]:
-        charged, spikes = ctx.saved_tensors
         lif: LIF = ctx.lif
-        grad = gradients[0] * surrogate(charged - lif.threshold)
-        # A hard reset forgets the charged membrane. No gradient through the reset itself: it
-        # would chain the surrogate over all timesteps.
-        kept = lif.beta * (torch.ones_like(spikes) if lif.reset is None else 1 - spikes)
-        carried = torch.zeros_like(grad[:, 0])
-        for k in reversed(range(grad.shape[1])):
-            grad[:, k] += carried * kept[:, k]
-            carried = grad[:, k]
-        return None, lif.gain * grad, lif.beta * carried
+        grad = _through_time(lif, gradients[0], *ctx.saved_tensors)
+        return None, lif.gain * grad, lif.beta * grad[:, 0]
+
+
+class _Replay(torch.autograd.Function):
+    """Spikes that were computed elsewhere, with the gradient of `_Sequence` at those membranes."""
+
+    @staticmethod
+    def forward(ctx: Any, lif: LIF, current: Tensor, charged: Tensor, spikes: Tensor) -> Tensor:
+        del current
+        ctx.save_for_backward(charged, spikes)
+        ctx.lif = lif
+        return spikes.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, None, None]:
+        lif: LIF = ctx.lif
+        return None, lif.gain * _through_time(lif, gradients[0], *ctx.saved_tensors), None, None
+
+
+def _through_time(lif: LIF, gradient: Tensor, charged: Tensor, spikes: Tensor) -> Tensor:
+    """Gradient of the charged membranes [batch, time, neurons] from that of the spikes."""
+    grad = gradient * surrogate(charged - lif.threshold)
+    # A hard reset forgets the charged membrane. No gradient through the reset itself: it
+    # would chain the surrogate over all timesteps.
+    kept = lif.beta * (torch.ones_like(spikes) if lif.reset is None else 1 - spikes)
+    carried = torch.zeros_like(grad[:, 0])
+    for k in reversed(range(grad.shape[1])):
+        grad[:, k] += carried * kept[:, k]
+        carried = grad[:, k]
+    return grad
 
 
 class LIF(nn.Module):
@@ -125,6 +146,14 @@ class LIF(nn.Module):
             membrane = torch.zeros_like(current[:, 0])
         spikes: Tensor = _Sequence.apply(self, current, membrane)  # type: ignore[no-untyped-call]
         return spikes
+
+    def replay(self, current: Tensor, charged: Tensor, spikes: Tensor) -> Tensor:
+        """`spikes` that another machine fired, with the gradient of these neurons for `current`.
+
+        `charged` are that machine's membranes before reset; all are [batch, time, neurons].
+        """
+        result: Tensor = _Replay.apply(self, current, charged, spikes)  # type: ignore[no-untyped-call]
+        return result
 
     def extra_repr(self) -> str:
         """What torch prints between the brackets."""

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from dmpc.nn.network import DMPNetwork, as_input
+from dmpc.nn.quantized import QuantizedNetwork
 
 
 def fit(
-    network: DMPNetwork,
+    network: DMPNetwork | QuantizedNetwork,
     x: Tensor,
     y: Tensor,
     *,
@@ -66,7 +67,9 @@ class Measurement(NamedTuple):
 
 
 @torch.no_grad()
-def measure(network: DMPNetwork, x: Tensor, y: Tensor, batch: int = 250) -> Measurement:
+def measure(
+    network: DMPNetwork | QuantizedNetwork, x: Tensor, y: Tensor, batch: int = 250
+) -> Measurement:
     """Accuracy and spike densities on `x` [samples, time, inputs] and `y` [samples].
 
     Puts the network in inference mode. Raises ValueError as `fit` does.

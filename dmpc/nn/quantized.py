@@ -1,0 +1,123 @@
+"""Quantization-aware training: a network whose forward pass computes the machine's integers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dmpc.backend.emit import interface_of
+from dmpc.compiler import Options, find_ranges, to_layers
+from dmpc.frontend import import_onnx
+from dmpc.ir.graph import Graph
+from dmpc.ir.interpret import Result, interpret
+from dmpc.nn.export import Form, export_onnx, to_onnx
+from dmpc.nn.layer import DMPLayer
+from dmpc.nn.network import DMPNetwork, Run, as_input
+from dmpc.passes import carried
+from dmpc.passes.quantize import Quantize
+from isa.target import load_target
+
+
+class QuantizedNetwork(nn.Module):
+    """`network` as the compiled program computes it, with gradients for the real weights.
+
+    The forward pass exports, imports and quantizes the network as it is now, by the compiler's own
+    passes, and runs the integer graph: its spikes and logits are those of the simulator, bit for
+    bit. The backward pass is that of the float network at the machine's drives, memory states and
+    membranes: rounding counts as identity (straight-through estimator, Bengio et al., 2013).
+
+    Scales follow the weights; the ranges on which they rest are taken once, from the calibration
+    samples `x` [samples, time, inputs], and travel with the weights (`export_onnx`).
+    Dropout has no place in the machine and is left out. Raises DmpcError where the compiler does.
+
+        quantized = QuantizedNetwork(network, x[:256], Options(target="paper"))
+        for loss in fit(quantized, x, y, epochs=3, learning_rate=5e-4): ...
+        quantized.export_onnx("model.onnx")
+    """
+
+    def __init__(self, network: DMPNetwork, x: Tensor, options: Options | None = None) -> None:
+        super().__init__()
+        self.network = network
+        self.options = options or Options()
+        self.target = load_target(self.options.target)
+        self.ranges = find_ranges(self._float_graph(), np.asarray(x), self.options)
+        self.ranges.origin = f"quantization-aware training, {self.ranges.origin}"
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The float network's layers."""
+        return self.network.layers
+
+    def integer_graph(self) -> Graph:
+        """The graph of level integer that the compiler makes of the present weights."""
+        return Quantize(self.target, self.ranges).run(self._float_graph())
+
+    def _float_graph(self) -> Graph:
+        return to_layers(import_onnx(to_onnx(self.network)), self.options)
+
+    def run(self, x: Tensor) -> Run:
+        """Whole sequences: `x` [batch, time, inputs] -> the machine's logits and spikes."""
+        graph = self.integer_graph()
+        integers, _ = interface_of(graph).input.integers(np.asarray(x))
+        names = [f"layer{i + 1}" for i in range(len(self.layers))]
+        machine = _Trace(graph, interpret(graph, integers, trace=list(_watched(names))))
+        spikes = []
+        x = as_input(x)
+        for name, layer in zip(names, self.network.dmp_layers, strict=True):
+            x = _replay(layer, x, machine, name)
+            spikes.append(x)
+        logits = self.network.readout(x.mean(dim=1))
+        return Run(_as(logits, machine.logits(x.shape[1])), tuple(spikes))
+
+    def export_onnx(self, path: str | Path, form: Form = "scan") -> None:
+        """Write the real weights as `dmpc.nn.export_onnx` does, and the ranges as metadata.
+
+        Compiled with the same target and without calibration, the file gives the program that
+        `run` computed.
+        """
+        export_onnx(self.network, path, form, {carried.KEY: carried.to_text(self.ranges)})
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Whole sequences: `x` [batch, time, inputs] -> logits [batch, classes]."""
+        return self.run(x).logits
+
+
+def _watched(layers: Iterable[str]) -> Iterator[str]:
+    for layer in layers:
+        yield from (f"{layer}.{value}" for value in ("x", "m.next", "u.charged", "spikes"))
+
+
+class _Trace:
+    """What the machine computed, as real numbers."""
+
+    def __init__(self, graph: Graph, result: Result) -> None:
+        self.graph, self.result = graph, result
+
+    def __call__(self, name: str) -> Tensor:
+        """A value at every timestep, [batch, time, size]."""
+        scale = self.graph.types[name].scale
+        step = self.graph.constants[scale] if isinstance(scale, str) else scale or 1.0
+        return torch.from_numpy(self.result.traces[name] * step).to(torch.get_default_dtype())
+
+    def logits(self, steps: int) -> Tensor:
+        """Logits [batch, classes]."""
+        output = interface_of(self.graph).output
+        real = self.result.logits * (output.scale / (steps if output.average else 1))
+        return torch.from_numpy(real).to(torch.get_default_dtype())
+
+
+def _replay(layer: DMPLayer, x: Tensor, machine: _Trace, name: str) -> Tensor:
+    """`DMPLayer.forward` with the machine's values in place of its own, spikes of all timesteps."""
+    drive = _as(torch.relu(layer.drive(x)), machine(f"{name}.x"))
+    memory = _as(layer.memory(drive.squeeze(2)), machine(f"{name}.m.next"))
+    current = layer.fast(x) + layer.slow(layer.held(memory))
+    return layer.lif.replay(current, machine(f"{name}.u.charged"), machine(f"{name}.spikes"))
+
+
+def _as(real: Tensor, value: Tensor) -> Tensor:
+    """`value`, with the gradient of `real`."""
+    return real + (value - real).detach()

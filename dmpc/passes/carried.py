@@ -1,0 +1,97 @@
+"""Ranges that a model carries with it: those on which its weights were trained.
+
+A network trained with quantization in its forward pass (`dmpc.nn.QuantizedNetwork`) computes the
+machine's integers at scales that follow from its weights and from ranges. Both travel in one ONNX
+file, the ranges as text under a key of its metadata, so that the compiler chooses the same scales.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from dmpc.errors import CompileError
+from dmpc.passes.ranges import Interval, Ranges
+
+KEY = "dmpc.ranges"
+
+
+def _finite(numbers: list[float]) -> list[float]:
+    if not np.isfinite(numbers).all():
+        raise ValueError("numbers must be finite")
+    return numbers
+
+
+Numbers = Annotated[list[float], AfterValidator(_finite)]
+
+
+class _Bounds(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    low: Numbers
+    high: Numbers
+
+
+class _Carried(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    origin: str
+    events: bool
+    margin: Annotated[float, Field(ge=1, allow_inf_nan=False)]
+    bounds: dict[str, _Bounds]
+    charge: dict[str, _Bounds]
+    values: dict[str, _Bounds]
+    activity: dict[str, Numbers]
+
+
+def to_text(ranges: Ranges) -> str:
+    """Ranges as JSON, from which `parse` makes the same numbers again."""
+    intervals: dict[str, Any] = {
+        field: {name: _Bounds(low=i.low.tolist(), high=i.high.tolist()) for name, i in kept.items()}
+        for field, kept in (
+            ("bounds", ranges.bounds),
+            ("charge", ranges.charge),
+            ("values", ranges.values),
+        )
+    }
+    return _Carried(
+        origin=ranges.origin,
+        events=ranges.events,
+        margin=ranges.margin,
+        activity={name: quantiles.tolist() for name, quantiles in ranges.activity.items()},
+        **intervals,
+    ).model_dump_json()
+
+
+def parse(text: str, where: str) -> Ranges:
+    """Ranges from their text; raises CompileError if it is not such a text."""
+    try:
+        found = _Carried.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise CompileError(
+            f"the ranges in the model's metadata are damaged: {place}: {first['msg']}",
+            where=where,
+            hint="export the network again, or give a calibration set",
+        ) from None
+    bounds, charge, values = (
+        {name: Interval(np.array(b.low), np.array(b.high)) for name, b in kept.items()}
+        for kept in (found.bounds, found.charge, found.values)
+    )
+    activity = {name: np.array(quantiles) for name, quantiles in found.activity.items()}
+    return Ranges(found.origin, found.events, found.margin, bounds, charge, values, activity)
+
+
+def carried_ranges(model: str | os.PathLike[str]) -> Ranges | None:
+    """The ranges in an ONNX file's metadata; None where there are none.
+
+    Raises CompileError if they are damaged.
+    """
+    if Path(model).suffix != ".onnx":
+        return None
+    import onnx
+
+    loaded = onnx.load(model, load_external_data=False)
+    texts = [entry.value for entry in loaded.metadata_props if entry.key == KEY]
+    return parse(texts[0], os.fspath(model)) if texts else None
