@@ -5,7 +5,7 @@
 #   make bench    measure: cycles of layers and networks, speed of the simulator
 #   make lint     the linters and the type checker alone
 #   make format   let ruff mend what it can
-#   make docs     write docs/isa.md again from the definitions in isa/
+#   make docs     write docs/isa.md and docs/rules.md again from the definitions in the code
 #   make clean    remove what the other commands left behind, except .venv
 #
 # Everything is installed into .venv, and again only after setup.py changed.
@@ -46,6 +46,8 @@ format: $(VENV)/installed-test
 docs: $(VENV)/installed
 	$(BIN)/python -m isa.reference > docs/isa.md.new
 	@mv docs/isa.md.new docs/isa.md
+	$(BIN)/python -m dmpc.rulebook > docs/rules.md.new
+	@mv docs/rules.md.new docs/rules.md
 
 clean:
 	rm -rf demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

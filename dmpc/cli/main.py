@@ -15,6 +15,7 @@ from runtime.samples import RuntimeFailure
 VERBS = {
     "compile": "dmpc.cli.compile_verb",
     "run": "dmpc.cli.run_verb",
+    "check": "dmpc.cli.check_verb",
     "verify": "dmpc.cli.verify_verb",
     "inspect": "dmpc.cli.inspect_verb",
     "disasm": "dmpc.cli.assembly_verbs",

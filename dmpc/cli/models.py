@@ -1,9 +1,10 @@
-"""Models on the command line: errors about them name their file."""
+"""Models on the command line: errors about them name their file, and where to see all of them."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dmpc.errors import CompileError, VerifyError
+from dmpc.errors import DmpcError, SampleError
 
 
 @contextmanager
@@ -11,7 +12,11 @@ def errors_of(path: str) -> Iterator[None]:
     """Errors of passes, which know the model's nodes alone, name the model's file as well."""
     try:
         yield
-    except (CompileError, VerifyError) as error:
-        if not error.where.startswith(path):
-            error.where = f"{path}: {error.where}" if error.where else path
+    except SampleError:
+        raise
+    except DmpcError as error:
+        for one in error.every:
+            if not one.where.startswith(path):
+                one.where = f"{path}: {one.where}" if one.where else path
+        error.more = f"dmpc check {shlex.quote(path)}"
         raise

@@ -4,13 +4,15 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from onnx import GraphProto
+from onnx import GraphProto, NodeProto
 
-from dmpc.errors import ImportFailure
+from dmpc.errors import ErrorList, ImportFailure
 from dmpc.frontend.builder import Builder
-from dmpc.frontend.onnx_file import Node, evaluate, initializers
+from dmpc.frontend.excerpt import excerpt
+from dmpc.frontend.onnx_file import Node, evaluate, initializers, label
 from dmpc.frontend.tensors import Known, Tensor
 from dmpc.ir.graph import Loc
+from dmpc.rules import Stage, rule
 
 Handler = Callable[["Context", Node, "Arguments"], list[Tensor]]
 NEAREST = {
@@ -21,6 +23,24 @@ NEAREST = {
     "DFT": "one timestep with an explicit memory state",
     "BatchNormalization": "a Linear with the normalisation folded in",
 }
+
+UNKNOWN_OPERATOR = rule(
+    "unknown-operator",
+    Stage.IMPORT,
+    "operator {op} is not supported",
+    why="""A network is made of linear maps, rectifiers, comparisons with a threshold, choices
+    between two values, and operators that only move elements. Others have no place on the machine,
+    unless they work on constants alone.""",
+    nearest="try {nearest}",
+)
+NO_VALUE = rule(
+    "no-value",
+    Stage.IMPORT,
+    "{op} reads '{name}', which nothing defines",
+    why="""What the body of a loop reads from outside is the same in every timestep. The sequence
+    comes into the body slice by slice, through the loop's own inputs.""",
+    nearest="the body of a loop may read constants from outside, not values of the sequence",
+)
 
 
 @dataclass(frozen=True)
@@ -54,9 +74,18 @@ class Arguments:
         return tensor
 
 
+class Poisoned(Exception):
+    """What a graph computes depends on a node that could not be imported."""
+
+
 @dataclass
 class Context:
-    """An import in progress."""
+    """An import in progress.
+
+    A node that cannot be imported is entered in `errors`, and the import goes on, so that one run
+    finds all of them. The node's outputs are `poisoned`: whatever reads them is passed over without
+    a word, and poisons its own outputs.
+    """
 
     opset: int
     builder: Builder
@@ -64,30 +93,54 @@ class Context:
     keep_initial: bool
     scanned: bool = False  # true after the first Scan
     finals: set[str] = field(default_factory=set)  # outputs of Scans that are final states
+    errors: ErrorList = field(default_factory=ErrorList)
+    poisoned: set[str] = field(default_factory=set)
+
+    def run_model(self, graph: GraphProto, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """As `run`, for the whole model; raises ImportFailure with every error found."""
+        try:
+            tensors = self.run(graph, inputs)
+        except Poisoned:
+            tensors = {}
+        self.errors.check()
+        return tensors
 
     def run(self, graph: GraphProto, outer: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Go through a graph's nodes; returns every tensor visible at its end, by name.
 
-        `outer` holds the graph's inputs and what is visible from outside.
+        `outer` holds the graph's inputs and what is visible from outside. Raises Poisoned if a node
+        that an output depends on could not be imported.
         """
         tensors = dict(outer)
         for name, array in initializers(graph).items():
             tensors.setdefault(name, Known(array, name))
         for proto in graph.node:
-            node = Node(proto, self.opset)
-            results = self._node(node, tensors)
+            try:
+                results = self._node(Node(proto, self.opset), tensors)
+            except Poisoned:
+                self.poisoned.update(filter(None, proto.output))
+                continue
+            except ImportFailure as error:
+                self.errors.add(_at_node(error, graph, proto))
+                self.poisoned.update(filter(None, proto.output))
+                continue
             tensors.update(
                 (name, result) for name, result in zip(proto.output, results, strict=False) if name
             )
+        if any(self._is_poisoned(value.name, tensors) for value in graph.output):
+            raise Poisoned
         return tensors
+
+    def _is_poisoned(self, name: str, tensors: Mapping[str, Tensor]) -> bool:
+        return name in self.poisoned and name not in tensors
 
     def _node(self, node: Node, tensors: Mapping[str, Tensor]) -> list[Tensor]:
         inputs: list[Tensor | None] = []
+        if any(self._is_poisoned(name, tensors) for name in node.proto.input):
+            raise Poisoned
         for name in node.proto.input:
             if name and name not in tensors:
-                raise ImportFailure(
-                    f"{node.op} reads '{name}', which nothing defines", where=node.name
-                )
+                raise ImportFailure.of(NO_VALUE, where=node.name, op=node.op, name=name)
             inputs.append(tensors[name] if name else None)
         known = [tensor for tensor in inputs if isinstance(tensor, Known)]
         if len(known) == len([t for t in inputs if t is not None]) and not _has_body(node):
@@ -95,26 +148,28 @@ class Context:
             name = next((tensor.name for tensor in known if tensor.name), "")
             return [Known(array, name) for array in evaluate(node, arrays)]
         if node.op not in self.operators:
-            raise unsupported(node, self.operators)
-        try:
-            return self.operators[node.op](self, node, Arguments(node, inputs, tensors))
-        except ImportFailure as error:
-            if error.where:
-                raise
-            raise ImportFailure(error.message, where=node.name, hint=error.hint) from None
+            raise _unsupported(node, self.operators)
+        return self.operators[node.op](self, node, Arguments(node, inputs, tensors))
+
+
+def _at_node(error: ImportFailure, graph: GraphProto, node: NodeProto) -> ImportFailure:
+    """An error that names the node and shows the piece of the graph around it, if it did not."""
+    for one in error.every:
+        one.where = one.where or label(node)
+        one.nodes = one.nodes or (one.where,)
+        one.piece = one.piece if one.piece.steps else excerpt(graph, node)
+    return error
 
 
 def _has_body(node: Node) -> bool:
     return any(attribute.HasField("g") for attribute in node.proto.attribute)
 
 
-def unsupported(node: Node, operators: Mapping[str, Handler]) -> ImportFailure:
+def _unsupported(node: Node, operators: Mapping[str, Handler]) -> ImportFailure:
     """The error for an operator that the frontend does not know, with the nearest that it does."""
     near = difflib.get_close_matches(node.op, operators, n=3, cutoff=0.5)
     nearest = NEAREST.get(node.op) or " or ".join(near) or f"one of {', '.join(sorted(operators))}"
-    return ImportFailure(
-        f"operator {node.op} is not supported", where=node.name, hint=f"nearest: {nearest}"
-    )
+    return ImportFailure.of(UNKNOWN_OPERATOR, where=node.name, op=node.op, nearest=nearest)
 
 
 def loc_of(node: Node) -> Loc:

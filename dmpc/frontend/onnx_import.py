@@ -75,9 +75,10 @@ def import_onnx(
             )
         first.name = Path(name).stem
         verify(first)
+    except ImportFailure as error:
+        raise error.inside(name) from None
     except DmpcError as error:
-        where = f"{name}: {error.where}" if error.where else name
-        raise ImportFailure(error.message, where=where, hint=error.hint) from None
+        raise ImportFailure(error.message, hint=error.hint).inside(name) from None
     return first, signature
 
 
@@ -136,7 +137,7 @@ def _timestep(
         features = int(np.prod(shape[1:] if batched else shape))
         values[name] = ctx.builder.input(name, features)
         tensors[name] = whole(values[name], shape, domain, 1 if batched else 0)
-    tensors = ctx.run(model.graph, tensors)
+    tensors = ctx.run_model(model.graph, tensors)
     outputs = {
         value.name: _vector(ctx, tensors, value.name, domain) for value in model.graph.output
     }
@@ -183,7 +184,7 @@ def _sequence(
     shape = _shape(inputs[0], sizes[:axes])
     domain = Domain(shape[:axes])
     value = ctx.builder.input(name, int(np.prod(shape[axes:])))
-    tensors = ctx.run(model.graph, {name: whole(value, shape, domain, axes)})
+    tensors = ctx.run_model(model.graph, {name: whole(value, shape, domain, axes)})
     outputs = [value.name for value in model.graph.output]
     answers = [name for name in outputs if name not in ctx.finals] or outputs
     if len(answers) != 1:

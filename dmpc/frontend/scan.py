@@ -42,12 +42,7 @@ def scan(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
         names[parts.states :], parts.scanned, parts.input_axes, strict=True
     ):
         visible[name] = _slice(tensor, axis, parts)
-    try:
-        tensors = ctx.run(parts.body, visible)
-    except ImportFailure as error:
-        if "which nothing defines" in error.message:
-            error.hint = "the body may read constants from outside, not values of the sequence"
-        raise
+    tensors = ctx.run(parts.body, visible)
     results = [_output(tensors, value.name) for value in parts.body.output]
     finals: list[Tensor] = []
     for (state, init), result in zip(states, results, strict=False):

@@ -1,17 +1,19 @@
 """`recognise`: a model's float primitives as the field's layers, by what they compute."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dmpc.errors import CompileError
-from dmpc.ir.graph import Graph
+from dmpc.errors import CompileError, ErrorList
+from dmpc.ir.graph import Graph, State
 from dmpc.ir.prune import prune
 from dmpc.passes.base import Pass
 from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.assemble import assemble, ordered
-from dmpc.passes.recognition.holds import find_held, find_holds
+from dmpc.passes.recognition.holds import find_held, find_hold, timing_of
 from dmpc.passes.recognition.memories import find_memory
-from dmpc.passes.recognition.network import Network
+from dmpc.passes.recognition.network import Held, Hold, Memory, Network, Neurons
 from dmpc.passes.recognition.neurons import find_comparison, find_firing, find_neurons
 
 
@@ -22,7 +24,8 @@ class Recognise(Pass):
     Every value is brought to an affine form (`recognition.affine`). A comparison that looks at a
     state and resets it makes LIF neurons; a state that is linear in itself and a rectified scalar
     is a memory; one that is replaced every few timesteps holds a memory; the output must be linear
-    in the last spikes. Raises CompileError, in the user's node names, for everything else.
+    in the last spikes. Raises CompileError, in the user's node names, for everything else: the
+    first error, with those that are independent of it.
     """
 
     name: ClassVar[str] = "recognise"
@@ -31,33 +34,97 @@ class Recognise(Pass):
         """The layers-level graph."""
         if graph.level != "model":
             raise CompileError(f"needs a graph of level model, not {graph.level}", where=graph.name)
-        graph = prune(graph)
-        holds = find_holds(Network(graph, Forms(graph)))
+        return _Recognition(prune(graph)).run()
+
+
+class _Recognition:
+    """One run of the pass.
+
+    A state that is nothing known is entered in `errors`, and is `broken` from then on: the others
+    are still looked at, and of those that depend on a broken one nothing is said.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.errors = ErrorList()
+        self.broken: set[str] = set()
+
+    @contextmanager
+    def _about(self, network: Network, value: str) -> Iterator[None]:
+        """Gather what is wrong with a state or comparison, and go on."""
+        try:
+            yield
+        except CompileError as error:
+            if not network.follows(value, self.broken):
+                self.errors.add(error)
+            self.broken.add(value)
+
+    def run(self) -> Graph:
+        graph = self.graph
+        holds = self._holds(Network(graph, Forms(graph)))
         stops = frozenset(hold.next for hold in holds)
         timing = {name for hold in holds for name in (hold.state, hold.counter)}
         states = [state for state in graph.states if state.name not in timing]
         plain = Network(graph, Forms(graph, stops=stops))
-        firing = {state.name: find_comparison(plain, state) for state in states}
-        membranes = [(s, c) for s in states if (c := firing[s.name]) is not None]
-        flipped = frozenset(c for s, c in membranes if find_firing(plain, s, c).flipped)
+        membranes: list[tuple[State, str]] = []
+        slow: list[State] = []
+        flipped: set[str] = set()
+        for state in states:
+            with self._about(plain, state.name):
+                comparison = find_comparison(plain, state)
+                if comparison is None:
+                    slow.append(state)
+                    continue
+                if find_firing(plain, state, comparison).flipped:
+                    flipped.add(comparison)
+                membranes.append((state, comparison))
         # From here on every comparison is true where there is a spike.
-        upright = Network(graph, Forms(graph, flipped=flipped, stops=stops, base=plain.forms))
-        memories = [find_memory(upright, state) for state in states if firing[state.name] is None]
+        spiking = frozenset(flipped)
+        upright = Network(graph, Forms(graph, flipped=spiking, stops=stops, base=plain.forms))
+        memories: list[Memory] = []
+        for state in slow:
+            with self._about(upright, state.name):
+                memories.append(find_memory(upright, state))
         stops |= {memory.next for memory in memories}
-        forms = Forms(graph, flipped=flipped, stops=stops, base=plain.forms)
+        forms = Forms(graph, flipped=spiking, stops=stops, base=plain.forms)
         network = Network(graph, forms)
-        held = [find_held(network, hold, memories) for hold in holds]
-        neurons = [find_neurons(network, state, c, memories, held) for state, c in membranes]
-        _check_comparisons(network, {layer.spikes for layer in neurons})
+        held: list[Held] = []
+        for hold in holds:
+            with self._about(network, hold.state):
+                held.append(find_held(network, hold, memories))
+        neurons: list[Neurons] = []
+        for state, comparison in membranes:
+            with self._about(network, state.name):
+                neurons.append(find_neurons(network, state, comparison, memories, held))
+        self._check_comparisons(network, {comparison for _, comparison in membranes})
+        self.errors.check()
         return prune(assemble(network, ordered(network, neurons)))
 
+    def _holds(self, network: Network) -> list[Hold]:
+        """The states that are holds; the counter of a broken one is broken as well."""
+        found: list[Hold] = []
+        for state in self.graph.states:
+            with self._about(network, state.name):
+                hold = find_hold(network, state)
+                found += [hold] if hold is not None else []
+            if state.name in self.broken:
+                self.broken |= timing_of(network, state)
+        return found
 
-def _check_comparisons(network: Network, spikes: set[str]) -> None:
-    """Every comparison is some neurons' threshold."""
-    for leaf in network.comparisons():
-        if leaf not in spikes:
-            raise network.error(
-                leaf,
-                "the comparison is no neuron's threshold: no state that it looks at is reset by it",
-                "threshold the input before it reaches the network",
+    def _check_comparisons(self, network: Network, spikes: set[str]) -> None:
+        """Every comparison is some neurons' threshold, unless it belongs to a broken state."""
+        for leaf in network.comparisons():
+            broken = any(
+                network.reaches(leaf, state.next)
+                for state in self.graph.states
+                if state.name in self.broken
             )
+            if leaf in spikes or broken:
+                continue
+            with self._about(network, leaf):
+                raise network.error(
+                    leaf,
+                    "the comparison is no neuron's threshold: no state that it looks at is reset "
+                    "by it",
+                    "threshold the input before it reaches the network",
+                )

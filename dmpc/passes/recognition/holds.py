@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dmpc.ir.excerpt import depends_on
 from dmpc.ir.graph import Op, State
 from dmpc.passes.recognition.affine import NEGLIGIBLE, Affine
 from dmpc.passes.recognition.network import Held, Hold, Memory, Network
@@ -19,28 +20,8 @@ LONGEST = 1 << 20  # timesteps: beyond it a period is no period but a mistake
 HINT = "a held state is where(k mod period == 0, new value, itself), k the number of the timestep"
 
 
-def find_holds(network: Network) -> list[Hold]:
-    """The states of a network that are holds. Raises CompileError for a near miss."""
-    found = (_find_hold(network, state) for state in network.graph.states)
-    return [hold for hold in found if hold is not None]
-
-
-def find_held(network: Network, hold: Hold, memories: Iterable[Memory]) -> Held:
-    """The memory that a hold repeats. Raises CompileError where it repeats something else."""
-    form = network.forms.form(hold.value)
-    by_leaf = {leaf: memory for memory in memories for leaf in (memory.next, memory.state)}
-    leaf = next(iter(form.terms), "")
-    if len(form.terms) != 1 or leaf not in by_leaf:
-        raise network.error(
-            hold.state,
-            f"what is held depends on {network.names(form.terms)}, expected a slow state",
-            HINT,
-        )
-    memory = by_leaf[leaf]
-    return Held(hold, memory, leaf == memory.state, form.terms[leaf], form.bias)
-
-
-def _find_hold(network: Network, state: State) -> Hold | None:
+def find_hold(network: Network, state: State) -> Hold | None:
+    """The hold that a state is, or None. Raises CompileError for a near miss."""
     choice = network.graph.producer(state.next)
     if choice is None or choice.kind != "where":
         return None
@@ -57,6 +38,30 @@ def _find_hold(network: Network, state: State) -> Hold | None:
         )
     counter, period = _timing(network, condition)
     return Hold(state.name, state.next, choice.operands[1], period, counter)
+
+
+def timing_of(network: Network, state: State) -> set[str]:
+    """The states that decide when a state is replaced, if it is a choice between two values."""
+    choice = network.graph.producer(state.next)
+    if choice is None or choice.kind != "where":
+        return set()
+    behind = depends_on(network.graph, choice.operands[0])
+    return {other.name for other in network.graph.states if other.name in behind} - {state.name}
+
+
+def find_held(network: Network, hold: Hold, memories: Iterable[Memory]) -> Held:
+    """The memory that a hold repeats. Raises CompileError where it repeats something else."""
+    form = network.forms.form(hold.value)
+    by_leaf = {leaf: memory for memory in memories for leaf in (memory.next, memory.state)}
+    leaf = next(iter(form.terms), "")
+    if len(form.terms) != 1 or leaf not in by_leaf:
+        raise network.error(
+            hold.state,
+            f"what is held depends on {network.names(form.terms)}, expected a slow state",
+            HINT,
+        )
+    memory = by_leaf[leaf]
+    return Held(hold, memory, leaf == memory.state, form.terms[leaf], form.bias)
 
 
 @dataclass(frozen=True)

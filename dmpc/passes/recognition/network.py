@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import networkx as nx
 
 from dmpc.errors import CompileError
+from dmpc.ir.excerpt import depends_on, excerpt
 from dmpc.ir.graph import Graph, Loc, Op
 from dmpc.passes.recognition.affine import COMPARISONS, Forms, Matrix
 
@@ -121,7 +122,29 @@ class Network:
 
     def error(self, value: str, message: str, hint: str = "") -> CompileError:
         """An error about a value."""
-        return CompileError(message, where=f"{self.graph.name}: {self.name(value)}", hint=hint)
+        where = f"{self.graph.name}: {self.name(value)}"
+        piece = excerpt(self.graph, value, known=self.given(value))
+        return CompileError(message, where=where, hint=hint, nodes=self.nodes(value), piece=piece)
+
+    def nodes(self, value: str) -> tuple[str, ...]:
+        """The user's names of what a value is: the node that computes it, the state or input."""
+        producer, state = self.graph.producer(value), self.graph.state(value)
+        if producer is not None:
+            return producer.loc[-1:]
+        return state.loc[:1] if state is not None else self.graph.locs.get(value, ())[:1]
+
+    def given(self, value: str) -> frozenset[str]:
+        """Comparisons that a value, or a state's next value, takes as given: other layers' spikes.
+
+        A state's own comparisons, which look at it, are not among them.
+        """
+        own = nx.descendants(self.wires, value) if self.graph.state(value) else set()
+        every = {op.results[0] for op in self.graph.ops if op.kind in COMPARISONS}
+        return frozenset(every - own)
+
+    def follows(self, value: str, broken: Iterable[str]) -> bool:
+        """True if what is wrong with a value may follow from states that are broken."""
+        return not depends_on(self.graph, value, self.given(value)).isdisjoint(broken)
 
     def is_source(self, leaf: str) -> bool:
         """True for what feeds a layer: the network's input, or spikes of this timestep."""

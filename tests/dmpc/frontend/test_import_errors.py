@@ -111,7 +111,7 @@ def test_an_unsupported_operator_names_node_and_nearest(tmp_path):
     (relu,) = [node for node in model.graph.node if node.name == "/x0_"]
     relu.op_type = "Selu"
     message = refused(model, tmp_path)
-    assert message.startswith("/x0_: operator Selu is not supported (nearest: ")
+    assert message.startswith("/x0_: operator Selu is not supported (try ")
     relu.op_type, relu.domain = "Fire", "com.example"
     model.opset_import.append(helper.make_opsetid("com.example", 1))
     assert "/x0_: operator com.example::Fire is not supported" in refused(model, tmp_path)

@@ -1,0 +1,109 @@
+"""Everything that is to be said of a model at once: errors, warnings, notes; nothing is written."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from dmpc.backend.emit import emit
+from dmpc.compiler import Options, find_ranges, from_layers, import_model, to_layers
+from dmpc.errors import DmpcError, SampleError
+from dmpc.findings import Finding, listening
+from dmpc.ir.graph import Graph
+from dmpc.ir.levels import rank
+from dmpc.ir.registry import Tensor
+from dmpc.rules import Severity
+from isa.target import parse_target, target_text
+
+SCHEMA = 1
+"""Version of the JSON that a report becomes."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The findings about a model, errors first, each kind in the order in which it was found.
+
+    `reached` is the last level that the model could be brought to: "" if it could not be read,
+    "image" if it compiles.
+    """
+
+    model: str
+    target: str
+    reached: str
+    findings: tuple[Finding, ...]
+
+    def count(self, severity: Severity) -> int:
+        """Number of findings of one severity."""
+        return sum(found.severity == severity for found in self.findings)
+
+    @property
+    def ok(self) -> bool:
+        """True if there is no error; the model then compiles."""
+        return not self.count(Severity.ERROR)
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as docs/rules.md describes it."""
+        return {
+            "schema": SCHEMA,
+            "model": self.model,
+            "target": self.target,
+            "reached": self.reached,
+            **{f"{severity}s": self.count(severity) for severity in Severity},
+            "findings": [found.to_json() for found in self.findings],
+        }
+
+
+def check(
+    model: str | os.PathLike[str] | Graph,
+    *,
+    calibration: Tensor | None = None,
+    options: Options | None = None,
+) -> Report:
+    """What is to be said of a model file, or of a graph at level model or layers.
+
+    `calibration` [samples, timesteps, inputs] is example input: scales are then chosen from it,
+    and what layers do on it is looked at. What the model gets wrong is a finding. Raises IsaError
+    for a target that cannot be loaded, and SampleError for samples that do not fit the model.
+    """
+    options = options or Options()
+    name = model.name if isinstance(model, Graph) else os.fspath(model)
+    way = _Way(options, calibration)
+    with listening() as told:
+        try:
+            way.go(model)
+            errors: tuple[Finding, ...] = ()
+        except SampleError:
+            raise
+        except DmpcError as error:
+            errors = error.findings
+    found = [one if one.where.startswith(name) else one.inside(name) for one in (*errors, *told)]
+    found.sort(key=lambda one: list(Severity).index(one.severity))
+    return Report(name, options.target, way.reached, tuple(found))
+
+
+class _Way:
+    """The way of a model to its image, and how far it came."""
+
+    def __init__(self, options: Options, calibration: Tensor | None) -> None:
+        self.options, self.calibration = options, calibration
+        self.text = target_text(options.target)
+        self.target = parse_target(self.text, options.target)
+        self.reached = ""
+
+    def go(self, model: str | os.PathLike[str] | Graph) -> None:
+        """Bring a model as far as it comes; raises DmpcError."""
+        graph = import_model(model, self.options)
+        self.reached = graph.level
+        if rank(graph.level) > rank("layers"):
+            return
+        layers = to_layers(graph, self.options)
+        self.reached = layers.level
+        ranges = find_ranges(layers, self.calibration, self.options)
+        emit(
+            from_layers(layers, ranges, self.target, self.options, self._observe),
+            self.text,
+        )
+        self.reached = "image"
+
+    def _observe(self, name: str, graph: Graph) -> None:
+        del name
+        self.reached = graph.level

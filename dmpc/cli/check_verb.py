@@ -1,0 +1,81 @@
+"""`dmpc check`."""
+
+import sys
+from typing import Any
+
+import click
+from rich.text import Text
+
+from dmpc.check import Report
+from dmpc.check import check as check_model
+from dmpc.cli.compile_verb import model_options, options_of
+from dmpc.cli.samples import samples_of
+from dmpc.cli.terminal import Output, working, write_json
+from dmpc.findings import Finding
+from dmpc.rules import Severity
+from runtime.samples import load_samples
+
+STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "bold cyan"}
+
+
+@click.command("check", short_help="Say everything that is wrong with a model.")
+@click.argument("model")
+@model_options
+@click.option(
+    "--target", default="paper", show_default=True, help="Name of a target, or a TOML file."
+)
+@click.option(
+    "--calibration", metavar="NPZ", help="Input data, as for run, to see what layers do on it."
+)
+@click.option(
+    "--input-range",
+    nargs=2,
+    type=float,
+    metavar="LOW HIGH",
+    help="The input is graded, between LOW and HIGH; not needed with --calibration.",
+)
+@click.option(
+    "--json", "json_path", is_flag=False, flag_value="-", metavar="[FILE]",
+    help="Write the findings as JSON; without FILE, or with -, to stdout alone.",
+)  # fmt: skip
+def check(model: str, calibration: str | None, json_path: str | None, **chosen: Any) -> None:
+    """Check MODEL, in any form that compile takes, and report every finding.
+
+    Nothing is written. Each finding names its rule (docs/rules.md), the node, the piece of the
+    model's graph that it is about, and the nearest thing that would be accepted. Exits with 0 if
+    there are no errors, whatever the warnings, and with 1 otherwise.
+    """
+    data = load_samples(calibration).x if calibration else None
+    with working("checking"), samples_of(calibration):
+        report = check_model(model, calibration=data, options=options_of(**chosen))
+    if json_path:
+        write_json(json_path, report.to_json())
+    if json_path != "-":
+        _show(report, Output())
+    if not report.ok:
+        sys.exit(1)
+
+
+def _show(report: Report, out: Output) -> None:
+    for found in report.findings:
+        out.print(_text(found))
+    counts = [
+        f"{number} {severity}{'s' if number != 1 else ''}"
+        for severity in Severity
+        if (number := report.count(severity))
+    ]
+    out.print(f"{report.model}: {', '.join(counts) or 'no findings'}")
+
+
+def _text(found: Finding) -> Text:
+    """One finding: what and where, the piece of the graph, the nearest thing, the rule's reason."""
+    text = Text(f"{found.severity}", STYLES[found.severity])
+    text.append(f": {found.where}: {found.message}", "default")
+    text.append(f"  [{found.rule}]\n" if found.rule else "\n", "dim")
+    for line in found.piece.lines():
+        text.append(f"    {line}\n", "default")
+    for label, said in (("nearest", found.nearest), ("why", found.why)):
+        if said:
+            text.append(f"  {label}: ", "bold")
+            text.append(f"{said}\n", "default")
+    return text
