@@ -14,11 +14,21 @@ from isa.arithmetic import Int
 from isa.core import Core
 from isa.errors import IsaError
 from isa.image import Image
-from isa.instructions import Fire, Halt, InputEvents, InputValues, Lif, Loop, MoveEvents, Sync
+from isa.instructions import (
+    ClearEvents,
+    Fire,
+    Halt,
+    InputEvents,
+    InputValues,
+    Lif,
+    Loop,
+    MoveEvents,
+    Sync,
+)
 from isa.simulator import SKIPPED
 from isa.timing import Timeline
 
-CARRIED_OUT = (Halt, InputEvents, InputValues, Loop, MoveEvents, Sync)
+CARRIED_OUT = (ClearEvents, Halt, InputEvents, InputValues, Loop, MoveEvents, Sync)
 
 
 def predict_cycles(image: Image, inputs: Int, spikes: Mapping[int, Int]) -> Int:

@@ -20,7 +20,10 @@ FLAVOURS = ("normal", "positive", "sparse", "zero", "huge", "tiny", "uneven")
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: `states` is d, 0 for a layer without memory; `dilation` is that of its memory."""
+    """One layer: `states` is d, 0 for a layer without memory; `dilation` is that of its memory.
+
+    A `recurrent` layer reads its own spikes of the timestep before.
+    """
 
     neurons: int
     states: int = 0
@@ -30,6 +33,7 @@ class Layer:
     flavour: str = "normal"
     legendre: bool = True
     dilation: int = 1
+    recurrent: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,10 @@ def _layer(
 
     n, d = layer.neurons, layer.states
     currents = [dense("fast", source, inputs, layer.flavour)]
+    if layer.recurrent:
+        graph.states.append(State(f"{name}.before", f"{name}.spikes"))
+        graph.types[f"{name}.before"] = event(n)
+        currents.append(dense("recurrent", f"{name}.before", n, layer.flavour))
     if d:
         graph.states.append(State(f"{name}.m", f"{name}.m.next"))
         graph.types[f"{name}.m"] = f32(d)
@@ -183,6 +191,7 @@ layers = st.builds(
     flavour=st.sampled_from(FLAVOURS),
     legendre=st.booleans(),
     dilation=st.sampled_from((1, 2, 3, 5)),
+    recurrent=st.booleans(),
 )
 
 

@@ -13,6 +13,7 @@ from isa.format import Instruction, encode
 from isa.instructions import (
     AccumulateEvents,
     AccumulateValues,
+    ClearEvents,
     ClearLogits,
     ClearMembranes,
     ClearValue,
@@ -165,6 +166,7 @@ class _Lowering:
 
     def clears(self) -> Iterator[Lowered]:
         """Bring every state to its value before the first timestep."""
+        yield from self._no_spikes()
         for op in self.graph.ops:
             name = op.operands[0]
             made: Instruction
@@ -182,6 +184,14 @@ class _Lowering:
             else:
                 continue
             yield self._made(op, made, "clear", {})
+
+    def _no_spikes(self) -> Iterator[Lowered]:
+        """Before the first timestep no neuron has fired."""
+        for state in self.graph.states:
+            writer = self.graph.producer(state.next)
+            if writer is not None and self.graph.types[state.name].dtype == "event":
+                made = ClearEvents(dest=self.row(state.name), size=self.size(state.name))
+                yield self._made(writer, made, "clear", {})
 
     def inputs(self) -> Iterator[Lowered]:
         """Take the network's input."""

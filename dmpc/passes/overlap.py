@@ -53,29 +53,36 @@ def _stages(graph: Graph) -> dict[str, int]:
     for op in graph.ops:
         if op.attrs.get("when") != "end":
             stages.update(dict.fromkeys(op.results, by_layer[op.attrs["layer"]]))
+    # A layer's own spikes of the timestep before lie where it puts the next ones.
+    stages.update({s.name: stages[s.next] for s in graph.states if _is_event(graph, s.name)})
     return stages
+
+
+def _is_event(graph: Graph, name: str) -> bool:
+    return graph.types[name].dtype == "event"
 
 
 def _spikes_read(graph: Graph, op: Op) -> list[str]:
     computed = {name for other in graph.ops for name in other.results}
-    return [n for n in op.operands if n in computed and graph.types[n].dtype == "event"]
+    return [n for n in op.operands if n in computed and _is_event(graph, n)]
 
 
 def _values_cross(graph: Graph, stages: dict[str, int]) -> bool:
-    """True if a value that is no event is read in another stage than its own."""
+    """True if a value that is no event of this timestep is read in another stage than its own."""
     for op in graph.ops:
         if op.attrs.get("when") == "end":
             continue
         for name in op.operands:
             own = stages.get(name, 0 if name in graph.inputs else None)
-            if own not in (None, stages[op.results[0]]) and graph.types[name].dtype != "event":
+            copied = _is_event(graph, name) and graph.state(name) is None
+            if own not in (None, stages[op.results[0]]) and not copied:
                 return True
     return False
 
 
 def _delayed(graph: Graph, op: Op, name: str, stages: dict[str, int]) -> str:
     """The name of a value as seen by an op, through one copy for each stage between them."""
-    if op.attrs.get("when") == "end" or graph.types[name].dtype != "event":
+    if op.attrs.get("when") == "end" or not _is_event(graph, name):
         return name
     own = stages.get(name, 0)
     wanted = stages[op.results[0]]

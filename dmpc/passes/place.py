@@ -87,7 +87,14 @@ class _Allocator:
     def _neurons(self, op: Op) -> None:
         self._membranes(op)
         if self.graph.types[op.results[0]].dtype == "event":
-            self.register(op.results[0])
+            self._spikes(op.results[0])
+
+    def _spikes(self, name: str) -> None:
+        """Spikes in a register, with those of the timestep before in its other page."""
+        self.register(name)
+        for state in self.graph.states:
+            if state.next == name:
+                self.graph.placement[state.name] = self.graph.placement[name]
 
     def _membranes(self, op: Op) -> None:
         """Membranes, which stay in their rows from op to op, and the neurons' parameters."""

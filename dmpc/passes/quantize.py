@@ -70,6 +70,9 @@ class _Quantizer:
                 self._choose_memory_step(op)
         for name in graph.inputs:
             self._input(name)
+        for state in graph.states:
+            if graph.types[state.name].dtype == "event":
+                self._past(state)
         for op in graph.ops:
             if op.kind == "drive":
                 self._drive(op)
@@ -104,6 +107,18 @@ class _Quantizer:
         finest = float(2.0 ** np.ceil(np.log2(most / largest(bits))))
         self.steps[name] = max(step, finest)
         self.out.types[name] = TensorType(f"i{bits}", shape, self.steps[name])
+
+    def _past(self, state: State) -> None:
+        """Events of the timestep before stay what they are."""
+        if state.init is not None:
+            raise CompileError(
+                f"%{state.name} starts from %{state.init}: there are no spikes before the first "
+                "timestep",
+                where=", ".join(state.loc) or self.graph.name,
+                hint="reset the model's states before exporting it",
+            )
+        self.out.types[state.name] = self.graph.types[state.name]
+        self.out.states.append(state)
 
     def _balanced(self, name: str, most: float) -> float:
         """A step for a drive or graded input that suits the memory products it is summed with."""

@@ -176,6 +176,10 @@ def static_ranges(graph: Graph, input_range: tuple[float, float] | None) -> Rang
     for name in graph.inputs:
         shape = graph.types[name].shape
         ranges.bounds[name] = Interval(np.full(shape, low), np.full(shape, high))
+    for state in graph.states:
+        if graph.types[state.name].dtype == "event":
+            size = graph.types[state.name].shape
+            ranges.bounds[state.name] = Interval(np.zeros(size), np.ones(size))
     writers = {op.operands[0]: op for op in graph.ops if op.kind in ("memory", "hold")}
 
     def visit(name: str) -> None:

@@ -12,8 +12,9 @@ from dmpc.passes.base import Pass
 from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.assemble import assemble, ordered
 from dmpc.passes.recognition.holds import find_held, find_hold, timing_of
+from dmpc.passes.recognition.lines import check_start, find_lines
 from dmpc.passes.recognition.memories import find_memory
-from dmpc.passes.recognition.network import Held, Hold, Memory, Network, Neurons
+from dmpc.passes.recognition.network import Held, Hold, Lines, Memory, Network, Neurons
 from dmpc.passes.recognition.neurons import find_comparison, find_firing, find_neurons
 
 
@@ -23,9 +24,10 @@ class Recognise(Pass):
 
     Every value is brought to an affine form (`recognition.affine`). A comparison that looks at a
     state and resets it makes LIF neurons; a state that is linear in itself and a rectified scalar
-    is a memory; one that is replaced every few timesteps holds a memory; the output must be linear
-    in the last spikes. Raises CompileError, in the user's node names, for everything else: the
-    first error, with those that are independent of it.
+    is a memory; one that is replaced every few timesteps holds a memory; one that holds events of
+    earlier timesteps is recurrence or a delay; the output must be linear in the last spikes.
+    Raises CompileError, in the user's node names, for everything else: the first error, with those
+    that are independent of it.
     """
 
     name: ClassVar[str] = "recognise"
@@ -63,9 +65,11 @@ class _Recognition:
         graph = self.graph
         holds = self._holds(Network(graph, Forms(graph)))
         stops = frozenset(hold.next for hold in holds)
-        timing = {name for hold in holds for name in (hold.state, hold.counter)}
-        states = [state for state in graph.states if state.name not in timing]
-        plain = Network(graph, Forms(graph, stops=stops))
+        lines = self._lines(Network(graph, Forms(graph, stops=stops)))
+        stops |= lines.values.keys() - lines.states
+        known = {name for hold in holds for name in (hold.state, hold.counter)} | lines.states
+        states = [state for state in graph.states if state.name not in known]
+        plain = Network(graph, Forms(graph, stops=stops), lines)
         membranes: list[tuple[State, str]] = []
         slow: list[State] = []
         flipped: set[str] = set()
@@ -80,14 +84,17 @@ class _Recognition:
                 membranes.append((state, comparison))
         # From here on every comparison is true where there is a spike.
         spiking = frozenset(flipped)
-        upright = Network(graph, Forms(graph, flipped=spiking, stops=stops, base=plain.forms))
+        self._check_signs(plain, spiking)
+        upright = Network(
+            graph, Forms(graph, flipped=spiking, stops=stops, base=plain.forms), lines
+        )
         memories: list[Memory] = []
         for state in slow:
             with self._about(upright, state.name):
                 memories.append(find_memory(upright, state))
         stops |= {memory.next for memory in memories}
         forms = Forms(graph, flipped=spiking, stops=stops, base=plain.forms)
-        network = Network(graph, forms)
+        network = Network(graph, forms, lines)
         held: list[Held] = []
         for hold in holds:
             with self._about(network, hold.state):
@@ -110,6 +117,27 @@ class _Recognition:
             if state.name in self.broken:
                 self.broken |= timing_of(network, state)
         return found
+
+    def _lines(self, network: Network) -> Lines:
+        """The states that hold events of earlier timesteps."""
+        lines = find_lines(network)
+        for state in self.graph.states:
+            with self._about(network, state.name):
+                if state.name in lines.states:
+                    check_start(network, state)
+        return lines
+
+    def _check_signs(self, network: Network, flipped: frozenset[str]) -> None:
+        """What lines hold is true where there is a spike."""
+        for leaf, opposite, value in network.lines.signs:
+            if leaf not in network.comparisons() or opposite == (leaf in flipped):
+                continue
+            with self._about(network, value):
+                raise network.error(
+                    value,
+                    f"holds the opposite of the spikes of {network.name(leaf)}",
+                    "a delay line holds spikes, 1 where a neuron fires",
+                )
 
     def _check_comparisons(self, network: Network, spikes: set[str]) -> None:
         """Every comparison is some neurons' threshold, unless it belongs to a broken state."""

@@ -6,7 +6,7 @@ that timing and access counts come from. Shapes: B is the batch, one core per sa
 
 from isa.instructions.banks import AccumulateEvents, AccumulateValues
 from isa.instructions.control import Halt, Loop, Sync
-from isa.instructions.events import InputEvents, InputValues, MoveEvents
+from isa.instructions.events import ClearEvents, InputEvents, InputValues, MoveEvents
 from isa.instructions.neurons import (
     ClearMembranes,
     Fire,
@@ -21,6 +21,7 @@ from isa.instructions.slow_state import ClearValue, DriveEvents, DriveValues, Ho
 __all__ = [
     "AccumulateEvents",
     "AccumulateValues",
+    "ClearEvents",
     "ClearLogits",
     "ClearMembranes",
     "ClearValue",

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from isa.core import Core
 from isa.format import Instruction, event_register, instruction, unsigned, value_register
 from isa.work import Work
@@ -45,6 +47,21 @@ class InputValues(Instruction):
     def execute(self, core: Core) -> None:
         half = 1 << (core.target.values.bits - 1)
         core.values.write(self.dest, core.next_input(self.inputs, -half, half - 1))
+
+
+@instruction("clear.events", 3)
+@dataclass(frozen=True, kw_only=True)
+class ClearEvents(Instruction):
+    """Set an event register to no events: a layer's own spikes before the first timestep."""
+
+    dest: int = event_register("the register")
+    size: int = unsigned(12, "elements")
+
+    def work(self, core: Core) -> Work:
+        return Work(unit="event", writes=(f"e{self.dest}",))
+
+    def execute(self, core: Core) -> None:
+        core.events.write(self.dest, np.zeros((core.batch, self.size), np.int64))
 
 
 @instruction("move.events", 7)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from isa.instructions import (
     AccumulateEvents,
     AccumulateValues,
+    ClearEvents,
     ClearLogits,
     ClearMembranes,
     ClearValue,
@@ -60,6 +61,17 @@ def by_group(matrix, lanes=LANES):
 def whole(count):
     """Number of elements of whole groups."""
     return -(-count // LANES) * LANES
+
+
+# -- events ---------------------------------------------------------------------------------------
+
+
+def test_no_events():
+    """Whatever the register held before, in every sample."""
+    image = program(events(1, 3), ClearEvents(dest=1, size=3))
+    seen = Seen(cleared=(2, "dest"))
+    run(image, np.ones((2, 1, 3)), observe=seen)
+    assert seen["cleared"].tolist() == [[[0, 0, 0]]] * 2
 
 
 # -- slow state -----------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from isa.errors import Trap
 from isa.instructions import (
     AccumulateEvents,
     AccumulateValues,
+    ClearEvents,
     ClearLogits,
     ClearMembranes,
     ClearValue,
@@ -266,6 +267,7 @@ class Author:
         makers = [
             lambda: self.group_work(),
             lambda: self.group_work(),
+            lambda: self.add(ClearEvents(dest=dest, size=EVENTS)),
             lambda: self.add(MoveEvents(dest=dest, source=source, size=EVENTS)),
             lambda: self.add(DriveEvents(source=source, inputs=self.number(0, EVENTS), **drive)),
             lambda: self.add(DriveValues(source=1, inputs=size, **drive)),
@@ -444,6 +446,7 @@ def test_a_burst_as_long_as_the_queue_runs():
 TABLE = [  # the table of the page; samples of 7 inputs, of which 3 are active
     (InputEvents(dest=0, inputs=7), 3 + 1),
     (InputValues(dest=0, inputs=7), 7 + 1),
+    (ClearEvents(dest=1, size=7), 1),
     (MoveEvents(dest=1, source=0, size=7), 1),
     (DriveEvents(dest=0, source=0, row=0, inputs=7, shift=0, bias=0), 3),
     (DriveEvents(dest=0, source=0, row=0, inputs=0, shift=0, bias=0), 1),

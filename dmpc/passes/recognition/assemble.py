@@ -10,7 +10,15 @@ from dmpc.ir.graph import Graph, Loc, Op, State
 from dmpc.ir.types import event, f32
 from dmpc.passes.recognition.affine import Matrix
 from dmpc.passes.recognition.legendre import legendre_window
-from dmpc.passes.recognition.network import Hold, Memory, Network, Neurons, Slow
+from dmpc.passes.recognition.network import (
+    Hold,
+    Memory,
+    Network,
+    Neurons,
+    Slow,
+    Source,
+    Synapses,
+)
 
 
 def ordered(network: Network, neurons: Iterable[Neurons]) -> list[Neurons]:
@@ -20,11 +28,20 @@ def ordered(network: Network, neurons: Iterable[Neurons]) -> list[Neurons]:
     flow: nx.DiGraph[str] = nx.DiGraph()
     flow.add_nodes_from(by_spikes)
     for layer in by_spikes.values():
-        slow_source = layer.slow.memory.source if layer.slow is not None else None
-        flow.add_edges_from(
-            (source, layer.spikes) for source in (layer.source, slow_source) if source in by_spikes
-        )
-    return [by_spikes[leaf] for leaf in nx.lexicographical_topological_sort(flow, key=rank.get)]
+        read = [found.source for found in layer.synapses if not found.source.own]
+        read += [layer.slow.memory.drive.source] if layer.slow is not None else []
+        flow.add_edges_from((s.leaf, layer.spikes) for s in read if s.leaf in by_spikes)
+    try:
+        order = list(nx.lexicographical_topological_sort(flow, key=rank.get))
+    except nx.NetworkXUnfeasible:
+        ring = [edge[0] for edge in nx.find_cycle(flow)]
+        raise network.error(
+            ring[0],
+            f"layers feed each other through time: {network.names([*ring, ring[0]])}",
+            "a layer may read its own last spikes as synapses of its neurons; feedback from a "
+            "later layer, or into the layer's memory, is not supported",
+        ) from None
+    return [by_spikes[leaf] for leaf in order]
 
 
 def assemble(network: Network, layers: list[Neurons]) -> Graph:
@@ -52,6 +69,7 @@ class _Assembly:
         self.graph.types["x"] = old.types[old.inputs[0]]
         self.graph.locs["x"] = old.locs.get(old.inputs[0], (old.inputs[0],))
         self.values: dict[str, str] = {old.inputs[0]: "x"}  # leaf -> value of the new graph
+        self.late: dict[Source, str] = {}
         # Ways of spikes and input into a layer that are not its fast path.
         self.slow_ways = [
             op.results[0]
@@ -60,31 +78,68 @@ class _Assembly:
         ]
 
     def layer(self, name: str, layer: Neurons) -> None:
-        """Add one layer's ops: drive, memory, fast, hold, slow, lif."""
+        """Add one layer's ops: drive, memory, fast, recurrent, hold, slow, lif."""
         if layer.slow is not None and layer.slow.memory.next not in self.values:
             self.memory(name, layer.slow.memory)
-        currents = []
+        currents: list[str] = []
         comparison = layer.spikes
-        if layer.source is not None and layer.fast is not None:
-            ops = self.network.between(layer.source, comparison, self.slow_ways)
-            currents.append(
-                self.dense(name, f"{name}.fast", layer.source, layer.fast, layer.bias, ops)
-            )
+        for found in layer.synapses:
+            part = f"{name}.{'recurrent' if found.source.own else 'fast'}"
+            ops = self.ways(found, comparison, self.slow_ways)
+            value = self.source(name, found)
+            bias = None if currents else layer.bias
+            currents.append(self.dense(name, part, value, found.weight, bias, ops))
         if layer.slow is not None:
             bias = None if currents else layer.bias
             currents.append(self.slow(name, layer.slow, bias, comparison))
         self.lif(name, layer, currents)
 
+    def ways(self, synapses: Synapses, target: str, without: Iterable[str] = ()) -> list[Op]:
+        """Ops on the way from synapses' leaves to a value."""
+        cut = [name for name in without if name not in synapses.via]
+        every = [self.network.between(leaf, target, cut) for leaf in synapses.via]
+        return list({id(op): op for ops in every for op in ops}.values())
+
+    def source(self, name: str, synapses: Synapses) -> str:
+        """The value of the events that a layer reads, of the timestep before if they are its own.
+
+        Raises CompileError for a delay.
+        """
+        source = synapses.source
+        if any(source.delays):
+            raise self.network.error(synapses.via[0], "delays are not supported")
+        if not source.own:
+            return self.values[source.leaf]
+        before = f"{name}.before"
+        if before not in self.graph.types:
+            self.graph.types[before] = event(len(source.delays))
+            self.graph.states.append(State(before, f"{name}.spikes", None, self.held(synapses)))
+        return before
+
+    def held(self, synapses: Synapses) -> Loc:
+        """The user's names of the states through which synapses read old events."""
+        states = self.network.graph.states
+        return tuple(
+            name for state in states for name in state.loc if state.name in self.above(synapses)
+        )
+
+    def above(self, synapses: Synapses) -> set[str | int]:
+        """What the leaves of synapses are made of."""
+        wires = self.network.wires
+        return {name for leaf in synapses.via for name in {leaf, *nx.ancestors(wires, leaf)}}
+
     def memory(self, name: str, memory: Memory) -> None:
         """Add a memory: its drive and its update."""
         network = self.network
-        ops = network.between(memory.source, memory.relu)
-        weight = self.constant(f"{name}.drive.weight", memory.drive, _weight_loc(network, ops))
+        ops = self.ways(memory.drive, memory.relu)
+        drive = memory.drive.weight[0]
+        weight = self.constant(f"{name}.drive.weight", drive, _weight_loc(network, ops))
         bias = self.constant(
             f"{name}.drive.bias", np.array([memory.drive_bias]), _bias_loc(network, ops)
         )
         loc = network.loc([*_products(ops), *self.producers(memory.relu)])
-        x = self.op("drive", (self.values[memory.source], weight, bias), f"{name}.x", name, loc)
+        source = self.source(name, memory.drive)
+        x = self.op("drive", (source, weight, bias), f"{name}.x", name, loc)
         ops = network.between(memory.state, memory.next)
         a = self.constant(f"{name}.memory.A", memory.a, _weight_loc(network, ops))
         driven = [op for op in network.between(memory.relu, memory.next) if op.kind != "add"]
@@ -104,7 +159,7 @@ class _Assembly:
         ops = self.network.between(source, comparison)
         if slow.hold is not None:
             source = self.hold(name, slow.hold, source)
-        return self.dense(name, f"{name}.slow", source, slow.weight, bias, ops)
+        return self.dense(name, f"{name}.slow", self.values[source], slow.weight, bias, ops)
 
     def hold(self, name: str, hold: Hold, source: str) -> str:
         """Add what holds a memory, unless it is there; returns the leaf."""
@@ -125,10 +180,10 @@ class _Assembly:
     def dense(
         self, layer: str, name: str, source: str, weight: Matrix, bias: Matrix | None, ops: list[Op]
     ) -> str:
-        """Add a linear map of a leaf, made of some ops of the model."""
+        """Add a linear map of a value of the new graph, made of some ops of the model."""
         network = self.network
         operands = [
-            self.values[source],
+            source,
             self.constant(f"{name}.weight", weight, _weight_loc(network, ops)),
         ]
         if bias is not None:
@@ -174,7 +229,8 @@ class _Assembly:
                 "a readout is a linear map of the spikes of one layer",
             )
         ops = network.between(sources[0], output)
-        self.dense("readout", "readout", sources[0], form.terms[sources[0]], form.bias, ops)
+        source = self.values[sources[0]]
+        self.dense("readout", "readout", source, form.terms[sources[0]], form.bias, ops)
         self.graph.outputs = ["readout"]
 
     def op(self, kind: str, operands: tuple[str, ...], result: str, layer: str, loc: Loc) -> str:

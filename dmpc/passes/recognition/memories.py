@@ -5,6 +5,7 @@ import numpy as np
 from dmpc.ir.graph import State
 from dmpc.passes.recognition.affine import Affine
 from dmpc.passes.recognition.network import Memory, Network
+from dmpc.passes.recognition.synapses import find_synapses
 
 LINEAR_HINT = "a slow state is m' = A m + B relu(W_x s + b_x)"
 
@@ -40,8 +41,9 @@ def _driven(network: Network, state: State, form: Affine, relu: str) -> Memory:
     producer = network.graph.producer(relu)
     assert producer is not None
     argument = network.forms.form(producer.operands[0])
-    sources = [leaf for leaf in argument.terms if network.is_source(leaf)]
-    if len(sources) != 1 or len(argument.terms) != 1:
+    strange = [leaf for leaf in argument.terms if not network.holds_events(leaf)]
+    synapses = [] if strange else find_synapses(network, relu, argument.terms)
+    if len(synapses) != 1:
         raise network.error(
             relu,
             f"the drive depends on {network.names(argument.terms)}, expected the layer's input",
@@ -53,8 +55,7 @@ def _driven(network: Network, state: State, form: Affine, relu: str) -> Memory:
         a=form.terms[state.name],
         b=form.terms[relu][:, 0],
         relu=relu,
-        source=sources[0],
-        drive=argument.terms[sources[0]][0],
+        drive=synapses[0],
         drive_bias=float(argument.bias[0]),
     )
 
@@ -70,19 +71,11 @@ def _check_state(network: Network, state: State, form: Affine) -> None:
         )
     if state.name in form.terms:
         return
-    spikes = [leaf for leaf in form.terms if leaf in network.comparisons()]
-    if spikes:
-        raise network.error(
-            state.name,
-            f"recurrent connection: the state holds the spikes of {network.names(spikes)} of the "
-            "previous timestep",
-            "recurrent layers are not supported; feed each layer from the one before",
-        )
     raise network.error(
         state.name,
         f"the state keeps nothing of itself, only {network.names(form.terms)} of the previous "
         "timestep",
-        "delays are not supported",
+        "a delay line holds events as they are: delay the spikes, and weight them afterwards",
     )
 
 

@@ -1,9 +1,11 @@
 """The network under recognition: its forms, its nodes' names, and what was recognised in it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
 
 from dmpc.errors import CompileError
 from dmpc.ir.excerpt import depends_on, excerpt
@@ -11,19 +13,86 @@ from dmpc.ir.graph import Graph, Loc, Op
 from dmpc.passes.recognition.affine import COMPARISONS, Forms, Matrix
 
 LOC_LENGTH = 6
+Numbers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Past:
+    """Element i of a value is element `index[i]` of `sources[i]`, `age[i]` timesteps ago.
+
+    A source that is None stands for an element that is always zero.
+    """
+
+    sources: tuple[str | None, ...]
+    index: Numbers
+    age: Numbers
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The states of a network that are lines, and the values that select from them.
+
+    `signs` are the comparisons that values hold: leaf, whether the value is true where the
+    comparison is not, value.
+    """
+
+    states: frozenset[str]
+    values: Mapping[str, Past]
+    signs: tuple[tuple[str, bool, str], ...]
+
+    def by_age(
+        self, leaf: str, matrix: Matrix, sizes: Callable[[str], int]
+    ) -> dict[tuple[str, int], Matrix]:
+        """`matrix [n, m] · leaf` as a sum over sources and ages of `matrix [n, size] · source`."""
+        past = self.values.get(leaf)
+        if past is None:
+            return {(leaf, 0): matrix}
+        found: dict[tuple[str, int], Matrix] = {}
+        for column, source in enumerate(past.sources):
+            if source is not None and matrix[:, column].any():
+                key = (source, int(past.age[column]))
+                whole = found.setdefault(key, np.zeros((len(matrix), sizes(source))))
+                whole[:, past.index[column]] += matrix[:, column]
+        return found
+
+
+NO_LINES = Lines(frozenset(), {}, ())
+
+
+@dataclass(frozen=True)
+class Source:
+    """Events that a layer reads: those of `leaf`, element i `delays[i]` timesteps late.
+
+    `own`: they are the layer's own spikes, of the timestep before.
+    """
+
+    leaf: str
+    delays: tuple[int, ...]
+    own: bool = False
+
+
+@dataclass(frozen=True)
+class Synapses:
+    """A product `weight [n, m] · source [m]`; `via` are the leaves of the forms that it came by."""
+
+    source: Source
+    weight: Matrix
+    via: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Memory:
-    """A slow state: `m' = a [d, d] m + b [d] x`, `x = relu(drive [m] · source + drive_bias)`."""
+    """A slow state: `m' = a [d, d] m + b [d] x`, `x = relu(drive.weight [1, m] · s + drive_bias)`.
+
+    `s` is the source of the drive.
+    """
 
     state: str
     next: str
     a: Matrix
     b: Matrix
     relu: str
-    source: str
-    drive: Matrix
+    drive: Synapses
     drive_bias: float
 
 
@@ -69,8 +138,8 @@ class Slow:
 class Neurons:
     """A vector of LIF neurons; `spikes` is the leaf of the comparison that makes them fire.
 
-    The charge is `beta · u + fast [n, m] · source + bias + slow`; a spike makes `reset` of it, or
-    subtracts `reset` from it. `strict`: a spike needs a charge above the threshold.
+    The charge is `beta · u`, synapses of events, `bias` and `slow` together; a spike makes `reset`
+    of it, or subtracts `reset` from it. `strict`: a spike needs a charge above the threshold.
     """
 
     state: str
@@ -81,8 +150,7 @@ class Neurons:
     subtract: bool
     strict: bool
     bias: Matrix
-    source: str | None
-    fast: Matrix | None
+    synapses: tuple[Synapses, ...]
     slow: Slow | None
 
 
@@ -92,6 +160,7 @@ class Network:
 
     graph: Graph
     forms: Forms
+    lines: Lines = NO_LINES
     wires: "nx.MultiDiGraph[str | int]" = field(init=False)
 
     def __post_init__(self) -> None:
@@ -149,6 +218,10 @@ class Network:
     def is_source(self, leaf: str) -> bool:
         """True for what feeds a layer: the network's input, or spikes of this timestep."""
         return leaf in self.graph.inputs or leaf in self.comparisons()
+
+    def holds_events(self, leaf: str) -> bool:
+        """True for a source, and for what selects events of earlier timesteps."""
+        return leaf in self.lines.values or self.is_source(leaf)
 
     def between(self, source: str, target: str, without: Iterable[str] = ()) -> list[Op]:
         """Ops on the way from one value to another that does not pass through others."""

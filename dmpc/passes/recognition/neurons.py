@@ -14,6 +14,7 @@ from dmpc.ir.graph import State
 from dmpc.passes.recognition.affine import Affine, Matrix, near
 from dmpc.passes.recognition.memories import weight_of_product
 from dmpc.passes.recognition.network import Held, Memory, Network, Neurons, Slow
+from dmpc.passes.recognition.synapses import find_synapses
 
 
 @dataclass(frozen=True)
@@ -152,14 +153,15 @@ def find_neurons(
             "a leak is one factor per neuron",
         )
     inputs = {leaf: matrix for leaf, matrix in charge.terms.items() if leaf != state.name}
-    sources = [leaf for leaf in inputs if network.is_source(leaf)]
+    events = {leaf: inputs.pop(leaf) for leaf in list(inputs) if network.holds_events(leaf)}
+    synapses = find_synapses(network, comparison, events, own=comparison)
+    sources = [found.source.leaf for found in synapses if not found.source.own]
     if len(sources) > 1:
         raise network.error(
             comparison,
             f"the neurons have {len(sources)} sources: {network.names(sources)}",
-            "a layer reads one source, the input or the layer before",
+            "a layer reads one source, the input or the layer before, and its own last spikes",
         )
-    source = sources[0] if sources else None
     producer = network.graph.producer(comparison)
     assert producer is not None
     bias = charge.bias + sum(
@@ -174,8 +176,7 @@ def find_neurons(
         subtract=firing.subtract,
         strict=(producer.kind == "gt") != (comparison in network.forms.flipped),
         bias=bias,
-        source=source,
-        fast=None if source is None else inputs.pop(source),
+        synapses=tuple(sorted(synapses, key=lambda found: found.source.own)),
         slow=_slow(network, comparison, inputs, memories, held),
     )
 

@@ -159,11 +159,19 @@ STRANGE = {
         ),
         "net: '/binarise': the comparison is no neuron's threshold",
     ),
-    "delay": (
-        "zeros next %mn => zeros next %x",
+    "a sum held for a timestep": (
+        "zeros next %mn => zeros next %f",
         (
             "net: state 'm': the state keeps nothing of itself, only input 'x' of the previous "
-            "timestep (delays are not supported)"
+            "timestep (a delay line holds events as they are: delay the spikes, and weight them "
+            "afterwards)"
+        ),
+    ),
+    "an input that arrives twice": (
+        "zeros next %mn => zeros next %x",
+        (
+            "net: '/fire': element 0 of input 'x' arrives after both 0 and 1 timesteps (a delay is "
+            "one number of timesteps for each input, the same for all neurons (axonal))"
         ),
     ),
     "memory read twice": (
