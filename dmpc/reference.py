@@ -32,6 +32,9 @@ class OnnxReference:
         session_options = onnxruntime.SessionOptions()
         session_options.log_severity_level = 3
         session_options.intra_op_num_threads = 1
+        # The file as it stands: 1.30 optimises Transpose, MatMul with a vector to another product.
+        level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        session_options.graph_optimization_level = level
         self.session = onnxruntime.InferenceSession(self.path, session_options)
         self.inputs = {item.name: item for item in self.session.get_inputs()}
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dmpc.errors import ImportFailure
-from dmpc.frontend.tensors import Known, Tensor, Traced, alike, layout
+from dmpc.frontend.tensors import Known, MixesTime, Tensor, Traced, alike, layout
 from dmpc.ir.graph import Array, Attr, Graph, Loc, Op, State
 from dmpc.ir.registry import op_def
 from dmpc.ir.types import TensorType
@@ -92,14 +92,14 @@ class Builder:
         if any(t.domain != traced[0].domain for t in traced) or any(
             np.any(positions != spread[0]) for positions in spread
         ):
-            raise ImportFailure("mixes values of different samples or timesteps", where=loc[0])
+            raise MixesTime("mixes values of different samples or timesteps", where=loc[0])
         arrangement = layout(spread[0])
         width = arrangement.width
         operands = []
         for tensor in tensors:
             if isinstance(tensor, Known):
                 operands.append(self._known(tensor, shape, arrangement.rows, loc))
-            else:
+            elif isinstance(tensor, Traced):
                 elements = alike(np.broadcast_to(tensor.elements, shape), arrangement.rows)
                 operands.append(self._selected(tensor, elements, loc))
         if width > 1 and all(self.graph.types[name].shape == (1,) for name in operands):
@@ -138,7 +138,7 @@ class Builder:
         rows = tensor.index.reshape(-1, tensor.shape[-1])
         positions, elements = rows // tensor.features, rows % tensor.features
         if np.any(positions != positions[:, :1]):
-            raise ImportFailure(
+            raise MixesTime(
                 "the product runs over samples or timesteps instead of features", where=loc[0]
             )
         groups = layout(positions[:, 0])
@@ -155,3 +155,35 @@ class Builder:
         shape = (*tensor.shape[:-1], outputs)
         spread = np.repeat(positions[:, :1], outputs, axis=1)
         return layout(spread).result(value, tensor, shape)
+
+    def previous(self, value: str, loc: Loc) -> str:
+        """The value of the timestep before, zero at first: the state of which it is the next value.
+
+        Adds such a state if there is none.
+        """
+        for state in self.graph.states:
+            if state.next == value and state.init is None:
+                return state.name
+        name = self.input(f"{value}.previous", self.graph.types[value].size)
+        self.graph.locs[name] = loc
+        self.make_state(name, value)
+        return name
+
+    def recurrence(self, drive: str, a: Array, b: Array, loc: Loc) -> str:
+        """`m = a [d, d] m[k-1] + b [d] drive`, a new state from zero; returns its next value."""
+        state = self.input(f"{loc[0]}.m", len(b))
+        self.graph.locs[state] = loc
+        kept = self.product(state, a, loc)
+        driven = self.product(drive, b[:, None], loc)
+        next_ = self.emit("add", (kept, driven), {}, f"{state}.next", loc)
+        self.make_state(state, next_)
+        return next_
+
+    def product(self, value: str, matrix: Array, loc: Loc) -> str:
+        """`matrix [n, m] · value [m]`."""
+        constant = self.constant(matrix, "", loc)
+        return self.emit("matmul", (value, constant), {}, f"{value}.product", loc)
+
+    def plus(self, value: str, offset: Array, loc: Loc) -> str:
+        """`value [n] + offset [n]`."""
+        return self.emit("add", (value, self.constant(offset, "", loc)), {}, f"{value}.plus", loc)

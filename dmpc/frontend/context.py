@@ -10,6 +10,7 @@ from dmpc.errors import ErrorList, ImportFailure
 from dmpc.frontend.builder import Builder
 from dmpc.frontend.excerpt import excerpt
 from dmpc.frontend.onnx_file import Node, evaluate, initializers, label
+from dmpc.frontend.responses import Systems
 from dmpc.frontend.tensors import Known, Tensor
 from dmpc.ir.graph import Loc
 from dmpc.rules import Stage, rule
@@ -18,9 +19,6 @@ Handler = Callable[["Context", Node, "Arguments"], list[Tensor]]
 NEAREST = {
     "Loop": "Scan",
     "If": "Where",
-    "Conv": "MatMul",
-    "Einsum": "MatMul",
-    "DFT": "one timestep with an explicit memory state",
     "BatchNormalization": "a Linear with the normalisation folded in",
 }
 
@@ -93,6 +91,7 @@ class Context:
     keep_initial: bool
     scanned: bool = False  # true after the first Scan
     finals: set[str] = field(default_factory=set)  # outputs of Scans that are final states
+    systems: Systems = field(default_factory=Systems)  # slow states found in impulse responses
     errors: ErrorList = field(default_factory=ErrorList)
     poisoned: set[str] = field(default_factory=set)
 

@@ -114,6 +114,11 @@ class Node:
         found = self._find(attribute)
         return default if found is None else found.f
 
+    def text(self, attribute: str, default: str) -> str:
+        """A text attribute."""
+        found = self._find(attribute)
+        return default if found is None else found.s.decode()
+
     def integers(self, attribute: str) -> list[int] | None:
         """A list of integers; None if absent."""
         found = self._find(attribute)

@@ -14,8 +14,10 @@ from dmpc.frontend.builder import Builder
 from dmpc.frontend.context import Context
 from dmpc.frontend.onnx_file import Source, initializers, read_model
 from dmpc.frontend.operators import OPERATORS
+from dmpc.frontend.responses import Systems
 from dmpc.frontend.states import pair
-from dmpc.frontend.tensors import Domain, Known, Tensor, Traced, whole
+from dmpc.frontend.tensors import Domain, Known, Mixed, Tensor, Traced, whole
+from dmpc.frontend.unsettled import unsettled
 from dmpc.ir.graph import Graph
 from dmpc.ir.prune import prune
 from dmpc.ir.verify import READOUTS, verify
@@ -64,9 +66,10 @@ def import_onnx(
     if name is None:
         name = "model" if isinstance(source, ModelProto) else os.fspath(source)
     model, opset = read_model(source, name)
+    systems = Systems()
     try:
         (first, signature), (second, _) = (
-            _import(model, opset, options, sizes) for sizes in STAND_INS
+            _import(model, opset, options, sizes, systems) for sizes in STAND_INS
         )
         if first != second:
             raise ImportFailure(
@@ -83,11 +86,17 @@ def import_onnx(
 
 
 def _import(
-    model: ModelProto, opset: int, options: Options, sizes: tuple[int, int]
+    model: ModelProto,
+    opset: int,
+    options: Options,
+    sizes: tuple[int, int],
+    systems: Systems,
 ) -> tuple[Graph, Signature]:
     stored = initializers(model.graph)
     inputs = [value for value in model.graph.input if value.name not in stored]
-    ctx = Context(opset, Builder("model"), OPERATORS, options.initial_states == "keep")
+    ctx = Context(
+        opset, Builder("model"), OPERATORS, options.initial_states == "keep", systems=systems
+    )
     if not inputs:
         raise ImportFailure("the model has no input")
     if any(node.op_type == "Scan" for node in model.graph.node):
@@ -199,6 +208,8 @@ def _sequence(
 
 def _answer(ctx: Context, tensor: Tensor, name: str, domain: Domain, wanted: str | None) -> None:
     """Make a tensor the graph's output, and find how it is read out over time."""
+    if isinstance(tensor, Mixed):
+        raise unsettled(ctx.systems, tensor, f"output '{name}'")
     if not isinstance(tensor, Traced) or tensor.domain is not domain:
         raise ImportFailure(f"output '{name}' is constant or never computed")
     value, vector = ctx.builder.vector(tensor, (name,))

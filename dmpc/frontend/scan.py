@@ -8,7 +8,7 @@ from onnx import GraphProto
 from dmpc.errors import ImportFailure
 from dmpc.frontend.context import Arguments, Context, loc_of
 from dmpc.frontend.onnx_file import Node
-from dmpc.frontend.tensors import Domain, Index, Known, Tensor, Traced, alike, layout, whole
+from dmpc.frontend.tensors import Domain, Index, Known, Mixed, Tensor, Traced, alike, layout, whole
 from dmpc.ir.types import TensorType
 
 
@@ -151,10 +151,13 @@ def _state(ctx: Context, name: str, init: Known, domain: Domain) -> Traced:
     return tensor.moved(np.moveaxis(tensor.index, 0, axis))
 
 
-def _output(tensors: dict[str, Tensor], name: str) -> Tensor:
+def _output(tensors: dict[str, Tensor], name: str) -> Known | Traced:
     if name not in tensors:
         raise ImportFailure(f"the Scan's body never defines its output '{name}'")
-    return tensors[name]
+    tensor = tensors[name]
+    if isinstance(tensor, Mixed):
+        raise ImportFailure(f"output '{name}' of the Scan's body mixes samples")
+    return tensor
 
 
 def _carry(ctx: Context, node: Node, state: Traced, init: Known, result: Tensor) -> Traced:
@@ -176,7 +179,7 @@ def _carry(ctx: Context, node: Node, state: Traced, init: Known, result: Tensor)
     return next_
 
 
-def _stack(result: Tensor, axis: int, parts: Parts) -> Tensor:
+def _stack(result: Known | Traced, axis: int, parts: Parts) -> Tensor:
     """An output of the body at every timestep."""
     steps = parts.outer.steps
     axis %= len(result.shape) + 1

@@ -1,4 +1,4 @@
-"""Tensors while a model is being imported: known ones, and ones traced element by element.
+"""Tensors while a model is being imported: known, traced element by element, or mixing timesteps.
 
 A traced tensor says of each of its elements which element of which graph value it is, at which
 position (sample, timestep). Whatever moves data (transposes, slices, reshapes) is then plain
@@ -16,6 +16,10 @@ from dmpc.errors import ImportFailure
 from dmpc.ir.graph import Array
 
 Index = npt.NDArray[np.int64]
+
+
+class MixesTime(ImportFailure):
+    """An operator makes values of different samples or timesteps meet."""
 
 
 @dataclass(eq=False)
@@ -105,7 +109,28 @@ class Traced:
         return replace(self, index=index.astype(np.int64))
 
 
-Tensor = Known | Traced
+@dataclass(frozen=True, eq=False)
+class Mixed:
+    """A tensor that mixes timesteps of one graph value, in a way that is affine in it.
+
+    It is known by what it is for given inputs: `probes[i]`, float64, where the elements of the
+    value at all positions are those of `responses.stimuli(...)[i]`. `node` is where timesteps were
+    first mixed.
+    """
+
+    value: str
+    features: int
+    domain: Domain
+    probes: tuple[Array, ...]
+    node: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape as the user's model has it."""
+        return tuple(self.probes[0].shape)
+
+
+Tensor = Known | Traced | Mixed
 
 
 def whole(value: str, shape: tuple[int, ...], domain: Domain, batch_axes: int) -> Traced:

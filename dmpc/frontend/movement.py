@@ -1,0 +1,69 @@
+"""Operators that rearrange elements, join them, or ask for their shape."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from dmpc.errors import ImportFailure
+from dmpc.frontend.context import Arguments, Context, loc_of
+from dmpc.frontend.onnx_file import Node, evaluate
+from dmpc.frontend.tensors import Known, MixesTime, Tensor, Traced
+
+
+def move(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
+    """Any operator that only rearranges elements."""
+    del ctx
+    tensor = inputs[0]
+    if not isinstance(tensor, Traced):
+        raise ImportFailure(f"{node.op} is steered by a computed value")
+    steering = [inputs.known(i, "arrangement") for i in range(1, len(inputs.tensors))]
+    arrays = [tensor.index, *(None if known is None else known.array for known in steering)]
+    return [tensor.moved(index) for index in evaluate(node, arrays)]
+
+
+def pad(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
+    """Pad; by nothing it does nothing, before the first timestep it makes a delay."""
+    del ctx
+    tensor, widths = inputs[0], inputs.known(1, "widths")
+    if widths is not None and not widths.array.any():
+        return [tensor]
+    raise MixesTime(f"{node.op} adds constants to computed values")
+
+
+def dropout(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
+    """Dropout, which does nothing in inference."""
+    del ctx, node
+    training = inputs.known(2, "mode")
+    if training is not None and training.array.any():
+        raise ImportFailure("Dropout is in training mode", hint="call model.eval() before export")
+    return [inputs[0]]
+
+
+def shape(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
+    """Shape."""
+    del ctx
+    sizes = np.array(inputs[0].shape, np.int64)
+    last = node.integer("end", len(sizes))
+    return [Known(sizes[node.integer("start", 0) : last])]
+
+
+def concat(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
+    """Concat of computed tensors."""
+    parts = [inputs[i] for i in range(len(inputs.tensors))]
+    if any(isinstance(part, Known) for part in parts):
+        raise MixesTime("Concat joins computed values with constants")
+    traced = [part for part in parts if isinstance(part, Traced)]
+    if len(traced) != len(parts) or any(
+        (p.domain, p.reduced) != (traced[0].domain, traced[0].reduced) for p in traced
+    ):
+        raise ImportFailure("Concat joins values that do not belong together in time")
+    names = list(dict.fromkeys(part.value for part in traced))
+    sizes = {part.value: part.features for part in traced}
+    width = sum(sizes.values())
+    offsets = dict(zip(names, np.cumsum([0, *sizes.values()]).tolist(), strict=False))
+    value = ctx.builder.emit("concat", names, {}, node.proto.output[0], loc_of(node))
+    index = np.concatenate(
+        [part.positions * width + offsets[part.value] + part.elements for part in traced],
+        axis=node.integer("axis", 0),
+    )
+    return [replace(traced[0], value=value, features=width, index=index)]

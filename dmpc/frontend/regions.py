@@ -1,0 +1,112 @@
+"""Operators that mix timesteps: run on known inputs until a sequence comes out again.
+
+A slow state may be written for the whole sequence at once: as a transform, a convolution, a product
+with a Toeplitz matrix. Each operator of such a way is affine in the one value that it starts from,
+so it is run, in float64, on a few inputs instead of being understood; `responses` then tells what
+all of them together compute.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dmpc.frontend.context import Arguments, Context, Handler, loc_of
+from dmpc.frontend.convolution import convolve
+from dmpc.frontend.onnx_file import Node, evaluate
+from dmpc.frontend.responses import settle, stimuli
+from dmpc.frontend.tensors import Known, Mixed, MixesTime, Tensor, Traced
+from dmpc.frontend.unsettled import unsettled
+from dmpc.ir.graph import Array
+
+MOVEMENT = (
+    "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "Reshape", "Slice",
+    "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
+)  # fmt: skip
+# Affine in all operands; in any one of them; in the first, the others known.
+SUMS = ("Add", "Concat", "Sub", "Sum")
+PRODUCTS = ("Einsum", "MatMul", "Mul")
+FIRST = (
+    *MOVEMENT, "AveragePool", "Conv", "CumSum", "DFT", "Div", "Gemm", "GlobalAveragePool", "Neg",
+    "Pad", "ReduceMean", "ReduceSum",
+)  # fmt: skip
+
+
+def over_time(handler: Handler) -> Handler:
+    """A handler of single timesteps that goes on where timesteps of one value are mixed."""
+
+    def handle(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
+        if any(isinstance(tensor, Mixed) for tensor in inputs.tensors):
+            return mix(ctx, node, inputs)
+        try:
+            return handler(ctx, node, inputs)
+        except MixesTime:
+            if _affine(node, inputs) and _source(inputs) is not None:
+                return mix(ctx, node, inputs)
+            raise
+
+    return handle
+
+
+def mix(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
+    """An operator on values of several timesteps. Raises ImportFailure if it is not affine."""
+    source = _source(inputs)
+    if source is None or not _affine(node, inputs):
+        mixed = [tensor for tensor in inputs.tensors if isinstance(tensor, Mixed)]
+        raise unsettled(ctx.systems, mixed[0], node.op)
+    known = [_real(t.array) if isinstance(t, Known) else None for t in inputs.tensors]
+    size = source.domain.size * source.features
+    runs = []
+    for number, stimulus in enumerate(stimuli(size)):
+        probes = [_probe(tensor, number, stimulus) for tensor in inputs.tensors]
+        arrays = [b if a is None else a for a, b in zip(probes, known, strict=True)]
+        runs.append(_run(node, arrays))
+    start = source.node if isinstance(source, Mixed) else node.name
+    return [
+        settle(
+            ctx.builder,
+            ctx.systems,
+            Mixed(source.value, source.features, source.domain, probes, start),
+            loc_of(node),
+        )
+        for probes in zip(*runs, strict=True)
+    ]
+
+
+def _source(inputs: Arguments) -> Traced | Mixed | None:
+    """The operand that began to mix first, if all computed operands stem from one value."""
+    moving = [t for t in inputs.tensors if isinstance(t, Traced | Mixed)]
+    first = next((t for t in moving if isinstance(t, Mixed)), moving[0])
+    if any(isinstance(t, Traced) and t.reduced is not None for t in moving):
+        return None
+    same = all((t.value, t.domain) == (first.value, first.domain) for t in moving)
+    return first if same else None
+
+
+def _affine(node: Node, inputs: Arguments) -> bool:
+    """True if the operator is affine in its computed operands."""
+    moving = [i for i, t in enumerate(inputs.tensors) if isinstance(t, Traced | Mixed)]
+    return (
+        node.op in SUMS
+        or (node.op in PRODUCTS and len(moving) == 1)
+        or (node.op in FIRST and moving == [0])
+    )
+
+
+def _real(array: Array) -> Array:
+    return array.astype(np.float64) if array.dtype.kind == "f" else array
+
+
+def _probe(tensor: Tensor | None, number: int, stimulus: Array) -> Array | None:
+    """A computed operand for one of the stimuli; None for others."""
+    if isinstance(tensor, Mixed):
+        return tensor.probes[number]
+    return stimulus[tensor.index] if isinstance(tensor, Traced) else None
+
+
+def _run(node: Node, arrays: Sequence[Array | None]) -> list[Array]:
+    if node.op == "Conv":
+        x, kernel, *bias = arrays
+        assert x is not None
+        assert kernel is not None
+        return [convolve(node, x, kernel, *(bias or [None]))]
+    return evaluate(node, arrays)

@@ -1,0 +1,88 @@
+"""Why a tensor that mixes timesteps is not understood, when something needs it as a sequence."""
+
+import numpy as np
+
+from dmpc.errors import ImportFailure
+from dmpc.frontend.responses import Systems, misses, views
+from dmpc.frontend.tensors import Mixed
+from dmpc.legendre import Matrix
+from dmpc.rules import Stage, rule
+
+HINT = (
+    "a convolution with the impulse response of m[k] = A m[k-1] + B x[k], as long as the sequence"
+)
+
+NO_SEQUENCE = rule(
+    "no-sequence",
+    Stage.IMPORT,
+    "timesteps are mixed into a tensor {shape} that has no axis of timesteps; {op} cannot follow",
+    why="""Operators over the whole sequence are followed until a sequence comes out again: a slow
+    state, a delay, or the mean over time. Only operators that are linear in the sequence may stand
+    between.""",
+    nearest=HINT,
+)
+MANY_DRIVES = rule(
+    "many-drives",
+    Stage.IMPORT,
+    "{count} values are filtered over time, before {op}",
+    why="A slow state is driven by one scalar, the rectified sum of a layer's input.",
+    nearest="relu(W_x s + b_x) with one row in W_x, then the convolution",
+)
+NOT_CAUSAL = rule(
+    "not-causal",
+    Stage.IMPORT,
+    "timesteps depend on later ones, before {op}: the response is circular, or not causal",
+    why="""The machine works on one timestep after the other. A transform as long as the sequence
+    makes a circular convolution, in which the end of the sequence reaches its beginning.""",
+    nearest="pad the sequence with as many zeros before the transform, and cut the result",
+)
+CHANGING_RESPONSE = rule(
+    "changing-response",
+    Stage.IMPORT,
+    "the response to an input is not the same at every timestep, first in timestep {step}, before "
+    "{op}",
+    why="A slow state's A and B are constants, loaded once and used at every timestep.",
+    nearest=HINT,
+)
+NO_RECURRENCE = rule(
+    "no-recurrence",
+    Stage.IMPORT,
+    "the impulse response{end} is no slow state's: the nearest recurrence of {states} states "
+    "misses it by {error} of its largest value, before {op}",
+    why="""The machine keeps m[k] = A m[k-1] + B x[k], not the inputs of earlier timesteps. A
+    response is such a recurrence's if few states explain it; a plain finite filter, or one that is
+    cut off before it has died away, needs a state for every tap.""",
+    nearest=HINT,
+)
+
+
+def unsettled(systems: Systems, tensor: Mixed, op: str) -> ImportFailure:
+    """The error for a tensor that `op` needs as a sequence of timesteps, and that is none."""
+    where = tensor.node
+    if tensor.features > 1:
+        return ImportFailure.of(MANY_DRIVES, where=where, op=op, count=tensor.features)
+    seen = [misses(view) for view in views(tensor)]
+    if not seen:
+        return ImportFailure.of(NO_SEQUENCE, where=where, op=op, shape=list(tensor.shape))
+    # Where the axis of time is not known yet, the way that explains most timesteps.
+    response, missed = max(seen, key=lambda one: np.inf if one[1] is None else one[1])
+    if missed == 0:
+        return ImportFailure.of(NOT_CAUSAL, where=where, op=op)
+    if missed is not None:
+        return ImportFailure.of(CHANGING_RESPONSE, where=where, op=op, step=missed)
+    system = systems.realise(response)
+    return ImportFailure.of(
+        NO_RECURRENCE,
+        where=where,
+        op=op,
+        end=_end(response),
+        states=len(system.b),
+        error=f"{100 * system.error:.2g} %",
+    )
+
+
+def _end(response: Matrix) -> str:
+    """A word on responses that end before the sequence does."""
+    alive = np.any(np.abs(response) > 1e-9 * np.abs(response).max(), axis=1)
+    last = int(np.flatnonzero(alive)[-1])
+    return "" if last == len(response) - 1 else f", which ends after {last + 1} timesteps,"
