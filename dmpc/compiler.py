@@ -41,13 +41,15 @@ class Options:
 
     `target` is a shipped target's name or a TOML file. `input_range` declares a graded input where
     no calibration set shows one. `states` pairs state inputs with outputs, and `readout` says how
-    timesteps become the answer, where a one-timestep model leaves that open. `margin` is the
+    timesteps become the answer, where a one-timestep model leaves that open. `timing` says how
+    the neurons of a NIR file are stepped; None: as is usual. `margin` is the
     headroom above calibrated ranges.
     """
 
     target: str = "paper"
     readout: str | None = None
     states: Mapping[str, str] = field(default_factory=dict)
+    timing: frontend.Timing | None = None
     input_range: tuple[float, float] | None = None
     calibration_samples: int = 256
     margin: float = 1.25
@@ -77,6 +79,10 @@ def import_model(model: str | os.PathLike[str] | Graph, options: Options) -> Gra
     """The graph of a model file, or the graph itself; raises DmpcError."""
     if isinstance(model, Graph):
         return model
+    if Path(model).suffix in frontend.NIR:
+        return frontend.import_nir(model, timing=options.timing, readout=options.readout)
+    if options.timing is not None:
+        raise CompileError("--dt, --reset and --spike-at are for NIR files", where=os.fspath(model))
     if Path(model).suffix != ".onnx":
         return frontend.load(model)
     return frontend.import_onnx(model, states=options.states, readout=options.readout)

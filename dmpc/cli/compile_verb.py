@@ -2,7 +2,7 @@
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -14,6 +14,8 @@ from dmpc.cli.summary import print_summary
 from dmpc.cli.terminal import Output, working
 from dmpc.compiler import Observer, Options
 from dmpc.compiler import compile as compile_model
+from dmpc.frontend import Timing
+from dmpc.frontend.nir_format.neurons import Reset
 from dmpc.ir.graph import Graph
 from dmpc.ir.printer import to_text
 from dmpc.ir.registry import did_you_mean
@@ -53,6 +55,19 @@ model_options = option_list(
         "--state", "states", multiple=True, metavar="IN=OUT", callback=check_pairs,
         help="State input IN takes output OUT of the timestep before, where the model's structure "
         "does not tell; once for each pair.",
+    ),
+    click.option(
+        "--dt", type=float, metavar="SECONDS",
+        help="A timestep of the neurons of a NIR file.  [default: 0.0001]",
+    ),
+    click.option(
+        "--reset", type=click.Choice(get_args(Reset)),
+        help="What a spike does in a NIR file: the membrane becomes v_reset, or loses v_threshold "
+        "at once, or late, after the next leak, as in snnTorch.  [default: value]",
+    ),
+    click.option(
+        "--spike-at", is_flag=True,
+        help="Neurons of a NIR file spike at their threshold, not only above it.",
     ),
 )  # fmt: skip
 
@@ -98,6 +113,9 @@ compile_options = option_list(
 def options_of(
     readout: str | None,
     states: dict[str, str],
+    dt: float | None = None,
+    reset: Reset | None = None,
+    spike_at: bool = False,
     target: str = "paper",
     input_range: tuple[float, float] | None = None,
     no_dependency_breaking: bool = False,
@@ -108,10 +126,13 @@ def options_of(
     no_count_readout: bool = False,
 ) -> Options:
     """Compiler options from the command line."""
+    timed = {"dt": dt, "reset": reset, "spike_at": spike_at or None}
+    given: dict[str, Any] = {name: value for name, value in timed.items() if value is not None}
     return Options(
         target=target,
         readout=readout,
         states=states,
+        timing=Timing(**given) if given else None,
         input_range=input_range,
         dependency_breaking=not no_dependency_breaking,
         fusion=not no_fusion,
@@ -151,7 +172,7 @@ def compile(  # noqa: A001  named like its verb
     print_after_all: bool,
     **chosen: Any,
 ) -> None:
-    """Compile MODEL (.onnx, or .dmpir text) to an image for the accelerator.
+    """Compile MODEL (.onnx, .nir, or .dmpir text) to an image for the accelerator.
 
     Prints the layers, the memory they take, and cycles per timestep.
     """

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from dmpc import frontend
 from dmpc.backend.emit import embedded_graph
 from dmpc.cli.activity import typical_input
 from dmpc.cli.compile_verb import compile_options, options_of
@@ -80,7 +81,7 @@ def inspect(
     schedule of an image. What a model shows beyond its layers is compiled for the purpose, with the
     options of compile.
     """
-    is_image = Path(file).suffix not in (".onnx", ".dmpir")
+    is_image = Path(file).suffix not in (".onnx", *frontend.NIR, ".dmpir")
     out = Output()
     if level or not (is_image or memory or schedule):
         with errors_of(file):

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Literal
 
 from dmpc.errors import ImportFailure
 from dmpc.frontend.dmpir import load_dmpir
+from dmpc.frontend.nir_format.neurons import Timing
 from dmpc.ir.graph import Graph
 
 if TYPE_CHECKING:
+    import nir
     from onnx import ModelProto
 
-__all__ = ["import_onnx", "load", "load_dmpir"]
+__all__ = ["Timing", "import_nir", "import_onnx", "load", "load_dmpir"]
 
+NIR = (".nir", ".h5")
 NO_STATES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -45,13 +48,34 @@ def import_onnx(
     return onnx_import.import_onnx(source, options)[0]
 
 
+def import_nir(
+    source: "str | os.PathLike[str] | nir.NIRGraph",
+    *,
+    timing: Timing | None = None,
+    readout: str | None = None,
+) -> Graph:
+    """The model-level graph of a NIR file, or of a NIR graph in memory.
+
+    NIR's neurons are differential equations; `timing` says how they are stepped, the default being
+    Timing(). `readout` (mean, sum, last, max) says how outputs per timestep become the answer; the
+    default is the mean.
+
+    Raises ImportFailure that names file and node.
+    """
+    from dmpc.frontend.nir_format import importer
+
+    return importer.import_nir(source, timing or Timing(), readout)
+
+
 def load(path: str | os.PathLike[str]) -> Graph:
-    """The graph of a file, `.onnx` or `.dmpir`; raises ImportFailure for other files."""
+    """The graph of a file, by its suffix; raises ImportFailure for unknown ones."""
     readers: dict[str, Callable[[str | os.PathLike[str]], Graph]]
-    readers = {".onnx": import_onnx, ".dmpir": load_dmpir}
+    readers = {".onnx": import_onnx, **dict.fromkeys(NIR, import_nir), ".dmpir": load_dmpir}
     suffix = Path(path).suffix
     if suffix not in readers:
         raise ImportFailure(
-            f"unknown kind of file '{suffix}'", where=os.fspath(path), hint="known: .onnx, .dmpir"
+            f"unknown kind of file '{suffix}'",
+            where=os.fspath(path),
+            hint=f"known: {', '.join(readers)}",
         )
     return readers[suffix](path)

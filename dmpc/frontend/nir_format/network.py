@@ -1,0 +1,216 @@
+"""A NIR file as plain nodes and edges, nested graphs flattened."""
+
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dmpc.errors import ImportFailure
+from dmpc.ir.graph import Array
+from dmpc.ir.registry import did_you_mean
+
+if TYPE_CHECKING:
+    import nir
+
+PARAMETERS: Mapping[str, tuple[str, ...]] = {
+    "Input": (),
+    "Output": (),
+    "Affine": ("weight", "bias"),
+    "Linear": ("weight",),
+    "Scale": ("scale",),
+    "Flatten": (),
+    "Delay": ("delay",),
+    "IF": ("r", "v_threshold", "v_reset"),
+    "LIF": ("tau", "r", "v_leak", "v_threshold", "v_reset"),
+    "CubaLIF": ("tau_syn", "tau_mem", "r", "v_leak", "v_threshold", "v_reset", "w_in"),
+    "LI": ("tau", "r", "v_leak"),
+    "CubaLI": ("tau_syn", "tau_mem", "r", "v_leak", "w_in"),
+    "I": ("r",),
+}
+"""Known kinds of nodes and the parameters of each."""
+
+PORT = "Port"  # where a nested graph begins or ends
+DEFAULTS = {"v_reset": 0.0, "w_in": 1.0}
+"""Parameters that a file may leave out, as the `nir` package fills them in."""
+
+REFUSED: Mapping[str, str] = {
+    "Conv1d": "multiply it out to a Linear node, or keep the convolution on the host",
+    "Conv2d": "multiply it out to a Linear node, or keep the convolution on the host",
+    "SumPool2d": "pool the input before it reaches the network",
+    "AvgPool2d": "pool the input before it reaches the network",
+    "Threshold": "an LIF node with tau = dt is a threshold on its input",
+}
+"""Kinds that NIR has and the machine has not, with what would help."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node: `name` is its path through nested graphs, `size` its declared number of elements.
+
+    `parameters` are float64 arrays; `size` is None where the parameters alone do not tell.
+    """
+
+    name: str
+    kind: str
+    parameters: Mapping[str, Array]
+    size: int | None
+
+    def error(self, message: str, hint: str = "") -> ImportFailure:
+        """An error about this node."""
+        return ImportFailure(message, where=f"node '{self.name}' ({self.kind})", hint=hint)
+
+    def vector(self, parameter: str, size: int) -> Array:
+        """A parameter as a vector [size]; one element stands for as many as needed.
+
+        Raises ImportFailure if the numbers of elements differ.
+        """
+        value = self.parameters[parameter].reshape(-1)
+        if value.size not in (1, size):
+            raise self.error(f"{parameter} has {value.size} elements, expected 1 or {size}")
+        return np.broadcast_to(value, size)
+
+
+@dataclass
+class Net:
+    """Nodes by name, and for each node those that feed it, in the order of the edges."""
+
+    nodes: dict[str, Node] = field(default_factory=dict)
+    sources: dict[str, list[str]] = field(default_factory=dict)
+
+    def only(self, kind: str) -> Node:
+        """The network's one Input or Output. Raises ImportFailure if there is not exactly one."""
+        found = [node for node in self.nodes.values() if node.kind == kind]
+        if len(found) != 1:
+            names = ", ".join(f"'{node.name}'" for node in found)
+            raise ImportFailure(
+                f"the graph has {len(found)} {kind} nodes{': ' if found else ''}{names}; "
+                "one is expected"
+            )
+        return found[0]
+
+
+def read(source: "str | os.PathLike[str] | nir.NIRGraph") -> Net:
+    """The network of a NIR file, or of a graph in memory.
+
+    Raises ImportFailure for what is no HDF5 file, no NIR graph, or holds nodes that are unknown,
+    incomplete or not finite.
+    """
+    graph = _contents(source) if isinstance(source, str | os.PathLike) else source.to_dict()
+    net = Net()
+    _add(net, graph, "")
+    return net
+
+
+def _contents(path: str | os.PathLike[str]) -> dict[str, Any]:
+    import h5py
+    from nir.serialization import hdf2dict
+
+    where = os.fspath(path)
+    if not os.path.isfile(where):
+        raise ImportFailure("no such file", where=where)
+    try:
+        with h5py.File(where, "r") as file:
+            contents: dict[str, Any] = hdf2dict(file)
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise ImportFailure(
+            f"this is not a NIR file, or it is damaged: {error}", where=where
+        ) from None
+    if not isinstance(contents.get("node"), dict):
+        raise ImportFailure("this HDF5 file holds no NIR graph: it has no group 'node'")
+    root: dict[str, Any] = contents["node"]
+    return root
+
+
+def _add(net: Net, graph: Mapping[str, Any], prefix: str) -> None:
+    """Add the nodes and edges of a graph whose name, with a dot, is `prefix`."""
+    where = f"node '{prefix[:-1]}'" if prefix else ""
+    nodes, edges = graph.get("nodes"), graph.get("edges")
+    if graph.get("type") != "NIRGraph" or not isinstance(nodes, Mapping) or edges is None:
+        raise ImportFailure("this is no NIR graph: nodes and edges are expected", where=where)
+    inner = {name for name, node in nodes.items() if _kind(node) == "NIRGraph"}
+    for name, node in nodes.items():
+        if name in inner:
+            _add(net, node, f"{prefix}{name}.")
+        else:
+            net.nodes[prefix + name] = _node(prefix + name, node, nested=bool(prefix))
+            net.sources[prefix + name] = []
+    for source, target in _edges(edges):
+        ends = []
+        for end, port in ((source, "Output"), (target, "Input")):
+            if end not in nodes:
+                raise ImportFailure(
+                    f"edge '{source}' -> '{target}' names no node '{end}'",
+                    where=where,
+                    hint=did_you_mean(end, nodes),
+                )
+            name = prefix + end
+            ends.append(_port(nodes[end], name, port) if end in inner else name)
+        if ends[0] in net.sources[ends[1]]:
+            raise ImportFailure(f"edge '{source}' -> '{target}' is there twice", where=where)
+        net.sources[ends[1]].append(ends[0])
+
+
+def _edges(edges: Any) -> Iterator[tuple[str, str]]:
+    for edge in edges:
+        source, target = (end.decode() if isinstance(end, bytes) else str(end) for end in edge)
+        yield source, target
+
+
+def _port(graph: Mapping[str, Any], name: str, kind: str) -> str:
+    """The one Input or Output of a nested graph."""
+    found = [inner for inner, node in graph["nodes"].items() if _kind(node) == kind]
+    if len(found) != 1:
+        raise ImportFailure(
+            f"the nested graph has {len(found)} {kind} nodes, expected one", where=f"node '{name}'"
+        )
+    return f"{name}.{found[0]}"
+
+
+def _kind(node: Any) -> str:
+    kind = node.get("type") if isinstance(node, Mapping) else None
+    return kind.decode() if isinstance(kind, bytes) else str(kind)
+
+
+def _node(name: str, given: Mapping[str, Any], *, nested: bool) -> Node:
+    kind = _kind(given)
+    if kind not in PARAMETERS:
+        known = did_you_mean(kind, PARAMETERS)
+        what = f"the machine has no {kind}" if kind in REFUSED else f"unknown kind of node '{kind}'"
+        raise ImportFailure(what, where=f"node '{name}'", hint=REFUSED.get(kind, known))
+    bare = Node(name, PORT if nested and kind in ("Input", "Output") else kind, {}, None)
+    parameters = {key: _parameter(bare, key, given) for key in PARAMETERS[kind]}
+    return replace(bare, parameters=parameters, size=_size(bare, parameters, given))
+
+
+def _parameter(node: Node, key: str, given: Mapping[str, Any]) -> Array:
+    value = given.get(key, DEFAULTS.get(key))
+    if value is None:
+        raise node.error(f"has no {key}")
+    try:
+        array = np.asarray(value).astype(np.float64)
+    except (TypeError, ValueError):
+        raise node.error(f"{key} is not made of numbers") from None
+    bad = array[~np.isfinite(array)]
+    if bad.size:
+        raise node.error(
+            f"{key} holds {bad.flat[0]} ({bad.size} of {array.size} elements are not finite)",
+            "did training diverge?",
+        )
+    return array
+
+
+def _size(node: Node, parameters: Mapping[str, Array], given: Mapping[str, Any]) -> int | None:
+    """Number of elements that a node puts out, as far as the node itself says."""
+    if node.kind in ("Input", "Output", PORT):
+        if given.get("shape") is None:
+            raise node.error("has no shape")
+        return math.prod(int(n) for n in np.atleast_1d(given["shape"]))
+    if "weight" in parameters:
+        if parameters["weight"].ndim != 2:
+            raise node.error(f"weight has shape {list(parameters['weight'].shape)}, not two axes")
+        return int(parameters["weight"].shape[0])
+    most = max((value.size for value in parameters.values()), default=1)
+    return most if most > 1 else None

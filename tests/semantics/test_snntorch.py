@@ -1,0 +1,132 @@
+"""snnTorch's neurons: leak, input, threshold and reset, as imported from its own NIR export."""
+
+import copy
+
+import nir
+import pytest
+import snntorch
+import torch
+from snntorch.export_nir import export_to_nir
+
+from dmpc.errors import ImportFailure
+from dmpc.frontend import Timing, import_nir
+from tests.semantics.compared import assert_same_spikes, events
+
+# snnTorch's exporter calls what NIRTorch has deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:nirtorch.extract_nir_graph:DeprecationWarning")
+
+INPUTS, HIDDEN, CLASSES = 6, 12, 5
+SEEDS = pytest.mark.parametrize("seed", range(4))
+
+
+def leaky(size: int, **options) -> snntorch.Leaky:
+    """Neurons with leaks and thresholds of their own, which the exporter needs as vectors."""
+    beta, threshold = torch.rand(size) * 0.5 + 0.45, torch.rand(size) * 0.4 + 1.2
+    return snntorch.Leaky(beta=beta, threshold=threshold, init_hidden=True, **options)
+
+
+def linear(inputs: int, outputs: int, most: float) -> torch.nn.Linear:
+    """Weights that make neurons spike now and then."""
+    made = torch.nn.Linear(inputs, outputs)
+    torch.nn.init.uniform_(made.weight, -0.1, most)
+    return made
+
+
+def network(seed: int, **options) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    return torch.nn.Sequential(
+        linear(INPUTS, HIDDEN, 0.4), leaky(HIDDEN, **options),
+        linear(HIDDEN, CLASSES, 0.5), leaky(CLASSES, **options),
+    )  # fmt: skip
+
+
+def run(net: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return torch.stack([net(step) for step in x.float()])
+
+
+def exported(net: torch.nn.Module, tmp_path) -> str:
+    path = tmp_path / "net.nir"
+    nir.write(path, export_to_nir(copy.deepcopy(net), torch.zeros(INPUTS)))
+    return str(path)
+
+
+RESETS = {
+    "the default: subtracted after the next leak": ({}, "late"),
+    "to zero, a step late": ({"reset_mechanism": "zero"}, "value"),
+    "to zero at once": ({"reset_mechanism": "zero", "reset_delay": False}, "value"),
+}
+
+
+@SEEDS
+@pytest.mark.parametrize(("options", "reset"), RESETS.values(), ids=RESETS)
+def test_a_leaky_network_through_nir(seed, options, reset, tmp_path):
+    net = network(seed, **options)
+    path = exported(net, tmp_path)
+    x = events(seed, INPUTS)
+    assert_same_spikes(import_nir(path, timing=Timing(reset=reset)), x, run(net, x))
+
+
+@SEEDS
+def test_neurons_that_subtract_at_once_while_none_is_charged_twice(seed, tmp_path):
+    torch.manual_seed(seed)
+    net = torch.nn.Sequential(linear(INPUTS, HIDDEN, 0.25), leaky(HIDDEN, reset_delay=False))
+    x = events(seed, INPUTS)
+    wanted = run(net, x)
+    timing = Timing(reset="subtract")
+    assert_same_spikes(import_nir(exported(net, tmp_path), timing=timing), x, wanted)
+
+
+def test_what_snntorch_does_at_twice_the_threshold():
+    """It holds one threshold more against the next charge: subtracting at once is not that."""
+    neuron = snntorch.Leaky(beta=1.0, threshold=1.0, reset_delay=False)
+    membrane, spikes = torch.zeros(1, 1), []
+    for current in (2.5, 0.0, 0.0):
+        spike, membrane = neuron(torch.tensor([[current]]), membrane)
+        spikes.append(spike.item())
+    assert (spikes, membrane.item()) == ([1.0, 0.0, 0.0], 1.5)
+
+
+def test_the_resets_are_told_apart(tmp_path):
+    """A network read with another reset gives other spikes: the test above means something."""
+    net = network(0)
+    path = exported(net, tmp_path)
+    x = events(0, INPUTS)
+    wanted = run(net, x)
+    for reset in ("subtract", "value"):
+        with pytest.raises(AssertionError, match="Not equal"):
+            assert_same_spikes(import_nir(path, timing=Timing(reset=reset)), x, wanted)
+
+
+def test_a_membrane_at_the_threshold_does_not_spike():
+    neuron = snntorch.Leaky(beta=0.5, threshold=1.0)
+    spikes, _ = neuron(torch.tensor([[1.0, 1.0 + 1e-6]]), torch.zeros(1, 2))
+    assert spikes.tolist() == [[0.0, 1.0]]
+
+
+def test_a_synaptic_network_is_refused(tmp_path):
+    torch.manual_seed(0)
+    ones = torch.ones(HIDDEN)
+    net = torch.nn.Sequential(
+        torch.nn.Linear(INPUTS, HIDDEN),
+        snntorch.Synaptic(alpha=0.9 * ones, beta=0.8 * ones, threshold=ones, init_hidden=True),
+    )
+    with pytest.raises(ImportFailure) as caught:
+        import_nir(exported(net, tmp_path))
+    assert "net.nir: node '1' (CubaLIF): keeps a synaptic current for every neuron" in str(
+        caught.value
+    )
+    assert "with tau_syn equal to a timestep, 0.0001 s" in caught.value.hint
+
+
+@SEEDS
+def test_a_synaptic_network_without_memory_of_its_input(seed, tmp_path):
+    torch.manual_seed(seed)
+    ones = torch.ones(HIDDEN)
+    net = torch.nn.Sequential(
+        torch.nn.Linear(INPUTS, HIDDEN),
+        snntorch.Synaptic(alpha=0 * ones, beta=0.8 * ones, threshold=0.5 * ones, init_hidden=True),
+    )
+    path = exported(net, tmp_path)
+    x = events(seed, INPUTS)
+    assert_same_spikes(import_nir(path, timing=Timing(reset="late")), x, run(net, x))
