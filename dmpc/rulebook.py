@@ -1,5 +1,6 @@
 """The reference page of all rules, docs/rules.md: `python -m dmpc.rulebook`."""
 
+import string
 from collections.abc import Iterator
 
 from dmpc.rules import Rule, Severity, Stage, all_rules
@@ -67,8 +68,11 @@ def _section(rule: Rule) -> Iterator[str]:
 
 def _open(template: str) -> str:
     """A template with its fields in angle brackets."""
-    names = {field: f"<{field.replace('_', ' ')}>" for field in Rule.fields_of(template)}
-    return template.format(**names)
+    parts = string.Formatter().parse(template)
+    return "".join(
+        text + ("" if field is None else f"<{field.replace('_', ' ')}>")
+        for text, field, _, _ in parts
+    )
 
 
 if __name__ == "__main__":

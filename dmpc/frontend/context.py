@@ -31,6 +31,7 @@ UNKNOWN_OPERATOR = rule(
     unless they work on constants alone.""",
     nearest="try {nearest}",
 )
+SHAPES = ("Shape", "Size")  # what they give does not depend on what they read
 NO_VALUE = rule(
     "no-value",
     Stage.IMPORT,
@@ -82,7 +83,8 @@ class Context:
 
     A node that cannot be imported is entered in `errors`, and the import goes on, so that one run
     finds all of them. The node's outputs are `poisoned`: whatever reads them is passed over without
-    a word, and poisons its own outputs.
+    a word, unless its operator is unknown as well, and poisons its own outputs. A name maps to
+    False if it may stand for a constant, as what is made of shapes does.
     """
 
     opset: int
@@ -93,7 +95,7 @@ class Context:
     finals: set[str] = field(default_factory=set)  # outputs of Scans that are final states
     systems: Systems = field(default_factory=Systems)  # slow states found in impulse responses
     errors: ErrorList = field(default_factory=ErrorList)
-    poisoned: set[str] = field(default_factory=set)
+    poisoned: dict[str, bool] = field(default_factory=dict)
 
     def run_model(self, graph: GraphProto, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """As `run`, for the whole model; raises ImportFailure with every error found."""
@@ -117,11 +119,12 @@ class Context:
             try:
                 results = self._node(Node(proto, self.opset), tensors)
             except Poisoned:
-                self.poisoned.update(filter(None, proto.output))
+                computed = proto.op_type not in SHAPES and self._computes(proto, tensors)
+                self.poisoned.update(dict.fromkeys(proto.output, computed))
                 continue
             except ImportFailure as error:
-                self.errors.add(_at_node(error, graph, proto))
-                self.poisoned.update(filter(None, proto.output))
+                self.errors.add(at_node(error, graph, proto))
+                self.poisoned.update(dict.fromkeys(proto.output, True))
                 continue
             tensors.update(
                 (name, result) for name, result in zip(proto.output, results, strict=False) if name
@@ -131,11 +134,20 @@ class Context:
         return tensors
 
     def _is_poisoned(self, name: str, tensors: Mapping[str, Tensor]) -> bool:
-        return name in self.poisoned and name not in tensors
+        return bool(name) and name in self.poisoned and name not in tensors
+
+    def _computes(self, node: NodeProto, tensors: Mapping[str, Tensor]) -> bool:
+        """True for a node that reads something that is no constant for sure."""
+        return any(
+            not isinstance(tensors[name], Known) if name in tensors else self.poisoned.get(name)
+            for name in node.input
+        )
 
     def _node(self, node: Node, tensors: Mapping[str, Tensor]) -> list[Tensor]:
         inputs: list[Tensor | None] = []
         if any(self._is_poisoned(name, tensors) for name in node.proto.input):
+            if node.op not in self.operators and self._computes(node.proto, tensors):
+                raise _unsupported(node, self.operators)
             raise Poisoned
         for name in node.proto.input:
             if name and name not in tensors:
@@ -151,7 +163,7 @@ class Context:
         return self.operators[node.op](self, node, Arguments(node, inputs, tensors))
 
 
-def _at_node(error: ImportFailure, graph: GraphProto, node: NodeProto) -> ImportFailure:
+def at_node(error: ImportFailure, graph: GraphProto, node: NodeProto) -> ImportFailure:
     """An error that names the node and shows the piece of the graph around it, if it did not."""
     for one in error.every:
         one.where = one.where or label(node)

@@ -4,6 +4,7 @@ from collections import deque
 
 from onnx import GraphProto, NodeProto
 
+from dmpc.errors import ImportFailure
 from dmpc.findings import Piece, Step, piece_of
 from dmpc.frontend.onnx_file import label
 
@@ -22,6 +23,17 @@ def excerpt(graph: GraphProto, node: NodeProto) -> Piece:
             found.append(index)
             work.extend(graph.node[index].input)
     return piece_of(_step(graph.node[index]) for index in sorted(found))
+
+
+def located(error: ImportFailure, graph: GraphProto) -> ImportFailure:
+    """An error about a node or output that shows the piece of the graph around it."""
+    makers = {name: node for node in graph.node for name in node.output if name}
+    makers |= {label(node): node for node in graph.node}
+    for one in error.every:
+        if not one.piece.steps and one.where in makers:
+            one.nodes = one.nodes or (one.where,)
+            one.piece = excerpt(graph, makers[one.where])
+    return error
 
 
 def _step(node: NodeProto) -> Step:

@@ -12,6 +12,7 @@ from onnx import ModelProto, TensorProto, ValueInfoProto
 from dmpc.errors import DmpcError, ImportFailure
 from dmpc.frontend.builder import Builder
 from dmpc.frontend.context import Context
+from dmpc.frontend.excerpt import located
 from dmpc.frontend.onnx_file import Source, initializers, read_model
 from dmpc.frontend.operators import OPERATORS
 from dmpc.frontend.responses import Systems
@@ -79,7 +80,7 @@ def import_onnx(
         first.name = Path(name).stem
         verify(first)
     except ImportFailure as error:
-        raise error.inside(name) from None
+        raise located(error, model.graph).inside(name) from None
     except DmpcError as error:
         raise ImportFailure(error.message, hint=error.hint).inside(name) from None
     return first, signature

@@ -4,8 +4,10 @@ from collections.abc import Container, Iterable
 
 import networkx as nx
 
-from dmpc.findings import PIECE_LENGTH, Piece, Step, piece_of
+from dmpc.findings import Piece, Step, piece_of
 from dmpc.ir.graph import Array, Graph, Op
+
+FEW = 6  # steps that are shown whole
 
 
 def excerpt(
@@ -13,11 +15,11 @@ def excerpt(
 ) -> Piece:
     """What computes a value, back to the sources of the graph and to values that are `known`.
 
-    A state stands for its next value. Where that is long, and `culprits` (values it depends on) are
-    to blame, only the ways from them are shown.
+    A state stands for its next value. Where that is more than FEW steps, and `culprits` (values it
+    depends on) are to blame, only the ways from them are shown.
     """
     nodes = _behind(graph, value, known)
-    if len(nodes) > PIECE_LENGTH:
+    if len(nodes) > FEW:
         wires = graph.to_networkx()
         below = {n for name in culprits if name in wires for n in nx.descendants(wires, name)}
         nodes = [node for node in nodes if node in below] or nodes

@@ -5,7 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from dmpc.errors import CompileError, ErrorList
+from dmpc.ir.excerpt import depends_on
 from dmpc.ir.graph import Graph, State
 from dmpc.ir.prune import prune
 from dmpc.passes.base import Pass
@@ -14,8 +17,19 @@ from dmpc.passes.recognition.assemble import assemble, ordered
 from dmpc.passes.recognition.holds import find_held, find_hold, timing_of
 from dmpc.passes.recognition.lines import check_start, find_lines
 from dmpc.passes.recognition.memories import find_memory
-from dmpc.passes.recognition.network import Held, Hold, Lines, Memory, Network, Neurons
+from dmpc.passes.recognition.network import (
+    Held,
+    Hold,
+    Lines,
+    Memory,
+    Network,
+    Neurons,
+    NotRecognised,
+)
+from dmpc.passes.recognition.network_rules import INPUT_COUNT
+from dmpc.passes.recognition.neuron_rules import FREE_COMPARISON
 from dmpc.passes.recognition.neurons import find_comparison, find_firing, find_neurons
+from dmpc.passes.recognition.state_rules import HOLDS_OPPOSITE
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,8 @@ class Recognise(Pass):
         """The layers-level graph."""
         if graph.level != "model":
             raise CompileError(f"needs a graph of level model, not {graph.level}", where=graph.name)
+        if len(graph.inputs) != 1:
+            raise CompileError.of(INPUT_COUNT, where=graph.name, number=len(graph.inputs))
         return _Recognition(prune(graph)).run()
 
 
@@ -52,33 +68,39 @@ class _Recognition:
         self.broken: set[str] = set()
 
     @contextmanager
-    def _about(self, network: Network, value: str) -> Iterator[None]:
+    def _about(self, value: str) -> Iterator[None]:
         """Gather what is wrong with a state or comparison, and go on."""
         try:
             yield
         except CompileError as error:
-            if not network.follows(value, self.broken):
+            causes = error.causes if isinstance(error, NotRecognised) else frozenset()
+            if causes.isdisjoint(self.broken):
                 self.errors.add(error)
             self.broken.add(value)
 
     def run(self) -> Graph:
         graph = self.graph
         holds = self._holds(Network(graph, Forms(graph)))
-        stops = frozenset(hold.next for hold in holds)
+        stops = frozenset(s.next for s in graph.states if s.name in self.broken)
+        stops |= {hold.next for hold in holds}
         lines = self._lines(Network(graph, Forms(graph, stops=stops)))
         stops |= lines.values.keys() - lines.states
         known = {name for hold in holds for name in (hold.state, hold.counter)} | lines.states
-        states = [state for state in graph.states if state.name not in known]
+        states = [state for state in graph.states if state.name not in known | self.broken]
         plain = Network(graph, Forms(graph, stops=stops), lines)
-        membranes: list[tuple[State, str]] = []
         slow: list[State] = []
-        flipped: set[str] = set()
+        claims: list[tuple[State, str]] = []
         for state in states:
-            with self._about(plain, state.name):
+            with self._about(state.name):
                 comparison = find_comparison(plain, state)
                 if comparison is None:
                     slow.append(state)
-                    continue
+                else:
+                    claims.append((state, comparison))
+        membranes: list[tuple[State, str]] = []
+        flipped: set[str] = set()
+        for state, comparison in _likeliest_first(plain, claims):
+            with self._about(state.name):
                 if find_firing(plain, state, comparison).flipped:
                     flipped.add(comparison)
                 membranes.append((state, comparison))
@@ -90,18 +112,18 @@ class _Recognition:
         )
         memories: list[Memory] = []
         for state in slow:
-            with self._about(upright, state.name):
+            with self._about(state.name):
                 memories.append(find_memory(upright, state))
         stops |= {memory.next for memory in memories}
         forms = Forms(graph, flipped=spiking, stops=stops, base=plain.forms)
         network = Network(graph, forms, lines)
         held: list[Held] = []
         for hold in holds:
-            with self._about(network, hold.state):
+            with self._about(hold.state):
                 held.append(find_held(network, hold, memories))
         neurons: list[Neurons] = []
         for state, comparison in membranes:
-            with self._about(network, state.name):
+            with self._about(state.name):
                 neurons.append(find_neurons(network, state, comparison, memories, held))
         self._check_comparisons(network, {comparison for _, comparison in membranes})
         self.errors.check()
@@ -111,7 +133,7 @@ class _Recognition:
         """The states that are holds; the counter of a broken one is broken as well."""
         found: list[Hold] = []
         for state in self.graph.states:
-            with self._about(network, state.name):
+            with self._about(state.name):
                 hold = find_hold(network, state)
                 found += [hold] if hold is not None else []
             if state.name in self.broken:
@@ -122,7 +144,7 @@ class _Recognition:
         """The states that hold events of earlier timesteps."""
         lines = find_lines(network)
         for state in self.graph.states:
-            with self._about(network, state.name):
+            with self._about(state.name):
                 if state.name in lines.states:
                     check_start(network, state)
         return lines
@@ -132,27 +154,35 @@ class _Recognition:
         for leaf, opposite, value in network.lines.signs:
             if leaf not in network.comparisons() or opposite == (leaf in flipped):
                 continue
-            with self._about(network, value):
-                raise network.error(
-                    value,
-                    f"holds the opposite of the spikes of {network.name(leaf)}",
-                    "a delay line holds spikes, 1 where a neuron fires",
-                )
+            with self._about(value):
+                raise network.failure(HOLDS_OPPOSITE, value, spikes=network.name(leaf))
 
     def _check_comparisons(self, network: Network, spikes: set[str]) -> None:
         """Every comparison is some neurons' threshold, unless it belongs to a broken state."""
         for leaf in network.comparisons():
-            broken = any(
+            looks_at = depends_on(self.graph, leaf) & self.broken
+            if leaf in spikes or any(
                 network.reaches(leaf, state.next)
                 for state in self.graph.states
-                if state.name in self.broken
-            )
-            if leaf in spikes or broken:
+                if state.name in looks_at
+            ):
                 continue
-            with self._about(network, leaf):
-                raise network.error(
-                    leaf,
-                    "the comparison is no neuron's threshold: no state that it looks at is reset "
-                    "by it",
-                    "threshold the input before it reaches the network",
-                )
+            with self._about(leaf):
+                raise network.failure(FREE_COMPARISON, leaf)
+
+
+def _likeliest_first(network: Network, claims: list[tuple[State, str]]) -> list[tuple[State, str]]:
+    """Of several states that one comparison looks at, the one with most inputs comes first.
+
+    It is the membrane; the others, such as an adaptive threshold, are what is wrong with it.
+    """
+    rank = {comparison: number for number, (_, comparison) in enumerate(reversed(claims))}
+
+    def key(claim: tuple[State, str]) -> tuple[int, int]:
+        state, comparison = claim
+        silent = network.forms.assuming(
+            comparison, np.zeros(network.graph.types[comparison].size)
+        ).form(state.next)
+        return -rank[comparison], -len(silent.terms)
+
+    return sorted(claims, key=key)

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 import networkx as nx
 import numpy as np
 
-from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph, Loc, Op, State
 from dmpc.ir.types import event, f32
 from dmpc.passes.recognition.affine import Matrix
@@ -19,6 +18,7 @@ from dmpc.passes.recognition.network import (
     Source,
     Synapses,
 )
+from dmpc.passes.recognition.network_rules import FEEDBACK, READOUT
 
 
 def ordered(network: Network, neurons: Iterable[Neurons]) -> list[Neurons]:
@@ -35,22 +35,13 @@ def ordered(network: Network, neurons: Iterable[Neurons]) -> list[Neurons]:
         order = list(nx.lexicographical_topological_sort(flow, key=rank.get))
     except nx.NetworkXUnfeasible:
         ring = [edge[0] for edge in nx.find_cycle(flow)]
-        raise network.error(
-            ring[0],
-            f"layers feed each other through time: {network.names([*ring, ring[0]])}",
-            "a layer may read its own last spikes as synapses of its neurons; feedback from a "
-            "later layer, or into the layer's memory, is not supported",
-        ) from None
+        names = network.names([*ring, ring[0]])
+        raise network.failure(FEEDBACK, ring[0], culprits=ring, layers=names) from None
     return [by_spikes[leaf] for leaf in order]
 
 
 def assemble(network: Network, layers: list[Neurons]) -> Graph:
     """The layers-level graph of some layers, in order. Raises CompileError on a strange output."""
-    old = network.graph
-    if len(old.inputs) != 1:
-        raise CompileError(
-            f"the network has {len(old.inputs)} inputs, expected one", where=old.name
-        )
     assembly = _Assembly(network)
     for number, layer in enumerate(layers, 1):
         assembly.layer(f"layer{number}", layer)
@@ -223,11 +214,8 @@ class _Assembly:
         form = network.forms.form(output)
         sources = [leaf for leaf in form.terms if leaf in network.comparisons()]
         if len(sources) != 1 or len(form.terms) != 1:
-            raise network.error(
-                output,
-                f"the output depends on {network.names(form.terms)}",
-                "a readout is a linear map of the spikes of one layer",
-            )
+            found = network.names(form.terms)
+            raise network.failure(READOUT, output, culprits=form.terms, found=found)
         ops = network.between(sources[0], output)
         source = self.values[sources[0]]
         self.dense("readout", "readout", source, form.terms[sources[0]], form.bias, ops)

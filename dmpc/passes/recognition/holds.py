@@ -15,9 +15,20 @@ from dmpc.ir.excerpt import depends_on
 from dmpc.ir.graph import Op, State
 from dmpc.passes.recognition.affine import NEGLIGIBLE, Affine
 from dmpc.passes.recognition.network import Held, Hold, Memory, Network
+from dmpc.passes.recognition.state_rules import (
+    COUNTER_START,
+    COUNTER_STEP,
+    HOLD_CONDITION,
+    HOLD_FLOOR,
+    HOLD_PERIOD,
+    HOLD_PHASE,
+    HOLD_REMAINDER,
+    HOLD_SOURCE,
+    HOLD_SWAPPED,
+    HOLD_VARIABLE_PERIOD,
+)
 
 LONGEST = 1 << 20  # timesteps: beyond it a period is no period but a mistake
-HINT = "a held state is where(k mod period == 0, new value, itself), k the number of the timestep"
 
 
 def find_hold(network: Network, state: State) -> Hold | None:
@@ -33,9 +44,7 @@ def find_hold(network: Network, state: State) -> Hold | None:
     if not any(kept):
         return None
     if kept[0]:
-        raise network.error(
-            state.name, "the held state is kept in timesteps that count, replaced in others", HINT
-        )
+        raise network.failure(HOLD_SWAPPED, state.name)
     counter, period = _timing(network, condition)
     return Hold(state.name, state.next, choice.operands[1], period, counter)
 
@@ -55,11 +64,8 @@ def find_held(network: Network, hold: Hold, memories: Iterable[Memory]) -> Held:
     by_leaf = {leaf: memory for memory in memories for leaf in (memory.next, memory.state)}
     leaf = next(iter(form.terms), "")
     if len(form.terms) != 1 or leaf not in by_leaf:
-        raise network.error(
-            hold.state,
-            f"what is held depends on {network.names(form.terms)}, expected a slow state",
-            HINT,
-        )
+        found = network.names(form.terms)
+        raise network.failure(HOLD_SOURCE, hold.state, culprits=form.terms, found=found)
     memory = by_leaf[leaf]
     return Held(hold, memory, leaf == memory.state, form.terms[leaf], form.bias)
 
@@ -96,17 +102,10 @@ def _timing(network: Network, condition: Op) -> tuple[str, int]:
     elif compared.size == 1 and sorted(kinds.values()) == ["floor", "state"]:
         found = _by_floor(network, compared)
     else:
-        raise network.error(
-            at,
-            f"the timestep of a held state depends on {network.names(compared.terms)}, expected "
-            "the remainder of one counter",
-            HINT,
-        )
+        raise network.failure(HOLD_CONDITION, at, found=network.names(compared.terms))
     _check_counter(network, found.counter)
     if found.period != int(found.period) or not 1 <= found.period <= LONGEST:
-        raise network.error(
-            found.at, f"the period is {found.period:g} timesteps, no whole number", HINT
-        )
+        raise network.failure(HOLD_PERIOD, found.at, period=found.period)
     _check_phase(network, at, found)
     return found.counter.name, int(found.period)
 
@@ -127,7 +126,7 @@ def _by_remainder(network: Network, compared: Affine) -> _Remainder:
     argument, modulus = (network.forms.form(name) for name in remainder.operands)
     counter = _counter(network, at, argument)
     if modulus.terms or modulus.size != 1:
-        raise network.error(at, "the period is not a constant number", HINT)
+        raise network.failure(HOLD_VARIABLE_PERIOD, at)
     return _Remainder(
         at=at,
         kind=remainder.kind,
@@ -150,7 +149,7 @@ def _by_floor(network: Network, compared: Affine) -> _Remainder:
     ahead = _whole(float(argument.bias[0]) * period)
     factor = compared.terms.get(counter.name, np.zeros((1, 1)))[0, 0]
     if factor == 0 or _whole(-float(compared.terms[at][0, 0] / factor)) != period:
-        raise network.error(at, "the floor leaves no remainder of the counter", HINT)
+        raise network.failure(HOLD_FLOOR, at)
     wanted = _whole(ahead - float(compared.bias[0]) / float(factor))
     return _Remainder(at, "mod", counter, 1.0, ahead, period, wanted)
 
@@ -165,9 +164,7 @@ def _counter(network: Network, at: str, argument: Affine) -> State:
     """The one state that the argument of a remainder depends on."""
     counter = network.graph.state(next(iter(argument.terms), ""))
     if counter is None or not _one(argument):
-        raise network.error(
-            at, f"the remainder is of {network.names(argument.terms)}, expected a counter", HINT
-        )
+        raise network.failure(HOLD_REMAINDER, at, found=network.names(argument.terms))
     return counter
 
 
@@ -182,9 +179,9 @@ def _check_counter(network: Network, counter: State) -> None:
     init = 0.0 if counter.init is None else float(network.graph.constants[counter.init][0])
     counts = form.terms.keys() == {counter.name} and form.terms[counter.name][0, 0] == 1.0
     if not counts or form.bias[0] != 1.0:
-        raise network.error(counter.name, "the counter does not add 1 in each timestep", HINT)
+        raise network.failure(COUNTER_STEP, counter.name)
     if init != 0.0:
-        raise network.error(counter.name, f"the counter starts from {init:g}, not from 0", HINT)
+        raise network.failure(COUNTER_START, counter.name, start=init)
 
 
 def _check_phase(network: Network, condition: str, found: _Remainder) -> None:
@@ -194,8 +191,4 @@ def _check_phase(network: Network, condition: str, found: _Remainder) -> None:
     true = found.true(steps)
     if not np.array_equal(true, np.arange(0, steps, period)):
         first = f"first in timestep {true[0]}" if len(true) else "never"
-        raise network.error(
-            condition,
-            f"the held state is replaced {first}, not in timestep 0 and every {period} after it",
-            HINT,
-        )
+        raise network.failure(HOLD_PHASE, condition, first=first, period=period)

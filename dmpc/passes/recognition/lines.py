@@ -17,6 +17,7 @@ from dmpc.ir.graph import Op, State
 from dmpc.ir.ops_model import taken_indices
 from dmpc.passes.recognition.affine import COMPARISONS
 from dmpc.passes.recognition.network import Lines, Network, Numbers, Past
+from dmpc.passes.recognition.state_rules import LINE_START
 
 NOTHING = -1
 LARGEST = 1 << 10  # elements up to which sums and choices are looked at in full
@@ -61,11 +62,7 @@ def find_lines(network: Network) -> Lines:
 def check_start(network: Network, state: State) -> None:
     """Raises CompileError for a line that holds events before the first timestep."""
     if state.init is not None and network.graph.constants[state.init].any():
-        raise network.error(
-            state.name,
-            "the state holds events of earlier timesteps, but does not start from zero",
-            "reset the model's states before exporting it",
-        )
+        raise network.failure(LINE_START, state.name, culprits=())
 
 
 def _past(selection: Selection) -> Past:

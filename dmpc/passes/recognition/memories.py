@@ -5,9 +5,17 @@ import numpy as np
 from dmpc.ir.graph import State
 from dmpc.passes.recognition.affine import Affine
 from dmpc.passes.recognition.network import Memory, Network
+from dmpc.passes.recognition.state_rules import (
+    KEEPS_NOTHING,
+    MANY_DRIVES,
+    MEMORY_BIAS,
+    NO_DRIVE,
+    NO_RELU,
+    STRANGE_DRIVE,
+    UNKNOWN_STATE,
+    VECTOR_DRIVE,
+)
 from dmpc.passes.recognition.synapses import find_synapses
-
-LINEAR_HINT = "a slow state is m' = A m + B relu(W_x s + b_x)"
 
 
 def find_memory(network: Network, state: State) -> Memory:
@@ -17,22 +25,22 @@ def find_memory(network: Network, state: State) -> Memory:
     rectified = [leaf for leaf in form.terms if _kind(network, leaf) == "relu"]
     others = [leaf for leaf in form.terms if leaf not in (*rectified, state.name)]
     if others:
-        raise network.error(
-            state.name,
-            f"the state is linear in {network.names(others)} without a relu between",
-            LINEAR_HINT,
+        names = network.names(others)
+        raise network.failure(NO_RELU, state.name, culprits=others, sources=names)
+    if not rectified:
+        raise network.failure(NO_DRIVE, state.name, culprits=())
+    if len(rectified) > 1:
+        found, number = network.names(rectified), len(rectified)
+        raise network.failure(
+            MANY_DRIVES, state.name, culprits=rectified, number=number, drives=found
         )
-    if len(rectified) != 1:
-        found = network.names(rectified)
-        raise network.error(state.name, f"the state has {len(rectified)} drives: {found}")
     if form.bias.any():
-        raise network.error(state.name, "a constant is added to the slow state", LINEAR_HINT)
+        raise network.failure(MEMORY_BIAS, state.name, culprits=())
     b = form.terms[rectified[0]]
     if b.shape[1] != 1:
-        raise network.error(
-            rectified[0],
-            f"the drive of {network.name(state.name)} has {b.shape[1]} elements, expected a scalar",
-            LINEAR_HINT,
+        name = network.name(state.name)
+        raise network.failure(
+            VECTOR_DRIVE, rectified[0], culprits=(), state=name, elements=b.shape[1]
         )
     return _driven(network, state, form, rectified[0])
 
@@ -44,11 +52,8 @@ def _driven(network: Network, state: State, form: Affine, relu: str) -> Memory:
     strange = [leaf for leaf in argument.terms if not network.holds_events(leaf)]
     synapses = [] if strange else find_synapses(network, relu, argument.terms)
     if len(synapses) != 1:
-        raise network.error(
-            relu,
-            f"the drive depends on {network.names(argument.terms)}, expected the layer's input",
-            LINEAR_HINT,
-        )
+        names = network.names(argument.terms)
+        raise network.failure(STRANGE_DRIVE, relu, culprits=argument.terms, sources=names)
     return Memory(
         state=state.name,
         next=state.next,
@@ -64,19 +69,11 @@ def _check_state(network: Network, state: State, form: Affine) -> None:
     """A state that keeps nothing of itself, or is not linear, is no memory."""
     opaque = [leaf for leaf in form.terms if network.forms.opaque(leaf)]
     if opaque:
-        raise network.error(
-            state.name,
-            f"the state is neither a membrane nor a memory: its next value is not linear at "
-            f"{network.names(opaque)}, and no comparison of its charge with a threshold resets it",
-        )
+        raise network.failure(UNKNOWN_STATE, state.name, culprits=opaque, ops=network.names(opaque))
     if state.name in form.terms:
         return
-    raise network.error(
-        state.name,
-        f"the state keeps nothing of itself, only {network.names(form.terms)} of the previous "
-        "timestep",
-        "a delay line holds events as they are: delay the spikes, and weight them afterwards",
-    )
+    names = network.names(form.terms)
+    raise network.failure(KEEPS_NOTHING, state.name, culprits=form.terms, others=names)
 
 
 def _kind(network: Network, leaf: str) -> str:

@@ -11,6 +11,7 @@ from dmpc.errors import CompileError
 from dmpc.ir.excerpt import depends_on, excerpt
 from dmpc.ir.graph import Graph, Loc, Op
 from dmpc.passes.recognition.affine import COMPARISONS, Forms, Matrix
+from dmpc.rules import Rule
 
 LOC_LENGTH = 6
 Numbers = NDArray[np.int64]
@@ -154,6 +155,16 @@ class Neurons:
     slow: Slow | None
 
 
+class NotRecognised(CompileError):
+    """A value that is no part of a network as recognition knows it.
+
+    `causes` are the values that it may follow from: if one of them is not recognised either, this
+    error says nothing new.
+    """
+
+    causes: frozenset[str] = frozenset()
+
+
 @dataclass
 class Network:
     """A model-level graph with its affine forms."""
@@ -190,10 +201,31 @@ class Network:
         return ", ".join(self.name(value) for value in values) or "nothing"
 
     def error(self, value: str, message: str, hint: str = "") -> CompileError:
-        """An error about a value."""
+        """An error about a value that no rule covers."""
         where = f"{self.graph.name}: {self.name(value)}"
-        piece = excerpt(self.graph, value, known=self.given(value))
+        piece = excerpt(self.graph, value, known=self.given(value) | self.forms.stops)
         return CompileError(message, where=where, hint=hint, nodes=self.nodes(value), piece=piece)
+
+    def failure(
+        self, rule: Rule, value: str, *, culprits: Iterable[str] | None = None, **fields: object
+    ) -> "NotRecognised":
+        """The error of a value that breaks a rule.
+
+        `culprits` are the values that are to blame; the default is all that the value depends on.
+        """
+        blamed = None if culprits is None else tuple(culprits)
+        given = self.given(value)
+        error = NotRecognised.of(
+            rule,
+            where=f"{self.graph.name}: {self.name(value)}",
+            nodes=self.nodes(value),
+            piece=excerpt(self.graph, value, known=given | self.forms.stops, culprits=blamed or ()),
+            **fields,
+        )
+        behind = [value] if blamed is None else [v for v in blamed if not self.graph.state(v)]
+        causes = (depends_on(self.graph, name, given) for name in behind)
+        error.causes = frozenset({value, *(blamed or ())}).union(*causes)
+        return error
 
     def nodes(self, value: str) -> tuple[str, ...]:
         """The user's names of what a value is: the node that computes it, the state or input."""
@@ -210,10 +242,6 @@ class Network:
         own = nx.descendants(self.wires, value) if self.graph.state(value) else set()
         every = {op.results[0] for op in self.graph.ops if op.kind in COMPARISONS}
         return frozenset(every - own)
-
-    def follows(self, value: str, broken: Iterable[str]) -> bool:
-        """True if what is wrong with a value may follow from states that are broken."""
-        return not depends_on(self.graph, value, self.given(value)).isdisjoint(broken)
 
     def is_source(self, leaf: str) -> bool:
         """True for what feeds a layer: the network's input, or spikes of this timestep."""

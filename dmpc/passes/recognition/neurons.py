@@ -13,7 +13,22 @@ import numpy as np
 from dmpc.ir.graph import State
 from dmpc.passes.recognition.affine import Affine, Matrix, near
 from dmpc.passes.recognition.memories import weight_of_product
-from dmpc.passes.recognition.network import Held, Memory, Network, Neurons, Slow
+from dmpc.passes.recognition.network import Held, Memory, Network, Neurons, NotRecognised, Slow
+from dmpc.passes.recognition.neuron_rules import (
+    ADAPTIVE_THRESHOLD,
+    FULL_LEAK,
+    LATE_CURRENT,
+    LATERAL_RESET,
+    MANY_SOURCES,
+    MEMORY_READ_TWICE,
+    NEURON_COUNT,
+    NO_CHARGE,
+    NONLINEAR_MEMBRANE,
+    OTHER_WEIGHTS,
+    RESET_MIX,
+    SEVERAL_COMPARISONS,
+    STRANGE_CHARGE,
+)
 from dmpc.passes.recognition.synapses import find_synapses
 
 
@@ -43,9 +58,8 @@ def find_comparison(network: Network, state: State) -> str | None:
         if state.name in network.forms.difference(leaf).terms and network.reaches(leaf, state.next)
     ]
     if len(found) > 1:
-        raise network.error(
-            state.name, f"several comparisons look at this state: {network.names(found)}"
-        )
+        names = network.names(found)
+        raise network.failure(SEVERAL_COMPARISONS, state.name, culprits=found, comparisons=names)
     held = network.forms.form(state.next).terms.keys()
     return None if not found or held == {found[0]} else found[0]
 
@@ -57,10 +71,7 @@ def find_firing(network: Network, state: State, comparison: str) -> Firing:
     if comparison in forms.flipped:
         difference = difference.scaled(-np.ones(difference.size))
     if difference.size != size:
-        raise network.error(
-            comparison,
-            f"compares {difference.size} elements for a membrane of {size} neurons",
-        )
+        raise network.failure(NEURON_COUNT, comparison, compared=difference.size, neurons=size)
     none, every = (
         forms.assuming(comparison, np.full(size, value)).form(state.next) for value in (0.0, 1.0)
     )
@@ -74,18 +85,40 @@ def find_firing(network: Network, state: State, comparison: str) -> Firing:
         return Firing(charge, threshold, reset, bool(fired.terms), flipped)
     opaque = [leaf for form in (none, every) for leaf in form.terms if forms.opaque(leaf)]
     if opaque:
-        raise network.error(
-            state.name,
-            f"the membrane's next value is not linear at {network.names(opaque)}, even once the "
-            f"spikes of {network.name(comparison)} are given",
+        ops, fires = network.names(opaque), network.name(comparison)
+        raise network.failure(
+            NONLINEAR_MEMBRANE, state.name, culprits=opaque, ops=ops, comparison=fires
         )
-    raise network.error(
+    raise _no_threshold(network, state, comparison, none)
+
+
+def _no_threshold(network: Network, state: State, comparison: str, charge: Affine) -> NotRecognised:
+    """Why a comparison is not that of a membrane's charge with a constant threshold."""
+    difference = network.forms.difference(comparison)
+    name = network.name(state.name)
+    missing = [leaf for leaf in charge.terms if leaf not in difference.terms]
+    moving = [leaf for leaf in difference.terms if leaf not in charge.terms]
+    if moving and not missing:
+        return network.failure(
+            ADAPTIVE_THRESHOLD,
+            comparison,
+            culprits=moving,
+            state=name,
+            moving=network.names(moving),
+        )
+    if missing and not moving and state.name not in missing:
+        return network.failure(
+            LATE_CURRENT, comparison, culprits=missing, state=name, missing=network.names(missing)
+        )
+    if not missing and not moving:
+        parts = network.names(charge.terms)
+        return network.failure(OTHER_WEIGHTS, comparison, culprits=(), state=name, parts=parts)
+    return network.failure(
+        NO_CHARGE,
         comparison,
-        f"does not compare the charge of {network.name(state.name)} with a constant threshold: it "
-        f"looks at {network.names(difference.terms)}, the charge is made of "
-        f"{network.names(none.terms)}",
-        "spikes are charge >= threshold; adaptive thresholds and resets that come a step late are "
-        "not supported",
+        state=name,
+        compared=network.names(difference.terms),
+        charge=network.names(charge.terms),
     )
 
 
@@ -110,10 +143,8 @@ def _reset(
     if not fired.terms:
         return fired.bias
     if any(not near(m, fired.terms.get(leaf, 0 * m)) for leaf, m in charge.terms.items()):
-        raise network.error(
-            state.name,
-            f"a spike leaves a mix of {network.names(fired.terms)}",
-            "a spike sets the membrane to a constant, or subtracts one",
+        raise network.failure(
+            RESET_MIX, state.name, culprits=fired.terms, left=network.names(fired.terms)
         )
     amount = charge.bias - fired.bias
     return threshold if near(amount, threshold) else amount
@@ -128,10 +159,11 @@ def _check_own_spikes(
     for some in (pattern, 1.0 - pattern):
         mixed = network.forms.assuming(comparison, some).form(state.next)
         if not mixed.close(forms[0].scaled(1.0 - some).plus(forms[1].scaled(some))):
-            raise network.error(
+            raise network.failure(
+                LATERAL_RESET,
                 state.name,
-                f"neurons are reset by the spikes of other neurons of {network.name(comparison)}",
-                "lateral connections are not supported",
+                culprits=[comparison],
+                comparison=network.name(comparison),
             )
 
 
@@ -147,20 +179,15 @@ def find_neurons(
     charge = firing.charge
     beta = charge.terms[state.name]
     if not near(beta, np.diag(np.diag(beta))):
-        raise network.error(
-            state.name,
-            "neurons leak into each other: the leak is a full matrix",
-            "a leak is one factor per neuron",
-        )
+        raise _full_leak(network, state, beta)
     inputs = {leaf: matrix for leaf, matrix in charge.terms.items() if leaf != state.name}
     events = {leaf: inputs.pop(leaf) for leaf in list(inputs) if network.holds_events(leaf)}
     synapses = find_synapses(network, comparison, events, own=comparison)
     sources = [found.source.leaf for found in synapses if not found.source.own]
     if len(sources) > 1:
-        raise network.error(
-            comparison,
-            f"the neurons have {len(sources)} sources: {network.names(sources)}",
-            "a layer reads one source, the input or the layer before, and its own last spikes",
+        names = network.names(sources)
+        raise network.failure(
+            MANY_SOURCES, comparison, culprits=sources, number=len(sources), sources=names
         )
     producer = network.graph.producer(comparison)
     assert producer is not None
@@ -181,6 +208,20 @@ def find_neurons(
     )
 
 
+def _full_leak(network: Network, state: State, beta: Matrix) -> NotRecognised:
+    """The error of a leak that is no diagonal matrix, with its largest coupling."""
+    couplings = np.abs(beta - np.diag(np.diag(beta)))
+    row, column = np.unravel_index(int(couplings.argmax()), beta.shape)
+    return network.failure(
+        FULL_LEAK,
+        state.name,
+        culprits=[state.name],
+        row=row,
+        column=column,
+        factor=beta[row, column],
+    )
+
+
 def _slow(
     network: Network,
     comparison: str,
@@ -197,19 +238,19 @@ def _slow(
     drives = {reading[0].relu} if reading else set()
     strange = [leaf for leaf in inputs if leaf not in by_leaf and leaf not in drives]
     if strange or len({memory.state for memory in reading}) != 1:
-        raise network.error(
-            comparison,
-            f"the charge depends on {network.names(strange or inputs)}",
-            "a charge is made of the membrane, the layer's input and one slow state",
+        culprits = strange or list(inputs)
+        raise network.failure(
+            STRANGE_CHARGE, comparison, culprits=culprits, strange=network.names(culprits)
         )
     memory = reading[0]
     slow = _held_slow(held, inputs) or _one_slow(memory, inputs)
     if slow is None:
-        raise network.error(
+        raise network.failure(
+            MEMORY_READ_TWICE,
             comparison,
-            f"the charge reads {network.name(memory.state)} in more than one way: "
-            f"{network.names(inputs)}",
-            "a slow current is W_m m of this timestep or of the previous one",
+            culprits=inputs,
+            memory=network.name(memory.state),
+            ways=network.names(inputs),
         )
     return slow
 

@@ -6,8 +6,7 @@ import numpy as np
 
 from dmpc.passes.recognition.affine import Matrix
 from dmpc.passes.recognition.network import Network, Source, Synapses
-
-HINT = "a delay is one number of timesteps for each input, the same for all neurons (axonal)"
+from dmpc.passes.recognition.state_rules import TWO_DELAYS
 
 
 def find_synapses(
@@ -52,11 +51,14 @@ def _synapses(
         active = matrix.any(axis=0)
         twice = np.flatnonzero(active & taken)
         if twice.size:
-            raise network.error(
+            raise network.failure(
+                TWO_DELAYS,
                 at,
-                f"element {twice[0]} of {network.name(source)} arrives after both "
-                f"{delays[twice[0]] + first} and {age} timesteps",
-                HINT,
+                culprits=via,
+                element=twice[0],
+                source=network.name(source),
+                one=delays[twice[0]] + first,
+                other=age,
             )
         delays[active] = age - first
         taken |= active

@@ -121,8 +121,8 @@ STRANGE = {
     "threshold on the leak": (
         "%c = ge(%h, %theta) => %c = ge(%l, %theta)",
         (
-            "net: '/fire': does not compare the charge of state 'u' with a constant threshold: it "
-            "looks at state 'u', the charge is made of state 'u', input 'x', state 'm', '/relu'"
+            "net: '/fire': compares state 'u' before input 'x', state 'm', '/relu' is added to it "
+            "(spikes = beta u + currents >= threshold"
         ),
     ),
     "threshold that cancels the input": (
@@ -163,15 +163,15 @@ STRANGE = {
         "zeros next %mn => zeros next %f",
         (
             "net: state 'm': the state keeps nothing of itself, only input 'x' of the previous "
-            "timestep (a delay line holds events as they are: delay the spikes, and weight them "
-            "afterwards)"
+            "timestep (delay the spikes as they are, and weight them afterwards)"
         ),
     ),
     "an input that arrives twice": (
         "zeros next %mn => zeros next %x",
         (
             "net: '/fire': element 0 of input 'x' arrives after both 0 and 1 timesteps (a delay is "
-            "one number of timesteps for each input, the same for all neurons (axonal))"
+            "one number of timesteps for each input, the same for all neurons (axonal); "
+            "a kernel over time is a slow state)"
         ),
     ),
     "memory read twice": (

@@ -1,0 +1,123 @@
+"""What recognition asks of membranes, thresholds and resets."""
+
+from dmpc.rules import Stage, rule
+
+SEVERAL_COMPARISONS = rule(
+    "several-comparisons",
+    Stage.NETWORK,
+    "several comparisons look at this state: {comparisons}",
+    why="""A membrane has one threshold: the comparison that makes its neurons fire and resets them.
+    A second one (a floor that cuts the membrane off, a clamp, a refractory counter) would need
+    hardware of its own.""",
+    nearest="one comparison of the charge with the threshold; leave floors and clamps out",
+)
+NEURON_COUNT = rule(
+    "neuron-count",
+    Stage.NETWORK,
+    "compares {compared} elements for a membrane of {neurons} neurons",
+    why="Every neuron compares its own membrane with its own threshold.",
+    nearest="one comparison for each neuron",
+)
+NONLINEAR_MEMBRANE = rule(
+    "nonlinear-membrane",
+    Stage.NETWORK,
+    "the membrane's next value is not linear at {ops}, even once the spikes of {comparison} are "
+    "given",
+    why="""The neuron unit multiplies a membrane by a constant leak and adds currents to it. It has
+    no product of two computed values, no power and no choice other than the reset.""",
+    nearest="u' = beta u + currents, with one constant beta for each neuron (a LIF neuron)",
+)
+ADAPTIVE_THRESHOLD = rule(
+    "adaptive-threshold",
+    Stage.NETWORK,
+    "the threshold of {state} is not constant: it moves with {moving}",
+    why="""A neuron's threshold is a number in the parameter memory, the same in every timestep.
+    Adaptive and learned-by-input thresholds would need a state of their own for each neuron.""",
+    nearest="a constant threshold for each neuron; a slow negative current from the slow state "
+    "adapts the neurons in its place",
+)
+LATE_CURRENT = rule(
+    "late-current",
+    Stage.NETWORK,
+    "compares {state} before {missing} is added to it",
+    why="""The machine fires on the charge: leak, then all currents of the timestep, then threshold
+    and reset, in one visit to the membrane. A neuron that fires on less is a step late.""",
+    nearest="spikes = beta u + currents >= threshold, currents of this timestep included",
+)
+NO_CHARGE = rule(
+    "no-charge",
+    Stage.NETWORK,
+    "does not compare the charge of {state} with a constant threshold: it looks at {compared}, the "
+    "charge is made of {charge}",
+    why="""A neuron fires where its charge (leaked membrane and currents) reaches its threshold, and
+    the comparison must weigh all parts of the charge as the membrane itself does.""",
+    nearest="spikes = charge >= threshold, with the same charge that the membrane keeps",
+)
+OTHER_WEIGHTS = rule(
+    "other-weights",
+    Stage.NETWORK,
+    "weighs {parts} otherwise than the membrane of {state} does",
+    why="""A neuron fires where its own charge reaches the threshold. What the comparison looks at
+    must be that charge: the same leaked membrane and the same currents, up to one positive factor
+    for each neuron.""",
+    nearest="spikes = charge >= threshold, with the same charge that the membrane keeps",
+)
+RESET_MIX = rule(
+    "reset-mix",
+    Stage.NETWORK,
+    "a spike leaves a mix of {left}",
+    why="""A spike sets the membrane to a constant, or takes a constant off it. A reset to what a
+    current says, or to a part of the charge, has no instruction.""",
+    nearest="where(spike, constant, charge), or charge - constant * spike",
+)
+LATERAL_RESET = rule(
+    "lateral-reset",
+    Stage.NETWORK,
+    "neurons are reset by the spikes of other neurons of {comparison}",
+    why="""Each neuron is visited once in a timestep, and knows of its own spike alone. Inhibition
+    between the neurons of a layer within a timestep (winner takes all) is not possible.""",
+    nearest="each neuron reset by its own spike",
+)
+FULL_LEAK = rule(
+    "full-leak",
+    Stage.NETWORK,
+    "neurons leak into each other: the leak is a full matrix (neuron {row} takes {factor:.3g} of "
+    "the membrane of neuron {column})",
+    why="The neuron unit multiplies each membrane by one factor of its own.",
+    nearest="one leak factor for each neuron, a diagonal matrix; couplings through a slow state",
+)
+MANY_SOURCES = rule(
+    "many-sources",
+    Stage.NETWORK,
+    "the neurons have {number} sources: {sources}",
+    why="""A layer's fast path walks through the events of one register in a timestep, and its
+    recurrent path through the layer's own. Skip connections and sums of the spikes of two layers
+    would be further walks.""",
+    nearest="one dense product of one source, the network's input or the spikes of one layer, and "
+    "one of the layer's own last spikes",
+)
+STRANGE_CHARGE = rule(
+    "strange-charge",
+    Stage.NETWORK,
+    "the charge depends on {strange}",
+    why="""What charges a membrane is itself, weighted events of one source, one slow state, and a
+    constant bias.""",
+    nearest="u' = beta u + W_f s + W_m m + b",
+)
+MEMORY_READ_TWICE = rule(
+    "memory-read-twice",
+    Stage.NETWORK,
+    "the charge reads {memory} in more than one way: {ways}",
+    why="""A layer has one slow current, of the slow state before or after its update. Two products
+    with different timesteps of the same state would be two passes over memory path A.""",
+    nearest="W_m m of this timestep, or of the previous one",
+)
+FREE_COMPARISON = rule(
+    "free-comparison",
+    Stage.NETWORK,
+    "the comparison is no neuron's threshold: no state that it looks at is reset by it",
+    why="""The only comparison that the machine makes is that of a membrane with its threshold.
+    Events that are made of graded input by a comparison belong to the sensor.""",
+    nearest="threshold the input before it reaches the network; make neurons without memory of a "
+    "membrane with leak 0 that a spike resets",
+)

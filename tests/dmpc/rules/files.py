@@ -1,0 +1,96 @@
+"""Files that break one rule each, by the rule's name."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from dmpc.check import Report, check
+from tests.dmpc.frontend.sequences import D, N, Nodes, T, Variant, over_time, toeplitz
+from tests.dmpc.frontend.sequences import dft_circular as circular
+from tests.dmpc.frontend.sequences import model as sequence
+from tests.dmpc.frontend.spellings import Form, Spelling, scan_model, step_model
+
+
+def body_of(model: onnx.ModelProto) -> onnx.GraphProto:
+    """The body of a model's Scan."""
+    (scan,) = [node for node in model.graph.node if node.op_type == "Scan"]
+    (body,) = [attribute.g for attribute in scan.attribute if attribute.name == "body"]
+    return body
+
+
+def node_of(graph: onnx.GraphProto, output: str) -> onnx.NodeProto:
+    """The node that computes a value."""
+    (node,) = [node for node in graph.node if output in node.output]
+    return node
+
+
+def unknown_operator() -> onnx.ModelProto:
+    model = step_model(Spelling())
+    node_of(model.graph, "x0_").op_type = "Selu"
+    return model
+
+
+def no_value() -> onnx.ModelProto:
+    model = scan_model(Form())
+    node_of(body_of(model), "f0_").input[0] = "seq"
+    return model
+
+
+def no_recurrence() -> onnx.ModelProto:
+    noise = np.random.default_rng(0).normal(size=(T, D)).astype(np.float32)
+    noise[9:] = 0
+    return sequence(Variant(response=noise))
+
+
+def changing_response() -> onnx.ModelProto:
+    def changing(nodes: Nodes, drive: str, h: np.ndarray) -> str:
+        kernel = toeplitz(h)
+        kernel[5:] *= 2
+        return nodes("Einsum", nodes("Squeeze", drive, [2]), kernel, equation="bs,tsd->btd")
+
+    return sequence(Variant(changing))
+
+
+def many_drives() -> onnx.ModelProto:
+    def filtered(nodes: Nodes, spikes: str) -> str:
+        kernel = np.tile(0.5 ** np.arange(T)[::-1], (N, 1, 1)).astype(np.float32)
+        channels = nodes("Transpose", spikes, perm=[0, 2, 1])
+        smooth = nodes("Conv", channels, kernel, pads=[T - 1, 0], group=N)
+        linear = nodes("MatMul", nodes("Transpose", smooth, perm=[0, 2, 1]), "wo")
+        return over_time(nodes, "ReduceMean", linear, [1])
+
+    return sequence(Variant(readout=filtered))
+
+
+def no_sequence() -> onnx.ModelProto:
+    def weighed(nodes: Nodes, spikes: str) -> str:
+        linear = nodes("MatMul", spikes, np.ones((N, 1), np.float32))
+        weights = np.linspace(0, 1, T, dtype=np.float32)
+        mixed = nodes("Relu", nodes("Einsum", linear, weights, equation="btc,t->bc"))
+        return nodes("MatMul", mixed, np.ones((1, 3), np.float32))
+
+    return sequence(Variant(readout=weighed))
+
+
+MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
+    "unknown-operator": unknown_operator,
+    "no-value": no_value,
+    "no-recurrence": no_recurrence,
+    "changing-response": changing_response,
+    "many-drives": many_drives,
+    "no-sequence": no_sequence,
+    "not-causal": lambda: sequence(Variant(circular)),
+}
+
+
+def cases(folder: Path) -> dict[str, Callable[[], Report]]:
+    """Every file, written to a folder and checked."""
+
+    def checked(name: str) -> Report:
+        path = folder / f"{name}.onnx"
+        onnx.save(MODELS[name](), path)
+        return check(path)
+
+    return {name: lambda name=name: checked(name) for name in MODELS}

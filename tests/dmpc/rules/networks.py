@@ -1,0 +1,100 @@
+"""Networks that break one rule each: edits of a small sound network, by the rule's name."""
+
+from collections.abc import Callable
+
+from dmpc.check import Report, check
+from dmpc.ir.parser import parse
+from tests.dmpc.passes.test_recognise import HELD, NEAR_HOLDS, SECOND, STRANGE, TEXT, pair_of
+from tests.dmpc.passes.test_recognise_past import RECURRENT, STRANGE_PAST
+
+Edits = tuple[tuple[str, str], ...]
+THETA = "  %c = ge(%h, %theta)"
+RESET = "%un = where(%c, %rest, %h)"
+ADAPTATION = (
+    "  const %wf :",
+    '  state %ad : f32[2] = zeros next %adn loc("adaptation")\n  const %wf :',
+)
+
+BROKEN: dict[str, Edits] = {
+    "adaptive-threshold": (
+        ADAPTATION,
+        (
+            THETA,
+            '  %t = add(%theta, %ad) : f32[2] loc("/threshold")\n  %c = ge(%h, %t)',
+        ),
+        (
+            "  %y =",
+            """  %adl = matmul(%ad, %beta) : f32[2] loc("/adaptation/leak")
+  %adn = add(%adl, %s) : f32[2] loc("/adaptation/next")
+  %y =""",
+        ),
+    ),
+    "input-count": (
+        ("  state %u", '  input %z : f32[2] loc("z")\n  state %u'),
+        ("%f = matmul(%x, %wf)", "%xz = add(%x, %z) : f32[2]\n  %f = matmul(%xz, %wf)"),
+    ),
+    "many-sources": (("  %y = matmul(%s, %wf)", SECOND + "  %y = matmul(%s2, %wf)"),),
+    "several-drives": (
+        (
+            "%mn = add(%am, %bx)",
+            """%d2 = matmul(%s0, %wx) : f32[1]
+  %r2 = relu(%d2) : f32[1] loc("/relu2")
+  %bx2 = matmul(%r2, %b) : f32[2]
+  %both = add(%bx, %bx2) : f32[2]
+  %mn = add(%am, %both)""",
+        ),
+        ("  %d = matmul", "  %s0 = matmul(%x, %swap) : f32[2]\n  %d = matmul"),
+    ),
+    "no-drive": (("%mn = add(%am, %bx)", "%mn = add(%am, %am)"),),
+    "neuron-count": (
+        (THETA, "  %first = take(%h) {indices = [0]} : f32[1]\n  %c = ge(%first, %theta)"),
+        ("%c = ge(%first, %theta) : bool[2]", "%c = ge(%first, %theta) : bool[1]"),
+        ("%s = cast(%c) : f32[2]", "%one = cast(%c) : f32[1]\n  %s = add(%one, %bias) : f32[2]"),
+        (RESET, "%keep = sub(%theta, %one) : f32[1]\n  %un = mul(%keep, %h)"),
+    ),
+    "no-charge": (
+        (THETA, "  %ml = add(%l, %m) : f32[2]\n  %c = ge(%ml, %theta)"),
+        ("%i = add(%f, %sl)", "%i = add(%f, %f)"),
+    ),
+    "other-weights": ((THETA, "  %d2 = add(%h, %f) : f32[2]\n  %c = ge(%d2, %theta)"),),
+    "several-comparisons": (
+        (
+            f"  {RESET}",
+            """  %low = gt(%rest, %h) : bool[2] loc("/floor")
+  %cut = where(%low, %rest, %h) : f32[2] loc("/cut")
+  %un = where(%c, %rest, %cut)""",
+        ),
+    ),
+    "strange-charge": (("%i = add(%f, %sl)", "%e = relu(%f) : f32[2]\n  %i = add(%e, %sl)"),),
+}
+
+
+def edits_of(lines: str) -> Edits:
+    """Edits as test_recognise writes them, one a line."""
+    return tuple(pair_of(line) for line in lines.replace("\\\n", " ").splitlines())
+
+
+def text_of(edits: Edits) -> str:
+    """The network after some edits, every one of which must find its place."""
+    text = TEXT
+    for old, new in edits:
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
+
+
+def checked(edits: Edits) -> Report:
+    """The report on the network after some edits."""
+    return check(parse(text_of(edits)))
+
+
+def cases() -> dict[str, Callable[[], Report]]:
+    """Everything known to be wrong with a network, by name of the case."""
+    every = {name: edits_of(lines) for name, (lines, _) in STRANGE.items()}
+    every |= {name: (*HELD, pair_of(edit)) for name, (edit, _) in NEAR_HOLDS.items()}
+    every |= {
+        name: (*RECURRENT, *(pair_of(edit) for edit in edits if edit))
+        for name, (*edits, _) in STRANGE_PAST.items()
+    }
+    every |= BROKEN
+    return {name: lambda edits=edits: checked(edits) for name, edits in every.items()}

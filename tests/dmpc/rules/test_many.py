@@ -1,0 +1,89 @@
+"""Several faults in one model: all of them are found, and nothing that only follows from one."""
+
+from pathlib import Path
+
+import onnx
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+
+from dmpc.check import check
+from dmpc.cli import main
+from dmpc.rules import Severity
+from tests.dmpc.frontend.spellings import Form, scan_model
+from tests.dmpc.passes.test_recognise import HELD, NEAR_HOLDS, STRANGE, pair_of
+from tests.dmpc.rules.files import body_of, node_of
+from tests.dmpc.rules.networks import BROKEN, Edits, checked, edits_of, text_of
+from tests.networks import network, networks
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def faults(*names: str) -> Edits:
+    """Edits of several cases of test_recognise."""
+    return tuple(edit for name in names for edit in edits_of(STRANGE[name][0]))
+
+
+SEVERAL = {
+    "membrane and memory": (
+        faults("full leak", "constant in a memory"),
+        ["memory-bias", "full-leak"],
+    ),
+    "memory and input": (
+        faults("drive of two elements", "binarised input"),
+        ["vector-drive", "free-comparison"],
+    ),
+    "hold and membrane": (
+        (*HELD, pair_of(NEAR_HOLDS["counts by two"][0]), *faults("full leak")),
+        ["counter-step", "full-leak"],
+    ),
+    "threshold and memory": (
+        (*BROKEN["adaptive-threshold"], *faults("constant in a memory")),
+        ["adaptive-threshold", "memory-bias"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("edits", "rules"), SEVERAL.values(), ids=SEVERAL)
+def test_independent_faults_are_found_together(edits, rules):
+    assert [found.rule for found in checked(edits).findings] == rules
+
+
+def test_faults_of_a_loop_are_found_together(tmp_path):
+    model = scan_model(Form())
+    node_of(body_of(model), "x0_").op_type = "Selu"
+    node_of(body_of(model), "bu1_").op_type = "Pow"
+    node_of(body_of(model), "x1_").op_type = "Selu"  # reads what the first one poisons
+    onnx.save(model, tmp_path / "net.onnx")
+    found = check(tmp_path / "net.onnx").findings
+    assert [(one.rule, one.nodes) for one in found] == [
+        ("unknown-operator", ("/x0_",)),
+        ("unknown-operator", ("/x1_",)),
+        ("unknown-operator", ("/bu1_",)),
+    ]
+
+
+@given(shape=networks())
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_a_sound_network_has_no_errors(shape):
+    report = check(network(shape))
+    errors = [found for found in report.findings if found.severity == Severity.ERROR]
+    # What no small network can be blamed for: weights of 1e6 that a target cannot scale.
+    assert errors == []
+    assert report.reached == "image"
+
+
+SHOWN: dict[str, Edits] = {
+    "adaptive_threshold": BROKEN["adaptive-threshold"],
+    "two_faults": faults("full leak", "constant in a memory"),
+    "late_current": faults("threshold on the leak"),
+}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_what_a_user_sees(name, tmp_path, golden):
+    path = tmp_path / "net.dmpir"
+    path.write_text(text_of(SHOWN[name]))
+    result = CliRunner().invoke(main, ["check", str(path)], prog_name="dmpc")
+    assert result.exit_code == 1
+    golden(GOLDEN / f"{name}.txt", result.stdout.replace(str(path), "net.dmpir"))
