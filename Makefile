@@ -26,7 +26,7 @@ demo: $(VENV)/installed
 	$(BIN)/dmpc run demo/spoken_digits.elf --input $(EXAMPLE)/test.npz --json demo/run.json
 	@echo "demo/ holds the image and the results of every sample; README.md says what else can be done"
 
-test: lint
+test: lint $(VENV)/spikingjelly-2.0
 	@$(BIN)/pytest -n 2
 
 bench: $(VENV)/installed
@@ -61,6 +61,13 @@ $(VENV)/installed: setup.py | $(BIN)/python
 	@echo "installing dmpc into $(VENV)"
 	@$(PIP) --editable .
 	@touch $@
+
+# The version before stands in the environment itself; the tests run this one in processes of its own.
+$(VENV)/spikingjelly-2.0: | $(VENV)/installed-test
+	@echo "installing SpikingJelly 2.0 for its tests into $@"
+	@rm -rf $@.new
+	@$(PIP) --no-deps --target $@.new spikingjelly==2.0.0 loguru==0.7.3
+	@mv $@.new $@
 
 $(VENV)/installed-test: setup.py | $(BIN)/python
 	@echo "installing dmpc and what its tests need into $(VENV)"

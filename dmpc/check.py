@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from dmpc.backend.emit import emit
-from dmpc.compiler import Options, find_ranges, from_layers, import_model, to_layers
+from dmpc.compiler import AnyModel, Options, find_ranges, from_layers, import_model, to_layers
 from dmpc.errors import DmpcError, SampleError
 from dmpc.findings import Finding, listening
+from dmpc.frontend.models import Model
 from dmpc.ir.graph import Graph
 from dmpc.ir.levels import rank
 from dmpc.ir.registry import Tensor
@@ -53,19 +54,19 @@ class Report:
 
 
 def check(
-    model: str | os.PathLike[str] | Graph,
+    model: AnyModel,
     *,
     calibration: Tensor | None = None,
     options: Options | None = None,
 ) -> Report:
-    """What is to be said of a model file, or of a graph at level model or layers.
+    """What is to be said of a model in any form that `compile` takes.
 
     `calibration` [samples, timesteps, inputs] is example input: scales are then chosen from it,
     and what layers do on it is looked at. What the model gets wrong is a finding. Raises IsaError
     for a target that cannot be loaded, and SampleError for samples that do not fit the model.
     """
     options = options or Options()
-    name = model.name if isinstance(model, Graph) else os.fspath(model)
+    name = model.name if isinstance(model, Graph | Model) else os.fspath(model)
     way = _Way(options, calibration)
     with listening() as told:
         try:
@@ -89,9 +90,9 @@ class _Way:
         self.target = parse_target(self.text, options.target)
         self.reached = ""
 
-    def go(self, model: str | os.PathLike[str] | Graph) -> None:
+    def go(self, model: AnyModel) -> None:
         """Bring a model as far as it comes; raises DmpcError."""
-        graph = import_model(model, self.options)
+        graph = import_model(model, self.options, self.calibration).graph
         self.reached = graph.level
         if rank(graph.level) > rank("layers"):
             return

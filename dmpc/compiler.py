@@ -10,6 +10,7 @@ import numpy as np
 from dmpc import frontend
 from dmpc.backend.emit import emit
 from dmpc.errors import CompileError, SampleError
+from dmpc.frontend.models import Model
 from dmpc.ir.graph import Graph
 from dmpc.ir.levels import rank
 from dmpc.ir.registry import Tensor
@@ -31,6 +32,9 @@ from dmpc.passes.schedule import Schedule
 from isa.image import Image, write_image
 from isa.target import Target, parse_target, target_text
 
+AnyModel = str | os.PathLike[str] | Graph | Model
+"""A model as a user has it: a file, a factory's name, a graph, or one imported already."""
+
 Observer = Callable[[str, Graph], None]
 """Called after each pass with its name and the graph that it left."""
 
@@ -42,14 +46,19 @@ class Options:
     `target` is a shipped target's name or a TOML file. `input_range` declares a graded input where
     no calibration set shows one. `states` pairs state inputs with outputs, and `readout` says how
     timesteps become the answer, where a one-timestep model leaves that open. `timing` says how
-    the neurons of a NIR file are stepped; None: as is usual. `margin` is the
-    headroom above calibrated ranges.
+    the neurons of a NIR file are stepped; None: as is usual. `weights` (a file of a `state_dict`),
+    `example` [samples, timesteps, inputs] and `time_first` are for models given as
+    `package.module:factory`; a calibration set is an example, too. `margin` is the headroom above
+    calibrated ranges.
     """
 
     target: str = "paper"
     readout: str | None = None
     states: Mapping[str, str] = field(default_factory=dict)
     timing: frontend.Timing | None = None
+    weights: str | os.PathLike[str] | None = None
+    example: Tensor | None = field(default=None, compare=False, repr=False)
+    time_first: bool = False
     input_range: tuple[float, float] | None = None
     calibration_samples: int = 256
     margin: float = 1.25
@@ -75,17 +84,24 @@ class Compiled:
         write_image(self.image, Path(path))
 
 
-def import_model(model: str | os.PathLike[str] | Graph, options: Options) -> Graph:
-    """The graph of a model file, or the graph itself; raises DmpcError."""
-    if isinstance(model, Graph):
+def import_model(model: AnyModel, options: Options, x: Tensor | None = None) -> Model:
+    """A model in whatever form the user has it, imported; raises DmpcError.
+
+    `x` [samples, timesteps, inputs] serves as the example where the options hold none.
+    """
+    if isinstance(model, Model):
         return model
-    if Path(model).suffix in frontend.NIR:
-        return frontend.import_nir(model, timing=options.timing, readout=options.readout)
-    if options.timing is not None:
-        raise CompileError("--dt, --reset and --spike-at are for NIR files", where=os.fspath(model))
-    if Path(model).suffix != ".onnx":
-        return frontend.load(model)
-    return frontend.import_onnx(model, states=options.states, readout=options.readout)
+    if isinstance(model, Graph):
+        return Model(model.name, model)
+    return frontend.open_model(
+        model,
+        states=options.states,
+        readout=options.readout,
+        timing=options.timing,
+        example=x if options.example is None else options.example,
+        weights=options.weights,
+        time_first=options.time_first,
+    )
 
 
 def to_layers(graph: Graph, options: Options, observe: Observer | None = None) -> Graph:
@@ -136,7 +152,7 @@ def find_ranges(
     graph: Graph,
     calibration: Tensor | None,
     options: Options,
-    model: str | os.PathLike[str] | Graph | None = None,
+    model: AnyModel | None = None,
 ) -> Ranges:
     """Ranges of a float graph.
 
@@ -144,7 +160,7 @@ def find_ranges(
     quantization in its forward pass; else from the weights.
     """
     if calibration is None:
-        if model is not None and not isinstance(model, Graph) and options.input_range is None:
+        if isinstance(model, str | os.PathLike) and options.input_range is None:
             carried = carried_ranges(model)
             if carried is not None:
                 return carried
@@ -154,13 +170,14 @@ def find_ranges(
 
 
 def compile(  # noqa: A001  the verb of the whole project
-    model: str | os.PathLike[str] | Graph,
+    model: AnyModel,
     *,
     calibration: Tensor | None = None,
     options: Options | None = None,
     observe: Observer | None = None,
 ) -> Compiled:
-    """Compile an ONNX file, a `.dmpir` file or a graph at level model or layers.
+    """Compile a model: a file (.onnx, .pt2, .dmpir), the name `package.module:factory` of a torch
+    module, what `from_torch` gives, or a graph at level model or layers.
 
     `calibration` [samples, timesteps, inputs] is input data from which scales are chosen; without
     it they come from the ranges that the weights allow, which are wider. Raises DmpcError or
@@ -170,7 +187,7 @@ def compile(  # noqa: A001  the verb of the whole project
     _check(options)
     text = target_text(options.target)
     target = parse_target(text, options.target)
-    graph = import_model(model, options)
+    graph = import_model(model, options, calibration).graph
     if rank(graph.level) > rank("layers"):
         raise CompileError(
             f"the graph is at level {graph.level}; compile from level model or layers",

@@ -20,6 +20,8 @@ COUNTERS: Mapping[str, type[np.generic]] = {
 class OnnxReference:
     """An ONNX model, one timestep or a whole sequence, run in float32 by onnxruntime."""
 
+    name = "onnxruntime"
+
     def __init__(self, path: str | os.PathLike[str], options: Options) -> None:
         import onnxruntime
 

@@ -1,7 +1,8 @@
 """The ladder of oracles: each rung runs one form of a network against the next.
 
-onnxruntime (float32) ~ float graph (float64) ~ integer graph = simulator = simulator one sample at
-a time. The first two are compared by tolerance and statistics, the others by every bit.
+The model run by its own library (float32) ~ float graph (float64) ~ integer graph = simulator =
+simulator one sample at a time. The first two are compared by tolerance and statistics, the others
+by every bit.
 """
 
 import os
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dmpc.backend.emit import embedded_graph
-from dmpc.compiler import Options, import_model, to_layers
+from dmpc.compiler import AnyModel, Options, import_model, to_layers
 from dmpc.errors import DmpcError
 from dmpc.ir.graph import Graph
 from dmpc.ir.interpret import Result, interpret
@@ -58,7 +59,7 @@ class Verification:
 
 
 def verify(
-    model: str | os.PathLike[str] | Graph,
+    model: AnyModel,
     image: Image,
     x: Tensor,
     y: Tensor | None = None,
@@ -101,23 +102,23 @@ class _Climb:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | Graph,
+        model: AnyModel,
         image: Image,
         x: Tensor,
         y: Tensor | None,
         options: Options,
     ) -> None:
-        imported = import_model(model, options)
-        self.layers = to_layers(imported, options)
+        imported = import_model(model, options, x)
+        self.layers = to_layers(imported.graph, options)
         self.integer = embedded_graph(image)
         self.program = Program(image, self.integer.name)
-        self.reference = None
-        if not isinstance(model, Graph) and str(model).endswith(".onnx"):
+        self.reference = imported.reference
+        if isinstance(model, str | os.PathLike) and os.fspath(model).endswith(".onnx"):
             self.reference = OnnxReference(model, options)
-        self.model, self.x, self.y = model, x, y
+        self.name, self.x, self.y = imported.name, x, y
         self.spikes = [name for name in _spikes(self.layers) if name in self.integer.types]
         self.watched = _watched(image)
-        self.logits: dict[str, list[Tensor]] = {"onnx": [], "float": [], "integer": []}
+        self.logits: dict[str, list[Tensor]] = {"reference": [], "float": [], "integer": []}
         self.spike_tally = {name: _Tally() for name in self.spikes}
         self.bit_tally = {name: _Tally() for name in (*self.watched, "logits")}
         self.cycle_tally = _Tally()
@@ -134,7 +135,7 @@ class _Climb:
         if ours != theirs or set(self.spikes) != set(_spikes(self.layers)):
             raise DmpcError(
                 "the image was compiled from another network",
-                where=self.layers.name if isinstance(self.model, Graph) else os.fspath(self.model),
+                where=self.name,
                 hint="compile the model again",
             )
 
@@ -144,7 +145,7 @@ class _Climb:
         floats = interpret(self.layers, x.astype(np.float64), trace=self.spikes)
         self.logits["float"].append(floats.logits)
         if self.reference:
-            self.logits["onnx"].append(self.reference.logits(x))
+            self.logits["reference"].append(self.reference.logits(x))
         encoded, _ = self.program.encode(x)
         integers = interpret(self.integer, encoded, trace=[*self.spikes, *self.watched])
         self.logits["integer"].append(integers.logits)
@@ -179,20 +180,20 @@ class _Climb:
         return [rung for rung in found if rung]
 
     def _float_rung(self) -> Rung:
-        rung = Rung("onnxruntime ~ float graph")
         if not self.reference:
-            rung.reason = "the model is no ONNX file: there is nothing to run in onnxruntime"
-            return rung
-        onnx, floats = (np.concatenate(self.logits[key]) for key in ("onnx", "float"))
-        error = np.abs(onnx - floats).max(axis=1) / max(float(np.abs(floats).max()), 1e-12)
+            reason = "the model is a graph of this compiler: it has no other form to run"
+            return Rung("model ~ float graph", reason=reason)
+        rung = Rung(f"{self.reference.name} ~ float graph")
+        own, floats = (np.concatenate(self.logits[key]) for key in ("reference", "float"))
+        error = np.abs(own - floats).max(axis=1) / max(float(np.abs(floats).max()), 1e-12)
         flipped = float(np.mean(error > LOGIT_TOLERANCE))
         rung.ok = flipped <= MOST_FLIPPED
         rung.figures = {
-            "samples": len(onnx),
+            "samples": len(own),
             "median_logit_error": float(np.median(error)),
             "largest_logit_error": float(error.max()),
             "samples_beyond_tolerance": flipped,
-            "prediction_agreement": float(np.mean(onnx.argmax(1) == floats.argmax(1))),
+            "prediction_agreement": float(np.mean(own.argmax(1) == floats.argmax(1))),
         }
         if not rung.ok:
             rung.reason = (

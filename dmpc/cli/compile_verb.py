@@ -15,6 +15,7 @@ from dmpc.cli.terminal import Output, working
 from dmpc.compiler import Observer, Options
 from dmpc.compiler import compile as compile_model
 from dmpc.frontend import Timing
+from dmpc.frontend.models import is_factory, stem
 from dmpc.frontend.nir_format.neurons import Reset
 from dmpc.ir.graph import Graph
 from dmpc.ir.printer import to_text
@@ -69,6 +70,19 @@ model_options = option_list(
         "--spike-at", is_flag=True,
         help="Neurons of a NIR file spike at their threshold, not only above it.",
     ),
+    click.option(
+        "--weights", metavar="PT",
+        help="Weights of MODULE:FACTORY: a file that torch.save wrote of its state_dict.",
+    ),
+    click.option(
+        "--example-input", "example", metavar="NPZ",
+        help="Input data, as for run, on whose first sample MODULE:FACTORY is traced.  "
+        "[default: the other data of the command]",
+    ),
+    click.option(
+        "--time-first", is_flag=True,
+        help="MODULE:FACTORY takes [timesteps, samples, inputs], not [samples, timesteps, inputs].",
+    ),
 )  # fmt: skip
 
 compile_options = option_list(
@@ -116,6 +130,9 @@ def options_of(
     dt: float | None = None,
     reset: Reset | None = None,
     spike_at: bool = False,
+    weights: str | None = None,
+    example: str | None = None,
+    time_first: bool = False,
     target: str = "paper",
     input_range: tuple[float, float] | None = None,
     no_dependency_breaking: bool = False,
@@ -133,6 +150,9 @@ def options_of(
         readout=readout,
         states=states,
         timing=Timing(**given) if given else None,
+        weights=weights,
+        example=load_samples(example).x if example else None,
+        time_first=time_first,
         input_range=input_range,
         dependency_breaking=not no_dependency_breaking,
         fusion=not no_fusion,
@@ -172,7 +192,10 @@ def compile(  # noqa: A001  named like its verb
     print_after_all: bool,
     **chosen: Any,
 ) -> None:
-    """Compile MODEL (.onnx, .nir, or .dmpir text) to an image for the accelerator.
+    """Compile MODEL to an image for the accelerator.
+
+    MODEL is a file (.onnx, .nir, .pt2 of torch.export, .dmpir text), or package.module:factory: a
+    function without arguments that returns a torch module.
 
     Prints the layers, the memory they take, and cycles per timestep.
     """
@@ -184,6 +207,8 @@ def compile(  # noqa: A001  named like its verb
         with errors_of(model):
             compiled = compile_model(model, calibration=data, options=options, observe=observe)
         cycles = count_cycles(compiled, data)
-    path = output or str(Path(model).with_suffix(".elf"))
+    path = output or (
+        f"{stem(model)}.elf" if is_factory(model) else str(Path(model).with_suffix(".elf"))
+    )
     compiled.save(path)
     print_summary(compiled, cycles, path, Output())

@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from dmpc import frontend
 from dmpc.backend.emit import embedded_graph
 from dmpc.cli.activity import typical_input
 from dmpc.cli.compile_verb import compile_options, options_of
@@ -16,6 +15,8 @@ from dmpc.cli.terminal import Output, table
 from dmpc.compiler import compile as compile_model
 from dmpc.compiler import find_ranges, from_layers, import_model, to_layers
 from dmpc.errors import DmpcError
+from dmpc.frontend import SUFFIXES
+from dmpc.frontend.models import is_factory
 from dmpc.ir.graph import Graph
 from dmpc.ir.levels import LEVELS, rank
 from dmpc.ir.printer import to_text
@@ -81,7 +82,7 @@ def inspect(
     schedule of an image. What a model shows beyond its layers is compiled for the purpose, with the
     options of compile.
     """
-    is_image = Path(file).suffix not in (".onnx", *frontend.NIR, ".dmpir")
+    is_image = not is_factory(file) and Path(file).suffix not in SUFFIXES
     out = Output()
     if level or not (is_image or memory or schedule):
         with errors_of(file):
@@ -122,7 +123,8 @@ def _model_graph(file: str, level: str | None, chosen: dict[str, Any]) -> Graph:
     """A model's graph at a level, compiled as far as needed."""
     calibration = chosen.pop("calibration")
     options = options_of(**chosen)
-    graph = import_model(file, options)
+    data = load_samples(calibration).x if calibration else None
+    graph = import_model(file, options, data).graph
     wanted = level or ("layers" if graph.level == "model" else graph.level)
     if rank(wanted) < rank(graph.level):
         raise DmpcError(f"the graph is at level {graph.level}, past {wanted}", where=file)
@@ -138,7 +140,6 @@ def _model_graph(file: str, level: str | None, chosen: dict[str, Any]) -> Graph:
         graph = to_layers(graph, options, keep)
         if wanted == "layers":
             return graph
-        data = load_samples(calibration).x if calibration else None
         with samples_of(calibration):
             ranges = find_ranges(graph, data, options, file)
     else:

@@ -36,8 +36,9 @@ def verify(
 ) -> None:
     """Compare MODEL with IMAGE on the same input, form by form.
 
-    MODEL in onnxruntime, its float graph, the integer graph inside IMAGE and the simulator: each is
-    compared with the next, the first by tolerance and accuracy, the last by every bit.
+    MODEL in onnxruntime or torch, its float graph, the integer graph inside IMAGE and the
+    simulator: each is compared with the next, the first by tolerance and accuracy, the last by
+    every bit.
     """
     samples = load_samples(data)
     x, y = samples.x[:limit], None if samples.y is None else samples.y[:limit]

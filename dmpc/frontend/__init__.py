@@ -1,26 +1,38 @@
-"""Frontends: files of users' models as graphs.
+"""Frontends: users' models as graphs, whatever form they come in.
 
 Importing this package loads no model format's library; the functions do.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from dmpc.errors import ImportFailure
 from dmpc.frontend.dmpir import load_dmpir
+from dmpc.frontend.models import Model, is_factory
 from dmpc.frontend.nir_format.neurons import Timing
 from dmpc.ir.graph import Graph
 
 if TYPE_CHECKING:
     import nir
+    import torch
     from onnx import ModelProto
+    from torch import nn
 
-__all__ = ["Timing", "import_nir", "import_onnx", "load", "load_dmpir"]
+    from dmpc.ir.registry import Tensor
+
+__all__ = [
+    "Model", "Timing", "from_torch", "import_nir", "import_onnx", "load", "load_dmpir",
+    "open_model",
+]  # fmt: skip
+
 
 NIR = (".nir", ".h5")
+SUFFIXES = (".onnx", *NIR, ".pt2", ".dmpir")
 NO_STATES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -67,15 +79,77 @@ def import_nir(
     return importer.import_nir(source, timing or Timing(), readout)
 
 
+def from_torch(
+    module: "nn.Module",
+    x: "Tensor | torch.Tensor",
+    *,
+    readout: str | None = None,
+    time_first: bool = False,
+    initial_states: Literal["zero", "keep"] = "zero",
+) -> Model:
+    """A `torch.nn.Module` as a model that `dmpc.compile` and `verify` take.
+
+    It is traced by `torch.export` in inference mode on the first sample of `x` [samples, timesteps,
+    inputs], and is left as it was. With `time_first` it takes [timesteps, samples, inputs].
+    `readout` and `initial_states` are those of `import_onnx`. Raises ImportFailure that names the
+    module's part and the line where an operation is not supported, the module cannot be traced, or
+    a spiking node holds the membrane of an earlier run.
+    """
+    from dmpc.frontend.torch_program.load import from_module
+
+    return from_module(
+        module,
+        np.asarray(x),
+        type(module).__name__,
+        readout=readout,
+        time_first=time_first,
+        initial_states=initial_states,
+    )
+
+
 def load(path: str | os.PathLike[str]) -> Graph:
     """The graph of a file, by its suffix; raises ImportFailure for unknown ones."""
-    readers: dict[str, Callable[[str | os.PathLike[str]], Graph]]
-    readers = {".onnx": import_onnx, **dict.fromkeys(NIR, import_nir), ".dmpir": load_dmpir}
-    suffix = Path(path).suffix
-    if suffix not in readers:
+    return open_model(path).graph
+
+
+def open_model(
+    model: str | os.PathLike[str],
+    *,
+    states: Mapping[str, str] = NO_STATES,
+    readout: str | None = None,
+    timing: Timing | None = None,
+    example: "Tensor | None" = None,
+    weights: str | os.PathLike[str] | None = None,
+    time_first: bool = False,
+) -> Model:
+    """A model by its name: a file of a known suffix, or `package.module:factory`.
+
+    `states` and `readout` are those of `import_onnx`, `timing` that of `import_nir`. A factory's
+    module is traced on `example` [samples, timesteps, inputs] with `weights` from a file of its
+    `state_dict`; see `from_torch`. An `.onnx` file's reference is left to the caller
+    (`dmpc.reference`). Raises ImportFailure.
+    """
+    name = os.fspath(model)
+    suffix = Path(name).suffix
+    if timing is not None and suffix not in NIR:
+        raise ImportFailure("--dt, --reset and --spike-at are for NIR files", where=name)
+    if is_factory(name):
+        from dmpc.frontend.torch_program.load import from_name
+
+        return from_name(name, example, weights=weights, readout=readout, time_first=time_first)
+    if suffix not in SUFFIXES:
+        known = f"{', '.join(SUFFIXES)}, package.module:factory"
+        raise ImportFailure(f"unknown kind of file '{suffix}'", where=name, hint=f"known: {known}")
+    if weights is not None:
         raise ImportFailure(
-            f"unknown kind of file '{suffix}'",
-            where=os.fspath(path),
-            hint=f"known: {', '.join(readers)}",
+            "weights are for package.module:factory; a file holds its own", where=name
         )
-    return readers[suffix](path)
+    if suffix == ".pt2":
+        from dmpc.frontend.torch_program.load import from_file
+
+        return from_file(model, readout=readout)
+    if suffix in NIR:
+        return Model(name, import_nir(model, timing=timing, readout=readout))
+    if suffix == ".onnx":
+        return Model(name, import_onnx(model, states=states, readout=readout))
+    return Model(name, load_dmpir(model))

@@ -289,7 +289,10 @@ def test_half_precision_is_refused(tmp_path):
 
 
 def test_files_are_told_apart_by_suffix(tmp_path):
-    with pytest.raises(ImportFailure, match=r"unknown kind of file '.pt' \(known: .onnx, .dmpir\)"):
+    with pytest.raises(
+        ImportFailure,
+        match=r"unknown kind of file '.pt' \(known: .onnx, .nir, .h5, .pt2, .dmpir, package",
+    ):
         load(tmp_path / "net.pt")
     path = tmp_path / "net.dmpir"
     path.write_text("dmpir 1\ngraph")

@@ -1,0 +1,42 @@
+"""A user's model, imported: its graph, and its own form to compare the graph with."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from dmpc.ir.graph import Graph
+from dmpc.ir.registry import Tensor
+
+FACTORY = re.compile(r"[A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*(\.\w+)*")
+
+
+class Reference(Protocol):
+    """A model's own form, run by its own library; `name` is that library's."""
+
+    name: str
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits [samples, classes] of samples `x` [samples, timesteps, inputs]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Model:
+    """An imported model. Without a reference there is nothing of its own to run."""
+
+    name: str
+    graph: Graph
+    reference: Reference | None = None
+
+
+def is_factory(model: str | os.PathLike[str]) -> bool:
+    """Whether a model's name has the form `package.module:factory`."""
+    return FACTORY.fullmatch(os.fspath(model)) is not None
+
+
+def stem(model: str | os.PathLike[str]) -> str:
+    """What files made of a model are called: its name without directory, suffix and package."""
+    name = os.fspath(model)
+    return name.rpartition(":")[2] if is_factory(name) else Path(name).stem

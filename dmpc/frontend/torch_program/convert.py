@@ -1,0 +1,301 @@
+"""A `torch.export` program as an ONNX model: constants folded, dead code left out, names kept."""
+
+from __future__ import annotations
+
+import difflib
+import operator
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onnx import ModelProto, helper
+
+from dmpc.errors import ImportFailure
+from dmpc.frontend.torch_program import elementwise, movement, neurons, products, spectral
+from dmpc.frontend.torch_program.emitter import (
+    OPSET,
+    Call,
+    Constant,
+    Emitter,
+    Handler,
+    Value,
+    element_type,
+)
+
+if TYPE_CHECKING:
+    import torch
+    from torch.export import ExportedProgram
+
+HANDLERS: Mapping[str, Handler] = {
+    **elementwise.HANDLERS,
+    **movement.HANDLERS,
+    **neurons.HANDLERS,
+    **products.HANDLERS,
+    **spectral.HANDLERS,
+}
+# What takes the shape alone of its first argument: evaluated, whatever that holds.
+SHAPED = (
+    "empty_like", "full_like", "new_empty", "new_full", "new_ones", "new_zeros", "ones_like",
+    "zeros_like",
+)  # fmt: skip
+NEAREST = {
+    "gru": "a loop over timesteps of linear and lif",
+    "lstm": "a loop over timesteps of linear and lif",
+    "softmax": "logits: leave softmax to whoever reads them",
+    "_softmax": "logits: leave softmax to whoever reads them",
+    "log_softmax": "logits: leave softmax to whoever reads them",
+}
+
+
+def to_onnx(program: ExportedProgram, name: str) -> ModelProto:
+    """The ONNX model of a program with one input and one output.
+
+    Node names are the user's modules and the program's names for calls (`layer1.lif.mul_3`).
+    Initialisers bear the names of parameters and buffers. Raises ImportFailure that names the
+    user's module where an operation is not supported.
+    """
+    program = functional_form(program)
+    conversion = _Conversion(program)
+    output = conversion.run()
+    source = conversion.input
+    assert source is not None  # the output depends on it
+    graph = helper.make_graph(
+        conversion.emitter.nodes,
+        name,
+        [helper.make_tensor_value_info(source.name, element_type(source.dtype), source.shape)],
+        [helper.make_tensor_value_info(output.name, element_type(output.dtype), output.shape)],
+        list(conversion.emitter.weights.values()),
+    )
+    opsets = [helper.make_opsetid("", OPSET)]
+    return helper.make_model(graph, opset_imports=opsets, producer_name="dmpc")
+
+
+def functional_form(program: ExportedProgram) -> ExportedProgram:
+    """The program without operations that write into their operands."""
+    calls = (node.target for node in program.graph.nodes if node.op == "call_function")
+    schemas = (getattr(target, "_schema", None) for target in calls)
+    if not any(schema and schema.is_mutable and "detach" not in schema.name for schema in schemas):
+        return program
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        functional: ExportedProgram = program.run_decompositions({})
+    return functional
+
+
+class _Conversion:
+    """The walk through a program's nodes."""
+
+    def __init__(self, program: ExportedProgram) -> None:
+        self.program = program
+        self.nodes = list(program.graph.nodes)
+        self.emitter = Emitter()
+        self.env: dict[Any, Any] = {}
+        self.input: Value | None = None
+
+    def run(self) -> Value:
+        """Convert every node that the output depends on; returns the output."""
+        output = self._output()
+        live = _reached(output)
+        for node in self.nodes:
+            if node not in live:
+                continue
+            if node.op == "placeholder":
+                self.env[node] = self._placeholder(node)
+            elif node.op == "get_attr":
+                raise ImportFailure(
+                    "the module's code holds a function of its own (a branch or loop of torch)",
+                    where=place(node),
+                    hint="write the loop over timesteps in Python",
+                )
+            elif node.op == "call_function":
+                self.env[node] = self._call(node, live)
+        result = self.env[output]
+        if not isinstance(result, Value):
+            raise ImportFailure("the output does not depend on the input")
+        self.emitter.use(result)
+        if result.dtype.is_complex:
+            raise ImportFailure("the output is complex", where=place(output))
+        return result
+
+    def _output(self) -> Any:
+        """The node of the one output."""
+        kinds = [
+            (spec.kind.name, spec.target) for spec in self.program.graph_signature.output_specs
+        ]
+        changed = [target for kind, target in kinds if kind.endswith("MUTATION")]
+        if changed:
+            raise ImportFailure(
+                f"the module writes into '{changed[0]}' and keeps it from call to call",
+                hint="start from a state made inside forward, or store it as a plain attribute "
+                "that a reset clears",
+            )
+        outputs = list(self.nodes[-1].args[0])
+        if len(outputs) != 1:
+            names = ", ".join(str(output) for output in outputs)
+            raise ImportFailure(
+                f"the module returns {len(outputs)} tensors ({names})",
+                hint="wrap it in a module that returns the logits alone",
+            )
+        return outputs[0]
+
+    def _placeholder(self, node: Any) -> Value | Constant:
+        import torch
+
+        signature = self.program.graph_signature
+        stored = {
+            **signature.inputs_to_parameters,
+            **signature.inputs_to_buffers,
+            **signature.inputs_to_lifted_tensor_constants,
+        }
+        if node.name in stored:
+            name = stored[node.name]
+            found = self.program.state_dict.get(name, self.program.constants.get(name))
+            assert isinstance(found, torch.Tensor)
+            return Constant(found.detach(), name)
+        if self.input is not None:
+            raise ImportFailure(
+                f"the module takes more than one input: '{self.input.name}' and '{node.name}'",
+                hint="wrap it in a module that takes the sequence alone",
+            )
+        self.input = _value(node.name, node.meta["val"])
+        return self.input
+
+    def _call(self, node: Any, live: set[Any]) -> Any:
+        import torch
+
+        if node.target is operator.getitem:
+            return self.env[node.args[0]][node.args[1]]
+        if not isinstance(node.target, torch._ops.OpOverload):
+            raise ImportFailure(f"{node.target} is not supported", where=place(node))
+        arguments = {key: self._found(value) for key, value in _named(node).items()}
+        kind = node.target._schema.name.removeprefix("aten::")
+        if kind in SHAPED or not any(_values(arguments.values())):
+            return self._folded(node, arguments)
+        if kind not in HANDLERS:
+            raise unsupported(kind, node)
+        used = {
+            user.args[1] for user in node.users if user.target is operator.getitem and user in live
+        }
+        name = _name(node)
+        shapes = node.meta["val"]
+        several = isinstance(shapes, list | tuple)
+        results = tuple(_value(name, each) for each in (shapes if several else [shapes]))
+        call = Call(kind, name, arguments, results, frozenset(used or {0}))
+        try:
+            made = HANDLERS[kind](self.emitter, call)
+        except ImportFailure as error:
+            error.where = place(node)
+            raise
+        if isinstance(made, Value):
+            return made
+        if several:
+            return [Value(each, r.shape, r.dtype) for each, r in zip(made, results, strict=True)]
+        assert isinstance(made, str)
+        return Value(made, results[0].shape, results[0].dtype)
+
+    def _found(self, argument: Any) -> Any:
+        """An argument with nodes replaced by what they became."""
+        if isinstance(argument, list | tuple):
+            return [self._found(part) for part in argument]
+        if not _is_node(argument):
+            return argument
+        dead = argument not in self.env  # it lends its shape
+        return _value(argument.name, argument.meta["val"]) if dead else self.env[argument]
+
+    def _folded(self, node: Any, arguments: Mapping[str, Any]) -> Any:
+        """What an operation makes of constants, computed by torch itself."""
+        import torch
+
+        constants = [part for part in _flat(arguments.values()) if isinstance(part, Constant)]
+        base = next((part.name for part in constants), "")
+        name = f"{base}.{node.name}" if base else node.name
+        with torch.no_grad():
+            result = node.target(**{key: _plain(value) for key, value in arguments.items()})
+        if isinstance(result, list | tuple):
+            return [Constant(part, f"{name}.{number}") for number, part in enumerate(result)]
+        return Constant(result, name) if isinstance(result, torch.Tensor) else result
+
+
+def _plain(value: Any) -> Any:
+    """An argument of an operation that torch is to run; of computed tensors the shape counts."""
+    import torch
+
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    if isinstance(value, Constant):
+        return value.tensor
+    return torch.empty(value.shape, dtype=value.dtype) if isinstance(value, Value) else value
+
+
+def _named(node: Any) -> dict[str, Any]:
+    """Arguments by their names in the operation's schema, with defaults filled in."""
+    arguments = node.target._schema.arguments
+    found = {a.name: a.default_value for a in arguments if a.has_default_value()}
+    found.update(zip((a.name for a in arguments), node.args, strict=False))
+    return {**found, **node.kwargs}
+
+
+def _reached(output: Any) -> set[Any]:
+    """The nodes that an output depends on."""
+    seen, left = {output}, [output]
+    while left:
+        fresh = [node for node in _needed(left.pop()) if node not in seen]
+        seen.update(fresh)
+        left.extend(fresh)
+    return seen
+
+
+def _needed(node: Any) -> list[Any]:
+    """The nodes whose elements a node reads."""
+    schema = getattr(node.target, "_schema", None)
+    if schema is not None and schema.name.removeprefix("aten::") in (*SHAPED, "copy"):
+        return [each for each in node.all_input_nodes if each is not node.args[0]]
+    return list(node.all_input_nodes)
+
+
+def _flat(values: Iterable[Any]) -> Iterable[Any]:
+    for value in values:
+        yield from _flat(value) if isinstance(value, list) else (value,)
+
+
+def _values(values: Iterable[Any]) -> Iterable[bool]:
+    return (isinstance(value, Value) for value in _flat(values))
+
+
+def _is_node(argument: Any) -> bool:
+    import torch
+
+    return isinstance(argument, torch.fx.Node)
+
+
+def _value(name: str, tensor: torch.Tensor) -> Value:
+    return Value(name, tuple(int(size) for size in tensor.shape), tensor.dtype)
+
+
+def _module(node: Any) -> str:
+    """Path of the user's module that a call belongs to."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    path = stack[-1][0] if stack else ""
+    return re.sub(r"^L\['self'\]\.?|^L__self___?", "", path)
+
+
+def _name(node: Any) -> str:
+    return ".".join(part for part in (_module(node), node.name) if part)
+
+
+def place(node: Any) -> str:
+    """Where a call stands in the user's code: its name, and file and line if known."""
+    lines = re.findall(r'File "([^"]+)", line (\d+)', node.meta.get("stack_trace") or "")
+    source = f" ({Path(lines[-1][0]).name}:{lines[-1][1]})" if lines else ""
+    return f"{_name(node)}{source}"
+
+
+def unsupported(kind: str, node: Any) -> ImportFailure:
+    """The error for an operation that is not in the table, with the nearest that is."""
+    near = difflib.get_close_matches(kind.rpartition("::")[2], HANDLERS, n=3, cutoff=0.5)
+    nearest = NEAREST.get(kind) or " or ".join(near) or "linear, relu, comparisons, where, fft_rfft"
+    return ImportFailure(
+        f"operation {kind} is not supported", where=place(node), hint=f"nearest: {nearest}"
+    )

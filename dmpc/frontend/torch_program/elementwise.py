@@ -1,0 +1,254 @@
+"""Operations on each element: arithmetic, comparisons, choices, and what does nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from dmpc.errors import ImportFailure
+from dmpc.frontend.torch_program.emitter import (
+    Call,
+    Constant,
+    Emitter,
+    Handler,
+    Value,
+    element_type,
+)
+from dmpc.frontend.torch_program.spectral import complex_product
+
+if TYPE_CHECKING:
+    pass
+
+ARITHMETIC = {
+    "add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "maximum": "Max", "minimum": "Min",
+    "pow": "Pow", "true_divide": "Div", "multiply": "Mul", "subtract": "Sub", "divide": "Div",
+}  # fmt: skip
+COMPARISONS = {
+    "ge": "GreaterOrEqual", "gt": "Greater", "le": "LessOrEqual", "lt": "Less", "eq": "Equal",
+    "greater_equal": "GreaterOrEqual", "greater": "Greater", "less_equal": "LessOrEqual",
+    "less": "Less",
+}  # fmt: skip
+LOGIC = {
+    "logical_and": "And", "logical_or": "Or", "bitwise_and": "And", "bitwise_or": "Or",
+    "__and__": "And", "__or__": "Or",
+}  # fmt: skip
+UNARY = {
+    "abs": "Abs", "ceil": "Ceil", "exp": "Exp", "floor": "Floor", "log": "Log", "neg": "Neg",
+    "reciprocal": "Reciprocal", "relu": "Relu", "sigmoid": "Sigmoid", "sign": "Sign",
+    "sqrt": "Sqrt", "tanh": "Tanh",
+}  # fmt: skip
+NOTHING = (
+    "alias", "clone", "contiguous", "detach", "detach_", "lift_fresh_copy", "positive",
+    "resolve_conj", "resolve_neg",
+)  # fmt: skip
+DROPOUT = ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
+
+
+def arithmetic(emitter: Emitter, call: Call) -> str:
+    """A sum, product and the like, both operands in the result's dtype."""
+    kind, one, other = (
+        call.op,
+        call["self"],
+        call["other" if "other" in call.arguments else "exponent"],
+    )
+    if call.arguments.get("rounding_mode") not in (None, "floor"):
+        raise ImportFailure(f"{kind} that rounds toward zero is not supported")
+    if call.result.dtype.is_complex:
+        return _complex(emitter, call, kind, one, other)
+    dtype = call.result.dtype
+    if call.arguments.get("alpha", 1) != 1:
+        name = f"{call.name}.scaled"
+        alpha = emitter.use(call["alpha"], dtype)
+        other_name = emitter.emit("Mul", [emitter.use(other, dtype), alpha], name)
+    else:
+        other_name = emitter.use(other, dtype)
+    inputs = [emitter.use(one, dtype), other_name]
+    if call.arguments.get("rounding_mode") == "floor":
+        inputs = [emitter.emit(ARITHMETIC[kind], inputs, f"{call.name}.exact")]
+        return emitter.emit("Floor", inputs, call.name)
+    return emitter.emit(ARITHMETIC[kind], inputs, call.name)
+
+
+def _complex(emitter: Emitter, call: Call, kind: str, one: Any, other: Any) -> str:
+    if kind in ("mul", "multiply"):
+        return complex_product(emitter, call.name, one, other, call.result.dtype)
+    sides = [side for side in (one, other) if isinstance(side, Value | Constant)]
+    whole = len(sides) == 2 and all(side.dtype.is_complex for side in sides)
+    if kind in ("add", "sub") and whole and call.arguments.get("alpha", 1) == 1:
+        inputs = [emitter.use(side, call.result.dtype) for side in sides]
+        return emitter.emit(ARITHMETIC[kind], inputs, call.name)
+    raise ImportFailure(f"{kind} of complex numbers is not supported", hint="nearest: mul")
+
+
+def reversed_difference(emitter: Emitter, call: Call) -> str:
+    """`rsub`: other - self."""
+    if call["alpha"] != 1:
+        raise ImportFailure("rsub with alpha other than 1 is not supported", hint="nearest: sub")
+    dtype = call.result.dtype
+    inputs = [emitter.use(call["other"], dtype), emitter.use(call["self"], dtype)]
+    return emitter.emit("Sub", inputs, call.name)
+
+
+def comparison(emitter: Emitter, call: Call) -> str:
+    """A comparison, both sides in their common dtype."""
+    one, other = _alike(emitter, call["self"], call["other"])
+    return emitter.emit(COMPARISONS[call.op], [one, other], call.name)
+
+
+def unequal(emitter: Emitter, call: Call) -> str:
+    """`ne`."""
+    inputs = list(_alike(emitter, call["self"], call["other"]))
+    return emitter.emit("Not", [emitter.emit("Equal", inputs, f"{call.name}.equal")], call.name)
+
+
+def _alike(emitter: Emitter, one: Any, other: Any) -> tuple[str, str]:
+    import torch
+
+    sides = (
+        torch.empty(side.shape, dtype=side.dtype) if isinstance(side, Value | Constant) else side
+        for side in (one, other)
+    )
+    dtype = torch.result_type(*sides)
+    return emitter.use(one, dtype), emitter.use(other, dtype)
+
+
+def logic(emitter: Emitter, call: Call) -> str:
+    """`and`, `or` of truth values."""
+    import torch
+
+    if call.result.dtype != torch.bool:
+        raise ImportFailure(f"{call.op} of integers is not supported", hint="nearest: logical_and")
+    inputs = [emitter.use(call[side], torch.bool) for side in ("self", "other")]
+    return emitter.emit(LOGIC[call.op], inputs, call.name)
+
+
+def negation(emitter: Emitter, call: Call) -> str:
+    """`not` of truth values."""
+    import torch
+
+    return emitter.emit("Not", [emitter.use(call["self"], torch.bool)], call.name)
+
+
+def unary(emitter: Emitter, call: Call) -> str:
+    """A function of one tensor."""
+    if call.result.dtype.is_complex and call.op != "neg":
+        raise ImportFailure(f"{call.op} of complex numbers is not supported", hint="nearest: mul")
+    return emitter.emit(UNARY[call.op], [emitter.use(call["self"], call.result.dtype)], call.name)
+
+
+def nothing(emitter: Emitter, call: Call) -> str:
+    """What changes no value."""
+    return emitter.use(call["self"])
+
+
+def convert(emitter: Emitter, call: Call) -> str:
+    """`to` and its kin: another dtype, or nothing."""
+    return emitter.use(call["self"], call.result.dtype)
+
+
+def dropout(emitter: Emitter, call: Call) -> str:
+    """Dropout, which does nothing in inference."""
+    if call["train"] and call["p"]:
+        raise ImportFailure(
+            "dropout is in training mode", hint="export the module after module.eval()"
+        )
+    return emitter.use(call["input"])
+
+
+def choice(emitter: Emitter, call: Call) -> str:
+    """`where`."""
+    import torch
+
+    dtype = call.result.dtype
+    inputs = [emitter.use(call["condition"], torch.bool)]
+    inputs += [emitter.use(call[side], dtype) for side in ("self", "other")]
+    return emitter.emit("Where", inputs, call.name)
+
+
+def masked_fill(emitter: Emitter, call: Call) -> str:
+    """`masked_fill`: a value where a mask is true."""
+    import torch
+
+    dtype = call.result.dtype
+    inputs = [emitter.use(call["mask"], torch.bool)]
+    inputs += [emitter.use(call[side], dtype) for side in ("value", "self")]
+    return emitter.emit("Where", inputs, call.name)
+
+
+def clamp(emitter: Emitter, call: Call) -> str:
+    """`clamp`, `clamp_min`: a rectifier if from 0 up."""
+    low, high = call.arguments.get("min"), call.arguments.get("max")
+    value = emitter.use(call["self"], call.result.dtype)
+    if high is None and low == 0:
+        return emitter.emit("Relu", [value], call.name)
+    limits = ["" if limit is None else _limit(emitter, limit, call) for limit in (low, high)]
+    return emitter.emit("Clip", [value, *limits], call.name)
+
+
+def _limit(emitter: Emitter, limit: Any, call: Call) -> str:
+    if isinstance(limit, Value | Constant) and limit.rank:
+        raise ImportFailure(f"{call.op} to a tensor is not supported", hint="nearest: where")
+    return emitter.use(limit, call.result.dtype)
+
+
+def heaviside(emitter: Emitter, call: Call) -> str:
+    """`heaviside` with a constant 0 or 1 at the step itself: a comparison."""
+    at_step = call["values"]
+    if not isinstance(at_step, Constant) or set(at_step.tensor.flatten().tolist()) not in (
+        {0},
+        {1},
+    ):
+        raise ImportFailure("heaviside needs the constant value 0 or 1 at 0", hint="nearest: ge")
+    kind = "GreaterOrEqual" if at_step.tensor.flatten()[0] == 1 else "Greater"
+    source = call.tensor("self")
+    inputs = [emitter.use(source), emitter.use(0.0, source.dtype)]
+    fired = emitter.emit(kind, inputs, f"{call.name}.fired")
+    return emitter.emit("Cast", [fired], call.name, to=element_type(call.result.dtype))
+
+
+def batch_norm(emitter: Emitter, call: Call) -> str | list[str]:
+    """Batch norm in inference: a scale and an offset for each channel (axis 1)."""
+    import torch
+
+    if call.arguments.get("training", False):
+        raise ImportFailure(
+            "batch norm is in training mode", hint="export the module after module.eval()"
+        )
+    source = call.tensor("input")
+    parts = {name: call[name] for name in ("weight", "bias", "running_mean", "running_var")}
+    for name, part in parts.items():
+        if isinstance(part, Value) or (part is None and name.startswith("running")):
+            raise ImportFailure(
+                f"batch norm takes its {name} from the data",
+                hint="batch norm with running statistics, after module.eval(), is a scale",
+            )
+    known = {name: part.tensor.double() for name, part in parts.items() if part is not None}
+    scale = known.get("weight", torch.tensor(1.0)) / torch.sqrt(known["running_var"] + call["eps"])
+    offset = known.get("bias", torch.tensor(0.0)) - known["running_mean"] * scale
+    shape, base = (-1, *[1] * (source.rank - 2)), parts["running_mean"].name.rpartition(".")[0]
+    made = [
+        emitter.use(Constant(array.reshape(shape).to(source.dtype), f"{base}.{name}"))
+        for name, array in (("scale", scale), ("offset", offset))
+    ]
+    product = emitter.emit("Mul", [emitter.use(source), made[0]], f"{call.name}.scaled")
+    result = emitter.emit("Add", [product, made[1]], call.name)
+    return result if len(call.results) == 1 else [result] * len(call.results)
+
+
+HANDLERS: Mapping[str, Handler] = {
+    **dict.fromkeys(ARITHMETIC, arithmetic),
+    **dict.fromkeys(COMPARISONS, comparison),
+    **dict.fromkeys(LOGIC, logic),
+    **dict.fromkeys(UNARY, unary),
+    **dict.fromkeys(NOTHING, nothing),
+    **dict.fromkeys(("to", "_to_copy", "type_as", "float", "double"), convert),
+    **dict.fromkeys(DROPOUT, dropout),
+    **dict.fromkeys(("clamp", "clamp_min", "clamp_max"), clamp),
+    **dict.fromkeys(("logical_not", "bitwise_not"), negation),
+    **dict.fromkeys(("batch_norm", "_native_batch_norm_legit_no_training"), batch_norm),
+    "heaviside": heaviside,
+    "masked_fill": masked_fill,
+    "ne": unequal,
+    "rsub": reversed_difference,
+    "where": choice,
+}

@@ -1,0 +1,111 @@
+"""Models of torch, imported: a module in memory, a factory by name, a saved program."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Literal
+
+from dmpc.errors import ImportFailure
+from dmpc.frontend import onnx_import
+from dmpc.frontend.models import Model, stem
+from dmpc.frontend.torch_program.convert import to_onnx
+from dmpc.frontend.torch_program.modules import from_factory, load_weights
+from dmpc.frontend.torch_program.program import check_reset, example_of, export, load
+from dmpc.frontend.torch_program.reference import TorchReference
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.export import ExportedProgram
+
+    from dmpc.ir.graph import Graph
+    from dmpc.ir.registry import Tensor
+
+
+def from_module(
+    module: nn.Module,
+    x: Tensor,
+    name: str,
+    *,
+    readout: str | None = None,
+    time_first: bool = False,
+    initial_states: Literal["zero", "keep"] = "zero",
+) -> Model:
+    """A module as a model: traced on the first sample of `x` [samples, timesteps, inputs].
+
+    Raises ImportFailure as `dmpc.from_torch` does.
+    """
+    if x.ndim != 3 or 0 in x.shape:
+        raise ImportFailure(
+            f"the example input has shape {list(x.shape)}, expected [samples, timesteps, inputs]",
+            where=name,
+        )
+    fresh = check_reset(module, name)
+    program = export(module, example_of(x, module, time_first), name)
+    # Nodes that were reset start from their reset value, whatever it is: that is no stale state.
+    options = onnx_import.Options({}, readout, "keep" if fresh else initial_states)
+    graph, time = _imported(program, name, options)
+    if time is not None and time != int(not time_first):
+        axes = ("timesteps, samples", "samples, timesteps")
+        raise ImportFailure(
+            f"the module runs over axis {time} of its input in time, but was given "
+            f"[{axes[not time_first]}, inputs]",
+            where=name,
+            hint="without --time-first" if time_first else "say --time-first",
+        )
+    answer = str(graph.attrs["readout"])
+    reference = TorchReference(module, name, readout=answer, time_first=time_first)
+    return Model(name, graph, reference)
+
+
+def from_name(
+    name: str,
+    x: Tensor | None,
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    readout: str | None = None,
+    time_first: bool = False,
+) -> Model:
+    """The model of `package.module:factory`, traced on an example; raises ImportFailure."""
+    if x is None:
+        raise ImportFailure(
+            "a torch module needs an example of its input", where=name,
+            hint="--example-input x.npz, or --calibration",
+        )  # fmt: skip
+    module = from_factory(name)
+    if weights is not None:
+        load_weights(module, weights)
+    return from_module(module, x, name, readout=readout, time_first=time_first)
+
+
+def from_file(path: str | os.PathLike[str], *, readout: str | None = None) -> Model:
+    """The model of a `.pt2` file that `torch.export.save` wrote; raises ImportFailure."""
+    name = os.fspath(path)
+    program = load(path)
+    graph, time = _imported(program, name, onnx_import.Options({}, readout, "zero"))
+    time_first = time == 0
+    (source,) = program.graph_signature.user_inputs
+    shape = next(node.meta["val"].shape for node in program.graph.nodes if node.name == source)
+    module = program.module(check_guards=False)
+    for part in module.modules():
+        part.training = False  # it was decided at the export: eval() refuses
+    reference = TorchReference(
+        module,
+        name,
+        readout=str(graph.attrs["readout"]),
+        time_first=time_first,
+        batch=int(shape[int(time_first)]),
+    )
+    return Model(name, graph, reference)
+
+
+def _imported(
+    program: ExportedProgram, name: str, options: onnx_import.Options
+) -> tuple[Graph, int | None]:
+    """The graph of a program, and the time axis of its input."""
+    try:
+        model = to_onnx(program, stem(name))
+    except ImportFailure as error:
+        raise error.inside(name) from None
+    graph, signature = onnx_import.import_onnx(model, options, name=name)
+    graph.name = stem(name)
+    return graph, signature.time

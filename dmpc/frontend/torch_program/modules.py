@@ -1,0 +1,100 @@
+"""Finding a user's module: `package.module:factory`, and its weights."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from dmpc.errors import ImportFailure
+from dmpc.ir.registry import did_you_mean
+
+if TYPE_CHECKING:
+    from torch import nn
+
+NESTED = ("state_dict", "model_state_dict", "model")  # where checkpoints keep the weights
+
+
+def from_factory(name: str) -> nn.Module:
+    """The module of `package.module:factory`: a module, a class, or a callable that makes one.
+
+    The current directory comes first in the search for the package. Raises ImportFailure with the
+    cause if the user's code fails.
+    """
+    package, _, attribute = name.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        found: Any = importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        missing = error.name or package
+        own = package == missing or package.startswith(f"{missing}.")
+        hint = "run dmpc where it can be imported" if own else f"install {missing}"
+        raise ImportFailure(f"there is no module '{missing}'", where=name, hint=hint) from None
+    except Exception as error:  # whatever the user's file raises when it is read
+        raise _theirs(name, f"importing {package} fails", error) from error
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            hint = did_you_mean(part, [key for key in vars(found) if not key.startswith("_")])
+            raise ImportFailure(f"'{package}' holds no '{part}'", where=name, hint=hint)
+        found = getattr(found, part)
+    return _module(found, name)
+
+
+def _module(found: Any, name: str) -> nn.Module:
+    from torch import nn
+
+    if not isinstance(found, nn.Module) and callable(found):
+        try:
+            found = found()
+        except Exception as error:  # whatever the user's factory raises
+            raise _theirs(name, "the factory fails", error) from error
+    if not isinstance(found, nn.Module):
+        kind = type(found).__name__
+        raise ImportFailure(
+            f"the factory gives a {kind}, not a torch.nn.Module", where=name,
+            hint="name a function without arguments that returns the network",
+        )  # fmt: skip
+    return found
+
+
+def _theirs(name: str, what: str, error: Exception) -> ImportFailure:
+    import traceback
+
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    line = f" ({os.path.basename(frame.filename)}:{frame.lineno})"
+    return ImportFailure(f"{what}: {type(error).__name__}: {error}{line}", where=name)
+
+
+def load_weights(module: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Set a module's weights to those of a file that `torch.save` wrote of its `state_dict`.
+
+    Code in the file is not run. Raises ImportFailure if it is no such file or does not fit.
+    """
+    import torch
+
+    where = os.fspath(path)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ImportFailure("no such file", where=where) from None
+    except Exception as error:  # torch raises many classes on files that are not its own
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ImportFailure(
+            f"holds no weights that can be read without running its code: {reason}",
+            where=where,
+            hint="save module.state_dict() with torch.save",
+        ) from None
+    for key in NESTED:
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise ImportFailure("holds no state_dict", where=where, hint="save module.state_dict()")
+    if state and all(key.startswith("module.") for key in state):  # saved from DataParallel
+        state = {key.removeprefix("module."): tensor for key, tensor in state.items()}
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        reason = "; ".join(line.strip() for line in str(error).splitlines()[1:])
+        raise ImportFailure(f"does not fit the module: {reason}", where=where) from None

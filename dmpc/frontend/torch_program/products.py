@@ -1,0 +1,120 @@
+"""Products, convolutions and reductions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dmpc.errors import ImportFailure
+from dmpc.frontend.torch_program.emitter import Call, Emitter, Handler
+
+REDUCTIONS = {"mean": "ReduceMean", "sum": "ReduceSum", "amax": "ReduceMax"}
+
+
+def linear(emitter: Emitter, call: Call) -> str:
+    """`linear`: x W' + b."""
+    source, weight, bias = call.tensor("input"), call.tensor("weight"), call["bias"]
+    inputs = [emitter.use(source), emitter.use(weight)]
+    if source.rank == 2:
+        addend = [] if bias is None else [emitter.use(bias)]
+        return emitter.emit("Gemm", [*inputs, *addend], call.name, transB=1)
+    inputs[1] = emitter.emit("Transpose", inputs[1:], f"{call.name}.weight", perm=[1, 0])
+    if bias is None:
+        return emitter.emit("MatMul", inputs, call.name)
+    product = emitter.emit("MatMul", inputs, f"{call.name}.product")
+    return emitter.emit("Add", [product, emitter.use(bias)], call.name)
+
+
+def product(emitter: Emitter, call: Call) -> str:
+    """`matmul`, `mm`, `bmm`, `mv`, `dot`."""
+    if call.result.dtype.is_complex:
+        raise ImportFailure(f"{call.op} of complex numbers is not supported", hint="nearest: mul")
+    other = next(key for key in ("other", "mat2", "vec", "tensor") if key in call.arguments)
+    inputs = [emitter.use(call["self"]), emitter.use(call[other])]
+    return emitter.emit("MatMul", inputs, call.name)
+
+
+def product_and_sum(emitter: Emitter, call: Call) -> str:
+    """`addmm`: beta C + alpha A B."""
+    inputs = [emitter.use(call[key]) for key in ("mat1", "mat2", "self")]
+    alpha, beta = float(call["alpha"]), float(call["beta"])
+    return emitter.emit("Gemm", inputs, call.name, alpha=alpha, beta=beta)
+
+
+def einsum(emitter: Emitter, call: Call) -> str:
+    """`einsum`."""
+    inputs = [emitter.use(part) for part in call.tensors("tensors")]
+    return emitter.emit("Einsum", inputs, call.name, equation=call["equation"])
+
+
+def convolution(emitter: Emitter, call: Call) -> str:
+    """`conv1d` and its kin."""
+    if call.arguments.get("transposed"):
+        raise ImportFailure("a transposed convolution is not supported", hint="nearest: conv1d")
+    axes = call.tensor("input").rank - 2
+    if call.tensor("weight").rank != call.tensor("input").rank:
+        raise ImportFailure("a convolution without a batch axis is not supported")
+    padding = call["padding"]
+    attrs: dict[str, Any] = {
+        "strides": _spread(call["stride"], axes),
+        "dilations": _spread(call["dilation"], axes),
+        "group": int(call["groups"]),
+    }
+    if isinstance(padding, str):
+        attrs["auto_pad"] = {"valid": "VALID", "same": "SAME_UPPER"}[padding]
+    else:
+        attrs["pads"] = _spread(padding, axes) * 2
+    keys = ["input", "weight", *([] if call["bias"] is None else ["bias"])]
+    return emitter.emit("Conv", [emitter.use(call[key]) for key in keys], call.name, **attrs)
+
+
+def _spread(numbers: list[int] | int, axes: int) -> list[int]:
+    listed = [numbers] if isinstance(numbers, int) else list(numbers)
+    return listed * axes if len(listed) == 1 else listed
+
+
+def reduction(emitter: Emitter, call: Call) -> str:
+    """`mean`, `sum`, `amax` over axes, or over all of them."""
+    source = call.tensor("self")
+    given = call.arguments.get("dim")
+    axes = [given] if isinstance(given, int) else list(given or range(source.rank))
+    numbers = emitter.ints(*sorted(axis % source.rank for axis in axes))
+    inputs = [emitter.use(source, call.result.dtype), numbers]
+    keep = int(bool(call.arguments.get("keepdim", False)))
+    return emitter.emit(REDUCTIONS[call.op], inputs, call.name, keepdims=keep)
+
+
+def largest(emitter: Emitter, call: Call) -> str | list[str]:
+    """`max` over an axis, of which the values may be used, or over all."""
+    source = call.tensor("self")
+    if "other" in call.arguments:
+        inputs = [emitter.use(call[key], call.result.dtype) for key in ("self", "other")]
+        return emitter.emit("Max", inputs, call.name)
+    if "dim" not in call.arguments:
+        return emitter.emit("ReduceMax", [emitter.use(source)], call.name, keepdims=0)
+    if 1 in call.used:
+        raise ImportFailure(
+            "where the largest element stands is not supported", hint="nearest: amax"
+        )
+    inputs = [emitter.use(source), emitter.ints(call.axis("dim", source.rank))]
+    name = emitter.emit("ReduceMax", inputs, call.name, keepdims=int(call["keepdim"]))
+    return [name, ""]
+
+
+def running_sum(emitter: Emitter, call: Call) -> str:
+    """`cumsum`."""
+    source = call.tensor("self")
+    inputs = [emitter.use(source), emitter.index(call.axis("dim", source.rank))]
+    return emitter.emit("CumSum", inputs, call.name)
+
+
+HANDLERS: Mapping[str, Handler] = {
+    **dict.fromkeys(REDUCTIONS, reduction),
+    **dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot"), product),
+    **dict.fromkeys(("conv1d", "conv2d", "convolution"), convolution),
+    "addmm": product_and_sum,
+    "cumsum": running_sum,
+    "einsum": einsum,
+    "linear": linear,
+    "max": largest,
+}

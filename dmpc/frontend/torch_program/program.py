@@ -1,0 +1,269 @@
+"""From a user's module, or a saved program, to a `torch.export` program of fixed sizes."""
+
+from __future__ import annotations
+
+import copy
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dmpc.errors import ImportFailure
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from torch.export import ExportedProgram
+
+    from dmpc.ir.registry import Tensor
+
+BATCHES = (2, 3)  # the second where the sequence has as many timesteps as the first
+
+
+@contextmanager
+def untouched(module: nn.Module) -> Iterator[nn.Module]:
+    """A module in inference mode and without gradients, put back afterwards as it was.
+
+    Spiking modules keep membranes as attributes, some as buffers: a run must not leave its own.
+    """
+    import torch
+
+    kept = [(part, _attributes(part)) for part in module.modules()]
+    buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    try:
+        if any(part.training for part in module.modules()):
+            module.eval()
+        with torch.no_grad():
+            yield module
+            for buffer, before in buffers:
+                buffer.copy_(before)
+    finally:
+        for part, attributes in kept:
+            part.__dict__.clear()
+            part.__dict__.update(attributes)
+
+
+def _attributes(part: nn.Module) -> dict[str, Any]:
+    """A module's attributes; its dictionaries and lists are copied, their elements are not."""
+    plain = (dict, list, set)
+    return {k: copy.copy(v) if type(v) in plain else v for k, v in part.__dict__.items()}
+
+
+@contextmanager
+def unscripted() -> Iterator[None]:
+    """Scripted functions run as the Python they were made of, into which torch.export can see.
+
+    SpikingJelly 0.0.0.0.14 scripts the loop over timesteps of its nodes.
+    """
+    import torch
+
+    kind: Any = torch.jit.ScriptFunction
+    before = kind.__call__
+
+    def call(function: Any, *args: Any, **kwargs: Any) -> Any:
+        source = getattr(function, "_torchdynamo_inline", None)
+        return before(function, *args, **kwargs) if source is None else source(*args, **kwargs)
+
+    kind.__call__ = call
+    try:
+        yield
+    finally:
+        kind.__call__ = before
+
+
+def _let_membranes_be_seen(module: nn.Module) -> None:
+    """Let SpikingJelly 0.0.0.0.14 shape its first membranes by `x`, not by `x.data`.
+
+    Tracing cannot follow `.data`. The change is to the instances and goes with `untouched`.
+    """
+    import torch
+
+    def make(part: Any, x: torch.Tensor) -> None:
+        if isinstance(part.v, float):
+            part.v = torch.full_like(x, part.v)
+
+    for part in module.modules():
+        if hasattr(part, "v_float_to_tensor"):
+            part.__dict__["v_float_to_tensor"] = partial(make, part)
+
+
+def check_reset(module: nn.Module, name: str) -> bool:
+    """Raise ImportFailure if a SpikingJelly module keeps states of an earlier run.
+
+    Returns whether there are such modules.
+    """
+    found = False
+    for path, part in module.named_modules():
+        now, start = getattr(part, "_memories", None), getattr(part, "_memories_rv", None)
+        if not (isinstance(now, dict) and isinstance(start, dict)):
+            continue
+        found = True
+        for key, value in now.items():
+            if key in start and not _same(value, start[key]):
+                raise ImportFailure(
+                    f"'{path or key}' still holds '{key}' of an earlier run, which would become "
+                    "its state before the first timestep",
+                    where=name,
+                    hint="call spikingjelly's functional.reset_net(module) first",
+                )
+    return found
+
+
+def _same(value: Any, start: Any) -> bool:
+    import torch
+
+    if value is None or start is None or isinstance(value, str):
+        return value is start or value == start
+    tensors = [torch.as_tensor(each) for each in (value, start)]
+    return bool((tensors[0] == tensors[1]).all())
+
+
+def example_of(x: Tensor, module: nn.Module, time_first: bool) -> torch.Tensor:
+    """An input for the export: the first sample of `x` [samples, timesteps, inputs], repeated.
+
+    A batch of one would let a squeeze without an axis take the batch axis away.
+    """
+    import torch
+
+    batch = BATCHES[0] if x.shape[1] != BATCHES[0] else BATCHES[1]
+    sample = np.repeat(np.asarray(x[:1]), batch, axis=0)
+    tensor = torch.from_numpy(np.ascontiguousarray(sample)).to(float_type(module))
+    return tensor.transpose(0, 1).contiguous() if time_first else tensor
+
+
+def float_type(module: nn.Module) -> torch.dtype:
+    """The dtype of a module's weights, in which it takes its input."""
+    import torch
+
+    types = (parameter.dtype for parameter in module.parameters())
+    return next((dtype for dtype in types if dtype.is_floating_point), torch.float32)
+
+
+def export(module: nn.Module, example: torch.Tensor, name: str) -> ExportedProgram:
+    """The program of a module in inference mode; the module is left as it was.
+
+    Raises ImportFailure with torch's reason if the module cannot be exported.
+    """
+    import torch
+
+    with untouched(module), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            module(example)  # the user's own error, not one of tracing
+        except Exception as error:  # whatever the user's forward raises
+            shape = list(example.shape)
+            raise ImportFailure(
+                f"forward fails on an input {shape}: {type(error).__name__}: {error}",
+                where=name,
+                hint="[samples, timesteps, inputs], or with the timesteps first (--time-first)",
+            ) from error
+    with untouched(module), unscripted(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _let_membranes_be_seen(module)
+        try:
+            return torch.export.export(module, (example,), strict=False)
+        except Exception as error:  # torch raises many classes on what it cannot trace
+            raise ImportFailure(
+                f"torch.export cannot trace it: {type(error).__name__}: {_first_line(error)}",
+                where=name,
+                hint="control flow must not depend on the data",
+            ) from error
+
+
+def load(path: str | os.PathLike[str]) -> ExportedProgram:
+    """The program in a `.pt2` file, of fixed sizes.
+
+    Raises ImportFailure if it is none, or if it holds operations of a library not imported.
+    """
+    import torch
+
+    where = os.fspath(path)
+    if not Path(path).is_file():
+        raise ImportFailure("no such file", where=where)
+    _register_custom_operations()
+    with warnings.catch_warnings(), _quiet():
+        warnings.simplefilter("ignore")
+        try:
+            program = torch.export.load(where)
+        except Exception as error:  # torch raises many classes on files that are not its own
+            raise _unreadable(where, error) from None
+    return _fixed(program, where)
+
+
+def _register_custom_operations() -> None:
+    """Programs that hold SpikingJelly's operations load only once it is imported."""
+    import importlib
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            importlib.import_module("spikingjelly.activation_based.neuron")
+        except ImportError:
+            return
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """torch logs a failure to load, page by page, before it raises."""
+    import logging
+
+    logger = logging.getLogger("torch.export")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def _unreadable(where: str, error: Exception) -> ImportFailure:
+    import zipfile
+
+    text = _archive_text(where)
+    if "sj_" in text and "torch.ops.sj_" in text:
+        return ImportFailure(
+            "the program holds fused neurons of SpikingJelly 2, which is not installed here",
+            where=where,
+            hint="pip install 'spikingjelly>=2'",
+        )
+    if not zipfile.is_zipfile(where):
+        return ImportFailure("this is no program that torch.export saved", where=where)
+    return ImportFailure(f"torch cannot load the program: {_first_line(error)}", where=where)
+
+
+def _archive_text(where: str) -> str:
+    """The program's description inside a .pt2 archive; empty if there is none."""
+    import zipfile
+
+    if not zipfile.is_zipfile(where):
+        return ""
+    with zipfile.ZipFile(where) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".json")]
+        return "\n".join(archive.read(name).decode("utf-8", "replace") for name in names)
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason")
+
+
+def _fixed(program: ExportedProgram, where: str) -> ExportedProgram:
+    """A program whose batch or time axis is free, traced again with sizes."""
+    import torch
+
+    inputs = [node for node in program.graph.nodes if node.op == "placeholder"]
+    names = set(program.graph_signature.user_inputs)
+    given = [node.meta["val"] for node in inputs if node.name in names]
+    if len(given) != 1 or all(isinstance(size, int) for size in given[0].shape):
+        return program
+    ranges = program.range_constraints
+    sizes = [
+        size if isinstance(size, int) else max(2, int(ranges[size.node.expr].lower))
+        for size in given[0].shape
+    ]
+    module = program.module()
+    return export(module, torch.zeros(sizes, dtype=given[0].dtype), where)

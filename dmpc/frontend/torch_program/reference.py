@@ -1,0 +1,76 @@
+"""A user's torch module as the oracle of the graph that it became."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dmpc.errors import DmpcError
+from dmpc.frontend.torch_program.program import float_type, untouched
+from dmpc.ir.interpret import over_time
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from dmpc.ir.registry import Tensor
+
+TOGETHER = 64  # samples that run at once
+LEAST = 2  # a squeeze without an axis would take the axis of one sample away
+
+
+class TorchReference:
+    """A module run by torch in its own dtype, from its initial state for every batch.
+
+    `readout` makes the answer of outputs per timestep. `batch` is the number of samples that a
+    program insists on, None where any will do.
+    """
+
+    name = "torch"
+
+    def __init__(
+        self,
+        module: nn.Module,
+        where: str,
+        *,
+        readout: str,
+        time_first: bool,
+        batch: int | None = None,
+    ) -> None:
+        self.module, self.where, self.readout = module, where, readout
+        self.time_first, self.batch = time_first, batch
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits [samples, classes] of samples `x` [samples, timesteps, inputs].
+
+        Raises DmpcError with torch's reason if the module cannot run on them.
+        """
+        together = self.batch or min(TOGETHER, max(LEAST, len(x)))
+        parts = [self._run(x[i : i + together], together) for i in range(0, len(x), together)]
+        return np.concatenate(parts)
+
+    def _run(self, x: Tensor, together: int) -> Tensor:
+        import torch
+
+        count = len(x)
+        filled = np.concatenate([x, np.repeat(x[-1:], together - count, axis=0)])
+        source = torch.from_numpy(filled).to(float_type(self.module))
+        if self.time_first:
+            source = source.transpose(0, 1).contiguous()
+        with untouched(self.module), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                result = self.module(source)
+            except Exception as error:  # whatever the user's forward raises
+                raise DmpcError(
+                    f"torch cannot run the model: {type(error).__name__}: {error}",
+                    where=self.where,
+                ) from error
+        output = result[0] if isinstance(result, list | tuple) else result
+        array = output.detach().cpu().numpy()
+        if array.ndim == 3:
+            if self.time_first:
+                array = array.transpose(1, 0, 2)
+            array = over_time(self.readout, array)
+        return np.asarray(array[:count])

@@ -1,0 +1,223 @@
+"""Models by the name of a factory: finding it, its weights, its errors, and the command line."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from dmpc.errors import ImportFailure
+from dmpc.frontend import open_model
+from dmpc.frontend.models import is_factory, stem
+from dmpc.frontend.torch_program.convert import to_onnx
+from dmpc.frontend.torch_program.modules import from_factory, load_weights
+from dmpc.frontend.torch_program.program import example_of, export
+from tests.dmpc.frontend.torch_program.test_spikingjelly import with_version2
+
+SOURCE = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, size=3):
+        super().__init__()
+        self.fc = nn.Linear(size, 2)
+
+    def forward(self, x):
+        return self.fc(x).mean(1)
+
+class Makers:
+    factory = staticmethod(lambda: Net())
+
+made = Net()
+text = "no module"
+
+def broken():
+    raise ValueError("no such dataset")
+
+def wants_arguments(size):
+    return Net(size)
+"""
+
+
+@pytest.fixture
+def users_folder(tmp_path, monkeypatch):
+    """A folder with a user's package, the current directory of the test."""
+    (tmp_path / "users_net.py").write_text(SOURCE, "utf-8")
+    (tmp_path / "fails.py").write_text("import torch\n1 / 0\n", "utf-8")
+    (tmp_path / "needs.py").write_text("import no_such_library\n", "utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in ("users_net", "fails", "needs"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return tmp_path
+
+
+X = np.zeros((1, 4, 3), np.float32)
+
+
+def test_names_of_factories():
+    assert is_factory("package.module:make.network")
+    assert not any(map(is_factory, ["a/b:c", "model.onnx", "C:\\x", ":x", "x:", "1a:b"]))
+    assert stem("package.module:network") == "network"
+    assert stem("some/where/net.pt2") == "net"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("users_nett:Net", "there is no module 'users_nett' (run dmpc where it can be imported)"),
+        ("needs:Net", "there is no module 'no_such_library' (install no_such_library)"),
+        ("fails:Net", "importing fails fails: ZeroDivisionError: division by zero (fails.py:2)"),
+        ("users_net:made_", "'users_net' holds no 'made_' (did you mean made?)"),
+        ("users_net:broken", "the factory fails: ValueError: no such dataset (users_net.py:"),
+        ("users_net:wants_arguments", "the factory fails: TypeError: "),
+        ("users_net:text", "the factory gives a str, not a torch.nn.Module"),
+    ],
+)
+@pytest.mark.usefixtures("users_folder")
+def test_errors_of_the_users_code_are_one_line(name, message):
+    with pytest.raises(ImportFailure) as info:
+        open_model(name, example=X)
+    assert str(info.value).startswith(f"{name}: {message}")
+    assert "\n" not in str(info.value)
+
+
+@pytest.mark.usefixtures("users_folder")
+def test_a_factory_needs_an_example_of_its_input():
+    with pytest.raises(ImportFailure, match="--example-input"):
+        open_model("users_net:Net")
+    with pytest.raises(ImportFailure, match=r"\[4, 3\], expected \[samples, timesteps, inputs\]"):
+        open_model("users_net:Net", example=X[0])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"fc.weight": torch.zeros(2, 3)}, 'does not fit the module: Missing key.*"fc.bias"'),
+        (
+            {"fc.weight": torch.zeros(2, 4), "fc.bias": torch.zeros(2)},
+            "size mismatch for fc.weight",
+        ),
+        ([1, 2], "holds no state_dict"),
+        (np.zeros(3), "cannot|without running its code"),
+        (None, "no such file"),
+    ],
+)
+@pytest.mark.usefixtures("users_folder")
+def test_weights_that_do_not_fit_are_refused(content, message):
+    if content is not None:
+        torch.save(content, "state.pt")
+    with pytest.raises(ImportFailure, match=rf"^state\.pt: .*({message})") as info:
+        open_model("users_net:Net", example=X, weights="state.pt")
+    assert "\n" not in str(info.value)
+
+
+@pytest.mark.usefixtures("users_folder")
+def test_a_saved_module_is_not_unpickled():
+    """Code in a file of weights does not run."""
+    torch.save(torch.nn.Linear(3, 2), "module.pt")
+    with pytest.raises(ImportFailure, match="without running its code"):
+        open_model("users_net:Net", example=X, weights="module.pt")
+
+
+WRAPS = {
+    "plain": dict,
+    "checkpoint": lambda state: {"state_dict": state, "epoch": 3},
+    "parallel": lambda state: {f"module.{key}": value for key, value in state.items()},
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPS.values(), ids=WRAPS)
+@pytest.mark.usefixtures("users_folder")
+def test_weights_as_they_are_saved(wrap):
+    state = {"fc.weight": torch.full((2, 3), 0.5), "fc.bias": torch.ones(2)}
+    torch.save(wrap(state), "state.pt")
+    module = from_factory("users_net:Makers.factory")
+    load_weights(module, "state.pt")
+    assert torch.equal(module.fc.weight, state["fc.weight"])
+
+
+def test_files_that_hold_no_program(users_folder):
+    (users_folder / "text.pt2").write_text("hello", "utf-8")
+    with pytest.raises(ImportFailure, match=r"^text\.pt2: this is no program that torch\.export"):
+        open_model("text.pt2")
+    with pytest.raises(ImportFailure, match=r"^none\.pt2: no such file"):
+        open_model("none.pt2")
+    with pytest.raises(
+        ImportFailure, match=r"known: .onnx, .nir, .h5, .pt2, .dmpir, package.module"
+    ):
+        open_model("net.pth")
+    with pytest.raises(ImportFailure, match="a file holds its own"):
+        open_model("net.onnx", weights="state.pt")
+
+
+class OverClasses(torch.nn.Module):
+    """The squeeze drops a batch of one; the mean then runs over classes."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = torch.nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.fc(x.squeeze()).mean(dim=1)
+
+
+def test_a_module_is_traced_on_more_than_one_sample():
+    """One sample, and a squeeze without an axis: the export would have run over classes."""
+    module, x = OverClasses(), np.random.default_rng(0).random((1, 5, 3)).astype(np.float32)
+    model = to_onnx(export(module, example_of(x, module, time_first=False), "net"), "net")
+    assert [d.dim_value for d in model.graph.output[0].type.tensor_type.shape.dim] == [2, 2]
+    assert example_of(np.zeros((1, 2, 3)), module, time_first=True).shape == (2, 3, 3)
+
+
+def test_compile_verify_and_inspect_by_the_name_of_a_factory(tmp_path):
+    """One command from a factory to counted cycles, with SpikingJelly 2's fused neurons."""
+    random = np.random.default_rng(0)
+    x = random.random((6, 12, 5)) < 0.4
+    np.savez(tmp_path / "x.npz", x=x, y=random.integers(0, 3, 6))
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n"
+        "from spikingjelly.activation_based import neuron\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.fast, self.out = nn.Linear(5, 8), nn.Linear(8, 3)\n"
+        "        self.lif = neuron.LIFNode(step_mode='m')\n"
+        "    def forward(self, x):\n"
+        "        s = self.lif(3 * self.fast(x))\n"
+        "        return self.out(s).mean(0)\n",
+        "utf-8",
+    )
+    (tmp_path / "save.py").write_text(
+        "import mine, torch\ntorch.manual_seed(0)\nnet = mine.Net()\n"
+        "torch.save(net.state_dict(), 'state.pt')\n"
+        "with torch.no_grad():\n"
+        "    program = torch.export.export(net.eval(), (torch.zeros(12, 2, 5),))\n"
+        "torch.export.save(program, 'net.pt2')\n",
+        "utf-8",
+    )
+    assert with_version2("save.py", cwd=tmp_path).returncode == 0
+    model = ["mine:Net", "--weights", "state.pt", "--time-first"]
+    verbs = [
+        ["compile", *model, "--calibration", "x.npz"],
+        ["verify", *model[:1], "Net.elf", *model[1:], "--input", "x.npz", "--json", "found.json"],
+        ["compile", "net.pt2", "--calibration", "x.npz", "-o", "program.elf"],
+        ["verify", "net.pt2", "program.elf", "--input", "x.npz", "--max-drop", "100"],
+        ["inspect", *model, "--example-input", "x.npz"],
+    ]
+    program = (
+        "import sys; sys.path.insert(0, '.'); from dmpc.cli import main\n"
+        "for verb in __import__('json').load(open('verbs.json')): main(verb, standalone_mode=False)"
+    )
+    (tmp_path / "verbs.json").write_text(json.dumps(verbs), "utf-8")
+    run = with_version2("-c", program, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert "cycles per timestep" in run.stdout
+    assert 'graph "Net" level layers' in run.stdout
+    first = json.loads((tmp_path / "found.json").read_text("utf-8"))["rungs"][0]
+    assert first["name"] == "torch ~ float graph"
+    assert first["figures"]["samples_beyond_tolerance"] == 0
+    images = [(tmp_path / name).stat().st_size for name in ("Net.elf", "program.elf")]
+    assert min(images) > 0
