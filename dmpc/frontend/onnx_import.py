@@ -13,6 +13,7 @@ from dmpc.errors import DmpcError, ImportFailure
 from dmpc.frontend.builder import Builder
 from dmpc.frontend.context import Context
 from dmpc.frontend.excerpt import located
+from dmpc.frontend.normalise import normalise
 from dmpc.frontend.onnx_file import Source, initializers, read_model
 from dmpc.frontend.operators import OPERATORS
 from dmpc.frontend.responses import Systems
@@ -69,10 +70,8 @@ def import_onnx(
     model, opset = read_model(source, name)
     systems = Systems()
     try:
-        (first, signature), (second, _) = (
-            _import(model, opset, options, sizes, systems) for sizes in STAND_INS
-        )
-        if first != second:
+        first, signature = _import(model, opset, options, STAND_INS[0], systems)
+        if _open(model) and _import(model, opset, options, STAND_INS[1], systems)[0] != first:
             raise ImportFailure(
                 "the model computes with its batch size or number of timesteps",
                 hint="export with fixed sizes, or take the mean over time",
@@ -100,6 +99,8 @@ def _import(
     )
     if not inputs:
         raise ImportFailure("the model has no input")
+    if len(inputs) == 1:
+        model = normalise(model, opset, {inputs[0].name: _sequence_shape(inputs[0], sizes)})
     if any(node.op_type == "Scan" for node in model.graph.node):
         return _sequence(model, inputs, ctx, options, sizes)
     return _timestep(model, inputs, ctx, options, sizes[0])
@@ -122,6 +123,20 @@ def _shape(value: ValueInfoProto, stand_ins: tuple[int, ...]) -> tuple[int, ...]
                 hint="export with a fixed number of features",
             )
     return tuple(shape)
+
+
+def _open(model: ModelProto) -> bool:
+    """Whether a size of an input is known at run time only."""
+    shapes = [value.type.tensor_type.shape for value in model.graph.input]
+    return any(dim.dim_value <= 0 for shape in shapes for dim in shape.dim)
+
+
+def _sequence_shape(value: ValueInfoProto, sizes: tuple[int, int]) -> tuple[int, ...]:
+    """[batch, time, inputs], [time, batch, inputs] or [time, inputs]."""
+    rank = len(value.type.tensor_type.shape.dim)
+    if rank < 2:
+        raise ImportFailure(f"input '{value.name}' has {rank} axes, expected [batch, time, inputs]")
+    return _shape(value, sizes[: min(rank - 1, 2)])
 
 
 def _timestep(
@@ -187,11 +202,9 @@ def _sequence(
         )
     if options.states:
         raise ImportFailure("states= is for models of one timestep; the Scan names its own states")
-    name, rank = inputs[0].name, len(inputs[0].type.tensor_type.shape.dim)
-    if rank < 2:
-        raise ImportFailure(f"input '{name}' has {rank} axes, expected [batch, time, inputs]")
-    axes = min(rank - 1, 2)
-    shape = _shape(inputs[0], sizes[:axes])
+    name = inputs[0].name
+    shape = _sequence_shape(inputs[0], sizes)
+    axes = min(len(shape) - 1, 2)
     domain = Domain(shape[:axes])
     value = ctx.builder.input(name, int(np.prod(shape[axes:])))
     tensors = ctx.run_model(model.graph, {name: whole(value, shape, domain, axes)})

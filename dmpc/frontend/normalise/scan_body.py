@@ -1,0 +1,94 @@
+"""A rolled stage, and the body of its Scan."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from onnx import GraphProto, NodeProto, ValueInfoProto, helper
+
+from dmpc.frontend.normalise.flow import ABSENT, Flow, Operation
+from dmpc.frontend.normalise.match import Before
+from dmpc.frontend.normalise.proof import shape_of
+from dmpc.frontend.normalise.template import Ref, Source, Template
+from dmpc.ir.graph import Array
+
+
+@dataclass
+class Loop:
+    """A rolled stage.
+
+    `initial` holds the values of its states before the first timestep, `kept` those that the model
+    itself holds, by number. `labels` are names for its nodes. `stacked` collects what is read of
+    the loop from outside: a source, the axis along which its timesteps are stacked, the tensor.
+    """
+
+    template: Template
+    initial: dict[Before, Array]
+    kept: dict[Before, int]
+    labels: dict[int, str]
+    stacked: dict[tuple[Ref, int], str] = field(default_factory=dict)
+    written: bool = False
+
+    @property
+    def states(self) -> list[Ref]:
+        """What the timesteps hand on: sources with a delay of 1, 2, ... timesteps."""
+        longest: dict[Source, int] = {}
+        for ref in self.template.refs.values():
+            if ref.delay > 0:
+                longest[ref.source] = max(ref.delay, longest.get(ref.source, 0))
+        return [Ref(source, d + 1) for source, delay in longest.items() for d in range(delay)]
+
+    @property
+    def scanned(self) -> list[Source]:
+        """What the timesteps read of whole values."""
+        sources = (ref.source for ref in self.template.refs.values())
+        return list(dict.fromkeys(s for s in sources if s.kind in ("slice", "lower")))
+
+
+class ScanWriter:
+    """Writes the body of a loop's Scan; `names` holds the tensor of everything that it reads."""
+
+    def __init__(
+        self, loop: Loop, flow: Flow, outside: Mapping[int, str], fresh: Callable[[str], str]
+    ) -> None:
+        self.loop, self.flow, self.fresh = loop, flow, fresh
+        self.names: dict[Ref, str] = {}
+        self.taken: set[str] = set()
+        for source in loop.scanned:
+            self.names[Ref(source)] = fresh(f"{flow.values[source.number].name}.now")
+        for operation in loop.template.operations:
+            for result in operation.results:
+                self.names[Ref(Source("own", result))] = flow.values[result].name
+        for ref in loop.states:
+            suffix = ".before" if ref.delay == 1 else f".before{ref.delay}"
+            self.names[ref] = fresh(self.names[Ref(ref.source)] + suffix)
+        for ref in loop.template.refs.values():
+            if ref.source.kind == "fixed":
+                self.names[ref] = outside[ref.source.number]
+
+    def body(self) -> GraphProto:
+        """States and scanned values in, next states and values to stack out."""
+        nodes = [self._node(operation) for operation in self.loop.template.operations]
+        inputs = [self._info(ref, self.names[ref]) for ref in self.loop.states]
+        inputs += [self._info(Ref(source), self.names[Ref(source)]) for source in self.loop.scanned]
+        outputs = []
+        nexts = [Ref(ref.source, ref.delay - 1) for ref in self.loop.states]
+        for ref in (*nexts, *(ref for ref, _ in self.loop.stacked)):
+            output = self.fresh(f"{self.names[ref]}.out")
+            nodes.append(helper.make_node("Identity", [self.names[ref]], [output], output))
+            outputs.append(self._info(ref, output))
+        return helper.make_graph(nodes, "timestep", inputs, outputs)
+
+    def _node(self, operation: Operation) -> NodeProto:
+        node = NodeProto()
+        node.CopyFrom(operation.node)
+        refs = self.loop.template.refs
+        node.input[:] = [self.names[refs[o]] if o != ABSENT else "" for o in operation.operands]
+        name = self.loop.labels.get(operation.results[0], node.name)
+        if name not in self.taken:  # two operations may have been one in the first timestep
+            node.name = name
+        self.taken.add(node.name)
+        return node
+
+    def _info(self, ref: Ref, name: str) -> ValueInfoProto:
+        dtype = self.flow.values[ref.source.number].dtype
+        return helper.make_tensor_value_info(name, dtype, shape_of(self.flow, ref.source))

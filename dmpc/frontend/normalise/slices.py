@@ -1,0 +1,107 @@
+"""Where a graph cuts a tensor up along an axis, one piece for each timestep."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from onnx import GraphProto, NodeProto
+
+from dmpc.frontend.normalise.shapes import Shape
+from dmpc.frontend.onnx_file import Node
+from dmpc.ir.graph import Array
+
+FEWEST_STEPS = 3
+"""Of two timesteps neither the first nor the last is like the others."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One output of a node that is its first input at one place of an axis.
+
+    `kept` tells whether the axis stays, with size 1.
+    """
+
+    output: str
+    axis: int
+    step: int
+    kept: bool
+
+
+def pieces(node: NodeProto, opset: int, shape: Shape, known: dict[str, Array]) -> list[Piece]:
+    """How a node cuts up its first input of the given shape; nothing if it does something else."""
+    if node.op_type not in CUTTERS or not shape:
+        return []
+    return list(CUTTERS[node.op_type](Node(node, opset), shape, known))
+
+
+def _gather(node: Node, shape: Shape, known: dict[str, Array]) -> Iterator[Piece]:
+    places = known.get(node.proto.input[1])
+    axis = node.integer("axis", 0) % len(shape)
+    if places is not None and places.ndim < 2 and places.size == 1:
+        step = int(places.reshape(-1)[0])
+        yield Piece(node.proto.output[0], axis, step % shape[axis], bool(places.ndim))
+
+
+def _slice(node: Node, shape: Shape, known: dict[str, Array]) -> Iterator[Piece]:
+    if any(name not in known for name in node.proto.input[1:] if name):
+        return
+    starts, ends, *rest = (known[name] if name else None for name in node.proto.input[1:])
+    assert starts is not None
+    assert ends is not None
+    axes = rest[0] if rest and rest[0] is not None else range(len(starts))
+    strides = rest[1] if len(rest) > 1 and rest[1] is not None else [1] * len(starts)
+    cut = []
+    for start, end, axis, stride in zip(starts, ends, axes, strides, strict=True):
+        taken = range(shape[axis])[int(start) : int(end) : int(stride)]
+        if taken != range(shape[axis]):
+            cut.append((int(axis) % len(shape), taken))
+    if len(cut) == 1 and len(cut[0][1]) == 1:
+        yield Piece(node.proto.output[0], cut[0][0], cut[0][1][0], True)
+
+
+def _split(node: Node, shape: Shape, known: dict[str, Array]) -> Iterator[Piece]:
+    del known
+    axis = node.integer("axis", 0) % len(shape)
+    if len(node.proto.output) == shape[axis]:
+        for step, output in enumerate(node.proto.output):
+            yield Piece(output, axis, step, True)
+
+
+CUTTERS: Mapping[str, Callable[[Node, Shape, dict[str, Array]], Iterator[Piece]]] = {
+    "Gather": _gather,
+    "Slice": _slice,
+    "Split": _split,
+}
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """What is cut up into timesteps: how many there are, and the axes of tensors, by name."""
+
+    steps: int
+    axes: frozenset[tuple[str, int]]
+
+
+def find_cuts(
+    graph: GraphProto, opset: int, shapes: dict[str, Shape], known: dict[str, Array]
+) -> Cuts | None:
+    """How a graph cuts tensors up into timesteps; None if it does not.
+
+    The number of timesteps is the size of the first axis that is cut up in at least half of its
+    places: what only the first or last timesteps would read is gone where nothing depends on it.
+    The last axis of an input holds features.
+    """
+    places: dict[tuple[str, int], set[int]] = {}
+    for node in graph.node:
+        if node.input and node.input[0] in shapes:
+            for piece in pieces(node, opset, shapes[node.input[0]], known):
+                places.setdefault((node.input[0], piece.axis), set()).add(piece.step)
+    features = {(value.name, len(shapes.get(value.name, ())) - 1) for value in graph.input}
+    sizes = {
+        (name, axis): shapes[name][axis]
+        for (name, axis), steps in places.items()
+        if 2 * len(steps) >= shapes[name][axis] >= FEWEST_STEPS and (name, axis) not in features
+    }
+    if not sizes:
+        return None
+    steps = next(iter(sizes.values()))
+    return Cuts(steps, frozenset(cut for cut, size in sizes.items() if size == steps))

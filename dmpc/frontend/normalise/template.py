@@ -1,0 +1,200 @@
+"""The timestep that all others must equal: what it computes, and what it reads from before."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+
+from dmpc.errors import ImportFailure
+from dmpc.frontend.normalise.flow import ABSENT, Flow, Kind, Operation
+from dmpc.frontend.onnx_file import label
+
+
+@dataclass(frozen=True)
+class Source:
+    """Something that has a value at every timestep of a loop, or the same value at all.
+
+    `own`: a result of the loop's template, by number. `slice`: the whole value of that number, cut
+    along `extra`. `lower`: a result of the template of the earlier stage `extra`. `fixed`: a
+    static value.
+    """
+
+    kind: str
+    number: int
+    extra: int = 0
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A source, `delay` timesteps ago."""
+
+    source: Source
+    delay: int = 0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an operation of one timestep stands in a template: its result, at a timestep."""
+
+    stage: int
+    number: int
+    step: int
+
+
+Places = dict[int, Place]
+
+
+@dataclass(frozen=True)
+class Template:
+    """One timestep of the loop of a stage.
+
+    `refs` says of every value that the operations or joins of this timestep read, by number, what
+    it is in any timestep.
+    """
+
+    stage: int
+    step: int
+    operations: list[Operation]
+    joins: list[Operation]
+    refs: dict[int, Ref]
+    last: dict[int, int]  # results that the last timestep computes too, and theirs
+
+
+def find_template(
+    flow: Flow, stage: int, operations: list[Operation], joins: list[Operation], places: Places
+) -> Template:
+    """The middle timestep of a stage.
+
+    `operations` and `joins` are those of the stage; `places` tells where values of earlier stages
+    stand. Raises ImportFailure where two computations of the timestep cannot be told apart.
+    """
+    step = flow.steps // 2
+    by_step: dict[int, list[Operation]] = defaultdict(list)
+    for operation in operations:
+        by_step[flow.values[operation.results[0]].step].append(operation)
+    if not by_step[step]:
+        raise ImportFailure(f"timestep {step} computes nothing of what the others compute")
+    colours = _colours(flow, stage, operations, places, by_step[step])
+    twins = {
+        at: {colours[operation.number]: operation for operation in found}
+        for at, found in by_step.items()
+    }
+    refs = {}
+    for reader in (*by_step[step], *joins):
+        for position, operand in enumerate(reader.operands):
+            if (reader.joins and position != step) or operand in refs or operand == ABSENT:
+                continue
+            refs[operand] = _ref(flow, stage, step, operand, places)
+            delay = refs[operand].delay
+            if refs[operand].source.kind == "own" and delay:
+                later = _later(reader, position, twins, colours, step + delay)
+                refs[operand] = Ref(Source("own", later), delay)
+    last = {
+        own: its
+        for operation in by_step[step]
+        if (twin := twins.get(flow.steps - 1, {}).get(colours[operation.number]))
+        for own, its in zip(operation.results, twin.results, strict=True)
+    }
+    return Template(stage, step, by_step[step], joins, refs, last)
+
+
+def _ref(flow: Flow, stage: int, step: int, operand: int, places: Places) -> Ref:
+    """What a value is, seen from a timestep; a delayed one of this stage still bears its number."""
+    value = flow.values[operand]
+    if value.kind == Kind.STATIC:
+        return Ref(Source("fixed", operand))
+    if value.slice is not None:
+        source = Source("slice", value.slice.source, value.slice.axis)
+        return Ref(source, step - value.slice.step)
+    if value.stage == stage:
+        return Ref(Source("own", operand), step - value.step)
+    if operand not in places:
+        raise ImportFailure(f"reads '{value.name}', which is not the same at every timestep")
+    place = places[operand]
+    return Ref(Source("lower", place.number, place.stage), step - place.step)
+
+
+def _later(
+    reader: Operation,
+    position: int,
+    twins: dict[int, dict[int, Operation]],
+    colours: dict[int, int],
+    step: int,
+) -> int:
+    """What the reader's twin at a later timestep reads in the same place."""
+    if reader.joins:
+        return reader.operands[step]
+    twin = twins.get(step, {}).get(colours[reader.number])
+    if twin is None:
+        raise ImportFailure(
+            f"has no counterpart at timestep {step}",
+            where=label(reader.node),
+            hint="every timestep must compute the same",
+        )
+    return twin.operands[position]
+
+
+def _colours(
+    flow: Flow,
+    stage: int,
+    operations: list[Operation],
+    places: Places,
+    wanted: list[Operation],
+) -> dict[int, int]:
+    """A number for each operation, alike for those that compute the same from like values.
+
+    Values from earlier timesteps are alike at first; then they bear the colours of the round
+    before, until the wanted operations, those of one timestep, all differ.
+    """
+    colours: dict[int, int] = {}
+    for _ in range(max(1, flow.steps // 2)):
+        colours = _round(flow, stage, operations, places, colours)
+        shared = Counter(colours[operation.number] for operation in wanted)
+        if max(shared.values()) == 1:
+            return colours
+    first, second = [o for o in wanted if shared[colours[o.number]] > 1][:2]
+    raise ImportFailure(
+        f"cannot be told from '{label(second.node)}': both compute the same at every timestep",
+        where=label(first.node),
+        hint="export more timesteps",
+    )
+
+
+def _round(
+    flow: Flow,
+    stage: int,
+    operations: list[Operation],
+    places: Places,
+    before: dict[int, int],
+) -> dict[int, int]:
+    found: dict[int, int] = {}
+    numbers: dict[object, int] = {}
+    for operation in operations:
+        step = flow.values[operation.results[0]].step
+        operands = tuple(
+            _described(flow, stage, step, operand, places, found, before)
+            for operand in operation.operands
+        )
+        found[operation.number] = numbers.setdefault((operation.key, operands), len(numbers))
+    return found
+
+
+def _described(
+    flow: Flow,
+    stage: int,
+    step: int,
+    operand: int,
+    places: Places,
+    found: dict[int, int],
+    before: dict[int, int],
+) -> object:
+    if operand == ABSENT:
+        return None
+    value = flow.values[operand]
+    producer = value.producer
+    if value.kind == Kind.STEP and value.stage == stage and producer is not None:
+        colours = before if value.step < step else found
+        result = producer.results.index(operand)
+        return step - value.step, colours.get(producer.number, 0), result
+    if value.stage < stage and operand in places:
+        place = places[operand]
+        return place.stage, place.number, step - place.step
+    return operand if value.slice is None else (value.slice.source, step - value.slice.step)
