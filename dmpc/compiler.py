@@ -26,9 +26,10 @@ from dmpc.passes.partition import Partition
 from dmpc.passes.place import PlaceInMemory
 from dmpc.passes.pool import Pool
 from dmpc.passes.quantize import Quantize
-from dmpc.passes.ranges import Ranges, calibrate, static_ranges
+from dmpc.passes.ranges import Ranges, calibrate
 from dmpc.passes.recognise import Recognise
 from dmpc.passes.schedule import Schedule
+from dmpc.passes.static_ranges import static_ranges
 from isa.image import Image, write_image
 from isa.target import Target, parse_target, target_text
 

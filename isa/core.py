@@ -254,8 +254,8 @@ class Core:
         events = sum((p.events for p in taken), zero)
         values = sum((p.values for p in taken), zero)
         return (
-            self.saturate(events, bits, "accumulator"),
-            self.saturate(values, bits, "accumulator"),
+            self.saturate(events, bits, "event sums"),
+            self.saturate(values, bits, "value sums"),
         )
 
     # -- control ----------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from dmpc.backend.emit import embedded_graph
 from dmpc.cli.activity import typical_input
 from dmpc.cli.compile_verb import compile_options, options_of
 from dmpc.cli.models import errors_of
+from dmpc.cli.ranges import print_ranges, range_report
 from dmpc.cli.samples import samples_of
 from dmpc.cli.terminal import Output, table
 from dmpc.compiler import compile as compile_model
@@ -45,10 +46,27 @@ from runtime.samples import load_samples
 @click.option("--memory", is_flag=True, help="Print the memory map.")
 @click.option("--schedule", is_flag=True, help="Print when each instruction of a timestep runs.")
 @click.option(
+    "--ranges", is_flag=True, help="Print what is proved of every width: what can saturate."
+)
+@click.option(
+    "--timesteps",
+    type=click.IntRange(min=1),
+    metavar="T",
+    help="No sample is longer than T, for --ranges.",
+)
+@click.option(
+    "--events",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="No timestep has more than N active inputs, for --ranges.",
+)
+@click.option("--json", "json_path", metavar="FILE", help="Write the ranges as JSON; - for stdout.")
+@click.option(
     "--input",
     "samples",
     metavar="NPZ",
-    help="Samples from which to take the schedule's input.  [default: random input]",
+    help="Samples from which to take the schedule's input, and the ranges seen.  [default: random "
+    "input for the schedule, the calibration set for ranges]",
 )
 @click.option(
     "--sample",
@@ -71,6 +89,10 @@ def inspect(
     with_data: bool,
     memory: bool,
     schedule: bool,
+    ranges: bool,
+    timesteps: int | None,
+    events: int | None,
+    json_path: str | None,
     samples: str | None,
     sample: int,
     timestep: int | None,
@@ -84,13 +106,22 @@ def inspect(
     """
     is_image = not is_factory(file) and Path(file).suffix not in SUFFIXES
     out = Output()
-    if level or not (is_image or memory or schedule):
+    calibration = chosen["calibration"]
+    if level or not (is_image or memory or schedule or ranges):
         with errors_of(file):
             graph = _image_graph(file, level) if is_image else _model_graph(file, level, chosen)
         click.echo(to_text(graph, data=with_data), nl=False)
-    if not (memory or schedule or (is_image and not level)):
+    if not (memory or schedule or ranges or (is_image and not level)):
         return
     image = read_image(file) if is_image else _compiled(file, chosen)
+    if ranges:
+        data = samples or calibration
+        x = load_samples(data).x if data else None
+        with samples_of(data):
+            found = range_report(image, file, x, timesteps, events)
+        print_ranges(found, json_path, out)
+        if not (memory or schedule):
+            return
     if not (memory or schedule):
         _print_overview(image, out)
     if memory or not schedule:

@@ -10,6 +10,7 @@ from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.registry import EvalContext, OpDef, Tensor, op_def
 from dmpc.ir.types import TensorType
+from isa.arithmetic import Saturation
 
 
 def over_time(readout: str, outputs: Tensor) -> Tensor:
@@ -47,14 +48,16 @@ def interpret(
     *,
     trace: Collection[str] = (),
     dtype: type[np.floating[Any]] = np.float64,
+    saturate: Saturation | None = None,
 ) -> Result:
     """Run a graph on samples `x` [samples, timesteps, inputs].
 
     Real values are computed in `dtype`, integers exactly. The input of an integer graph is already
-    integer. Raises CompileError if `x` does not fit the graph's input, or `trace` names no value.
+    integer. Every value that has a width goes through `saturate`, which counts what it changes.
+    Raises CompileError if `x` does not fit the graph's input, or `trace` names no value.
     """
     _check_input(graph, x, trace)
-    machine = _Machine(graph, dtype, len(x))
+    machine = _Machine(graph, EvalContext(dtype, saturate=saturate or Saturation()), len(x))
     output = graph.outputs[0]
     recorded: dict[str, list[Tensor]] = {name: [] for name in {output, *trace}}
     for step in range(x.shape[1]):
@@ -91,9 +94,9 @@ def _check_input(graph: Graph, x: Tensor, trace: Collection[str]) -> None:
 class _Machine:
     """The graph's values, one timestep after the other, for a batch of samples."""
 
-    def __init__(self, graph: Graph, dtype: type[np.floating[Any]], samples: int) -> None:
+    def __init__(self, graph: Graph, context: EvalContext, samples: int) -> None:
         self.graph = graph
-        self.context = EvalContext(dtype)
+        self.context = context
         self.samples = samples
         self.plan: list[tuple[Op, OpDef]] = [(op, op_def(op.kind)) for op in graph.ops]
         self.constants = {

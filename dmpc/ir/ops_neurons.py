@@ -42,9 +42,9 @@ LEAK_OP = register(
 )
 
 
-def _total(ctx: EvalContext, attrs: Attrs, sums: Sequence[Tensor]) -> Tensor:
+def _total(ctx: EvalContext, attrs: Attrs, sums: Sequence[Tensor], what: str) -> Tensor:
     total = sum(sums[1:], sums[0])
-    return ctx.saturate(total, number(attrs, "sum_bits"), f"{attrs['layer']}: accumulator")
+    return ctx.saturate(total, number(attrs, "sum_bits"), f"{attrs['layer']}: {what} sums")
 
 
 def _membrane(ctx: EvalContext, attrs: Attrs, u: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ def _infer_integrate(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorT
 def _evaluate_integrate_events(
     ctx: EvalContext, attrs: Attrs, u: Tensor, *sums: Tensor
 ) -> tuple[Tensor, ...]:
-    shifted = arithmetic.shift_round(_total(ctx, attrs, sums), number(attrs, "shift"))
+    shifted = arithmetic.shift_round(_total(ctx, attrs, sums, "event"), number(attrs, "shift"))
     return (_membrane(ctx, attrs, u + shifted),)
 
 
@@ -88,7 +88,7 @@ def _evaluate_integrate_values(
     *sums, shift, bias = rest
     charge = u + bias
     if sums:
-        charge = charge + arithmetic.shift_round(_total(ctx, attrs, sums), shift)
+        charge = charge + arithmetic.shift_round(_total(ctx, attrs, sums, "value"), shift)
     return (_membrane(ctx, attrs, charge),)
 
 

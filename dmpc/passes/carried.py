@@ -12,8 +12,9 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from dmpc.analysis.interval import Interval
 from dmpc.errors import CompileError
-from dmpc.passes.ranges import Interval, Ranges
+from dmpc.passes.ranges import Ranges
 
 KEY = "dmpc.ranges"
 

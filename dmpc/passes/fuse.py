@@ -29,9 +29,9 @@ class Fuse(Pass):
         if not self.enabled:
             return graph
         for fire in [op for op in graph.ops if op.kind == "fire"]:
-            chain = _chain(graph, fire)
+            chain = chain_of(graph, fire)
             at = graph.ops.index(fire)
-            graph.ops[at] = _fused(chain)
+            graph.ops[at] = fused(chain)
             for op in chain[:-1]:
                 graph.ops.remove(op)
                 for name in op.results:
@@ -39,7 +39,7 @@ class Fuse(Pass):
         return graph
 
 
-def _chain(graph: Graph, fire: Op) -> list[Op]:
+def chain_of(graph: Graph, fire: Op) -> list[Op]:
     """The ops from the leak to `fire`, each the only user of the one before."""
     chain = [fire]
     while chain[0].kind != "leak":
@@ -60,7 +60,8 @@ def _chain(graph: Graph, fire: Op) -> list[Op]:
     return chain
 
 
-def _fused(chain: list[Op]) -> Op:
+def fused(chain: list[Op]) -> Op:
+    """The one op that does what a chain of them, from a leak to its fire, does."""
     by_kind = {op.kind: op for op in chain}
     leak, values, fire = by_kind["leak"], by_kind["integrate_values"], by_kind["fire"]
     events = by_kind.get("integrate_events")

@@ -14,7 +14,6 @@ from dmpc.passes.ranges import (
     Ranges,
     currents,
     is_event,
-    static_ranges,
     total_bias,
     unheld,
 )
@@ -29,6 +28,7 @@ from dmpc.passes.scales import (
     smallest,
     value_scale,
 )
+from dmpc.passes.static_ranges import static_ranges
 from isa.target import Target, load_target
 
 TINY = 2.0**-100  # stands for the range of a value that is always zero

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dmpc.passes.ranges import Interval, Real
+from dmpc.analysis.interval import Interval
+from dmpc.passes.ranges import Real
 
 MAX_SHIFT = 31
 MIN_SHIFT = -32

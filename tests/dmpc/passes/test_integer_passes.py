@@ -14,7 +14,8 @@ from dmpc.passes.break_dependency import BreakDependency
 from dmpc.passes.fuse import Fuse
 from dmpc.passes.partition import DENSITY, Partition
 from dmpc.passes.quantize import Quantize
-from dmpc.passes.ranges import calibrate, static_ranges
+from dmpc.passes.ranges import calibrate
+from dmpc.passes.static_ranges import static_ranges
 from isa.target import load_target
 from tests.networks import Layer, Shape, network, networks
 

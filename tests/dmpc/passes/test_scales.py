@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmpc.passes.ranges import Interval
+from dmpc.analysis.interval import Interval
 from dmpc.passes.scales import (
     MAX_SHIFT,
     MIN_SHIFT,

@@ -1,0 +1,125 @@
+"""Analyses of products, slow states, readouts and copies."""
+
+import numpy as np
+
+from dmpc.analysis.engine import Analysis, analyses, number
+from dmpc.analysis.forms import Form, total
+from dmpc.analysis.interval import Interval, of_bits
+from dmpc.analysis.response import System
+from dmpc.ir.graph import Op
+from isa.arithmetic import shift_round
+
+
+@analyses("matvec")
+def matvec(found: Analysis, op: Op) -> None:
+    """A product is exact: its consumer saturates the total of its sums."""
+    form = found.form(op.operands[0], found.constant(op.operands[1]))
+    found.forms[op.results[0]] = form
+    found.ranges[op.results[0]] = found.bound(form)
+
+
+@analyses("scalar_drive")
+def scalar_drive(found: Analysis, op: Op) -> None:
+    """A rectified sum: its ends are the ends of the sum."""
+    weight = found.constant(op.operands[1])[None, :]
+    sums = found.bound(found.form(op.operands[0], weight))
+    shifted = _shifted(sums, number(op, "shift")) + np.array([number(op, "bias")])
+    driven = Interval(np.maximum(shifted.low, 0), np.maximum(shifted.high, 0))
+    found.ranges[op.results[0]] = found.prove(op, "drive", number(op, "bits"), driven)
+
+
+@analyses("state_update")
+def state_update(found: Analysis, op: Op) -> None:
+    """A slow state, by its whole impulse response unless that leaves its width or does not end."""
+    a, b = (found.constant(name) for name in op.operands[2:])
+    unit, bits = 2.0 ** -number(op, "shift"), number(op, "bits")
+    system = System(a * unit, b * unit, found.assumed.steps)
+    identity = np.eye(len(b), dtype=np.int64)
+    linear = found.driven(op, system, identity) if system.decays else None
+    if linear is not None and linear.clip(*of_bits(bits)) == linear:
+        found.systems[op.results[0]] = system
+        bound = linear
+    else:  # saturation makes it another system: one timestep, from anywhere in its width
+        widest = Interval(*(np.full(len(b), end, np.int64) for end in of_bits(bits)))
+        sums = widest.through(a) + found.range(op.operands[1]).through(b[:, None])
+        bound = _shifted(sums, number(op, "shift")).with_zero()
+    kept = found.prove(op, "memory state", bits, bound)
+    found.ranges[op.operands[0]] = found.ranges[op.results[0]] = kept.with_zero()
+
+
+@analyses("hold")
+def hold(found: Analysis, op: Op) -> None:
+    """A copy of every few timesteps; the first timestep copies, so nothing older is read."""
+    held, value = op.operands
+    found.forms[op.results[0]] = found.form(value).held(number(op, "period"))
+    found.ranges[op.results[0]] = found.range(value)
+    found.ranges[held] = found.range(value).with_zero()
+
+
+@analyses("move")
+def move(found: Analysis, op: Op) -> None:
+    """A copy of events for a later stage is those events."""
+    found.forms[op.results[0]] = found.form(op.operands[0])
+    found.ranges[op.results[0]] = found.range(op.operands[0])
+
+
+@analyses("accumulate_logits")
+def accumulate_logits(found: Analysis, op: Op) -> None:
+    """Logits grow with the number of timesteps, or are those of one."""
+    bound_to = found.operands(op)
+    bias, shift = (found.constant(bound_to[name][0]) for name in ("bias", "shift"))
+    now = found.sums(op, bound_to["sums"]) + shift_round(bias, shift)
+    bits = number(op, "bits")
+    if op.attrs["mode"] != "sum":
+        found.ranges[op.results[0]] = found.prove(op, "logit", bits, now)
+        return
+    found.ranges[op.results[0]] = _grown(found, op, "logit", bits, now)
+
+
+@analyses("count")
+def count(found: Analysis, op: Op) -> None:
+    """One for each timestep at most."""
+    size = len(found.range(op.operands[1]).low)
+    once = Interval(np.zeros(size, np.int64), np.ones(size, np.int64))
+    bits = number(op, "bits")
+    found.ranges[op.results[0]] = _grown(found, op, "count", bits, once)
+
+
+@analyses("tick")
+def tick(found: Analysis, op: Op) -> None:
+    """The sequencer's own counter of timesteps: the range of its type."""
+    del found, op
+
+
+@analyses("total_logits")
+def total_logits(found: Analysis, op: Op) -> None:
+    """Products of counts grow as the products of single events that were counted do."""
+    bound_to = found.operands(op)
+    bias, shift = (found.constant(bound_to[name][0]) for name in ("bias", "shift"))
+    found.sums(op, bound_to["sums"])
+    once = _uncounted(found, total(found.form(name) for name in bound_to["sums"]))
+    growth = found.bound(once) + shift_round(bias, shift)
+    found.ranges[op.results[0]] = _grown(found, op, "logit", number(op, "bits"), growth)
+
+
+def _uncounted(found: Analysis, form: Form) -> Form:
+    """The form in one timestep's events of a form in their counts."""
+    counters = {op.results[0]: op.operands[1] for op in found.graph.ops if op.kind == "count"}
+    return total(found.form(counters[s.name], matrix) for s, matrix in form.terms.items())
+
+
+def _grown(found: Analysis, op: Op, what: str, bits: int, growth: Interval) -> Interval:
+    """Prove a sum over time: over the assumed number of timesteps, or one timestep's part."""
+    steps = found.assumed.steps
+    if steps is not None:
+        return found.prove(
+            op, what, bits, growth | Interval(growth.low * steps, growth.high * steps)
+        )
+    found.prove(op, what, bits, growth, grows=True)
+    low, high = of_bits(bits)
+    return Interval(np.where(growth.low < 0, low, 0), np.where(growth.high > 0, high, 0))
+
+
+def _shifted(sums: Interval, shift: int) -> Interval:
+    """What a rounded shift makes of the ends."""
+    return Interval(shift_round(sums.low, shift), shift_round(sums.high, shift))

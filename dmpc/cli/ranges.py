@@ -1,0 +1,61 @@
+"""What `dmpc inspect --ranges` prints: what is proved of every width, and what samples show."""
+
+from dmpc.analysis.bounds import Assumptions
+from dmpc.analysis.report import IMPOSSIBLE, SEEN, VERDICTS, Range, Report, report
+from dmpc.backend.emit import embedded_graph
+from dmpc.cli.terminal import Output, table, write_json
+from dmpc.ir.registry import Tensor
+from isa.image import Image
+from runtime.program import Program
+
+
+def range_report(
+    image: Image, origin: str, x: Tensor | None, steps: int | None, events: int | None
+) -> Report:
+    """The report on an image's own graph; raises DmpcError or RuntimeFailure."""
+    program = Program(image, origin)
+    inputs = None if x is None else program.encode(x)[0]
+    return report(embedded_graph(image), Assumptions(steps, None, events), inputs)
+
+
+def print_ranges(found: Report, json_path: str | None, out: Output) -> None:
+    """The table and what it says as a whole; as JSON, too, if a path is given."""
+    if json_path:
+        write_json(json_path, found.to_json())
+    if json_path == "-":
+        return
+    made = table(
+        "ranges of the machine's integers",
+        "layer", "what", "bits", "proved", "seen", "used", "verdict", text=2,
+    )  # fmt: skip
+    made.columns[-1].justify = "left"
+    for item in found.ranges:
+        used = "" if item.used is None else f"{100 * item.used:.1f} %"
+        cells = (str(item.bits), _proved(item), _span(item.seen), used, _verdict(item))
+        made.add_row(item.layer, item.what, *cells)
+    out.print(made)
+    out.print(_summary(found))
+
+
+def _span(ends: tuple[int, int] | None) -> str:
+    return "" if ends is None else f"{ends[0]:,} .. {ends[1]:,}"
+
+
+def _proved(item: Range) -> str:
+    return _span(item.proved) + (" a timestep" if item.grows else "")
+
+
+def _verdict(item: Range) -> str:
+    if item.verdict == SEEN:
+        return f"seen, {item.saturated:,} times"
+    if item.steps is not None and item.verdict != IMPOSSIBLE:
+        return f"impossible up to {item.steps:,} timesteps"
+    return item.verdict
+
+
+def _summary(found: Report) -> str:
+    open_ = [item for item in found.ranges if item.verdict != IMPOSSIBLE and item.steps is None]
+    if not open_:
+        return "nothing can saturate, whatever the input"
+    verdicts = sorted({item.verdict for item in open_})
+    return "; ".join(f"{verdict}: {VERDICTS[verdict]}" for verdict in verdicts)

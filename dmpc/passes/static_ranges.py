@@ -1,0 +1,126 @@
+"""Ranges that no input can leave, from the weights alone: interval analysis of the float graph.
+
+The slow state is bounded by its whole impulse response, membranes by the geometric series of the
+most negative current. `dmpc.analysis` does the same, exactly, for the integers of the machine.
+"""
+
+import numpy as np
+
+from dmpc.analysis.interval import Interval
+from dmpc.analysis.response import LONGEST, System
+from dmpc.errors import CompileError
+from dmpc.ir.graph import Graph, Op
+from dmpc.passes.ranges import Ranges, currents, total_bias
+
+
+def static_ranges(graph: Graph, input_range: tuple[float, float] | None) -> Ranges:
+    """Ranges that no input can leave. `input_range` is None for a binary input.
+
+    Raises CompileError for a memory that does not decay, and for membranes that can grow forever.
+    """
+    ranges = Ranges("static ranges", input_range is None, 1.0)
+    low, high = input_range or (0.0, 1.0)
+    for name in graph.inputs:
+        shape = graph.types[name].shape
+        ranges.bounds[name] = Interval(np.full(shape, low), np.full(shape, high))
+    for state in graph.states:
+        if graph.types[state.name].dtype == "event":
+            size = graph.types[state.name].shape
+            ranges.bounds[state.name] = Interval(np.zeros(size), np.ones(size))
+    writers = {op.operands[0]: op for op in graph.ops if op.kind in ("memory", "hold")}
+
+    def visit(name: str) -> None:
+        op = writers.get(name) or graph.producer(name)
+        if op is None or name in ranges.bounds:
+            return
+        own_state = op.operands[:1] if op.kind in ("memory", "hold", "lif") else ()
+        for operand in op.operands:
+            if operand not in own_state:
+                visit(operand)
+        _STATIC[op.kind](graph, op, ranges)
+
+    for op in graph.ops:
+        for result in op.results:
+            visit(result)
+    return ranges
+
+
+def _static_dense(graph: Graph, op: Op, ranges: Ranges) -> None:
+    weight, *bias = (graph.constants[name] for name in op.operands[1:])
+    product = ranges.bounds[op.operands[0]].through(weight)
+    ranges.bounds[op.results[0]] = product + bias[0] if bias else product
+
+
+def _static_drive(graph: Graph, op: Op, ranges: Ranges) -> None:
+    weight, *bias = (graph.constants[name] for name in op.operands[1:])
+    product = ranges.bounds[op.operands[0]].through(weight[None, :])
+    driven = product + bias[0] if bias else product
+    ranges.bounds[op.results[0]] = Interval(np.maximum(driven.low, 0), np.maximum(driven.high, 0))
+
+
+def _static_memory(graph: Graph, op: Op, ranges: Ranges) -> None:
+    system = System(graph.constants[op.operands[2]], graph.constants[op.operands[3]])
+    if not system.decays:
+        raise CompileError(
+            f"the memory of {op.attrs['layer']} does not decay within {LONGEST} timesteps",
+            where=", ".join(op.loc) or graph.name,
+            hint="check its window, or give a calibration set",
+        )
+    drive = float(ranges.bounds[op.operands[1]].high[0])
+    interval = system.gains(np.eye(len(system.b))).driven(0.0, drive, 0.0)
+    ranges.bounds[op.operands[0]] = ranges.bounds[op.results[0]] = interval
+
+
+def _static_hold(graph: Graph, op: Op, ranges: Ranges) -> None:
+    del graph
+    held, value = op.operands
+    bounds = ranges.bounds[op.results[0]] = ranges.bounds[value]
+    zero = np.zeros_like(bounds.low)
+    ranges.bounds[held] = bounds | Interval(zero, zero)  # before the first timestep
+
+
+def _static_lif(graph: Graph, op: Op, ranges: Ranges) -> None:
+    roles = currents(graph, op, ranges.events)
+    beta = graph.constants[roles.beta]
+    zero = Interval(np.zeros_like(beta), np.zeros_like(beta))
+    events = sum((_static_products(graph, c, ranges) for c in roles.events), zero)
+    values = sum((_static_products(graph, c, ranges) for c in roles.values), zero)
+    total = events + values + total_bias(graph, (*roles.events, *roles.values))
+    threshold, reset = graph.constants[roles.threshold], graph.constants[roles.reset]
+    room = 1 - beta
+    pushed = total.high - np.minimum(reset, 0)  # subtracting less than zero adds
+    falls = (room <= 0) & (total.low < 0)
+    rises = (room <= 0) & (pushed > np.maximum(reset, 0))
+    for grows, how in ((falls, "fall"), (rises & roles.subtract, "rise")):
+        if grows.any():
+            raise CompileError(
+                f"membranes of {op.attrs['layer']} do not leak and can {how} without bound",
+                where=", ".join(op.loc) or graph.name,
+                hint="give a calibration set",
+            )
+    low = np.minimum(total.low, 0) / np.where(room > 0, room, 1)
+    before = np.maximum(threshold, 0)
+    if not roles.subtract:
+        low, before = np.minimum(low, reset), np.maximum(before, reset)
+    else:
+        low = np.minimum(low, threshold - reset)
+        before = np.maximum(before, pushed / np.where(room > 0, room, 1))
+    half = Interval(beta * low, beta * before) + events
+    ranges.charge[op.results[0]] = half | Interval(low, beta * before + total.high)
+    ranges.values[op.results[0]] = values
+    size = graph.types[op.results[0]].shape
+    ranges.bounds[op.results[0]] = Interval(np.zeros(size), np.ones(size))
+    ranges.bounds[op.results[1]] = Interval(low, before)
+
+
+def _static_products(graph: Graph, op: Op, ranges: Ranges) -> Interval:
+    return ranges.bounds[op.results[0]] + -total_bias(graph, [op])
+
+
+_STATIC = {
+    "dense": _static_dense,
+    "drive": _static_drive,
+    "memory": _static_memory,
+    "hold": _static_hold,
+    "lif": _static_lif,
+}
