@@ -29,6 +29,7 @@ from dmpc.passes.recognition.network import (
 from dmpc.passes.recognition.network_rules import INPUT_COUNT
 from dmpc.passes.recognition.neuron_rules import FREE_COMPARISON
 from dmpc.passes.recognition.neurons import find_comparison, find_firing, find_neurons
+from dmpc.passes.recognition.resets import settled
 from dmpc.passes.recognition.state_rules import HOLDS_OPPOSITE
 
 
@@ -52,7 +53,7 @@ class Recognise(Pass):
             raise CompileError(f"needs a graph of level model, not {graph.level}", where=graph.name)
         if len(graph.inputs) != 1:
             raise CompileError.of(INPUT_COUNT, where=graph.name, number=len(graph.inputs))
-        return _Recognition(prune(graph)).run()
+        return _Recognition(settled(prune(graph))).run()
 
 
 class _Recognition:

@@ -9,8 +9,8 @@ import torch
 from snntorch.export_nir import export_to_nir
 
 from dmpc.errors import ImportFailure
-from dmpc.frontend import Timing, import_nir
-from tests.semantics.compared import assert_same_spikes, events
+from dmpc.frontend import Timing, import_nir, import_onnx
+from tests.semantics.compared import SAMPLES, assert_same_spikes, events
 
 # snnTorch's exporter calls what NIRTorch has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:nirtorch.extract_nir_graph:DeprecationWarning")
@@ -130,3 +130,45 @@ def test_a_synaptic_network_without_memory_of_its_input(seed, tmp_path):
     path = exported(net, tmp_path)
     x = events(seed, INPUTS)
     assert_same_spikes(import_nir(path, timing=Timing(reset="late")), x, run(net, x))
+
+
+# -- one timestep through ONNX ---------------------------------------------------------------------
+
+
+class Step(torch.nn.Module):
+    """One timestep of two layers with their membranes, as snnTorch's tutorials write it."""
+
+    def __init__(self, **options):
+        super().__init__()
+        self.fc1, self.fc2 = linear(INPUTS, HIDDEN, 0.4), linear(HIDDEN, CLASSES, 0.5)
+        self.lif1 = snntorch.Leaky(beta=0.9, threshold=1.2, **options)
+        self.lif2 = snntorch.Leaky(beta=torch.linspace(0.5, 0.9, CLASSES), **options)
+
+    def forward(self, x, mem1, mem2):
+        spk1, mem1 = self.lif1(self.fc1(x), mem1)
+        spk2, mem2 = self.lif2(self.fc2(spk1), mem2)
+        return spk2, mem1, mem2
+
+
+@pytest.mark.filterwarnings("ignore")  # snnTorch's neurons keep what the exporter warns of
+@pytest.mark.parametrize("mechanism", ["subtract", "none"])
+def test_a_timestep_through_onnx(mechanism, tmp_path, capsys):
+    torch.manual_seed(5)
+    net = Step(reset_mechanism=mechanism).eval()
+    path = tmp_path / "step.onnx"
+    start = [torch.zeros(1, n) for n in (INPUTS, HIDDEN, CLASSES)]
+    names = ["spikes", "mem1_next", "mem2_next"]
+    torch.onnx.export(
+        net, tuple(start), path, dynamo=True, verbose=False,
+        input_names=["x", "mem1", "mem2"], output_names=names,
+    )  # fmt: skip
+    capsys.readouterr()
+    for seed in range(3):
+        x = events(seed, INPUTS)
+        membranes = [torch.zeros(SAMPLES, n) for n in (HIDDEN, CLASSES)]
+        wanted = []
+        with torch.no_grad():
+            for step in x.float():
+                spikes, *membranes = net(step, *membranes)
+                wanted.append(spikes)
+        assert_same_spikes(import_onnx(path), x, torch.stack(wanted))

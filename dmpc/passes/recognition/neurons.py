@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dmpc.ir.graph import State
-from dmpc.passes.recognition.affine import Affine, Matrix, near
+from dmpc.passes.recognition.affine import Affine, Forms, Matrix, near
 from dmpc.passes.recognition.memories import weight_of_product
 from dmpc.passes.recognition.network import Held, Memory, Network, Neurons, NotRecognised, Slow
 from dmpc.passes.recognition.neuron_rules import (
@@ -77,7 +77,7 @@ def find_firing(network: Network, state: State, comparison: str) -> Firing:
     )
     for flipped, charge, fired in ((False, none, every), (True, every, none)):
         signed = difference.scaled(-np.ones(size)) if flipped else difference
-        threshold = _threshold(signed, charge, state.name)
+        threshold = threshold_of(signed, charge, state.name)
         if threshold is None or any(forms.opaque(leaf) for leaf in charge.terms):
             continue
         reset = _reset(network, state, charge, fired, threshold)
@@ -122,7 +122,7 @@ def _no_threshold(network: Network, state: State, comparison: str, charge: Affin
     )
 
 
-def _threshold(difference: Affine, charge: Affine, state: str) -> Matrix | None:
+def threshold_of(difference: Affine, charge: Affine, state: str) -> Matrix | None:
     """theta where `difference = k (charge - theta)` with k > 0 per neuron; None where it is not."""
     if state not in difference.terms or state not in charge.terms:
         return None
@@ -153,18 +153,32 @@ def _reset(
 def _check_own_spikes(
     network: Network, state: State, comparison: str, forms: tuple[Affine, Affine]
 ) -> None:
-    """Each neuron is reset by its own spike: seen with only some of the neurons firing."""
-    size = forms[0].size
+    """Each neuron is reset by its own spike."""
+    if not heeds_own_spikes(network.forms, comparison, state.next, forms):
+        raise network.failure(
+            LATERAL_RESET,
+            state.name,
+            culprits=[comparison],
+            comparison=network.name(comparison),
+        )
+
+
+def heeds_own_spikes(
+    forms: Forms, comparison: str, value: str, ends: tuple[Affine, Affine]
+) -> bool:
+    """True if each element of a value depends on its own element of a comparison alone.
+
+    `ends` are the value's forms where the whole comparison is 0, and where it is 1; it is looked
+    at with only some of the elements 1.
+    """
+    size = ends[0].size
     pattern = np.random.default_rng(size).integers(0, 2, size).astype(np.float64)
-    for some in (pattern, 1.0 - pattern):
-        mixed = network.forms.assuming(comparison, some).form(state.next)
-        if not mixed.close(forms[0].scaled(1.0 - some).plus(forms[1].scaled(some))):
-            raise network.failure(
-                LATERAL_RESET,
-                state.name,
-                culprits=[comparison],
-                comparison=network.name(comparison),
-            )
+    return all(
+        forms.assuming(comparison, some)
+        .form(value)
+        .close(ends[0].scaled(1.0 - some).plus(ends[1].scaled(some)))
+        for some in (pattern, 1.0 - pattern)
+    )
 
 
 def find_neurons(

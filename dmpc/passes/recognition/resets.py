@@ -1,0 +1,199 @@
+"""Resets brought to the timestep of their spike.
+
+Libraries differ in when a reset comes. snnTorch's default looks at the membrane of the timestep
+before (Eshraghian et al., 2023), `v = beta v + I - theta [v > theta]`, and it can be left out. With
+`u`, the membrane as it is once the reset has come, the first is
+
+    v' = beta u + I,    u' = v' - theta / beta    where v' > theta
+
+the same spikes from neurons that are reset at once, by another amount; the second is an amount of
+zero. This rewrites such states of a graph, whatever their spelling, and leaves all others alone.
+"""
+
+from dataclasses import dataclass
+
+import networkx as nx
+import numpy as np
+
+from dmpc.ir.graph import Graph, Op, State
+from dmpc.ir.types import boolean, f32
+from dmpc.passes.recognition.affine import COMPARISONS, Affine, Forms, Matrix, near
+from dmpc.passes.recognition.neurons import heeds_own_spikes, threshold_of
+
+
+@dataclass(frozen=True)
+class Reset:
+    """A membrane's spikes are `charge > threshold` (`>=` unless `strict`), `charge` its next value.
+
+    They take `amount` off, or where that is None make `value` of the membrane. `looks` are the
+    comparisons that told of them a timestep late, with their value where no neuron spiked.
+    """
+
+    state: State
+    threshold: Matrix
+    strict: bool
+    amount: Matrix | None
+    value: Matrix
+    looks: dict[str, bool]
+
+
+def settled(graph: Graph) -> Graph:
+    """The graph with every late or missing reset in the timestep of its spike; same outputs."""
+    forms = Forms(graph)
+    found = [reset for state in graph.states if (reset := _find(graph, forms, state)) is not None]
+    if not found:
+        return graph
+    graph = graph.copy()
+    for reset in found:
+        _settle(graph, reset)
+    return graph
+
+
+def _find(graph: Graph, forms: Forms, state: State) -> Reset | None:
+    leaves = dict.fromkeys(
+        leaf for leaf, _ in forms.shared.values() if forms.producers[leaf].kind in COMPARISONS
+    )
+    looking = [leaf for leaf in leaves if set(forms.difference(leaf).terms) == {state.name}]
+    if len(looking) == 1:
+        return _late(graph, forms, state, looking[0])
+    return None if looking else _missing(graph, forms, state, list(leaves))
+
+
+# -- late ------------------------------------------------------------------------------------------
+
+
+def _late(graph: Graph, forms: Forms, state: State, leaf: str) -> Reset | None:
+    """The reset of a state that a comparison of the state's old value brings."""
+    difference = forms.difference(leaf)
+    slope = np.diag(difference.terms[state.name])
+    if not (np.all(slope > 0) or np.all(slope < 0)) or not _diagonal(difference, state.name):
+        return None
+    above = bool(slope[0] > 0)
+    false, true = (
+        forms.assuming(leaf, np.full(difference.size, value)).form(state.next)
+        for value in (0.0, 1.0)
+    )
+    none, every = (false, true) if above else (true, false)
+    beta = _leak(none, state.name)
+    if beta is None or not beta.all() or not _only_through(graph, state):
+        return None
+    if not heeds_own_spikes(forms, leaf, state.next, (false, true)):
+        return None
+    threshold = -difference.bias / slope
+    strict = (forms.producers[leaf].kind == "gt") == above
+    looks = {
+        value: opposite == above for value, (name, opposite) in forms.shared.items() if name == leaf
+    }
+    return _reset(state, none, every, beta, threshold, strict, looks)
+
+
+def _reset(
+    state: State,
+    none: Affine,
+    every: Affine,
+    beta: Matrix,
+    threshold: Matrix,
+    strict: bool,
+    looks: dict[str, bool],
+) -> Reset | None:
+    """What a spike does to the membrane before the leak, from the charges without and with it."""
+    rest = {leaf: matrix for leaf, matrix in none.terms.items() if leaf != state.name}
+    drop = none.plus(every, -1.0)
+    kept = dict(every.terms)
+    own = kept.pop(state.name, None)
+    if not Affine(none.bias, rest).close(Affine(none.bias, kept)):
+        return None
+    if own is None:
+        return Reset(state, threshold, strict, None, -drop.bias / beta, looks)
+    if not near(own, none.terms[state.name]):
+        return None
+    return Reset(state, threshold, strict, drop.bias / beta, np.zeros_like(beta), looks)
+
+
+def _only_through(graph: Graph, state: State) -> bool:
+    """True if the state's old value acts through its next value alone."""
+    wires = graph.to_networkx()
+    wires.remove_edges_from(list(wires.out_edges(state.next)))
+    below = nx.descendants(wires, state.name)
+    ends = {*graph.outputs, *(other.next for other in graph.states)} - {state.next}
+    return state.next in below and not (below | {state.name}) & ends
+
+
+# -- missing ---------------------------------------------------------------------------------------
+
+
+def _missing(graph: Graph, forms: Forms, state: State, leaves: list[str]) -> Reset | None:
+    """No reset at all: a comparison holds the membrane's next value against a threshold."""
+    charge = forms.form(state.next)
+    if _leak(charge, state.name) is None:
+        return None
+    above = nx.ancestors(graph.to_networkx(), state.next)
+    zero = np.zeros(charge.size)
+    for leaf in leaves:
+        if any(value in above for value, (name, _) in forms.shared.items() if name == leaf):
+            continue
+        for sign in (1.0, -1.0):
+            signed = forms.difference(leaf)
+            signed = signed.scaled(np.full(signed.size, sign))
+            threshold = threshold_of(signed, charge, state.name)
+            if signed.size == charge.size and threshold is not None:
+                strict = (forms.producers[leaf].kind == "gt") == (sign > 0)
+                return Reset(state, threshold, strict, zero, zero, {})
+    return None
+
+
+# -- the graph -------------------------------------------------------------------------------------
+
+
+def _settle(graph: Graph, reset: Reset) -> None:
+    """Put a reset behind its charge, and say no to whoever asked for the spikes of the past."""
+    size = graph.types[reset.state.name].size
+    for look, value in reset.looks.items():
+        graph.ops.remove(next(op for op in graph.ops if look in op.results))
+        graph.add_constant(look, np.full(size, value), boolean(size))
+    state = next(state for state in graph.states if state.name == reset.state.name)
+    charge = state.next
+    producer = graph.producer(charge)
+    loc = producer.loc if producer is not None else ()
+
+    def constant(name: str, value: Matrix) -> str:
+        return graph.add_constant(graph.fresh(f"{state.name}.{name}"), value, f32(size))
+
+    def emit(kind: str, name: str, *operands: str) -> str:
+        result = graph.fresh(f"{state.name}.{name}")
+        compares = kind in COMPARISONS
+        graph.add(Op(kind, operands, (result,), {}, loc), boolean(size) if compares else f32(size))
+        return result
+
+    threshold = constant("threshold", reset.threshold)
+    fired = emit("gt" if reset.strict else "ge", "fired", charge, threshold)
+    if reset.amount is None:
+        after = constant("reset", reset.value)
+    else:
+        after = emit("sub", "subtracted", charge, constant("amount", reset.amount))
+    state.next = emit("where", "settled", fired, after, charge)
+    _start(graph, state, reset)
+
+
+def _start(graph: Graph, state: State, reset: Reset) -> None:
+    """The initial membrane with the reset that it would have brought."""
+    size = graph.types[state.name].size
+    old = np.zeros(size) if state.init is None else graph.constants[state.init].astype(np.float64)
+    spike = old > reset.threshold if reset.strict else old >= reset.threshold
+    if not (reset.looks and spike.any()):
+        return
+    after = reset.value if reset.amount is None else old - reset.amount
+    start = np.where(spike, after, old)
+    state.init = graph.add_constant(graph.fresh(f"{state.name}.start"), start, f32(size))
+
+
+def _leak(form: Affine, state: str) -> Matrix | None:
+    """The factor [n] of a state in a form; None where it is none, or a full matrix."""
+    return np.diag(form.terms[state]) if _diagonal(form, state) else None
+
+
+def _diagonal(form: Affine, state: str) -> bool:
+    matrix = form.terms.get(state)
+    if matrix is None or matrix.shape[0] != matrix.shape[1]:
+        return False
+    return near(matrix, np.diag(np.diag(matrix)))
