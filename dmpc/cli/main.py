@@ -20,6 +20,7 @@ VERBS = {
     "inspect": "dmpc.cli.inspect_verb",
     "disasm": "dmpc.cli.assembly_verbs",
     "asm": "dmpc.cli.assembly_verbs",
+    "export": "dmpc.cli.export_verb",
     "reproduce": "dmpc.cli.reproduce_verb",
 }
 

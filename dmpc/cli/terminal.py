@@ -70,12 +70,17 @@ def write_text(path: str, text: str) -> None:
     """Write a text file, whole or not at all; `-` is standard output. Raises DmpcError."""
     if path == "-":
         sys.stdout.write(text)
-        return
+    else:
+        write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: str, content: bytes) -> None:
+    """Write a file, whole or not at all. Raises DmpcError."""
     target = Path(path)
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         try:
-            beside.write_text(text, encoding="utf-8")
+            beside.write_bytes(content)
             beside.replace(target)
         finally:
             beside.unlink(missing_ok=True)

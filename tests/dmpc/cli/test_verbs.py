@@ -270,3 +270,12 @@ def test_the_command_starts_without_training_or_plotting_libraries():
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert found.stdout == "[]\n"
+
+
+def test_export_writes_a_model_that_verifies_against_the_image_of_the_first(dmpc, files):
+    portable = files.folder / "portable.onnx"
+    assert dmpc.ok("export", files.model, "-o", portable) == f"wrote {portable}\n"
+    said = dmpc.ok("verify", portable, files.image, "--input", files.data)
+    assert "FAIL" not in said
+    assert dmpc.fails("export", files.data, "-o", portable).startswith(f"{files.data}: unknown")
+    assert "Missing option '-o'" in dmpc.misused("export", files.model)

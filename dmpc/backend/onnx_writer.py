@@ -1,0 +1,247 @@
+"""Graphs of level layers as portable ONNX: a `Scan` over time of standard operators, in float32."""
+
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from onnx import (
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    helper,
+    numpy_helper,
+)
+
+from dmpc.errors import CompileError
+from dmpc.ir.graph import Array, Graph, Op
+
+OPSET: Final = 17
+IR_VERSION: Final = 8  # the oldest that holds opset 17, so that any runtime of it loads the file
+COUNTER = "timestep"
+TIME = 1  # axis of x and of the outputs
+
+
+def to_onnx(graph: Graph) -> ModelProto:
+    """The model `x` [batch, time, inputs] -> `logits` [batch, classes] of a graph of level layers.
+
+    Constants and ops keep their names; spikes are 0 and 1 in float32. The metadata hold the version
+    of this compiler. Raises CompileError for an op that has no writer, or a weight that float32
+    cannot hold.
+    """
+    if graph.level != "layers":
+        raise CompileError(
+            f"the graph is at level {graph.level}", where=graph.name,
+            hint="portable ONNX is written of level layers",
+        )  # fmt: skip
+    model = helper.make_model(
+        _Writer(graph).sequence(),
+        producer_name="dmpc",
+        producer_version=version("dmpc"),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+    )
+    helper.set_model_props(model, {"dmpc.version": version("dmpc")})
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+class _Writer:
+    """The nodes and weights of one graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.input, self.output = graph.inputs[0], graph.outputs[0]
+        self.weights: dict[str, TensorProto] = {}
+        self.body: list[NodeProto] = []
+        self.outside: list[NodeProto] = []
+        self.states = {state.name: graph.types[state.name].size for state in graph.states}
+        self.carried = {state.name: state.next for state in graph.states}
+        self.starts = {state.name: state.init for state in graph.states if state.init is not None}
+
+    def sequence(self) -> GraphProto:
+        """The Scan over time, what starts its states, and the readout."""
+        for op in self.graph.ops:
+            if op.kind not in WRITERS:
+                raise CompileError(f"'{op.kind}' cannot be written as ONNX", where=_place(op))
+            WRITERS[op.kind](self, op)
+        steps = self._body()
+        starts = [self._start(state) for state in self.states]
+        self.outside.append(
+            helper.make_node(
+                "Scan",
+                [*starts, self.input],
+                [*(f"{state}.end" for state in self.states), "outputs"],
+                name="time",
+                body=steps,
+                num_scan_inputs=1,
+                scan_input_axes=[TIME],
+                scan_output_axes=[TIME],
+            )
+        )
+        self._readout()
+        size = self.graph.types[self.input].size
+        classes = self.graph.types[self.output].size
+        return helper.make_graph(
+            self.outside,
+            self.graph.name,
+            [_value(self.input, "batch", "time", size)],
+            [_value("logits", "batch", classes)],
+            list(self.weights.values()),
+        )
+
+    def _body(self) -> GraphProto:
+        """One timestep: states and x in, states' next values and the output out.
+
+        What leaves the body is copied: a value may be the next one of several states, and the
+        output as well.
+        """
+        leaving = [
+            *((f"{name}.out", self.carried[name], size) for name, size in self.states.items()),
+            ("output", self.output, self.graph.types[self.output].size),
+        ]
+        for name, value, _ in leaving:
+            self.node("Identity", [value], name)
+        return helper.make_graph(
+            self.body,
+            "timestep",
+            [
+                *(_value(name, "batch", size) for name, size in self.states.items()),
+                _value(self.input, "batch", self.graph.types[self.input].size),
+            ],
+            [_value(name, "batch", size) for name, _, size in leaving],
+        )
+
+    def _start(self, state: str) -> str:
+        """The initial value of a state for every sample of the batch."""
+        if not self.outside:
+            node = helper.make_node("Shape", [self.input], ["batch"], "batch", start=0, end=1)
+            self.outside.append(node)
+        size, shape, start = f"{state}.size", f"{state}.shape", f"{state}.start"
+        self._store(size, np.array([self.states[state]], np.int64))
+        self.outside.append(helper.make_node("Concat", ["batch", size], [shape], shape, axis=0))
+        init = self.starts.get(state)
+        if init is None:
+            node = helper.make_node("ConstantOfShape", [shape], [start], start)
+        else:
+            node = helper.make_node("Expand", [self.weight(init), shape], [start], start)
+        self.outside.append(node)
+        return start
+
+    def _readout(self) -> None:
+        kind = str(self.graph.attrs.get("readout", "mean"))
+        attrs: dict[str, Any] = {"keepdims": 0}
+        inputs = ["outputs"]
+        match kind:
+            case "last":
+                op, attrs = "Gather", {"axis": TIME}
+                inputs.append(self._store("last", np.array(-1, np.int64)))
+            case "sum":
+                op = "ReduceSum"
+                inputs.append(self._store("time.axis", np.array([TIME], np.int64)))
+            case _:
+                op = "ReduceMax" if kind == "max" else "ReduceMean"
+                attrs["axes"] = [TIME]
+        self.outside.append(helper.make_node(op, inputs, ["logits"], kind, **attrs))
+
+    # -- for the writers of ops --------------------------------------------------------------------
+
+    def node(self, op: str, inputs: list[str], output: str, **attrs: Any) -> str:
+        """Add a node to the timestep, called like its output; returns that name."""
+        self.body.append(helper.make_node(op, inputs, [output], output, **attrs))
+        return output
+
+    def weight(self, name: str, *shape: int) -> str:
+        """A constant of the graph as an initialiser, in another shape if one is given."""
+        array = self.graph.constants[name]
+        return self._store(name, array.reshape(shape) if shape else array)
+
+    def number(self, value: float) -> str:
+        """One number as an initialiser."""
+        return self._store(f"number.{value:g}", np.array([value], np.float32))
+
+    def counter(self) -> str:
+        """The number of the timestep, a state of its own."""
+        if COUNTER not in self.states:
+            self.states[COUNTER] = 1
+            self.carried[COUNTER] = self.node("Add", [COUNTER, self.number(1)], f"{COUNTER}.plus")
+        return COUNTER
+
+    def _store(self, name: str, array: Array) -> str:
+        if name not in self.weights:
+            with np.errstate(over="ignore"):
+                stored = array if array.dtype == np.int64 else array.astype(np.float32)
+            if not np.isfinite(stored).all():
+                raise CompileError(
+                    f"'{name}' holds numbers up to {np.abs(array).max():.3g}, beyond float32",
+                    where=self.graph.name,
+                )
+            self.weights[name] = numpy_helper.from_array(stored, name)
+        return name
+
+
+def _dense(writer: _Writer, op: Op) -> None:
+    source, weight, *bias = op.operands
+    constants = [writer.weight(name) for name in (weight, *bias)]
+    writer.node("Gemm", [source, *constants], op.results[0], transB=1)
+
+
+def _drive(writer: _Writer, op: Op) -> None:
+    source, weight, *bias = op.operands
+    inputs = [source, writer.weight(weight, 1, -1), *(writer.weight(name) for name in bias)]
+    linear = writer.node("Gemm", inputs, f"{op.results[0]}.linear", transB=1)
+    writer.node("Relu", [linear], op.results[0])
+
+
+def _memory(writer: _Writer, op: Op) -> None:
+    m, x, a, b = op.operands
+    (result,) = op.results
+    kept = writer.node("Gemm", [m, writer.weight(a)], f"{result}.kept", transB=1)
+    added = writer.node("Mul", [x, writer.weight(b)], f"{result}.added")
+    writer.node("Add", [kept, added], result)
+
+
+def _hold(writer: _Writer, op: Op) -> None:
+    held, value = op.operands
+    (result,) = op.results
+    period = op.attrs["period"]
+    assert isinstance(period, int)
+    inputs = [writer.counter(), writer.number(period)]
+    phase = writer.node("Mod", inputs, f"{result}.phase", fmod=1)
+    due = writer.node("Equal", [phase, writer.number(0)], f"{result}.due")
+    writer.node("Where", [due, value, held], result)
+
+
+def _lif(writer: _Writer, op: Op) -> None:
+    membrane, *currents, beta, threshold, reset = op.operands
+    spikes, result = op.results
+    charge = writer.node("Mul", [membrane, writer.weight(beta)], f"{spikes}.leaked")
+    for number, current in enumerate(currents):
+        charge = writer.node("Add", [charge, current], f"{spikes}.charge{number}")
+    comparison = "Greater" if op.attrs["strict"] else "GreaterOrEqual"
+    fired = writer.node(comparison, [charge, writer.weight(threshold)], f"{spikes}.fired")
+    writer.node("Cast", [fired], spikes, to=TensorProto.FLOAT)
+    after = writer.weight(reset)
+    if op.attrs["reset_mode"] != "hard":
+        after = writer.node("Sub", [charge, after], f"{spikes}.after")
+    writer.node("Where", [fired, after, charge], result)
+
+
+WRITERS: Mapping[str, Callable[[_Writer, Op], None]] = {
+    "dense": _dense,
+    "drive": _drive,
+    "hold": _hold,
+    "lif": _lif,
+    "memory": _memory,
+}
+
+
+def _value(name: str, *shape: str | int) -> ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
+
+
+def _place(op: Op) -> str:
+    return op.loc[0] if op.loc else op.results[0]

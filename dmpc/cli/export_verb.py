@@ -1,0 +1,35 @@
+"""`dmpc export`."""
+
+from typing import Any
+
+import click
+
+from dmpc.cli.compile_verb import model_options, options_of
+from dmpc.cli.models import errors_of
+from dmpc.cli.terminal import working, write_bytes
+from dmpc.compiler import import_model, to_layers
+from dmpc.errors import DmpcError
+from dmpc.ir.levels import rank
+
+
+@click.command("export", short_help="Write a model as portable ONNX.")
+@click.argument("model")
+@click.option("-o", "--output", required=True, metavar="ONNX", help="File to write.")
+@model_options
+def export(model: str, output: str, **chosen: Any) -> None:
+    """Write MODEL, in any form that compile takes, as an ONNX file of standard operators.
+
+    The file holds one Scan over time, in float32, for batches and sequences of any size; it runs in
+    onnxruntime and imports as the same layers.
+    """
+    options = options_of(**chosen, no_dependency_breaking=True)
+    with working("exporting"), errors_of(model):
+        graph = import_model(model, options).graph
+        if rank(graph.level) > rank("layers"):
+            raise DmpcError(f"the graph is at level {graph.level}, past layers", where=model)
+        layers = to_layers(graph, options)
+        from dmpc.backend.onnx_writer import to_onnx
+
+        content = to_onnx(layers).SerializeToString(deterministic=True)
+    write_bytes(output, content)
+    click.echo(f"wrote {output}")

@@ -1,0 +1,159 @@
+"""Portable ONNX of layers: it computes what they compute, and imports as the same layers."""
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+
+from dmpc.backend.onnx_writer import to_onnx
+from dmpc.compiler import Options, import_model, to_layers
+from dmpc.errors import CompileError
+from dmpc.frontend import import_onnx
+from dmpc.ir.graph import Graph, Op, State
+from dmpc.ir.interpret import interpret
+from dmpc.ir.types import event, f32
+from dmpc.ir.verify import verify
+from dmpc.passes.base import apply
+from dmpc.passes.fold import Fold
+from tests.dmpc.frontend.oracle import session
+from tests.networks import Layer, Shape, network, networks, samples
+
+WHOLE = Options(dependency_breaking=False)
+EXAMPLES = ("spoken_digits/model.onnx", "spoken_digits/model_step.onnx", "grey_digits/model.onnx")
+
+
+def imported(model: onnx.ModelProto) -> Graph:
+    return to_layers(import_onnx(model, initial_states="keep"), WHOLE)
+
+
+def described(graph: Graph) -> list[object]:
+    """All of a graph but names: ops, attributes and types, with constants in float32."""
+    number: dict[str, int] = {}
+    for name in (*graph.inputs, *(s.name for s in graph.states)):
+        number[name] = -1  # found again by what reads them
+    for index, op in enumerate(graph.ops):
+        number.update((result, 2 * index + k) for k, result in enumerate(op.results))
+    for state in graph.states:
+        number[state.name] = -2 - number[state.next]
+    ops = [
+        (
+            op.kind,
+            {key: value for key, value in op.attrs.items() if key != "window"},
+            [number.get(operand, str(graph.types[operand])) for operand in op.operands],
+        )
+        for op in graph.ops
+    ]
+    return [ops, number[graph.outputs[0]], graph.attrs["readout"]]
+
+
+def constants(graph: Graph) -> list[np.ndarray]:
+    used = [name for op in graph.ops for name in op.operands if name in graph.constants]
+    return [graph.constants[name].astype(np.float32) for name in used]
+
+
+def assert_same_layers(one: Graph, other: Graph) -> None:
+    assert described(one) == described(other)
+    for mine, theirs in zip(constants(one), constants(other), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("path", EXAMPLES)
+def test_an_example_comes_back_as_the_same_layers(path):
+    layers = to_layers(import_model(f"examples/{path}", WHOLE).graph, WHOLE)
+    assert_same_layers(layers, imported(to_onnx(layers)))
+
+
+def run(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
+    (found,) = session(model).run(None, {"x": x.astype(np.float32)})
+    return found
+
+
+@given(networks())
+@settings(max_examples=15, deadline=None)
+def test_random_networks_run_alike(shape):
+    """In float32 on both sides: a spike at its threshold flips between float32 and float64."""
+    graph = apply(Fold(), network(shape))
+    if not {"lif"} <= {op.kind for op in graph.ops}:
+        return
+    x = samples(shape)
+    model = to_onnx(graph)
+    expected = interpret(graph, x.astype(np.float32), dtype=np.float32).logits
+    error = np.abs(run(model, x) - expected) / (1 + np.abs(expected).max())
+    assert np.median(error) < 1e-4
+
+
+LAYERS = (
+    Layer(9, states=4, dilation=3),
+    Layer(7, states=3, hard=False, strict=True, dilation=2, legendre=False),
+    Layer(6, bias=False),
+)
+
+
+@pytest.mark.parametrize("readout", ["mean", "sum", "last", "max"])
+def test_every_op_and_readout(readout):
+    shape = Shape(5, LAYERS, readout=readout, samples=4, steps=13, seed=3)
+    graph = apply(Fold(), network(shape))
+    model = to_onnx(graph)
+    x = samples(shape)
+    expected = interpret(graph, x.astype(np.float64)).logits
+    np.testing.assert_allclose(run(model, x), expected, atol=1e-4, rtol=1e-4)
+    np.testing.assert_allclose(run(model, x[:1]), expected[:1], atol=1e-4, rtol=1e-4)
+    again = imported(model)
+    verify(again)
+    assert_same_layers(graph, again)
+
+
+def test_initial_states_are_kept():
+    shape = Shape(5, (Layer(6),), samples=3, steps=9, seed=5)
+    graph = apply(Fold(), network(shape))
+    graph.add_constant("start", np.linspace(-1, 1, 6), graph.types["layer1.u"])
+    graph.states[0].init = "start"
+    model = to_onnx(graph)
+    x = samples(shape)
+    expected = interpret(graph, x.astype(np.float64)).logits
+    np.testing.assert_allclose(run(model, x), expected, atol=1e-5, rtol=1e-5)
+    assert imported(model).states[0].init is not None
+
+
+def test_recurrence_is_a_state_of_spikes():
+    shape = Shape(5, (Layer(6),), samples=3, steps=9, seed=6)
+    graph = network(shape)
+    graph.states.append(State("before", "layer1.spikes"))
+    graph.types["before"] = event(6)
+    weight = np.random.default_rng(1).normal(0, 1, (6, 6))
+    graph.add_constant("recurrent.weight", weight, f32(6, 6))
+    lif = next(op for op in graph.ops if op.kind == "lif")
+    dense = Op("dense", ("before", "recurrent.weight"), ("recurrent",), {"layer": "layer1"})
+    graph.ops.insert(graph.ops.index(lif), dense)
+    graph.types["recurrent"] = graph.types["layer1.fast"]
+    lif.operands = (*lif.operands[:2], "recurrent", *lif.operands[2:])
+    verify(graph)
+    graph = apply(Fold(), graph)
+    model = to_onnx(graph)
+    x = samples(shape)
+    expected = interpret(graph, x.astype(np.float64)).logits
+    np.testing.assert_allclose(run(model, x), expected, atol=1e-5, rtol=1e-5)
+    assert_same_layers(graph, imported(model))
+
+
+def test_the_file_says_who_wrote_it_and_takes_any_batch():
+    graph = apply(Fold(), network(Shape(5, (Layer(6),))))
+    model = to_onnx(graph)
+    assert [(p.key, bool(p.value)) for p in model.metadata_props] == [("dmpc.version", True)]
+    assert [opset.domain for opset in model.opset_import] == [""]
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    assert [d.dim_param or d.dim_value for d in dims] == ["batch", "time", 5]
+    again = to_onnx(graph)
+    assert model.SerializeToString(deterministic=True) == again.SerializeToString(
+        deterministic=True
+    )
+
+
+def test_what_cannot_be_written_is_refused():
+    graph = apply(Fold(), network(Shape(5, (Layer(6),))))
+    graph.constants["layer1.fast.weight"] = graph.constants["layer1.fast.weight"] * 1e300
+    with pytest.raises(CompileError, match=r"'layer1.fast.weight' holds .*, beyond float32"):
+        to_onnx(graph)
+    graph.level = "integer"
+    with pytest.raises(CompileError, match="at level integer"):
+        to_onnx(graph)
