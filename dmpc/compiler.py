@@ -17,6 +17,7 @@ from dmpc.ir.registry import Tensor
 from dmpc.ir.verify import READOUTS
 from dmpc.passes.base import Pass, apply
 from dmpc.passes.break_dependency import BreakDependency
+from dmpc.passes.calibration import calibrate
 from dmpc.passes.carried import carried_ranges
 from dmpc.passes.count_readout import CountReadout
 from dmpc.passes.fold import Fold
@@ -25,8 +26,9 @@ from dmpc.passes.overlap import Overlap
 from dmpc.passes.partition import Partition
 from dmpc.passes.place import PlaceInMemory
 from dmpc.passes.pool import Pool
+from dmpc.passes.quantization.widths import Chosen, width_plan
 from dmpc.passes.quantize import Quantize
-from dmpc.passes.ranges import Ranges, calibrate
+from dmpc.passes.ranges import Ranges
 from dmpc.passes.recognise import Recognise
 from dmpc.passes.schedule import Schedule
 from dmpc.passes.static_ranges import static_ranges
@@ -50,7 +52,9 @@ class Options:
     the neurons of a NIR file are stepped; None: as is usual. `weights` (a file of a `state_dict`),
     `example` [samples, timesteps, inputs] and `time_first` are for models given as
     `package.module:factory`; a calibration set is an example, too. `margin` is the headroom above
-    calibrated ranges.
+    calibrated ranges. `weight_bits` is the width of weights of events and of the readout, `widths`
+    those of single layers and tensors (`dmpc.passes.quantization.widths`); both default to what the
+    target holds.
     """
 
     target: str = "paper"
@@ -63,6 +67,8 @@ class Options:
     input_range: tuple[float, float] | None = None
     calibration_samples: int = 256
     margin: float = 1.25
+    weight_bits: int | None = None
+    widths: Chosen = field(default_factory=dict)
     dependency_breaking: bool = True
     fusion: bool = True
     heterogeneous_stationarity: bool = True
@@ -123,7 +129,8 @@ def from_layers(
     activity = ranges.activity if ranges else {}
     stationarity, balance = options.heterogeneous_stationarity, options.balance
     partition = Partition(stationarity, balance, target, activity)
-    steps: list[tuple[str, Pass]] = [("layers", Quantize(target, ranges))]
+    plan = width_plan(target, options.weight_bits, options.widths)
+    steps: list[tuple[str, Pass]] = [("layers", Quantize(target, ranges, plan))]
     if options.count_readout:
         steps.append(("integer", CountReadout(target)))
     steps += [

@@ -52,7 +52,9 @@ def shift_round(x: Int, shift: Int | int) -> Int:
 def leak(membrane: Int, beta: Int, leak_bits: int) -> Int:
     """`beta * u`, `beta` in units of 2**-leak_bits (0 .. 2**leak_bits), rounded to nearest.
 
-    |result| <= |membrane|, so the result needs no saturation.
+    |result| <= |membrane|, so the result needs no saturation. With `lost = 2**leak_bits - beta`
+    it equals `u - ((lost * u + 2**(leak_bits-1) - 1) >> leak_bits)`: hardware multiplies by the 8
+    significant bits of `lost` (see `isa.parameters`).
     """
     return shift_round(membrane * beta, leak_bits)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from isa.arithmetic import Int, Saturation
 from isa.errors import Trap
-from isa.parameters import Parameters
+from isa.parameters import KEPT, Parameters
 from isa.sharing import PERIOD, row_table, rows_per_group, rows_read
 from isa.target import Target
 
@@ -187,9 +187,8 @@ class Core:
         key = (row, groups)
         if key not in self._parameters:
             found = Parameters.unpack(self.rows("parameter", row, groups).ravel())
-            most = 1 << self.target.neuron.leak_bits
-            if (found.leak > most).any():
-                self.trap(f"a leak of {found.leak.max()} / {most} would let a membrane grow")
+            if (found.leak < 0).any():
+                self.trap(f"a leak of {found.leak.min()} / {KEPT} would turn a membrane's sign")
             self._parameters[key] = found
         return self._parameters[key]
 

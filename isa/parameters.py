@@ -9,14 +9,59 @@ from isa.arithmetic import Int
 from isa.errors import IsaError
 
 FIELDS = (("threshold", 16), ("bias", 16), ("reset", 16), ("leak", 10), ("shift", 6))
-"""Name and width, lowest bits first; 64 in all; two's complement but `leak`, 0 .. 512."""
+"""Name and width, lowest bits first; 64 in all; two's complement but `leak`, a code."""
+
+LEAK_BITS = 13
+"""A membrane keeps `leak / 2**LEAK_BITS` of itself in a timestep."""
+
+KEPT = 1 << LEAK_BITS  # the leak that keeps everything
+LOSS_BITS = 8  # significant bits of what is lost
+
+
+def nearest_leak(kept: NDArray[np.float64], significant: int = LOSS_BITS) -> Int:
+    """The leaks of neurons that keep `kept` (0 .. 1) of their membranes, in units of 2**-13.
+
+    What is lost, `KEPT - leak`, has `significant` bits that count: in the machine 8, a float with a
+    3-bit exponent. So the time constant `1 / (1 - kept)` is within 0.4 % up to 64 timesteps, and
+    the multiplier needs 8 bits.
+    """
+    lost = np.rint((1 - kept) * KEPT).astype(np.int64)
+    exponent = _exponent(lost, significant)
+    exact = (1 - kept) * KEPT / 2.0**exponent
+    return KEPT - (np.rint(exact).astype(np.int64) << exponent)
+
+
+def _exponent(lost: Int, significant: int = LOSS_BITS) -> Int:
+    """How many low bits of a loss do not count: all but the highest `significant`."""
+    _, length = np.frexp(lost.astype(np.float64))
+    exponent: Int = np.maximum(length.astype(np.int64) - significant, 0)
+    return exponent
+
+
+def _to_code(leak: Int) -> Int:
+    """Leaks as 10-bit codes; IsaError if what is lost has more than 8 significant bits."""
+    lost = KEPT - leak
+    exponent = _exponent(lost)
+    if ((lost >> exponent) << exponent != lost).any():
+        raise IsaError(f"neuron parameter leak: a loss / {KEPT} of more than 8 significant bits")
+    code: Int = (exponent << (LOSS_BITS - 1)) + (lost >> exponent)
+    return code
+
+
+def _from_code(code: Int) -> Int:
+    """Leaks of codes: below 256 the loss itself, above it an exponent and 7 bits."""
+    half = 1 << (LOSS_BITS - 1)
+    exponent = np.maximum((code >> (LOSS_BITS - 1)) - 1, 0)
+    lost = (code - exponent * half) << exponent
+    leak: Int = KEPT - lost
+    return leak
 
 
 @dataclass(frozen=True)
 class Parameters:
     """Per-neuron parameters, each an int64 array of shape [neurons].
 
-    `threshold`, `bias`, `reset` in membrane steps; `leak` in units of 2**-leak_bits; `shift` is
+    `threshold`, `bias`, `reset` in membrane steps; `leak` in units of 2**-LEAK_BITS; `shift` is
     how far right the memory path's sum moves before it is added to the membrane.
     """
 
@@ -34,10 +79,11 @@ class Parameters:
             value = np.asarray(getattr(self, name))
             if not np.issubdtype(value.dtype, np.signedinteger):
                 raise IsaError(f"neuron parameter {name}: {value.dtype}, not signed integers")
-            least, most = (0, 1 << (bits - 1)) if name == "leak" else _signed_range(bits)
+            least, most = (0, KEPT) if name == "leak" else _signed_range(bits)
             if value.size and (value.min() < least or value.max() > most):
                 raise IsaError(f"neuron parameter {name} outside {least} .. {most}")
-            word |= (value.astype(np.int64) & ((1 << bits) - 1)) << low
+            field = _to_code(value) if name == "leak" else value
+            word |= (field.astype(np.int64) & ((1 << bits) - 1)) << low
             low += bits
         return word
 
@@ -47,8 +93,8 @@ class Parameters:
         arrays, low = {}, 0
         for name, bits in FIELDS:
             raw = (words.astype(np.int64) >> low) & ((1 << bits) - 1)
-            negative = raw >> (bits - 1) if name != "leak" else np.zeros_like(raw)
-            arrays[name] = raw - (negative << bits)
+            signed = raw - (raw >> (bits - 1) << bits)
+            arrays[name] = _from_code(raw) if name == "leak" else signed
             low += bits
         return cls(**arrays)
 

@@ -22,6 +22,12 @@ Lanes = Annotated[int, Field(ge=1, le=256)]
 Width = Annotated[int, Field(ge=2, le=32)]
 Latency = Annotated[int, Field(ge=1, le=64)]
 
+
+def smallest_integer(bits: int) -> np.dtype[np.signedinteger]:
+    """The smallest NumPy integer of at least `bits` bits, 64 at most."""
+    return np.dtype(f"i{next(n for n in (1, 2, 4, 8) if 8 * n >= bits)}")
+
+
 _UNITS = ("control", "event", "drive", "update", "parameter", "neuron", "readout")
 
 
@@ -44,7 +50,7 @@ class Memory(_Section):
     @property
     def dtype(self) -> np.dtype[np.signedinteger]:
         """The smallest NumPy integer that holds one element."""
-        return np.dtype(f"i{next(n for n in (1, 2, 4, 8) if 8 * n >= self.bits)}")
+        return smallest_integer(self.bits)
 
 
 class Sequencer(_Section):
@@ -92,7 +98,6 @@ class Neuron(_Section):
 
     rows: StateRows
     membrane_bits: Width
-    leak_bits: Annotated[int, Field(ge=1, le=8)]
     latency: Latency
 
 

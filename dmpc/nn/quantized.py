@@ -18,6 +18,7 @@ from dmpc.nn.export import Form, export_onnx, to_onnx
 from dmpc.nn.layer import DMPLayer
 from dmpc.nn.network import DMPNetwork, Run, as_input
 from dmpc.passes import carried
+from dmpc.passes.quantization.widths import width_plan
 from dmpc.passes.quantize import Quantize
 from isa.target import load_target
 
@@ -46,6 +47,8 @@ class QuantizedNetwork(nn.Module):
         self.target = load_target(self.options.target)
         self.ranges = find_ranges(self._float_graph(), np.asarray(x), self.options)
         self.ranges.origin = f"quantization-aware training, {self.ranges.origin}"
+        self.ranges.moments = {}  # weights that move are rounded to nearest, here and compiled
+        self.plan = width_plan(self.target, self.options.weight_bits, self.options.widths)
 
     @property
     def layers(self) -> nn.ModuleList:
@@ -54,7 +57,7 @@ class QuantizedNetwork(nn.Module):
 
     def integer_graph(self) -> Graph:
         """The graph of level integer that the compiler makes of the present weights."""
-        return Quantize(self.target, self.ranges).run(self._float_graph())
+        return Quantize(self.target, self.ranges, self.plan).run(self._float_graph())
 
     def _float_graph(self) -> Graph:
         return to_layers(import_onnx(to_onnx(self.network)), self.options)

@@ -86,8 +86,13 @@ class Partition(Pass):
         load = dict.fromkeys(("spike", "memory_a", "memory_b"), 0.0)
         for op in products:
             load[str(op.attrs["path"])] += self._rows(graph, op)
-        spare = self.target.bank[self.target.bank_for("memory_b")].rows
-        movable = [op for op in products if op.attrs["path"] == "spike"]
+        bank = self.target.bank[self.target.bank_for("memory_b")]
+        spare = bank.rows
+        movable = [
+            op
+            for op in products
+            if op.attrs["path"] == "spike" and graph.types[op.operands[1]].bits <= bank.weight_bits
+        ]
         for op in sorted(movable, key=lambda op: -self._rows(graph, op)):
             rows = self._rows(graph, op)
             weights = self._groups(graph, op) * graph.types[op.operands[1]].shape[1]

@@ -4,7 +4,7 @@ Ranges come from a calibration set, run through the float graph, or without one 
 alone (`dmpc.passes.static_ranges`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from dmpc.analysis.interval import Interval
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph, Op
-from dmpc.ir.interpret import interpret
-from dmpc.ir.registry import Tensor, op_def
+from dmpc.ir.registry import op_def
 
 Real = NDArray[np.float64]
 
@@ -26,7 +25,9 @@ class Ranges:
     `charge` holds, for each lif op by the name of its spikes, the membrane before reset, and the
     membrane half-way, when events alone have been added; `values` the total of its products of
     values, without bias. `events` tells whether the input is binary. `margin` is the headroom that
-    scales must leave.
+    scales must leave. `moments`, where measured, are second moments [m, m] of what charges a lif
+    op's membranes (see `products_with_columns`; the last of m is the constant 1 of the bias), and
+    of what the readout reads, by the name of its result.
     """
 
     origin: str
@@ -36,6 +37,7 @@ class Ranges:
     charge: dict[str, Interval] = field(default_factory=dict)
     values: dict[str, Interval] = field(default_factory=dict)
     activity: dict[str, Real] = field(default_factory=dict)
+    moments: dict[str, Real] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,15 @@ def currents(graph: Graph, lif: Op, events: bool) -> Currents:
     )
 
 
+def products_with_columns(graph: Graph, lif: Op, events: bool) -> Iterator[tuple[Op, slice]]:
+    """The products of a lif op, those of events first, with their columns of `Ranges.moments`."""
+    roles, at = currents(graph, lif, events), 0
+    for product in (*roles.events, *roles.values):
+        size = graph.types[product.operands[0]].shape[0]
+        yield product, slice(at, at + size)
+        at += size
+
+
 def unheld(graph: Graph, name: str) -> str:
     """The value that a held one repeats; any other value itself."""
     producer = graph.producer(name)
@@ -94,46 +105,4 @@ def total_bias(graph: Graph, products: Sequence[Op]) -> Real:
 
 
 QUANTILES = 64
-
-# -- calibration ----------------------------------------------------------------------------------
-
-
-def calibrate(graph: Graph, x: Tensor, *, samples: int, margin: float) -> Ranges:
-    """Ranges seen on up to `samples` samples of `x` [samples, timesteps, inputs], evenly spread."""
-    chosen = x[np.unique(np.linspace(0, len(x) - 1, min(samples, len(x))).astype(int))]
-    events = is_binary(x)
-    wanted = [name for name in graph.types if name not in graph.constants]
-    traces = interpret(graph, chosen.astype(np.float64), trace=wanted).traces
-    ranges = Ranges(f"calibration on {len(chosen)} samples", events, margin)
-    for name, trace in traces.items():
-        ranges.bounds[name] = _seen(trace)
-        if is_event(graph, name, events):
-            counts = trace.sum(axis=2).astype(np.float64)
-            ranges.activity[name] = np.quantile(counts, (np.arange(QUANTILES) + 0.5) / QUANTILES)
-    for lif in (op for op in graph.ops if op.kind == "lif"):
-        roles = currents(graph, lif, events)
-        products = (*roles.events, *roles.values)
-        half = graph.constants[roles.beta] * traces[lif.operands[0]]
-        half = sum((_products(graph, op, traces) for op in roles.events), half)
-        values = sum((_products(graph, op, traces) for op in roles.values), np.zeros_like(half))
-        charge = half + values + total_bias(graph, products)
-        ranges.charge[lif.results[0]] = _seen(charge) | _seen(half)
-        if roles.subtract:
-            ranges.charge[lif.results[0]] |= _seen(traces[lif.results[1]])
-        ranges.values[lif.results[0]] = _seen(values)
-    return ranges
-
-
-def _products(graph: Graph, op: Op, traces: Mapping[str, Tensor]) -> Tensor:
-    """What a dense product gave, without its bias."""
-    return traces[op.results[0]] - total_bias(graph, [op])
-
-
-def is_binary(x: Tensor) -> bool:
-    """True if every element is 0 or 1."""
-    return x.dtype == np.bool_ or bool(np.isin(x, (0, 1)).all())
-
-
-def _seen(trace: Tensor) -> Interval:
-    trace = trace.astype(np.float64)
-    return Interval(trace.min(axis=(0, 1)), trace.max(axis=(0, 1)))
+"""How many quantiles stand for the number of events in a timestep."""

@@ -23,11 +23,6 @@ def largest(bits: int) -> int:
     return (1 << (bits - 1)) - 1
 
 
-def smallest(bits: int) -> np.dtype[np.signedinteger]:
-    """The smallest NumPy integer of at least `bits` bits."""
-    return np.dtype(f"i{next(n for n in (1, 2, 4, 8) if 8 * n >= bits)}")
-
-
 @dataclass(frozen=True)
 class NeuronScale:
     """Membrane steps: `step` [N] real value of one; weights of events are `2**fraction` of them."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from isa.arithmetic import fire, leak, shift_round
 from isa.core import Core
 from isa.format import Instruction, bank_set, event_register, flag, instruction, signed, unsigned
+from isa.parameters import LEAK_BITS
 from isa.work import Work
 
 
@@ -52,7 +53,7 @@ class Lif(Instruction):
         p = core.parameters(self.parameters, self.groups)
         events, values = core.take(self.banks, self.groups, core.target.accumulators.bits)
         u = core.read_state("neuron", self.row, self.groups)
-        u = leak(u, p.leak, neuron.leak_bits)
+        u = leak(u, p.leak, LEAK_BITS)
         u = core.saturate(u + shift_round(events, self.shift), bits, "membrane")
         u = core.saturate(u + shift_round(values, p.shift) + p.bias, bits, "membrane")
         spikes, u = fire(u, p.threshold, p.reset, self.subtract)
@@ -75,7 +76,7 @@ class Leak(Instruction):
     def execute(self, core: Core) -> None:
         p = core.parameters(self.parameters, self.groups)
         u = core.read_state("neuron", self.row, self.groups)
-        u = leak(u, p.leak, core.target.neuron.leak_bits)
+        u = leak(u, p.leak, LEAK_BITS)
         core.write_state("neuron", self.row, self.groups, u)
 
 

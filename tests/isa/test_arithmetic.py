@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isa.arithmetic import WIDEST, Saturation, add_rows, fire, leak, shift_round
+from isa.parameters import LEAK_BITS
 
 numbers = st.integers(-(2**40), 2**40) | st.integers(-20, 20)
 
@@ -45,10 +46,12 @@ def test_a_left_shift_stays_within_62_bits_and_keeps_its_sign(x, shift):
     assert shift_round(np.array([x]), shift).tolist() == [max(-limit, min(limit, exact))]
 
 
-@given(st.integers(-(2**15), 2**15 - 1), st.integers(0, 256))
+@given(st.integers(-(2**15), 2**15 - 1), st.integers(0, 1 << LEAK_BITS))
 def test_leak_is_the_rounded_product_and_never_grows(u, beta):
-    leaked = leak(np.array([u]), np.array([beta]), 8).tolist()
-    assert leaked == [nearest(u * beta, 8)]
+    leaked = leak(np.array([u]), np.array([beta]), LEAK_BITS).tolist()
+    assert leaked == [nearest(u * beta, LEAK_BITS)]
+    lost = (1 << LEAK_BITS) - beta  # as hardware computes it
+    assert leaked == [u - ((lost * u + (1 << LEAK_BITS - 1) - 1) >> LEAK_BITS)]
     assert abs(leaked[0]) <= abs(u)
 
 

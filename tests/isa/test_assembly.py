@@ -118,7 +118,7 @@ def test_memories_and_notes():
         "test.s",
     )
     assert image.memories["parameter"].tolist() == [[-1, 1, 2, -3], [1, 2, 3, 4]]
-    assert image.memories["drive"].dtype == np.int8
+    assert image.memories["drive"].dtype == np.int16
     assert image.memories["drive"].tolist() == [[-128], [127]]
     assert image.symbols == (Symbol("w", ".mem.parameter", 1, 1),)
     assert image.notes == {".a": b" two\n", ".b": b"\x00\xff\x01", ".c": b""}

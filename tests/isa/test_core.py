@@ -20,6 +20,7 @@ from isa.instructions import (
     Readout,
     Update,
 )
+from isa.parameters import KEPT
 from tests.isa.machine import LANES, TARGET, events, parameters, program, run, values
 
 ROW = np.ones((1, LANES))
@@ -170,9 +171,10 @@ def test_input_outside_its_range(kind, low):
     assert (error.cause, error.pc) == (f"input outside {least} .. {most} in timestep 1", 2)
 
 
-def test_a_leak_above_one_traps():
-    image = program(CLEAR, IN, acc(), lif(), spike=ROW, parameter=parameters(LANES, leak=257))
-    with pytest.raises(Trap, match="a leak of 257 / 256 would let a membrane grow") as caught:
+def test_a_leak_below_nothing_traps():
+    code = np.full((1, LANES), 1023 << 48)  # the highest: a loss of 16320 / 8192
+    image = program(CLEAR, IN, acc(), lif(), spike=ROW, parameter=code)
+    with pytest.raises(Trap, match="a leak of -8128 / 8192 would turn a membrane's sign") as caught:
         run(image, [[[1]]])
     assert caught.value.pc == 4
 
@@ -196,7 +198,7 @@ def test_nested_loops_run_the_product_of_their_counts():
         acc(),
         lif(),
         spike=ROW,
-        parameter=parameters(LANES, threshold=100, leak=256),
+        parameter=parameters(LANES, threshold=100, leak=KEPT),
     )
     found = run(image, np.ones((1, 6, 1)))
     executed = 1 + 1 + 1 + 3 * (1 + 2 * 3) + 1 + 1  # samples, clear, outer, bodies, sync, halt

@@ -54,7 +54,7 @@ class Layer:
                 threshold=random.integers(-50, 5000, count),
                 bias=random.integers(-300, 300, count),
                 reset=random.integers(-100, 100, count),
-                leak=random.integers(0, 257, count),
+                leak=32 * random.integers(0, 257, count),
                 shift=random.integers(-2, 12, count),
             ),
         }

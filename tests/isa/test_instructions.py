@@ -23,6 +23,7 @@ from isa.instructions import (
     Readout,
     Update,
 )
+from isa.parameters import LEAK_BITS
 from tests.isa.machine import (
     LANES,
     TARGET,
@@ -171,7 +172,7 @@ class Neurons:
             "threshold": random.integers(-50, 3000, self.count),
             "bias": random.integers(-200, 200, self.count),
             "reset": random.integers(-100, 100, self.count),
-            "leak": random.integers(0, 257, self.count),
+            "leak": 32 * random.integers(0, 257, self.count),
             "shift": random.integers(-3, 12, self.count),
         }
         self.u = [0] * self.count
@@ -182,10 +183,10 @@ class Neurons:
             threshold, bias, reset, beta, shift = (int(c[n]) for c in self.columns.values())
             total = sum(int(w) for w, s in zip(self.w[n], spikes, strict=True) if s)
             slow = sum(int(p) * int(v) for p, v in zip(self.p[n], vector, strict=True))
-            u = rounded(self.u[n] * beta, TARGET.neuron.leak_bits)
+            u = rounded(self.u[n] * beta, LEAK_BITS)
             bits = TARGET.neuron.membrane_bits
-            u = clip(u + rounded(clip(total, 24), self.event_shift), bits)
-            u = clip(u + rounded(clip(slow, 24), shift) + bias, bits)
+            u = clip(u + rounded(clip(total, TARGET.accumulators.bits), self.event_shift), bits)
+            u = clip(u + rounded(clip(slow, TARGET.accumulators.bits), shift) + bias, bits)
             fired.append(int(u >= threshold))
             if u >= threshold:
                 u = clip(u - reset, bits) if self.subtract else reset

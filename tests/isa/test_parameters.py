@@ -6,20 +6,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isa.errors import IsaError
-from isa.parameters import FIELDS, Parameters
+from isa.parameters import FIELDS, KEPT, Parameters, nearest_leak
 
 RANGES = {
     "threshold": (-32768, 32767),
     "bias": (-32768, 32767),
     "reset": (-32768, 32767),
-    "leak": (0, 512),
+    "leak": (0, KEPT),
     "shift": (-32, 31),
 }
 
 
 def numbers(name: str) -> st.SearchStrategy[int]:
     low, high = RANGES[name]
-    return st.sampled_from((low, high)) | st.integers(low, high)
+    drawn = st.sampled_from((low, high)) | st.integers(low, high)
+    return drawn.map(representable) if name == "leak" else drawn
+
+
+def representable(leak: int) -> int:
+    """The nearest leak whose loss has 8 significant bits, found by trying."""
+    return min(LEAKS, key=lambda kept: abs(kept - leak))
+
+
+LEAKS = [KEPT - (m << e) for e in range(7) for m in range(256) if m << e <= KEPT]
+
+
+LEAK = [name for name, _ in FIELDS].index("leak")
 
 
 def parameters(rows: list[tuple[int, ...]]) -> Parameters:
@@ -40,6 +52,7 @@ def test_fields_lie_from_the_lowest_bit_up_without_touching():
     low = 0
     for at, (_, bits) in enumerate(FIELDS):
         row = tuple(1 if i == at else 0 for i in range(len(FIELDS)))
+        row = (*row[:LEAK], KEPT - row[LEAK], *row[LEAK + 1 :])  # a code of 0 keeps everything
         assert int(parameters([row]).pack()[0]) == 1 << low
         low += bits
     assert low <= 64
@@ -62,3 +75,37 @@ def test_only_integers_are_packed():
     fields["bias"] = np.array([0.0, 0.5])
     with pytest.raises(IsaError, match="neuron parameter bias: float64, not signed integers"):
         Parameters(**fields).pack()
+
+
+@given(st.floats(0, 1))
+def test_a_leak_is_the_nearest_that_can_be_said(kept):
+    leak = int(nearest_leak(np.array([kept]))[0])
+    assert leak in LEAKS
+    assert abs(leak - kept * KEPT) <= min(abs(other - kept * KEPT) for other in LEAKS) + 1e-9
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.5, 200 / 256, 255 / 256, 1.0])
+def test_multiples_of_one_256th_are_exact(kept):
+    assert nearest_leak(np.array([kept])).tolist() == [kept * KEPT]
+
+
+@given(st.floats(2, 64))
+def test_a_time_constant_is_within_a_two_hundredth(steps):
+    """tau = 1 / (1 - beta); half of the last of eight bits, and 0.4 % of 1 - beta."""
+    leak = nearest_leak(np.array([1 - 1 / steps]))[0]
+    assert KEPT / (KEPT - leak) == pytest.approx(steps, rel=0.00395)
+
+
+def test_a_loss_of_nine_significant_bits_is_refused():
+    with pytest.raises(IsaError, match="leak: a loss / 8192 of more than 8 significant bits"):
+        parameters([(0, 0, 0, KEPT - 257, 0)]).pack()
+
+
+def test_every_code_is_a_leak_and_comes_back():
+    codes = np.arange(1024) << 48
+    leaks = Parameters.unpack(codes).leak
+    assert len(set(leaks.tolist())) == 1024
+    assert (np.diff(leaks) < 0).all()
+    kept = leaks >= 0
+    fields = {name: np.zeros(kept.sum(), np.int64) for name, _ in FIELDS} | {"leak": leaks[kept]}
+    np.testing.assert_array_equal(Parameters(**fields).pack(), codes[kept])

@@ -42,7 +42,7 @@ def network():
         Emit(row=0, groups=1),
         spike=np.concatenate([weights, out]),
         parameter=np.concatenate(
-            [parameters(neurons, threshold=60, leak=200), parameters(LANES, bias=3)]
+            [parameters(neurons, threshold=60, leak=200 * 32), parameters(LANES, bias=3)]
         ),
     )
 

@@ -318,7 +318,7 @@ def hand_made(random, length, loop):
         drive=draw(-20, 20, (VALUES, 1)),
         update=draw(-9999, 9999, (VALUES + 1, 16)),
         parameter=parameters(
-            count, threshold=draw(-5, 30, count), bias=draw(-5, 15, count), leak=200
+            count, threshold=draw(-5, 30, count), bias=draw(-5, 15, count), leak=200 * 32
         ),
     )
 

@@ -26,13 +26,13 @@ def test_memories_follow_from_the_units():
     shapes = {m.name: (m.rows, m.lanes, m.bits, m.dtype.str) for m in memories.values()}
     assert shapes == {
         "spike": (32768, 4, 8, "|i1"),
-        "memory_a": (8192, 4, 8, "|i1"),
-        "memory_b": (8192, 4, 8, "|i1"),
-        "drive": (4096, 1, 8, "|i1"),
+        "memory_a": (8192, 4, 10, "<i2"),
+        "memory_b": (8192, 4, 10, "<i2"),
+        "drive": (4096, 1, 12, "<i2"),
         "update": (2048, 16, 16, "<i2"),
         "parameter": (512, 4, 64, "<i8"),
         "neuron": (512, 4, 16, "<i2"),
-        "partial": (256, 4, 32, "<i4"),
+        "partial": (256, 4, 34, "<i8"),
         "readout": (64, 4, 32, "<i4"),
     }
     assert [m.name for m in memories.values() if m.volatile] == ["neuron", "partial", "readout"]

@@ -11,10 +11,10 @@ from dmpc.ir.graph import Op
 from dmpc.ir.interpret import interpret
 from dmpc.passes.base import apply
 from dmpc.passes.break_dependency import BreakDependency
+from dmpc.passes.calibration import calibrate
 from dmpc.passes.fuse import Fuse
 from dmpc.passes.partition import DENSITY, Partition
 from dmpc.passes.quantize import Quantize
-from dmpc.passes.ranges import calibrate
 from dmpc.passes.static_ranges import static_ranges
 from isa.target import load_target
 from tests.networks import Layer, Shape, network, networks
@@ -170,7 +170,7 @@ def test_a_bias_that_no_sample_showed_is_not_cut_off():
     ranges = calibrate(graph, np.ones((1, 4, 1)), samples=1, margin=1.25)
     made = apply(Quantize(TARGET, ranges), graph)
     step = made.constants["layer1.scale"]
-    assert made.constants["layer1.bias"] * step == pytest.approx(-100, rel=1e-3)
+    assert made.constants["layer1.bias"] * step == pytest.approx(-100, rel=4e-3)
     result = interpret(made, np.ones((1, 4, 1), np.int64), trace=["layer1.u"])
     assert not result.saturations
     assert (np.abs(result.traces["layer1.u"] * step) < 0.2).all()

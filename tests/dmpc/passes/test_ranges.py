@@ -11,7 +11,7 @@ from dmpc.errors import CompileError
 from dmpc.ir.interpret import interpret
 from dmpc.passes.base import apply
 from dmpc.passes.break_dependency import BreakDependency
-from dmpc.passes.ranges import calibrate
+from dmpc.passes.calibration import calibrate
 from dmpc.passes.static_ranges import static_ranges
 from tests.networks import Layer, Shape, network, networks, samples
 

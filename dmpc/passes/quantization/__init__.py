@@ -1,0 +1,1 @@
+"""Quantization in its parts: widths, rounding, slow state, neurons, readout."""

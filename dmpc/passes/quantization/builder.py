@@ -1,0 +1,88 @@
+"""The integer graph while it is built, and what all of its builders share."""
+
+import numpy as np
+
+from dmpc.errors import CompileError
+from dmpc.ir.graph import Array, Graph, Op, State
+from dmpc.ir.types import TensorType
+from dmpc.passes.quantization.widths import WidthPlan, Widths
+from dmpc.passes.ranges import Ranges, Real, unheld
+from isa.target import Target, smallest_integer
+
+
+class Builder:
+    """Reads the float graph, writes the integer graph `out`.
+
+    `steps` is the real value of one step of each value that is no event.
+    """
+
+    def __init__(self, graph: Graph, target: Target, ranges: Ranges, plan: WidthPlan) -> None:
+        self.graph, self.target, self.ranges, self.plan = graph, target, ranges, plan
+        self.out = Graph(graph.name, "integer", inputs=list(graph.inputs), attrs=dict(graph.attrs))
+        self.steps: dict[str, float] = {}
+        self.wide_bits = plan.default.sums + target.accumulators.guard
+
+    def widths(self, op: Op) -> Widths:
+        """The widths of the layer that an op belongs to."""
+        return self.plan[str(op.attrs["layer"])]
+
+    def add(self, op: Op, *types: TensorType) -> None:
+        """An op with the types of its results."""
+        self.out.add(op, *types)
+
+    def constant(self, name: str, value: Array, bits: int, scale: float | None) -> None:
+        """A constant of `bits` bits under the name that it has in the float graph."""
+        loc = self.graph.locs.get(name, ())
+        type_ = TensorType(f"i{bits}", value.shape, scale)
+        self.out.add_constant(name, value.astype(smallest_integer(bits)), type_, loc)
+
+    def scale(self, name: str, steps: Array) -> str:
+        """A constant of real steps, one for each element of a value."""
+        return self.out.add_constant(name, steps, TensorType("f32", steps.shape))
+
+    def state(self, name: str, after: str, type_: TensorType) -> None:
+        """A state that starts from zero; `after` is its value in the next timestep."""
+        old = self.graph.state(name)
+        self.out.types[name] = type_
+        self.out.states.append(State(name, after, None, old.loc if old else ()))
+
+    def matvec(self, dense: Op, integers: Array, bits: int) -> None:
+        """The exact product of a dense op with integer weights [n, m]."""
+        self.constant(dense.operands[1], integers, bits, None)
+        attrs = {"layer": dense.attrs["layer"], "bits": self.wide_bits}
+        sums = TensorType(f"i{self.wide_bits}", integers.shape[:1])
+        self.add(Op("matvec", dense.operands[:2], dense.results, attrs, dense.loc), sums)
+
+    def step_of(self, product: Op) -> float:
+        """Real value of one step of what a dense product of values reads."""
+        return self.steps[unheld(self.graph, product.operands[0])]
+
+    def weights(self, product: Op) -> Real:
+        """The real weights [n, m] of a dense product."""
+        return self.graph.constants[product.operands[1]].astype(np.float64)
+
+    def check_initial(self, op: Op) -> None:
+        """Raise CompileError for a state that does not start from zero."""
+        state = self.graph.state(op.operands[0])
+        if state is not None and state.init is not None:
+            what = "membranes" if op.kind == "lif" else "memory states"
+            raise CompileError(
+                f"{what} of {op.attrs['layer']} start from %{state.init}, not from zero",
+                where=", ".join(op.loc) or self.graph.name,
+                hint="reset the model's states before exporting it",
+            )
+
+    def past(self, state: State) -> None:
+        """Events of the timestep before, which stay what they are.
+
+        Raises CompileError where they do not start from none.
+        """
+        if state.init is not None:
+            raise CompileError(
+                f"%{state.name} starts from %{state.init}: there are no spikes before the first "
+                "timestep",
+                where=", ".join(state.loc) or self.graph.name,
+                hint="reset the model's states before exporting it",
+            )
+        self.out.types[state.name] = self.graph.types[state.name]
+        self.out.states.append(state)

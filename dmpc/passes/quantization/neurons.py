@@ -1,0 +1,174 @@
+"""Neurons as integers: membrane steps, weights, thresholds, biases, leaks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dmpc.errors import CompileError
+from dmpc.ir.graph import Array, Attr, Op
+from dmpc.ir.types import TensorType
+from dmpc.passes.quantization.builder import Builder
+from dmpc.passes.quantization.rounding import Int, compensated, to_nearest
+from dmpc.passes.ranges import Currents, Real, currents, products_with_columns, total_bias
+from dmpc.passes.scales import (
+    NeuronScale,
+    ValueScale,
+    largest,
+    neuron_scale,
+    rounded,
+    value_scale,
+)
+from isa.parameters import LEAK_BITS, nearest_leak
+
+
+def add_neurons(build: Builder, op: Op) -> None:
+    """The neurons of a lif op, with the products that charge them."""
+    graph, ranges = build.graph, build.ranges
+    build.check_initial(op)
+    roles = currents(graph, op, ranges.events)
+    _check_leak(build, op, graph.constants[roles.beta])
+    neuron, values = _scales(build, op, roles)
+    layer = _Rounded.of(build, op, roles, neuron, values)
+    widths = build.widths(op)
+    for product in roles.events:
+        build.matvec(product, layer.weights[product.results[0]], widths.weights)
+    for product in roles.values:
+        build.matvec(product, layer.weights[product.results[0]], widths.slow)
+    _add_parameters(build, op, roles, neuron, values.shift, layer.bias)
+    scale = build.scale(f"{op.attrs['layer']}.scale", neuron.step)
+    membrane = TensorType(f"i{widths.membrane}", neuron.step.shape, scale)
+    build.state(op.operands[0], op.results[1], membrane)
+    _add_ops(build, op, roles, neuron, membrane)
+
+
+def _scales(build: Builder, op: Op, roles: Currents) -> tuple[NeuronScale, ValueScale]:
+    """Steps of membranes and event weights, and of the products of values."""
+    graph, ranges, widths = build.graph, build.ranges, build.widths(op)
+    bias = total_bias(graph, (*roles.events, *roles.values))
+    neuron = neuron_scale(
+        [build.weights(product) for product in roles.events],
+        ranges.charge[op.results[0]],
+        graph.constants[roles.threshold].astype(np.float64),
+        [bias, graph.constants[roles.reset]],
+        margin=ranges.margin,
+        weight_bits=widths.weights,
+        membrane_bits=widths.membrane,
+    )
+    values = value_scale(
+        neuron,
+        [(build.weights(product), build.step_of(product)) for product in roles.values],
+        ranges.values[op.results[0]],
+        margin=ranges.margin,
+        weight_bits=widths.slow,
+        sum_bits=widths.sums,
+    )
+    return neuron, values
+
+
+@dataclass(frozen=True)
+class _Rounded:
+    """Integer weights [n, m] of each product, by the name of its result, and the biases [n]."""
+
+    weights: dict[str, Int]
+    bias: Int
+
+    @classmethod
+    def of(
+        cls, build: Builder, op: Op, roles: Currents, neuron: NeuronScale, values: ValueScale
+    ) -> "_Rounded":
+        """All weights of a neuron and its bias, rounded together where inputs were measured."""
+        widths, graph = build.widths(op), build.graph
+        products = list(products_with_columns(graph, op, build.ranges.events))
+        real = [build.weights(product) for product, _ in products]
+        bias = total_bias(graph, [product for product, _ in products])
+        leak = nearest_leak(graph.constants[roles.beta].astype(np.float64), widths.leak)
+        real.append((bias - _mean_leak_error(leak) * neuron.step)[:, None])
+        step, limit = [], []
+        for product, columns in products:
+            count = columns.stop - columns.start
+            event = product in roles.events
+            unit = neuron.weight_step if event else values.step / build.step_of(product)
+            step.append(np.repeat(unit[:, None], count, axis=1))
+            limit += [largest(widths.weights if event else widths.slow)] * count
+        step.append(neuron.step[:, None])
+        limit.append(largest(widths.membrane))
+        made = _round(
+            np.concatenate(real, axis=1),
+            np.concatenate(step, axis=1),
+            np.array(limit, np.float64),
+            build.ranges.moments.get(op.results[0]),
+        )
+        weights = {product.results[0]: made[:, columns] for product, columns in products}
+        return cls(weights, made[:, -1])
+
+
+def _round(real: Real, step: Real, limit: Real, moments: Real | None) -> Int:
+    if moments is None:
+        return to_nearest(real, step, limit)
+    return compensated(real, step, limit, moments, np.arange(len(limit)) < len(limit) - 1)
+
+
+def _mean_leak_error(leak: Int) -> Real:
+    """By how many steps the leak's rounding lifts a membrane on average.
+
+    Ties go upward. `leak / 2**13` in lowest terms has a denominator D; a membrane's remainders are
+    then multiples of 1 / D, of which one half rounds up and none down: 1 / (2 D) on average.
+    """
+    denominator = (1 << LEAK_BITS) / np.gcd(leak, 1 << LEAK_BITS)
+    return np.where(denominator > 1, 0.5 / denominator, 0.0)
+
+
+def _check_leak(build: Builder, op: Op, beta: Array) -> None:
+    wrong = beta[(beta < 0) | (beta > 1)]
+    if wrong.size:
+        raise CompileError(
+            f"neurons of {op.attrs['layer']} keep {wrong[0]:g} of their membrane a timestep; "
+            "the machine keeps 0 .. 1 of it",
+            where=", ".join(op.loc) or build.graph.name,
+        )
+
+
+def _add_parameters(
+    build: Builder, op: Op, roles: Currents, neuron: NeuronScale, shift: Int, bias: Int
+) -> None:
+    """Threshold, bias, leak, reset and shift as integers under the layer's names."""
+    graph, layer, widths = build.graph, str(op.attrs["layer"]), build.widths(op)
+    bits = widths.membrane
+    threshold = neuron.threshold + (1 if op.attrs["strict"] else 0)
+    leak = nearest_leak(graph.constants[roles.beta].astype(np.float64), widths.leak)
+    build.constant(roles.beta, leak, LEAK_BITS + 2, 2.0**-LEAK_BITS)
+    build.constant(roles.threshold, rounded(threshold, 1.0, bits), bits, None)
+    build.constant(f"{layer}.bias", bias, bits, None)
+    build.constant(f"{layer}.shift", shift, 6, None)
+    reset = rounded(graph.constants[roles.reset], neuron.step, bits)
+    build.constant(roles.reset, reset, bits, None)
+
+
+def _add_ops(
+    build: Builder, op: Op, roles: Currents, neuron: NeuronScale, membrane: TensorType
+) -> None:
+    """Leak, integration of events, integration of values and bias, fire."""
+    layer, sums = str(op.attrs["layer"]), build.widths(op).sums
+    common: dict[str, Attr] = {"layer": layer, "bits": membrane.bits}
+    names = [f"{layer}.u.{stage}" for stage in ("leaked", "events", "charged")]
+
+    def add(kind: str, operands: Sequence[str], result: str, **attrs: Attr) -> None:
+        build.add(Op(kind, tuple(operands), (result,), attrs, op.loc), membrane)
+
+    add("leak", (op.operands[0], roles.beta), names[0], layer=layer, fraction=LEAK_BITS)
+    charged = names[0]
+    if roles.events:
+        operands = (charged, *(product.results[0] for product in roles.events))
+        shift = -neuron.fraction
+        add("integrate_events", operands, names[1], **common, shift=shift, sum_bits=sums)
+        charged = names[1]
+    operands = (charged, *(p.results[0] for p in roles.values), f"{layer}.shift", f"{layer}.bias")
+    add("integrate_values", operands, names[2], **common, sum_bits=sums)
+    fire: dict[str, Attr] = {**common, "reset_mode": op.attrs["reset_mode"]}
+    operands = (names[2], roles.threshold, roles.reset)
+    build.add(
+        Op("fire", operands, op.results, fire, op.loc),
+        TensorType("event", membrane.shape),
+        membrane,
+    )

@@ -1,0 +1,56 @@
+"""How weights become integers: to nearest, or so that later weights make up for earlier errors."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dmpc.passes.ranges import Real
+
+Int = NDArray[np.int64]
+DAMPING = 0.01  # of an input's own second moment: what calibration did not show may still come
+
+
+def to_nearest(real: Real, step: Real, limit: Real) -> Int:
+    """`real / step` to nearest, ties to even, clipped to -limit .. limit. Shapes broadcast."""
+    return np.clip(np.rint(real / step), -limit, limit).astype(np.int64)
+
+
+def compensated(real: Real, step: Real, limit: Real, moments: Real, kept: NDArray[np.bool_]) -> Int:
+    """Integers [n, m] for weights `real` [n, m] of `step` [n, m], at most `limit` [m] in size.
+
+    What matters is the error of the sum, `e H e'` for an error `e` of a row and second moments
+    `moments` H [m, m] of its inputs. Columns are rounded one by one, those of the largest error
+    first, and what a rounding did is made up for by the columns still to come: optimal brain
+    surgery in the order and form of GPTQ (Frantar et al., arXiv 2210.17323). Weights of zero that
+    are `kept` [m] stay zero. A row for which that is no better than rounding to nearest is rounded
+    to nearest.
+    """
+    plain = np.where(kept & (real == 0), 0, to_nearest(real, step, limit))
+    size = np.sqrt(np.maximum(np.diag(moments), 0))
+    order = np.argsort(-np.median(step, axis=0) * size, kind="stable")
+    unit = np.where(size > 0, size, 1.0)[order]
+    correlation = moments[np.ix_(order, order)] / np.outer(unit, unit)
+    upper = _inverse_root(correlation)
+    left, steps = real[:, order] * unit, step[:, order] * unit
+    silent = (kept & (real == 0))[:, order]
+    made = np.zeros(real.shape, np.int64)
+    for j, column in enumerate(order):
+        whole = to_nearest(left[:, j], steps[:, j], limit[column])
+        made[:, column] = np.where(silent[:, j], 0, whole)
+        error = (left[:, j] - made[:, column] * steps[:, j]) / upper[j, j]
+        left[:, j + 1 :] -= error[:, None] * upper[j, j + 1 :]
+    better = _cost(real - made * step, moments) < _cost(real - plain * step, moments)
+    return np.where(better[:, None], made, plain)
+
+
+def _inverse_root(correlation: Real) -> Real:
+    """Upper triangular U with `U' U` the inverse of a damped correlation matrix."""
+    damped = correlation + DAMPING * np.eye(len(correlation))
+    damped[np.diag_indices(len(damped))] = np.maximum(np.diag(damped), DAMPING + 1.0)
+    root: Real = np.linalg.cholesky(np.linalg.inv(damped)).T
+    return root
+
+
+def _cost(error: Real, moments: Real) -> Real:
+    """The mean square error [n] of sums whose weights are off by `error` [n, m]."""
+    cost: Real = ((error @ moments) * error).sum(axis=1)
+    return cost

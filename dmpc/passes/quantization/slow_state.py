@@ -1,0 +1,146 @@
+"""Graded inputs, scalar drives, memory states and held copies of both, as integers."""
+
+import numpy as np
+
+from dmpc.ir.graph import Op
+from dmpc.ir.types import TensorType
+from dmpc.passes.quantization.builder import Builder
+from dmpc.passes.quantization.rounding import Int, compensated, to_nearest
+from dmpc.passes.ranges import Real, currents, is_event, products_with_columns, unheld
+from dmpc.passes.scales import (
+    MAX_SHIFT,
+    balanced_step,
+    largest,
+    power_of_two_multiple,
+    rounded,
+)
+
+TINY = 2.0**-100  # stands for the range of a value that is always zero
+STATE_BITS_OF_DRIVE = 11  # least width left to a scalar drive or graded input
+
+
+def choose_memory_step(build: Builder, op: Op) -> None:
+    """One step for all states of a memory: what calibration saw, with margin, fills its width."""
+    seen = build.ranges.bounds[op.results[0]].magnitude.max(initial=0)
+    bits = build.widths(op).values
+    step = max(float(seen), TINY) * build.ranges.margin / largest(bits)
+    build.steps[op.operands[0]] = build.steps[op.results[0]] = step
+
+
+def add_input(build: Builder, name: str) -> None:
+    """The network's input: events, or values of one step."""
+    shape = build.graph.types[name].shape
+    build.out.locs[name] = build.graph.locs.get(name, ())
+    if build.ranges.events:
+        build.out.types[name] = TensorType("event", shape)
+        return
+    most = max(float(build.ranges.bounds[name].magnitude.max()), TINY)
+    step, _ = power_of_two_multiple(1.0, _balanced(build, name, most))
+    bits = build.plan.default.values
+    finest = float(2.0 ** np.ceil(np.log2(most / largest(bits))))
+    build.steps[name] = max(step, finest)
+    build.out.types[name] = TensorType(f"i{bits}", shape, build.steps[name])
+
+
+def _balanced(build: Builder, name: str, most: float) -> float:
+    """A step for a drive or graded input that suits the memory products it is summed with."""
+    references, weights = [], []
+    for lif in (op for op in build.graph.ops if op.kind == "lif"):
+        roles = currents(build.graph, lif, build.ranges.events)
+        source = {op.results[0]: unheld(build.graph, op.operands[0]) for op in roles.values}
+        mine = [op for op in roles.values if source[op.results[0]] == name]
+        known = [op for op in roles.values if source[op.results[0]] in build.steps]
+        if mine and known:
+            references.append(
+                np.max([_largest(build, op) * build.step_of(op) for op in known], axis=0)
+            )
+            weights.append(np.max([_largest(build, op) for op in mine], axis=0))
+    reference = np.concatenate(references) if references else np.zeros(0)
+    weight = np.concatenate(weights) if weights else np.zeros(0)
+    return balanced_step(
+        reference,
+        weight[:, None],
+        most=most * build.ranges.margin,
+        bits=build.plan.default.values,
+        least_bits=STATE_BITS_OF_DRIVE,
+    )
+
+
+def _largest(build: Builder, dense: Op) -> Real:
+    """The largest weight of each neuron."""
+    most: Real = np.abs(build.weights(dense)).max(axis=1, initial=0)
+    return most
+
+
+def add_drive(build: Builder, op: Op) -> None:
+    """A scalar drive: one row of weights, a shift that gives it the step of its result."""
+    weight, *bias = (build.graph.constants[name] for name in op.operands[1:])
+    offset = float(bias[0][0]) if bias else 0.0
+    widths = build.widths(op)
+    most = max(float(build.ranges.bounds[op.results[0]].high[0]), abs(offset), 2.0**-40)
+    event = is_event(build.graph, op.operands[0], build.ranges.events)
+    source_step = 1.0 if event else build.steps[op.operands[0]]
+    unit = float(np.abs(weight).max(initial=0)) / largest(widths.drive) or most
+    wanted = _balanced(build, op.results[0], most)
+    step, shift = power_of_two_multiple(unit * source_step, wanted)
+    finest = most * build.ranges.margin / largest(widths.values)
+    if step < finest and shift < MAX_SHIFT:
+        step, shift = step * 2, shift + 1
+    if step < finest:  # the weights are nothing beside the bias
+        step, unit = finest, finest / source_step / 2.0**MAX_SHIFT
+    build.steps[op.results[0]] = step
+    integers = _drive_weights(build, op, unit, widths.drive)
+    build.constant(op.operands[1], integers, widths.drive, unit)
+    attrs = {
+        "layer": op.attrs["layer"],
+        "shift": shift,
+        "bias": int(rounded(np.array(offset), step, 16)),
+        "bits": widths.values,
+        "scale": step,
+    }
+    made = Op("scalar_drive", op.operands[:2], op.results, attrs, op.loc)
+    build.add(made, TensorType(f"i{widths.values}", (1,), step))
+
+
+def _drive_weights(build: Builder, op: Op, unit: float, bits: int) -> Int:
+    """Weights [m] of a drive, compensated if calibration saw its input feed the neurons too."""
+    real = build.graph.constants[op.operands[1]].astype(np.float64)
+    for lif in (other for other in build.graph.ops if other.kind == "lif"):
+        moments = build.ranges.moments.get(lif.results[0])
+        if moments is None or lif.attrs["layer"] != op.attrs["layer"]:
+            continue
+        for product, columns in products_with_columns(build.graph, lif, build.ranges.events):
+            if product.operands[0] == op.operands[0]:
+                step = np.full((1, len(real)), unit)
+                limit, kept = np.full(len(real), float(largest(bits))), np.ones(len(real), np.bool_)
+                made = compensated(real[None], step, limit, moments[columns, columns], kept)
+                return made.reshape(-1)
+    return to_nearest(real, np.array(unit), np.array(float(largest(bits))))
+
+
+def add_memory(build: Builder, op: Op) -> None:
+    """A slow state: coefficients of one power-of-two step, so that eigenvalues stay in place."""
+    build.check_initial(op)
+    state, drive, a, b = op.operands
+    step, widths = build.steps[state], build.widths(op)
+    real_a = build.graph.constants[a]
+    real_b = build.graph.constants[b] * (build.steps[drive] / step)
+    most = max(np.abs(real_a).max(initial=0), np.abs(real_b).max(initial=0), 2.0**-20)
+    shift = int(np.clip(np.floor(np.log2(largest(widths.update) / most)), 0, 31))
+    for name, real in ((a, real_a), (b, real_b)):
+        build.constant(name, rounded(real, 2.0**-shift, widths.update), widths.update, None)
+    value = TensorType(f"i{widths.values}", build.graph.types[state].shape, step)
+    build.state(state, op.results[0], value)
+    attrs = {"layer": op.attrs["layer"], "shift": shift, "bits": widths.values}
+    build.add(Op("state_update", op.operands, op.results, attrs, op.loc), value)
+
+
+def add_hold(build: Builder, op: Op) -> None:
+    """A copy of integers, which is exact."""
+    build.check_initial(op)
+    held, value = op.operands
+    step = build.steps[held] = build.steps[op.results[0]] = build.steps[value]
+    bits = build.widths(op).values
+    copy = TensorType(f"i{bits}", build.graph.types[value].shape, step)
+    build.state(held, op.results[0], copy)
+    build.add(Op("hold", op.operands, op.results, dict(op.attrs), op.loc), copy)
