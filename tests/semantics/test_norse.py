@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 from norse.torch.functional.reset import reset_subtract
+from norse.torch.utils.export_nir import _extract_norse_module
 from norse.torch.utils.import_nir import _import_norse_module
 
+from dmpc.errors import ImportFailure
 from dmpc.frontend import Timing, import_nir
 from tests.semantics.compared import assert_same_spikes, events
 
@@ -71,3 +73,44 @@ def test_a_membrane_at_the_threshold_does_not_spike():
     p = norse.torch.LIFBoxParameters(tau_mem_inv=torch.as_tensor(1 / DT))
     spikes, _ = norse.torch.LIFBoxCell(p, dt=DT)(torch.tensor([[1.0, 1.0 + 1e-6]]))
     assert spikes.tolist() == [[0.0, 1.0]]
+
+
+@SEEDS
+def test_neurons_without_leak_take_no_timestep(seed):
+    """Norse's `IAFCell` adds its input whatever dt is, and its import takes r to be 1."""
+    random = np.random.default_rng(seed)
+    weight = nir.Linear(random.normal(0.2, 0.3, (NEURONS, INPUTS)))
+    graph = nir.NIRGraph.from_list(
+        weight, nir.IF(np.ones(NEURONS), v_threshold=random.uniform(0.5, 1, NEURONS))
+    )
+    x = events(seed, INPUTS)
+    cell = _import_norse_module(graph.nodes["if"], dt=DT)
+    cell.p = cell.p._replace(v_th=torch.as_tensor(graph.nodes["if"].v_threshold))
+    state, wanted = None, []
+    with torch.no_grad():
+        for step in x:
+            spikes, state = cell(step @ torch.as_tensor(weight.weight).T, state)
+            wanted.append(spikes)
+    assert_same_spikes(import_nir(graph, timing=Timing(dt=1.0)), x, torch.stack(wanted))
+
+
+def test_norses_exporter_divides_the_timestep_by_the_inverse_of_tau():
+    """So a file that it wrote with its default timestep is read with the square of that."""
+    node = _extract_norse_module(norse.torch.LIFBoxCell(), dt=DT)
+    tau = 1 / float(norse.torch.LIFBoxParameters().tau_mem_inv)
+    assert float(node.tau) == pytest.approx(DT * tau)
+    assert DT**2 / float(node.tau) == pytest.approx(DT / tau)
+
+
+def test_neurons_with_a_synapse_are_refused():
+    node = _extract_norse_module(norse.torch.LIFCell(), dt=DT)
+    size = np.ones(NEURONS)
+    graph = nir.NIRGraph.from_list(
+        nir.Linear(np.ones((NEURONS, INPUTS))),
+        nir.CubaLIF(
+            tau_syn=float(node.tau_syn) * size, tau_mem=float(node.tau_mem) * size, r=size,
+            v_leak=0 * size, v_threshold=size,
+        ),
+    )  # fmt: skip
+    with pytest.raises(ImportFailure, match="keeps a synaptic current for every neuron"):
+        import_nir(graph, timing=Timing(dt=DT**2))
