@@ -1,17 +1,23 @@
 """Everything that is to be said of a model at once: errors, warnings, notes; nothing is written."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dmpc.backend.emit import emit
 from dmpc.compiler import AnyModel, Options, find_ranges, from_layers, import_model, to_layers
-from dmpc.errors import DmpcError, SampleError
-from dmpc.findings import Finding, listening
+from dmpc.errors import CompileError, DmpcError, SampleError
+from dmpc.findings import Finding, listening, tell
 from dmpc.frontend.models import Model
 from dmpc.ir.graph import Graph
 from dmpc.ir.levels import rank
 from dmpc.ir.registry import Tensor
+from dmpc.passes.lint import lint_bounds, lint_example, lint_recognised, lint_rounding
+from dmpc.passes.quantize import Quantize
+from dmpc.passes.ranges import Ranges
+from dmpc.passes.recognise import Recognise
+from dmpc.passes.static_ranges import static_ranges
 from dmpc.rules import Severity
 from isa.target import parse_target, target_text
 
@@ -76,7 +82,8 @@ def check(
             raise
         except DmpcError as error:
             errors = error.findings
-    found = [one if one.where.startswith(name) else one.inside(name) for one in (*errors, *told)]
+    every = (*errors, *told)
+    found = [one if one.where.startswith(name) else one.inside(name) for one in every]
     found.sort(key=lambda one: list(Severity).index(one.severity))
     return Report(name, options.target, way.reached, tuple(found))
 
@@ -89,6 +96,7 @@ class _Way:
         self.text = target_text(options.target)
         self.target = parse_target(self.text, options.target)
         self.reached = ""
+        self.layers = Graph("", "layers")
 
     def go(self, model: AnyModel) -> None:
         """Bring a model as far as it comes; raises DmpcError."""
@@ -96,15 +104,35 @@ class _Way:
         self.reached = graph.level
         if rank(graph.level) > rank("layers"):
             return
-        layers = to_layers(graph, self.options)
-        self.reached = layers.level
-        ranges = find_ranges(layers, self.calibration, self.options)
-        emit(
-            from_layers(layers, ranges, self.target, self.options, self._observe),
-            self.text,
-        )
+        layers = to_layers(graph, self.options, self._observe)
+        if graph.level == "layers":
+            _tell(lint_recognised(graph))
+        self.reached, self.layers = layers.level, layers
+        ranges = find_ranges(layers, self.calibration, self.options, model)
+        self._lint(ranges)
+        emit(from_layers(layers, ranges, self.target, self.options, self._observe), self.text)
         self.reached = "image"
 
+    def _lint(self, ranges: Ranges) -> None:
+        """Look at the ranges that were seen, and at those that no input can leave."""
+        if self.calibration is not None:
+            _tell(lint_example(self.layers, ranges))
+        given = ranges.bounds.get(self.layers.inputs[0])
+        graded = given is not None and not ranges.events
+        limits = (float(given.low.min()), float(given.high.max())) if given and graded else None
+        try:
+            _tell(lint_bounds(self.layers, static_ranges(self.layers, limits)))
+        except CompileError as error:  # a calibration set makes up for it
+            _tell(replace(found, severity=Severity.WARNING) for found in error.findings)
+
     def _observe(self, name: str, graph: Graph) -> None:
-        del name
         self.reached = graph.level
+        if name == Recognise.name:
+            _tell(lint_recognised(graph))
+        elif name == Quantize.name:
+            _tell(lint_rounding(self.layers, graph))
+
+
+def _tell(findings: Iterable[Finding]) -> None:
+    for found in findings:
+        tell(found)

@@ -9,7 +9,7 @@ import numpy as np
 
 from dmpc import frontend
 from dmpc.backend.emit import emit
-from dmpc.errors import CompileError, SampleError
+from dmpc.errors import CompileError, ErrorList, SampleError
 from dmpc.frontend.models import Model
 from dmpc.ir.graph import Graph
 from dmpc.ir.levels import rank
@@ -22,6 +22,7 @@ from dmpc.passes.carried import carried_ranges
 from dmpc.passes.count_readout import CountReadout
 from dmpc.passes.fold import Fold
 from dmpc.passes.fuse import Fuse
+from dmpc.passes.layer_rules import check_layers
 from dmpc.passes.overlap import Overlap
 from dmpc.passes.partition import Partition
 from dmpc.passes.place import PlaceInMemory
@@ -165,15 +166,32 @@ def find_ranges(
     """Ranges of a float graph.
 
     From a calibration set; without one from what the file `model` carries, if it was trained with
-    quantization in its forward pass; else from the weights.
+    quantization in its forward pass; else from the weights. Raises CompileError with all that is
+    wrong with the layers.
     """
+    if calibration is not None:
+        _check_calibration(graph, calibration)
+    errors = ErrorList()
+    with errors.gather():
+        check_layers(graph)
+    with errors.gather():
+        ranges = _find_ranges(graph, calibration, options, model)
+    errors.check()
+    return ranges
+
+
+def _find_ranges(
+    graph: Graph,
+    calibration: Tensor | None,
+    options: Options,
+    model: AnyModel | None,
+) -> Ranges:
     if calibration is None:
         if isinstance(model, str | os.PathLike) and options.input_range is None:
             carried = carried_ranges(model)
             if carried is not None:
                 return carried
         return static_ranges(graph, options.input_range)
-    _check_calibration(graph, calibration)
     return calibrate(graph, calibration, samples=options.calibration_samples, margin=options.margin)
 
 

@@ -1,6 +1,6 @@
 """Errors that a user of the compiler sees: one line that says where, what, and what would help."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Self
 
@@ -121,6 +121,14 @@ class ErrorList:
             first, *others = self.errors
             first.others = tuple(others)
             raise first
+
+
+def raise_all(errors: Iterable[DmpcError]) -> None:
+    """Raise the first of some errors, with the others, if there is one."""
+    found = ErrorList()
+    for error in errors:
+        found.add(error)
+    found.check()
 
 
 class ImportFailure(DmpcError):

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import networkx as nx
 
 from dmpc.backend.places import bank_of, parameters_of, share_of
-from dmpc.errors import CompileError
+from dmpc.errors import CompileError, raise_all
 from dmpc.ir.graph import Graph, Op
+from dmpc.rules import Stage, rule
 from isa.errors import IsaError
 from isa.format import Instruction, encode
 from isa.instructions import (
@@ -41,6 +42,14 @@ from isa.sharing import rows_per_group
 from isa.target import Target
 
 NOWHERE = Provenance()
+TOO_LARGE = rule(
+    "too-large",
+    Stage.MACHINE,
+    "{layer}: {reason}",
+    why="""Rows, sizes and shifts are fields of an instruction, each with a number of bits; see
+    isa.md.""",
+    nearest="the layer is larger than an instruction can say",
+)
 
 
 @dataclass(frozen=True)
@@ -73,20 +82,22 @@ def lower(graph: Graph, target: Target) -> list[Lowered]:
         *body,
         Lowered(Halt(), "end"),
     ]
-    for item in program:
-        _check(item)
+    _check(program)
     return program
 
 
-def _check(item: Lowered) -> None:
-    try:
-        encode(item.instruction)
-    except IsaError as error:
-        raise CompileError(
-            f"{item.provenance.layer}: {error}",
-            where=", ".join(item.provenance.nodes),
-            hint="the layer is larger than an instruction can say",
-        ) from error
+def _check(program: list[Lowered]) -> None:
+    """Raises CompileError for the first operand of each layer that does not fit."""
+    errors: dict[str, CompileError] = {}
+    for item in program:
+        layer, nodes = item.provenance.layer, tuple(item.provenance.nodes)
+        try:
+            encode(item.instruction)
+        except IsaError as error:
+            where = ", ".join(nodes)
+            found = CompileError.of(TOO_LARGE, where=where, nodes=nodes, layer=layer, reason=error)
+            errors.setdefault(layer, found)
+    raise_all(errors.values())
 
 
 def execution_order(graph: Graph) -> list[Op]:

@@ -35,7 +35,7 @@ class Fold(Pass):
                 f"needs a graph of level layers, not {graph.level}", where=graph.name
             )
         graph = graph.copy()
-        silent = _silent_memories(graph)
+        silent = silent_memories(graph)
         for op in graph.ops:
             if op.kind == "lif":
                 _merge_currents(graph, op, silent)
@@ -43,7 +43,7 @@ class Fold(Pass):
         return _in_order(prune(graph))
 
 
-def _silent_memories(graph: Graph) -> set[str]:
+def silent_memories(graph: Graph) -> set[str]:
     """Memory states, their next values and what holds them, that stay at zero for ever."""
     silent: set[str] = set()
     for op in graph.ops:

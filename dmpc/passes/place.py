@@ -6,12 +6,41 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from dmpc.backend.places import PARAMETRIC, bank_of, parameters_of, share_of
-from dmpc.errors import CompileError
+from dmpc.errors import CompileError, ErrorList
+from dmpc.findings import NO_PIECE
 from dmpc.ir.graph import Graph, Op, Place
 from dmpc.ir.verify import origin
 from dmpc.passes.base import Pass
+from dmpc.rules import Rule, Stage, rule
 from isa.sharing import rows_per_group
 from isa.target import Target, load_target
+
+MEMORY_FULL = rule(
+    "memory-full",
+    Stage.MACHINE,
+    "{name} needs {count} rows of the {memory} memory; {free} of {size} are free on target "
+    "{target}, and the network needs {total} in all",
+    why="""All weights and parameters of a network lie in the core's own memories for the whole run;
+    nothing is loaded in between.""",
+    nearest="use a smaller layer, or a target with a larger memory",
+)
+REGISTER_WIDTH = rule(
+    "register-width",
+    Stage.MACHINE,
+    "{name} has {elements} elements; {kind} registers of target {target} hold {width}",
+    why="""A vector (the input, the spikes of a layer, a slow state) is in one register, whose width
+    bounds the neurons of a layer and the number of inputs.""",
+    nearest="use a smaller layer, pool the inputs, or a target with wider registers",
+)
+REGISTERS_TAKEN = rule(
+    "registers-taken",
+    Stage.MACHINE,
+    "{name} needs a register; all {count} {kind} registers of target {target} are taken, and the "
+    "network needs {total} in all",
+    why="""The input and each layer's spikes take a register of events, each drive and slow state
+    one of values; layers that overlap in time take copies.""",
+    nearest="use fewer layers, or a target with more registers",
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +59,7 @@ class PlaceInMemory(Pass):
             allocator.register(name)
         for op in graph.ops:
             allocator.op(op)
+        allocator.check()
         return graph
 
 
@@ -37,6 +67,9 @@ class _Allocator:
     def __init__(self, graph: Graph, target: Target) -> None:
         self.graph, self.target = graph, target
         self.used: Counter[str] = Counter()
+        # By memory or kind of register: the first value without room, what it takes, what is free.
+        self.homeless: dict[str, tuple[str, int, int]] = {}
+        self.errors = ErrorList()
 
     def op(self, op: Op) -> None:
         """Place what an op reads and writes."""
@@ -127,18 +160,15 @@ class _Allocator:
         """The next `count` rows of a memory, shared by `names`; values placed before stay."""
         if all(name in self.graph.placement for name in names):
             return
-        size = self.target.memories[memory].rows
         first = self.used[memory]
-        if first + count > size:
-            raise CompileError(
-                f"%{names[0]} needs {count} rows of the {memory} memory; {size - first} of {size} "
-                f"are free on target {self.target.name}",
-                where=self._where(names[0]),
-                hint="use a smaller layer, or a target with a larger memory",
-            )
+        if first + count > self._rows_in(memory):
+            self.homeless.setdefault(memory, (names[0], count, self._rows_in(memory) - first))
         self.used[memory] += count
         for name in names:
             self.graph.placement[name] = Place(memory, first, count)
+
+    def _rows_in(self, memory: str) -> int:
+        return self.target.memories[memory].rows
 
     def register(self, name: str) -> None:
         """The next vector register of the kind that a value needs."""
@@ -147,27 +177,35 @@ class _Allocator:
         file = self.target.events if kind == "events" else self.target.values
         padded = _groups(type_.shape[0], self.target.lanes) * self.target.lanes
         if (padded if kind == "events" else type_.shape[0]) > file.width:
-            raise CompileError(
-                f"%{name} has {type_.shape[0]} elements; {kind} registers of target "
-                f"{self.target.name} hold {file.width}",
-                where=self._where(name),
-                hint="use a smaller layer, or a target with wider registers",
-            )
+            fields = {"elements": type_.shape[0], "kind": kind, "width": file.width}
+            self.errors.add(self._error(REGISTER_WIDTH, name, **fields))
         if self.used[kind] >= file.count:
-            raise CompileError(
-                f"%{name} needs a register; all {file.count} {kind} registers of target "
-                f"{self.target.name} are taken",
-                where=self._where(name),
-                hint="use fewer layers, or a target with more registers",
-            )
+            self.homeless.setdefault(kind, (name, 1, 0))
         self.graph.placement[name] = Place(kind, self.used[kind], 1)
         self.used[kind] += 1
 
-    def _where(self, name: str) -> str:
+    def check(self) -> None:
+        """Raises CompileError with everything that found no room."""
+        for kind, (name, count, free) in self.homeless.items():
+            fields: dict[str, object] = {"total": self.used[kind]}
+            if kind in self.target.memories:
+                fields |= {"memory": kind, "count": count, "free": free}
+                self.errors.add(self._error(MEMORY_FULL, name, size=self._rows_in(kind), **fields))
+            else:
+                file = self.target.events if kind == "events" else self.target.values
+                fields |= {"kind": kind, "count": file.count}
+                self.errors.add(self._error(REGISTERS_TAKEN, name, **fields))
+        self.errors.check()
+
+    def _error(self, rule: Rule, name: str, **fields: object) -> CompileError:
         graph = self.graph
         user = next((op for op in graph.ops if name in (*op.operands, *op.results)), None)
         loc = graph.locs.get(name, ()) or (user.loc if user else ())
-        return (origin(loc).strip(" ()") or f"graph '{graph.name}'").removeprefix("from ")
+        where = (origin(loc).strip(" ()") or f"graph '{graph.name}'").removeprefix("from ")
+        target = self.target.name
+        return CompileError.of(
+            rule, where=where, nodes=loc, piece=NO_PIECE, name=f"%{name}", target=target, **fields
+        )
 
 
 def _nothing(op: Op) -> None:

@@ -7,6 +7,7 @@ from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph
 from dmpc.ir.registry import did_you_mean
 from dmpc.passes.base import Pass
+from dmpc.passes.layer_rules import check_layers
 from dmpc.passes.quantization.builder import Builder
 from dmpc.passes.quantization.neurons import add_neurons
 from dmpc.passes.quantization.readout import add_readout
@@ -40,7 +41,8 @@ class Quantize(Pass):
         """The integer graph of a float graph at level layers."""
         ranges = self.ranges or static_ranges(graph, None)
         plan = self.widths or WidthPlan(Widths.of(self.target))
-        _check_layers(graph, plan)
+        check_layers(graph)
+        _check_widths(graph, plan)
         build = Builder(graph, self.target, ranges, plan)
         build.out.attrs["target"] = self.target.name
         build.out.attrs["scales"] = ranges.origin
@@ -64,7 +66,7 @@ class Quantize(Pass):
 _ADD = {"drive": add_drive, "memory": add_memory, "hold": add_hold, "lif": add_neurons}
 
 
-def _check_layers(graph: Graph, plan: WidthPlan) -> None:
+def _check_widths(graph: Graph, plan: WidthPlan) -> None:
     layers = {str(op.attrs["layer"]) for op in graph.ops}
     for name in sorted(plan.layers.keys() - layers):
         raise CompileError(

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmpc.analysis.interval import Interval
-from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.registry import op_def
+from dmpc.passes.layer_rules import STRANGE_CURRENT, layer_error
 
 Real = NDArray[np.float64]
 
@@ -62,11 +62,8 @@ def currents(graph: Graph, lif: Op, events: bool) -> Currents:
     for name in bound["currents"]:
         producer = graph.producer(name)
         if producer is None or producer.kind != "dense":
-            raise CompileError(
-                f"current %{name} of {lif.attrs['layer']} is not a dense product",
-                where=", ".join(lif.loc) or graph.name,
-                hint="the machine integrates weighted events, memory states and scalar drives",
-            )
+            layer = lif.attrs["layer"]
+            raise layer_error(STRANGE_CURRENT, graph, lif, current=f"%{name}", layer=layer)
         by_kind[is_event(graph, producer.operands[0], events)].append(producer)
     return Currents(
         tuple(by_kind[True]),

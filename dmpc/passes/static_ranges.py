@@ -8,9 +8,29 @@ import numpy as np
 
 from dmpc.analysis.interval import Interval
 from dmpc.analysis.response import LONGEST, System
-from dmpc.errors import CompileError
+from dmpc.errors import CompileError, ErrorList
 from dmpc.ir.graph import Graph, Op
+from dmpc.passes.layer_rules import layer_error
 from dmpc.passes.ranges import Ranges, currents, total_bias
+from dmpc.rules import Stage, rule
+
+LASTING_MEMORY = rule(
+    "lasting-memory",
+    Stage.LAYERS,
+    "the memory of {layer} does not decay within {steps} timesteps",
+    why="""A slow state that keeps what it once took in for ever has no largest value, so no scale
+    fits it. Eigenvalues of A must lie inside the unit circle; a window that is too long for
+    float32, or an A that was not discretised, puts them outside.""",
+    nearest="a window that fits float32; or a calibration set, which gives ranges in their place",
+)
+ENDLESS_MEMBRANE = rule(
+    "endless-membrane",
+    Stage.LAYERS,
+    "membranes of {layer} do not leak and can {how} without bound",
+    why="""A membrane with a leak factor of 1 keeps every current that it ever took in, so the
+    weights alone give no largest value, and no scale.""",
+    nearest="a leak below 1; or a calibration set, which gives ranges in their place",
+)
 
 
 def static_ranges(graph: Graph, input_range: tuple[float, float] | None) -> Ranges:
@@ -18,6 +38,7 @@ def static_ranges(graph: Graph, input_range: tuple[float, float] | None) -> Rang
 
     Raises CompileError for a memory that does not decay, and for membranes that can grow forever.
     """
+    errors = ErrorList()
     ranges = Ranges("static ranges", input_range is None, 1.0)
     low, high = input_range or (0.0, 1.0)
     for name in graph.inputs:
@@ -37,12 +58,24 @@ def static_ranges(graph: Graph, input_range: tuple[float, float] | None) -> Rang
         for operand in op.operands:
             if operand not in own_state:
                 visit(operand)
-        _STATIC[op.kind](graph, op, ranges)
+        try:
+            _STATIC[op.kind](graph, op, ranges)
+        except CompileError as error:
+            errors.add(error)
+            _silence(graph, op, ranges)
 
     for op in graph.ops:
         for result in op.results:
             visit(result)
+    errors.check()
     return ranges
+
+
+def _silence(graph: Graph, op: Op, ranges: Ranges) -> None:
+    """Take what has no bounds for zero, so that the rest can be looked at."""
+    for name in (op.operands[0], *op.results):
+        zero = np.zeros(graph.types[name].shape)
+        ranges.bounds[name] = Interval(zero, zero)
 
 
 def _static_dense(graph: Graph, op: Op, ranges: Ranges) -> None:
@@ -61,11 +94,7 @@ def _static_drive(graph: Graph, op: Op, ranges: Ranges) -> None:
 def _static_memory(graph: Graph, op: Op, ranges: Ranges) -> None:
     system = System(graph.constants[op.operands[2]], graph.constants[op.operands[3]])
     if not system.decays:
-        raise CompileError(
-            f"the memory of {op.attrs['layer']} does not decay within {LONGEST} timesteps",
-            where=", ".join(op.loc) or graph.name,
-            hint="check its window, or give a calibration set",
-        )
+        raise layer_error(LASTING_MEMORY, graph, op, layer=op.attrs["layer"], steps=LONGEST)
     drive = float(ranges.bounds[op.operands[1]].high[0])
     interval = system.gains(np.eye(len(system.b))).driven(0.0, drive, 0.0)
     ranges.bounds[op.operands[0]] = ranges.bounds[op.results[0]] = interval
@@ -89,15 +118,11 @@ def _static_lif(graph: Graph, op: Op, ranges: Ranges) -> None:
     threshold, reset = graph.constants[roles.threshold], graph.constants[roles.reset]
     room = 1 - beta
     pushed = total.high - np.minimum(reset, 0)  # subtracting less than zero adds
-    falls = (room <= 0) & (total.low < 0)
-    rises = (room <= 0) & (pushed > np.maximum(reset, 0))
+    falls = (room == 0) & (total.low < 0)  # a leak above 1 is an error of its own
+    rises = (room == 0) & (pushed > np.maximum(reset, 0))
     for grows, how in ((falls, "fall"), (rises & roles.subtract, "rise")):
         if grows.any():
-            raise CompileError(
-                f"membranes of {op.attrs['layer']} do not leak and can {how} without bound",
-                where=", ".join(op.loc) or graph.name,
-                hint="give a calibration set",
-            )
+            raise layer_error(ENDLESS_MEMBRANE, graph, op, layer=op.attrs["layer"], how=how)
     low = np.minimum(total.low, 0) / np.where(room > 0, room, 1)
     before = np.maximum(threshold, 0)
     if not roles.subtract:

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from dmpc.errors import CompileError
 from dmpc.ir.graph import Array, Graph, Op, State
 from dmpc.ir.types import TensorType
 from dmpc.passes.quantization.widths import WidthPlan, Widths
@@ -61,28 +60,7 @@ class Builder:
         """The real weights [n, m] of a dense product."""
         return self.graph.constants[product.operands[1]].astype(np.float64)
 
-    def check_initial(self, op: Op) -> None:
-        """Raise CompileError for a state that does not start from zero."""
-        state = self.graph.state(op.operands[0])
-        if state is not None and state.init is not None:
-            what = "membranes" if op.kind == "lif" else "memory states"
-            raise CompileError(
-                f"{what} of {op.attrs['layer']} start from %{state.init}, not from zero",
-                where=", ".join(op.loc) or self.graph.name,
-                hint="reset the model's states before exporting it",
-            )
-
     def past(self, state: State) -> None:
-        """Events of the timestep before, which stay what they are.
-
-        Raises CompileError where they do not start from none.
-        """
-        if state.init is not None:
-            raise CompileError(
-                f"%{state.name} starts from %{state.init}: there are no spikes before the first "
-                "timestep",
-                where=", ".join(state.loc) or self.graph.name,
-                hint="reset the model's states before exporting it",
-            )
+        """Events of the timestep before, which stay what they are."""
         self.out.types[state.name] = self.graph.types[state.name]
         self.out.states.append(state)

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dmpc.errors import CompileError
-from dmpc.ir.graph import Array, Attr, Op
+from dmpc.ir.graph import Attr, Op
 from dmpc.ir.types import TensorType
 from dmpc.passes.quantization.builder import Builder
 from dmpc.passes.quantization.rounding import Int, compensated, to_nearest
@@ -25,9 +24,7 @@ from isa.parameters import LEAK_BITS, nearest_leak
 def add_neurons(build: Builder, op: Op) -> None:
     """The neurons of a lif op, with the products that charge them."""
     graph, ranges = build.graph, build.ranges
-    build.check_initial(op)
     roles = currents(graph, op, ranges.events)
-    _check_leak(build, op, graph.constants[roles.beta])
     neuron, values = _scales(build, op, roles)
     layer = _Rounded.of(build, op, roles, neuron, values)
     widths = build.widths(op)
@@ -117,16 +114,6 @@ def _mean_leak_error(leak: Int) -> Real:
     """
     denominator = (1 << LEAK_BITS) / np.gcd(leak, 1 << LEAK_BITS)
     return np.where(denominator > 1, 0.5 / denominator, 0.0)
-
-
-def _check_leak(build: Builder, op: Op, beta: Array) -> None:
-    wrong = beta[(beta < 0) | (beta > 1)]
-    if wrong.size:
-        raise CompileError(
-            f"neurons of {op.attrs['layer']} keep {wrong[0]:g} of their membrane a timestep; "
-            "the machine keeps 0 .. 1 of it",
-            where=", ".join(op.loc) or build.graph.name,
-        )
 
 
 def _add_parameters(

@@ -2,16 +2,25 @@
 
 import numpy as np
 
-from dmpc.errors import CompileError
 from dmpc.ir.graph import Attr, Op, State
 from dmpc.ir.types import TensorType
+from dmpc.passes.layer_rules import layer_error
 from dmpc.passes.quantization.builder import Builder
 from dmpc.passes.quantization.rounding import Int, compensated, to_nearest
 from dmpc.passes.ranges import Real, is_event
 from dmpc.passes.scales import largest
+from dmpc.rules import Stage, rule
 
 BIAS_BITS = 16  # the machine's field
 MOST_BIAS_BITS = 20  # of a readout bias, in steps of a logit: sums over time need room
+READOUT_SOURCE = rule(
+    "readout-source",
+    Stage.LAYERS,
+    "the readout takes {source}, which are not spikes",
+    why="""The readout unit adds weights of spikes, or multiplies weights with counts of spikes;
+    graded values have no way to it.""",
+    nearest="read out the last layer's spikes",
+)
 READOUT_MODES = {"mean": "sum", "sum": "sum", "last": "last", "max": "max"}
 
 
@@ -19,11 +28,7 @@ def add_readout(build: Builder, op: Op) -> None:
     """The last dense product, and the sum, last or largest of its results over time."""
     graph, bits = build.graph, build.widths(op).weights
     if not is_event(graph, op.operands[0], build.ranges.events):
-        raise CompileError(
-            f"the readout takes %{op.operands[0]}, which are not spikes",
-            where=", ".join(op.loc) or graph.name,
-            hint="read out the last layer's spikes",
-        )
+        raise layer_error(READOUT_SOURCE, graph, op, source=f"%{op.operands[0]}")
     weight = build.weights(op)
     bias = [graph.constants[name].astype(np.float64) for name in op.operands[2:]]
     offset = bias[0] if bias else np.zeros(len(weight))

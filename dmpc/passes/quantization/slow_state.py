@@ -120,7 +120,6 @@ def _drive_weights(build: Builder, op: Op, unit: float, bits: int) -> Int:
 
 def add_memory(build: Builder, op: Op) -> None:
     """A slow state: coefficients of one power-of-two step, so that eigenvalues stay in place."""
-    build.check_initial(op)
     state, drive, a, b = op.operands
     step, widths = build.steps[state], build.widths(op)
     real_a = build.graph.constants[a]
@@ -137,7 +136,6 @@ def add_memory(build: Builder, op: Op) -> None:
 
 def add_hold(build: Builder, op: Op) -> None:
     """A copy of integers, which is exact."""
-    build.check_initial(op)
     held, value = op.operands
     step = build.steps[held] = build.steps[op.results[0]] = build.steps[value]
     bits = build.widths(op).values

@@ -2,8 +2,10 @@
 
 import json
 
+import numpy as np
 from onnx import helper
 
+from isa.target import target_text
 from tests.dmpc.cli.conftest import write_model
 
 
@@ -39,6 +41,26 @@ def test_every_independent_error_is_reported_and_none_follows(dmpc, tmp_path):
     assert f"error: {model}: /odd_leak: operator Celu is not supported  [unknown-operator]" in said
     assert said.endswith(f"\n{model}: 2 errors\n")
     assert "    MatMul(x, drive.weight) -> sum  [/sum]\n    Softsign(sum) -> drive" in said
+
+
+def test_warnings_and_notes_do_not_fail(dmpc, shared, tmp_path):
+    silent = write_model(tmp_path / "net.onnx", threshold=np.full(1, 1e6))
+    said = checked(dmpc, silent, "--calibration", shared.data, status=0)
+    assert f"warning: {silent}: /above, /u_next: no neuron of layer1 fires on" in said
+    report = json.loads(checked(dmpc, silent, "--json", status=0))
+    assert (report["errors"], report["reached"]) == (0, "image")
+    assert report["warnings"] == len(report["findings"]) > 0
+    assert report["findings"][0]["rule"] == "never-reached"
+
+
+def test_what_does_not_fit_is_said_of_every_memory(dmpc, shared, tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(target_text("paper").replace("rows = ", "rows = 1 #"))
+    report = json.loads(checked(dmpc, shared.model, "--target", path, "--json", status=1))
+    assert {found["rule"] for found in report["findings"]} == {"memory-full"}
+    memories = [found["message"].split(" memory;")[0].split()[-1] for found in report["findings"]]
+    assert sorted(memories) == sorted({*memories})
+    assert {"drive", "update", "neuron", "parameter"} < {*memories}
 
 
 def test_compile_says_how_many_more(dmpc, tmp_path):

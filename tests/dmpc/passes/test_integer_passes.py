@@ -145,8 +145,9 @@ def test_a_leak_that_the_machine_does_not_have_is_refused(beta):
     ranges = static_ranges(graph, None)
     graph.constants["layer1.beta"] = np.array([0.5, 0.5, beta, 0.5])
     assert refused(graph, ranges) == (
-        f"/layer1/lif: neurons of layer1 keep {beta:g} of their membrane a timestep; "
-        "the machine keeps 0 .. 1 of it"
+        f"/layer1/lif: 1 of 4 neurons of layer1 keep {beta:g} of their membrane a timestep; the "
+        "machine keeps 0 .. 1 of it (clamp the leak to 0 .. 1 in training, as exp(-1 / tau) or a "
+        "sigmoid does)"
     )
 
 

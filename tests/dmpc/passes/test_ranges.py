@@ -147,7 +147,7 @@ def test_a_memory_that_does_not_decay_is_refused_by_the_name_of_its_node(radius)
     graph.constants["layer1.A"] = np.eye(3) * radius
     assert refused(graph) == (
         "/layer1/memory: the memory of layer1 does not decay within 100000 timesteps "
-        "(check its window, or give a calibration set)"
+        "(a window that fits float32; or a calibration set, which gives ranges in their place)"
     )
 
 
@@ -173,7 +173,8 @@ def without_leak(hard, threshold=1.0, weight=1.0):
 )
 def test_membranes_that_can_grow_for_ever_are_refused(graph, how):
     message = f"/layer1/lif: membranes of layer1 do not leak and can {how} without bound"
-    assert refused(graph) == f"{message} (give a calibration set)"
+    hint = "a leak below 1; or a calibration set, which gives ranges in their place"
+    assert refused(graph) == f"{message} ({hint})"
 
 
 @pytest.mark.parametrize("graph", [without_leak(hard=True, weight=1.5), without_leak(hard=False)])

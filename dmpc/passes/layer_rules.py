@@ -1,0 +1,94 @@
+"""What the layers of a network must keep to before any number is chosen for them."""
+
+from collections.abc import Iterator
+
+from dmpc.errors import CompileError, raise_all
+from dmpc.ir.excerpt import excerpt
+from dmpc.ir.graph import Graph, Op, State
+from dmpc.ir.registry import op_def
+from dmpc.rules import Rule, Stage, rule
+
+INITIAL_STATE = rule(
+    "initial-state",
+    Stage.LAYERS,
+    "{what} of {layer} start from {start}, not from zero",
+    why="""The machine clears its states before each sample. A model that ran before it was
+    exported, and was not reset, carries the states of its last sample with it: its logits are then
+    off, often without a change of the prediction.""",
+    nearest="reset the model's states before exporting it",
+)
+LEAK_RANGE = rule(
+    "leak-range",
+    Stage.LAYERS,
+    "{count} of {neurons} neurons of {layer} keep {kept:g} of their membrane a timestep; the "
+    "machine keeps 0 .. 1 of it",
+    why="""A leak above 1 makes a membrane explode, one below 0 makes it oscillate; the neuron unit
+    multiplies by a fraction. Training that does not bound the leak, or its time constant, may leave
+    the range.""",
+    nearest="clamp the leak to 0 .. 1 in training, as exp(-1 / tau) or a sigmoid does",
+)
+STRANGE_CURRENT = rule(
+    "strange-current",
+    Stage.LAYERS,
+    "current {current} of {layer} is not a dense product",
+    why="""A neuron adds up products of weights with events, slow states and scalar drives, and one
+    bias.""",
+    nearest="the machine integrates weighted events, memory states and scalar drives",
+)
+STATES = {"lif": "membranes", "memory": "memory states", "hold": "held states"}
+
+
+def check_layers(graph: Graph) -> None:
+    """Check a graph at level layers; raises CompileError with all that is wrong."""
+    raise_all(error for op in graph.ops for error in _errors(graph, op))
+
+
+def _errors(graph: Graph, op: Op) -> Iterator[CompileError]:
+    for name in op.operands:
+        state = graph.state(name)
+        if state is not None and _starts(graph, state):
+            event = graph.types[name].dtype == "event"
+            what = "past spikes" if event else STATES.get(op.kind, "states")
+            fields = {"what": what, "layer": op.attrs["layer"], "start": f"%{state.init}"}
+            yield layer_error(INITIAL_STATE, graph, op, **fields)
+    if op.kind == "lif":
+        yield from _neuron_errors(graph, op)
+
+
+def _starts(graph: Graph, state: State) -> bool:
+    return state.init is not None and bool(graph.constants[state.init].any())
+
+
+def _neuron_errors(graph: Graph, op: Op) -> Iterator[CompileError]:
+    bound, layer = op_def("lif").bind(op.operands), op.attrs["layer"]
+    for name in bound["currents"]:
+        if not is_product(graph, name):
+            yield layer_error(STRANGE_CURRENT, graph, op, current=f"%{name}", layer=layer)
+    beta = graph.constants[bound["beta"][0]]
+    wrong = beta[(beta < 0) | (beta > 1)]
+    if wrong.size:
+        yield layer_error(
+            LEAK_RANGE, graph, op, layer=layer, kept=wrong[0], count=wrong.size, neurons=beta.size
+        )
+
+
+def is_product(graph: Graph, name: str) -> bool:
+    """True for the result of a dense product."""
+    producer = graph.producer(name)
+    return producer is not None and producer.kind == "dense"
+
+
+def layer_error(rule: Rule, graph: Graph, op: Op, **fields: object) -> CompileError:
+    """The error of an op at level layers, in the user's node names."""
+    return CompileError.of(
+        rule,
+        where=", ".join(op.loc) or graph.name,
+        nodes=op.loc,
+        piece=excerpt(graph, op.results[0], known=spikes_of(graph)),
+        **fields,
+    )
+
+
+def spikes_of(graph: Graph) -> set[str]:
+    """The spikes of all layers."""
+    return {op.results[0] for op in graph.ops if op.kind == "lif"}
