@@ -120,6 +120,7 @@ class _Climb:
         self.watched = _watched(image)
         self.logits: dict[str, list[Tensor]] = {"reference": [], "float": [], "integer": []}
         self.spike_tally = {name: _Tally() for name in self.spikes}
+        self.alone_tally = {name: _Tally() for name in self.spikes}
         self.bit_tally = {name: _Tally() for name in (*self.watched, "logits")}
         self.cycle_tally = _Tally()
         self.check_same_network()
@@ -149,8 +150,10 @@ class _Climb:
         encoded, _ = self.program.encode(x)
         integers = interpret(self.integer, encoded, trace=[*self.spikes, *self.watched])
         self.logits["integer"].append(integers.logits)
+        alone = interpret(self.integer, encoded, trace=self.spikes, fed=floats.traces)
         for name in self.spikes:
             self.spike_tally[name].add(floats.traces[name], integers.traces[name])
+            self.alone_tally[name].add(floats.traces[name], alone.traces[name])
         self._simulate(x, integers, first=part.start == 0)
 
     def _simulate(self, x: Tensor, integers: Result, *, first: bool) -> None:
@@ -208,10 +211,8 @@ class _Climb:
         figures: dict[str, Any] = {
             "samples": len(one),
             "prediction_agreement": float(np.mean(one == other)),
-            "spike_mismatch": {
-                name: tally.different / max(tally.active, 1)
-                for name, tally in self.spike_tally.items()
-            },
+            "spike_mismatch": _shares(self.spike_tally),
+            "layer_alone_mismatch": _shares(self.alone_tally),
         }
         lost = 100 * (1 - figures["prediction_agreement"])
         what = "agreement of predictions"
@@ -233,6 +234,11 @@ class _Climb:
         }
         rung.ok = not any(rung.figures["different"].values())
         return _exact(rung)
+
+
+def _shares(tallies: dict[str, _Tally]) -> dict[str, float]:
+    """Different spikes per spike of the float network, by name."""
+    return {name: tally.different / max(tally.active, 1) for name, tally in tallies.items()}
 
 
 def _exact(rung: Rung) -> Rung:

@@ -22,6 +22,7 @@ from dmpc.ir.printer import to_text
 from dmpc.ir.registry import did_you_mean
 from dmpc.ir.verify import READOUTS
 from dmpc.passes import PASSES
+from dmpc.passes.quantization.widths import read_widths
 from runtime.samples import load_samples
 
 
@@ -98,6 +99,14 @@ compile_options = option_list(
         help="The input is graded, between LOW and HIGH; not needed with --calibration.",
     ),
     click.option(
+        "--weight-bits", type=click.IntRange(min=2), metavar="BITS",
+        help="Width of weights of events and of the readout.  [default: as wide as the target's]",
+    ),
+    click.option(
+        "--widths", metavar="TOML",
+        help="Widths by layer and tensor, as dmpc quantize --save writes them.",
+    ),
+    click.option(
         "--no-dependency-breaking", is_flag=True,
         help="Compute the slow current from m[k] and not ahead from m[k-1], for comparison.",
     ),
@@ -135,6 +144,8 @@ def options_of(
     time_first: bool = False,
     target: str = "paper",
     input_range: tuple[float, float] | None = None,
+    weight_bits: int | None = None,
+    widths: str | None = None,
     no_dependency_breaking: bool = False,
     no_fusion: bool = False,
     no_stationarity: bool = False,
@@ -154,6 +165,8 @@ def options_of(
         example=load_samples(example).x if example else None,
         time_first=time_first,
         input_range=input_range,
+        weight_bits=weight_bits,
+        widths=read_widths(widths) if widths else {},
         dependency_breaking=not no_dependency_breaking,
         fusion=not no_fusion,
         heterogeneous_stationarity=not no_stationarity,

@@ -1,6 +1,6 @@
 """The interpreter: runs a graph of any level over whole samples, by the ops' own semantics."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,19 +49,24 @@ def interpret(
     trace: Collection[str] = (),
     dtype: type[np.floating[Any]] = np.float64,
     saturate: Saturation | None = None,
+    fed: Mapping[str, Tensor] | None = None,
+    rounded: Mapping[str, Tensor | float] | None = None,
 ) -> Result:
     """Run a graph on samples `x` [samples, timesteps, inputs].
 
     Real values are computed in `dtype`, integers exactly. The input of an integer graph is already
     integer. Every value that has a width goes through `saturate`, which counts what it changes.
-    Raises CompileError if `x` does not fit the graph's input, or `trace` names no value.
+    `fed` holds series [samples, timesteps, ...] that ops and states read in place of a value; its
+    trace is still what was computed. `rounded` holds the steps to whose multiples real values are
+    rounded. Raises CompileError if `x` does not fit the graph's input, or `trace` names no value.
     """
-    _check_input(graph, x, trace)
+    _check_input(graph, x, (*trace, *(fed or {}), *(rounded or {})))
     machine = _Machine(graph, EvalContext(dtype, saturate=saturate or Saturation()), len(x))
+    machine.rounded = rounded or {}
     output = graph.outputs[0]
     recorded: dict[str, list[Tensor]] = {name: [] for name in {output, *trace}}
     for step in range(x.shape[1]):
-        values = machine.step(x[:, step])
+        values = machine.step(x[:, step], {n: series[:, step] for n, series in (fed or {}).items()})
         for name, series in recorded.items():
             series.append(values[name])
     traces = {name: np.stack(series, axis=1) for name, series in recorded.items()}
@@ -102,6 +107,7 @@ class _Machine:
         self.constants = {
             name: self._stored(array, graph.types[name]) for name, array in graph.constants.items()
         }
+        self.rounded: Mapping[str, Tensor | float] = {}
         self.states: dict[str, Tensor] = {}
         for state in graph.states:
             shape = (samples, *graph.types[state.name].shape)
@@ -110,9 +116,13 @@ class _Machine:
                 np.broadcast_to(start, shape), graph.types[state.name]
             )
 
-    def step(self, x: Tensor) -> dict[str, Tensor]:
-        """Every value of one timestep, given its input [samples, inputs]; moves the states on."""
+    def step(self, x: Tensor, fed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Every value of one timestep, given its input [samples, inputs]; moves the states on.
+
+        What others read in place of a value is in `fed`.
+        """
         graph = self.graph
+        own: dict[str, Tensor] = {}
         values = {**self.constants, **self.states}
         values[graph.inputs[0]] = self._stored(x, graph.types[graph.inputs[0]])
         for op, definition in self.plan:
@@ -120,6 +130,9 @@ class _Machine:
             results = definition.evaluate(self.context, op.attrs, *operands)
             for name, array in zip(op.results, results, strict=True):
                 values[name] = self._batched(name, array)
+                if name in fed:
+                    own[name] = values[name]
+                    values[name] = self._stored(fed[name], graph.types[name])
         self.states = {
             state.name: self._with_batch(values[state.next], graph.types[state.name])
             for state in graph.states
@@ -127,10 +140,12 @@ class _Machine:
         for name in (*graph.outputs, *graph.constants):
             values[name] = self._with_batch(values[name], graph.types[name])
         self.context.timestep += 1
-        return values
+        return {**values, **own}
 
     def _batched(self, name: str, array: Tensor) -> Tensor:
         type_ = self.graph.types[name]
+        if name in self.rounded:
+            array = np.floor(array / self.rounded[name] + 0.5) * self.rounded[name]
         array = self._with_batch(self._stored(np.asarray(array), type_), type_)
         if array.shape[1:] != type_.shape:
             raise CompileError(f"%{name} came out as {list(array.shape[1:])}, its type is {type_}")

@@ -121,6 +121,7 @@ def test_verify_climbs_every_rung(dmpc, shared):
     figures = [rung["figures"] for rung in data["rungs"]]
     assert figures[0]["largest_logit_error"] < 1e-3
     assert {"float_accuracy", "integer_accuracy", "spike_mismatch"} <= set(figures[1])
+    assert "layer_alone_mismatch" in figures[1]
     assert figures[2]["elements"] > SAMPLES * STEPS * NEURONS
     assert not any(figures[2]["different"].values())
 

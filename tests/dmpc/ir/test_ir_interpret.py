@@ -9,6 +9,7 @@ from dmpc.ir.interpret import interpret
 from dmpc.ir.registry import EvalContext, op_def
 from dmpc.ir.types import TensorType, event, f32
 from dmpc.ir.verify import verify
+from tests.networks import Layer, Shape, network, samples
 
 RNG = np.random.default_rng(7)
 M, N, D, C = 4, 3, 2, 2
@@ -140,3 +141,29 @@ def test_operands_bind_to_their_names():
     assert op_def("dense").bind(("x", "w"))["bias"] == ()
     with pytest.raises(ValueError, match=r"takes \(x, weight, bias\?\), but 4 operands are given"):
         op_def("dense").bind(("x", "w", "b", "c"))
+
+
+def test_what_is_fed_is_read_in_place_of_a_value_and_the_trace_is_what_was_computed():
+    shape = Shape(inputs=4, layers=(Layer(5), Layer(3)), samples=3, steps=6)
+    graph, x = network(shape), samples(shape).astype(np.float64)
+    names = ["layer1.spikes", "layer2.spikes", "layer2.fast"]
+    plain = interpret(graph, x, trace=names).traces
+    silent = np.zeros_like(plain["layer1.spikes"])
+    found = interpret(graph, x, trace=names, fed={"layer1.spikes": silent}).traces
+    np.testing.assert_array_equal(found["layer1.spikes"], plain["layer1.spikes"])
+    assert plain["layer1.spikes"].any()
+    bias = graph.constants["layer2.fast.bias"]
+    np.testing.assert_array_equal(found["layer2.fast"], np.broadcast_to(bias, (3, 6, 3)))
+
+
+def test_rounded_values_are_whole_steps():
+    shape = Shape(inputs=4, layers=(Layer(5, states=3),), samples=3, steps=6)
+    graph, x = network(shape), samples(shape).astype(np.float64)
+    name = "layer1.m.next"
+    plain = interpret(graph, x, trace=[name]).traces[name]
+    found = interpret(graph, x, trace=[name], rounded={name: 0.25}).traces[name]
+    assert (found % 0.25 == 0).all()
+    assert (found != plain).any()
+    np.testing.assert_array_equal(found[:, 0], np.floor(plain[:, 0] / 0.25 + 0.5) * 0.25)
+    with pytest.raises(CompileError, match="no value %nowhere"):
+        interpret(graph, x, rounded={"nowhere": 1.0})
