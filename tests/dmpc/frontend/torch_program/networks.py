@@ -9,6 +9,7 @@ import torch
 from spikingjelly.activation_based import neuron
 from torch import fft, nn
 
+from dmpc.frontend.torch_program.program import untouched
 from dmpc.legendre import legendre_system, zero_order_hold
 
 INPUTS, NEURONS, STATES, STEPS, CLASSES, WINDOW = 7, 8, 3, 11, 4, 9.0
@@ -109,6 +110,23 @@ class Spiking(nn.Module):
 
     def forward(self, x):
         return self.node(self.weigh(x).transpose(0, 1)).transpose(0, 1)
+
+
+def spikes_of(network: DualPathway, x: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Logits, and spikes [samples, time, neurons] of both layers, as torch computes them."""
+    kept: list[np.ndarray] = []
+    layers = (network.first, network.second)
+    hooks = [
+        layer.neurons.register_forward_hook(
+            lambda _, __, spikes: kept.append(spikes.permute(1, 0, 2).numpy())
+        )
+        for layer in layers
+    ]
+    with untouched(network):
+        logits = network(torch.from_numpy(x).float()).numpy()
+    for hook in hooks:
+        hook.remove()
+    return logits, kept
 
 
 class TimeFirst(Spiking):

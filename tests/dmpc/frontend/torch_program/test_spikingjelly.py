@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 
+import dmpc
+from dmpc.compiler import Options, to_layers
 from dmpc.errors import ImportFailure
 from dmpc.frontend import from_torch, load_dmpir, open_model
-from dmpc.frontend.torch_program.convert import to_onnx
-from dmpc.frontend.torch_program.program import example_of, export, untouched
+from dmpc.frontend.torch_program.program import export, untouched
 from dmpc.ir.interpret import interpret
-from tests.dmpc.frontend.oracle import session
+from dmpc.verification import verify
 from tests.dmpc.frontend.torch_program import networks
 
 ROOT = Path(__file__).parents[4]
@@ -52,11 +53,10 @@ def torch_of(module, x):
 @pytest.mark.parametrize("name", networks.NODES)
 def test_unrolled_neurons_spike_as_torch_does(name):
     module, x = networks.Spiking(name), networks.currents()
-    model = to_onnx(export(module, torch.from_numpy(x), name), name)
-    (found,) = session(model).run(None, {model.graph.input[0].name: x})
     expected = torch_of(module, x)
     assert 0.05 < expected.mean() < 0.95
-    np.testing.assert_array_equal(found, expected)
+    outputs = interpret(from_torch(module, x).graph, x, dtype=np.float32).outputs
+    np.testing.assert_array_equal(outputs, expected)
 
 
 @pytest.mark.parametrize("name", networks.NODES)
@@ -75,15 +75,56 @@ def test_a_tie_fires(version2):
     assert torch_of(networks.Spiking("lif"), networks.currents())[0, 0].tolist() == [1.0, 0.0, 0.0]
 
 
-def test_the_network_converts_whole():
-    network, x = networks.DualPathway(), networks.events(2)
-    example = example_of(x, network, time_first=False)
-    model = to_onnx(export(network, example, "network"), "network")
-    weights = {tensor.name for tensor in model.graph.initializer}
-    assert not any("norm" in name for name in weights)  # declared, never applied
-    source = model.graph.input[0].name
-    (found,) = session(model).run(None, {source: x.astype(np.float32)})
-    np.testing.assert_allclose(found, torch_of(network, x), atol=1e-5)
+def assert_same_network(graph, x, logits, spikes):
+    """The graph becomes two layers with memory, and every spike is torch's."""
+    layers = to_layers(graph, Options(dependency_breaking=False))
+    kinds = [op.kind for op in layers.ops]
+    assert (kinds.count("memory"), kinds.count("lif"), kinds.count("dense")) == (2, 2, 5)
+    windows = [op.attrs["window"] for op in layers.ops if op.kind == "memory"]
+    np.testing.assert_allclose(windows, networks.WINDOW, rtol=1e-9)
+    names = [op.results[0] for op in layers.ops if op.kind == "lif"]
+    result = interpret(layers, x.astype(np.float64), trace=names)
+    for name, expected in zip(names, spikes, strict=True):
+        assert 0.05 < expected.mean() < 0.95
+        np.testing.assert_array_equal(result.traces[name], expected != 0)
+    np.testing.assert_allclose(result.logits, logits, atol=1e-5)
+
+
+def test_the_unrolled_network_spikes_as_torch_does_down_to_the_simulator():
+    network, x = networks.DualPathway(), networks.events()
+    model = from_torch(network, x)
+    logits, spikes = networks.spikes_of(network, x)
+    assert_same_network(model.graph, x, logits, spikes)
+    assert not any("norm" in name for name in model.graph.constants)  # declared, never applied
+    compiled = dmpc.compile(model, calibration=x)
+    labels = logits.argmax(1)
+    first, *rest = verify(model, compiled.image, x, labels, max_drop=100).rungs
+    assert first.name == "torch ~ float graph"
+    assert first.figures["samples_beyond_tolerance"] == 0
+    assert all(rung.ok for rung in (first, *rest))
+
+
+@pytest.mark.parametrize("form", ["module", "program"])
+def test_the_fused_network_spikes_as_torch_does(version2, form):
+    found = np.load(version2 / "network.npz")
+    graph = load_dmpir(version2 / f"{form}.dmpir")
+    spikes = [found["first"], found["second"]]
+    assert_same_network(graph, networks.events(), found["logits"], spikes)
+    np.testing.assert_array_equal(np.load(version2 / f"{form}.npy"), found["logits"])
+    logits, unrolled = networks.spikes_of(networks.DualPathway(), networks.events())
+    np.testing.assert_array_equal(np.stack(unrolled), np.stack(spikes))
+    np.testing.assert_array_equal(logits, found["logits"])
+
+
+def test_a_program_traced_on_one_sample_whose_squeeze_took_the_batch_axis_is_told_so(tmp_path):
+    network, path = networks.DualPathway(), tmp_path / "one.pt2"
+    one = torch.zeros(1, networks.STEPS, networks.INPUTS)
+    torch.export.save(export(network, one, "network"), path)
+    with pytest.raises(ImportFailure) as info:
+        open_model(path)
+    assert str(info.value).startswith(f"{path}: mean")
+    assert "classes" in str(info.value)
+    assert "squeeze without an axis" in str(info.value)
 
 
 def test_stale_membranes_are_refused_and_the_module_is_left_as_it_was():

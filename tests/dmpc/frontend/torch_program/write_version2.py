@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 import dmpc
+from dmpc.frontend import open_model
 from dmpc.frontend.torch_program.program import example_of, export, untouched
 from dmpc.ir.printer import to_text
 from tests.dmpc.frontend.torch_program import networks
@@ -31,8 +32,15 @@ def main(folder: Path) -> None:
     network, x = networks.DualPathway(), networks.events()
     program = export(network, example_of(x, network, time_first=False), "network")
     torch.export.save(program, folder / "network.pt2")
-    with untouched(network):
-        np.save(folder / "network.npy", network(torch.from_numpy(x).float()).numpy())
+    for name, model in {
+        "module": dmpc.from_torch(network, x),
+        "program": open_model(folder / "network.pt2"),
+    }.items():
+        (folder / f"{name}.dmpir").write_text(to_text(model.graph), "utf-8")
+        assert model.reference is not None
+        np.save(folder / f"{name}.npy", model.reference.logits(x))
+    logits, spikes = networks.spikes_of(network, x)
+    np.savez(folder / "network.npz", logits=logits, first=spikes[0], second=spikes[1])
 
 
 if __name__ == "__main__":
