@@ -9,8 +9,10 @@ from norse.torch.functional.reset import reset_subtract
 from norse.torch.utils.export_nir import _extract_norse_module
 from norse.torch.utils.import_nir import _import_norse_module
 
-from dmpc.errors import ImportFailure
-from dmpc.frontend import Timing, import_nir
+from dmpc.errors import CompileError, ImportFailure
+from dmpc.frontend import Timing, from_torch, import_nir
+from dmpc.passes.base import apply
+from dmpc.passes.recognise import Recognise
 from tests.semantics.compared import assert_same_spikes, events
 
 INPUTS, NEURONS = 6, 10
@@ -114,3 +116,52 @@ def test_neurons_with_a_synapse_are_refused():
     )  # fmt: skip
     with pytest.raises(ImportFailure, match="keeps a synaptic current for every neuron"):
         import_nir(graph, timing=Timing(dt=DT**2))
+
+
+# -- modules themselves ----------------------------------------------------------------------------
+
+
+class Sequence(torch.nn.Module):
+    """A loop over time [timesteps, samples, inputs], as Norse's tutorials write it."""
+
+    def __init__(self, cell: torch.nn.Module, most: float):
+        super().__init__()
+        self.fc, self.cell = torch.nn.Linear(INPUTS, NEURONS), cell
+        torch.nn.init.uniform_(self.fc.weight, -most / 6, most)
+
+    def forward(self, x):
+        state, spikes = None, []
+        for k in range(x.shape[0]):
+            z, state = self.cell(self.fc(x[k]), state)
+            spikes.append(z)
+        return torch.stack(spikes)
+
+
+def traced(net: Sequence):
+    return from_torch(net, events(9, INPUTS)[:6].transpose(0, 1).float(), time_first=True).graph
+
+
+CELLS = {
+    "box": (norse.torch.LIFBoxCell, 5.0),
+    "box that subtracts": (
+        lambda: norse.torch.LIFBoxCell(norse.torch.LIFBoxParameters(reset_method=reset_subtract)),
+        5.0,
+    ),
+    "without leak": (norse.torch.IAFCell, 0.5),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("cell", "most"), CELLS.values(), ids=CELLS)
+def test_the_module_itself(cell, most):
+    torch.manual_seed(7)
+    net = Sequence(cell(), most).eval()
+    x = events(3, INPUTS)
+    with torch.no_grad():
+        assert_same_spikes(traced(net), x, net(x.float()))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_module_with_synapses_is_refused():
+    with pytest.raises(CompileError, match="is linear in input 'x' without a relu between"):
+        apply(Recognise(), traced(Sequence(norse.torch.LIFCell(), 5.0).eval()))

@@ -9,7 +9,7 @@ import torch
 from snntorch.export_nir import export_to_nir
 
 from dmpc.errors import ImportFailure
-from dmpc.frontend import Timing, import_nir, import_onnx
+from dmpc.frontend import Timing, from_torch, import_nir, import_onnx
 from tests.semantics.compared import SAMPLES, assert_same_spikes, events
 
 # snnTorch's exporter calls what NIRTorch has deprecated.
@@ -151,10 +151,9 @@ class Step(torch.nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore")  # snnTorch's neurons keep what the exporter warns of
-@pytest.mark.parametrize("mechanism", ["subtract", "none"])
-def test_a_timestep_through_onnx(mechanism, tmp_path, capsys):
+def test_a_timestep_through_onnx(tmp_path, capsys):
     torch.manual_seed(5)
-    net = Step(reset_mechanism=mechanism).eval()
+    net = Step().eval()
     path = tmp_path / "step.onnx"
     start = [torch.zeros(1, n) for n in (INPUTS, HIDDEN, CLASSES)]
     names = ["spikes", "mem1_next", "mem2_next"]
@@ -172,3 +171,30 @@ def test_a_timestep_through_onnx(mechanism, tmp_path, capsys):
                 spikes, *membranes = net(step, *membranes)
                 wanted.append(spikes)
         assert_same_spikes(import_onnx(path), x, torch.stack(wanted))
+
+
+class Sequence(torch.nn.Module):
+    """The loop over time [timesteps, samples, inputs] of snnTorch's tutorials."""
+
+    def __init__(self, **options):
+        super().__init__()
+        self.step = Step(**options)
+
+    def forward(self, x):
+        membranes = [lif.init_leaky() for lif in (self.step.lif1, self.step.lif2)]
+        spikes = []
+        for k in range(x.shape[0]):
+            spike, *membranes = self.step(x[k], *membranes)
+            spikes.append(spike)
+        return torch.stack(spikes)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("mechanism", ["subtract", "zero", "none"])
+def test_the_module_itself(mechanism):
+    torch.manual_seed(6)
+    net = Sequence(reset_mechanism=mechanism).eval()
+    graph = from_torch(net, events(9, INPUTS)[:8].transpose(0, 1).float(), time_first=True).graph
+    x = events(3, INPUTS)
+    with torch.no_grad():
+        assert_same_spikes(graph, x, net(x.float()))

@@ -11,8 +11,9 @@ import numpy as np
 from dmpc.errors import DmpcError
 from dmpc.frontend.builder import Builder
 from dmpc.frontend.nir_format import network
+from dmpc.frontend.nir_format.delays import Register, steps_of
 from dmpc.frontend.nir_format.network import Net, Node
-from dmpc.frontend.nir_format.neurons import ROUNDING, Neuron, Timing, leak_step, neuron
+from dmpc.frontend.nir_format.neurons import Neuron, Timing, leak_step, neuron
 from dmpc.ir.graph import Array, Graph
 from dmpc.ir.verify import verify
 
@@ -52,7 +53,7 @@ class _Importer:
     where: str
     spikes: dict[str, str] = field(default_factory=dict)
     before: dict[str, str] = field(default_factory=dict)
-    buffers: dict[str, tuple[str, Array]] = field(default_factory=dict)
+    registers: dict[str, tuple[str, Register]] = field(default_factory=dict)
     shifted: set[str] = field(default_factory=set)
     known: dict[str, str] = field(default_factory=dict)
 
@@ -69,7 +70,7 @@ class _Importer:
         self._check_size(output, result)
         for name, state in self.before.items():
             self.builder.make_state(state, self.spikes[name])
-        while waiting := [name for name in self.buffers if name not in self.shifted]:
+        while waiting := [name for name in self.registers if name not in self.shifted]:
             self._shift(self.net.nodes[waiting[0]])  # which may meet another delay
         graph = self.builder.graph
         graph.outputs = [result]
@@ -101,7 +102,7 @@ class _Importer:
 
     def _delays(self, node: Node) -> bool:
         """True for a node whose whole output is of earlier timesteps."""
-        return node.kind == "Delay" and bool((self._steps(node) > 0).all())
+        return node.kind == "Delay" and bool((steps_of(node, self.timing) > 0).all())
 
     # -- values -----------------------------------------------------------------------------------
 
@@ -212,62 +213,48 @@ class _Importer:
 
     # -- delays -----------------------------------------------------------------------------------
 
-    def _steps(self, node: Node) -> Array:
-        """A delay in timesteps [n]."""
-        delay = node.parameters["delay"].reshape(-1)
-        steps = np.rint(delay / self.timing.dt)
-        if np.any(delay < 0):
-            raise node.error(f"a delay of {delay.min():g} s is before its time")
-        wrong = delay[np.abs(delay / self.timing.dt - steps) > ROUNDING * np.maximum(steps, 1)]
-        if wrong.size:
-            raise node.error(
-                f"a delay of {wrong[0]:g} s is no whole number of timesteps of "
-                f"{self.timing.dt:g} s",
-                "choose --dt so that it divides every delay",
-            )
-        return steps.astype(np.int64)
-
     def _delayed(self, node: Node, path: tuple[str, ...]) -> str:
-        """What comes out of a delay: the end of each element's part of a shift register."""
-        steps = self._steps(node)
-        if steps.size == 1:
-            known = [self.net.nodes[name].size for name in self.net.sources[node.name]]
-            size = known[0] if known and known[0] else self._size(self._current(node, path))
-            steps = np.broadcast_to(steps, size)
-        parts = []
-        if steps.any():
-            ends = np.cumsum(steps)
-            read = np.zeros((len(steps), ends[-1]))
-            late = np.flatnonzero(steps)
-            read[late, ends[late] - 1] = 1
-            matrix = self._constant(read, node, "read")
-            parts.append(self._emit("matmul", (self._buffer(node, steps), matrix), node))
-        if not steps.all():
-            direct = self._constant(np.diag((steps == 0) * 1.0), node, "direct")
-            parts.append(self._emit("matmul", (self._current(node, path), direct), node))
-        return parts[0] if len(parts) == 1 else self._emit("add", tuple(parts), node)
+        """What comes out of a delay, from its register and from elements that are not late."""
+        held, register = self._register(node, path)
+        if (register.steps > 0).all():
+            ends = tuple(index - len(register.steps) for index in register.output)
+            return self._take(held, ends, node, "output")
+        return self._take(self._both(node, path), register.output, node, "output")
 
-    def _buffer(self, node: Node, steps: Array) -> str:
-        if node.name not in self.buffers:
-            state = self.builder.input(f"{node.name}.buffer", int(steps.sum()))
-            self.buffers[node.name] = (state, steps)
-        return self.buffers[node.name][0]
+    def _register(self, node: Node, path: tuple[str, ...]) -> tuple[str, Register]:
+        """A delay's state, and the register that it is."""
+        if node.name not in self.registers:
+            steps = steps_of(node, self.timing)
+            if steps.size == 1:
+                known = [self.net.nodes[name].size for name in self.net.sources[node.name]]
+                size = known[0] if known and known[0] else self._size(self._current(node, path))
+                steps = np.broadcast_to(steps, size)
+            register = Register(steps)
+            held = self.builder.input(f"{node.name}.held", register.places) if steps.any() else ""
+            self.registers[node.name] = (held, register)
+        return self.registers[node.name]
 
     def _shift(self, node: Node) -> None:
-        """The next content of a delay's shift register, once all values of the timestep exist."""
+        """What a delay's register holds next, once all values of the timestep exist."""
         self.shifted.add(node.name)
-        state, steps = self.buffers[node.name]
-        places, starts = int(steps.sum()), np.cumsum(steps) - steps
-        shift, enter = np.eye(places, k=-1), np.zeros((places, len(steps)))
-        late = np.flatnonzero(steps)
-        shift[starts[late]] = 0
-        enter[starts[late], late] = 1
-        current = self._current(node, ())
-        if self._size(current) != len(steps):
-            raise node.error(f"takes {len(steps)} elements, but is fed {self._size(current)}")
-        moved = self._emit("matmul", (state, self._constant(shift, node, "shift")), node)
-        entered = self._emit("matmul", (current, self._constant(enter, node, "enter")), node)
-        self.builder.make_state(state, self._emit("add", (moved, entered), node))
+        held, register = self.registers[node.name]
+        if register.places:
+            shifted = self._take(self._both(node, ()), register.next, node, "shifted")
+            self.builder.make_state(held, shifted)
+
+    def _both(self, node: Node, path: tuple[str, ...]) -> str:
+        """What feeds a delay, followed by what its register holds."""
+        held, register = self.registers[node.name]
+        current = self._current(node, path)
+        if self._size(current) != len(register.steps):
+            raise node.error(
+                f"takes {len(register.steps)} elements, but is fed {self._size(current)}"
+            )
+        return self._emit("concat", (current, held), node, "both") if held else current
+
+    def _take(self, value: str, indices: tuple[int, ...], node: Node, what: str) -> str:
+        name = f"{node.name}.{what}"
+        return self.builder.emit("take", (value,), {"indices": indices}, name, (node.name,))
 
     # -- integrators ------------------------------------------------------------------------------
 

@@ -106,6 +106,18 @@ WRONG = {
         ("node 'n0' (Delay): a delay of 0.00015 s is no whole number of timesteps of 0.0001 s "
         "(choose --dt so that it divides every delay)"),
     ),
+    "a long delay": (
+        graph(nir.Delay(np.full(3, 1.0)), W, lif()),
+        "node 'n0' (Delay): keeps 30000 events of the past at timesteps of 0.0001 s, more",
+    ),
+    "size of no delay": (
+        graph(nir.Delay(np.zeros(2)), W, lif()),
+        "node 'n0' (Delay): takes 2 elements, but is fed 3",
+    ),
+    "size of a delay": (
+        graph(nir.Delay(np.full(4, 1e-4)), nir.Linear(np.ones((2, 4))), lif()),
+        "node 'n0' (Delay): takes 4 elements, but is fed 3",
+    ),
     "negative delay": (
         graph(nir.Delay(-1e-4 * np.ones(3)), W, lif()),
         "node 'n0' (Delay): a delay of -0.0001 s is before its time",
