@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 OURS = {"isa", "runtime", "dmpc", "tests", "examples"}
-SLOW = ("torch", "onnxruntime", "onnx", "matplotlib", "scipy")
+SLOW = ("torch", "onnxruntime", "onnx", "matplotlib", "scipy", "nir", "h5py")
 
 
 def allowed(path: Path) -> set[str]:
