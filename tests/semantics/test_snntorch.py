@@ -8,8 +8,10 @@ import snntorch
 import torch
 from snntorch.export_nir import export_to_nir
 
-from dmpc.errors import ImportFailure
+from dmpc.errors import CompileError, ImportFailure
 from dmpc.frontend import Timing, from_torch, import_nir, import_onnx
+from dmpc.passes.base import apply
+from dmpc.passes.recognise import Recognise
 from tests.semantics.compared import SAMPLES, assert_same_spikes, events
 
 # snnTorch's exporter calls what NIRTorch has deprecated.
@@ -198,3 +200,50 @@ def test_the_module_itself(mechanism):
     x = events(3, INPUTS)
     with torch.no_grad():
         assert_same_spikes(graph, x, net(x.float()))
+
+
+class Single(torch.nn.Module):
+    """A layer of any kind of neuron over time; `start` makes its states."""
+
+    def __init__(self, lif: torch.nn.Module, start: str):
+        super().__init__()
+        self.fc, self.lif, self.start = linear(INPUTS, HIDDEN, 0.6), lif, start
+
+    def forward(self, x):
+        spikes, states = [], getattr(self.lif, self.start)()
+        states = states if isinstance(states, tuple) else (states,)
+        for k in range(x.shape[0]):
+            spike, *rest = self.lif(self.fc(x[k]), *states)
+            states = (spike, *rest) if self.start == "init_rleaky" else tuple(rest)
+            spikes.append(spike)
+        return torch.stack(spikes)
+
+
+KINDS = {
+    "lapicque": (lambda: snntorch.Lapicque(R=4.0, C=1.25, time_step=1.0), "init_lapicque"),
+    "recurrent": (lambda: snntorch.RLeaky(beta=0.8, linear_features=HIDDEN), "init_rleaky"),
+    "each to itself": (
+        lambda: snntorch.RLeaky(beta=0.8, all_to_all=False, V=torch.linspace(-1, 1, HIDDEN)),
+        "init_rleaky",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("lif", "start"), KINDS.values(), ids=KINDS)
+def test_other_neurons_themselves(lif, start):
+    torch.manual_seed(8)
+    net = Single(lif(), start).eval()
+    graph = from_torch(net, events(9, INPUTS)[:6].transpose(0, 1).float(), time_first=True).graph
+    x = events(4, INPUTS)
+    with torch.no_grad():
+        assert_same_spikes(graph, x, net(x.float()))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_synaptic_module_is_refused():
+    torch.manual_seed(8)
+    net = Single(snntorch.Synaptic(alpha=0.9, beta=0.8), "init_synaptic").eval()
+    graph = from_torch(net, events(9, INPUTS)[:6].transpose(0, 1).float(), time_first=True).graph
+    with pytest.raises(CompileError, match="is linear in input 'x' without a relu between"):
+        apply(Recognise(), graph)
