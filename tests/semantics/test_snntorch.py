@@ -100,6 +100,18 @@ def test_the_resets_are_told_apart(tmp_path):
             assert_same_spikes(import_nir(path, timing=Timing(reset=reset)), x, wanted)
 
 
+@SEEDS
+def test_a_recurrent_network_through_nir(seed, tmp_path):
+    torch.manual_seed(seed)
+    net = torch.nn.Sequential(
+        linear(INPUTS, HIDDEN, 0.6),
+        snntorch.RLeaky(beta=0.8, linear_features=HIDDEN, init_hidden=True),
+    )
+    x = events(seed, INPUTS)
+    path = exported(net, tmp_path)
+    assert_same_spikes(import_nir(path, timing=Timing(reset="late")), x, run(net, x))
+
+
 def test_a_membrane_at_the_threshold_does_not_spike():
     neuron = snntorch.Leaky(beta=0.5, threshold=1.0)
     spikes, _ = neuron(torch.tensor([[1.0, 1.0 + 1e-6]]), torch.zeros(1, 2))
