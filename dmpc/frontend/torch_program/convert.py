@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import difflib
 import operator
-import re
 import warnings
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from onnx import ModelProto, helper
 
 from dmpc.errors import ImportFailure
+from dmpc.frontend.context import UNKNOWN_OPERATOR
 from dmpc.frontend.torch_program import elementwise, movement, neurons, products, spectral
 from dmpc.frontend.torch_program.emitter import (
     OPSET,
@@ -23,9 +23,16 @@ from dmpc.frontend.torch_program.emitter import (
     Value,
     element_type,
 )
+from dmpc.frontend.torch_program.nodes import (
+    kind_of,
+    name_of,
+    named_arguments,
+    place,
+    value_like,
+)
+from dmpc.frontend.torch_program.writes import writes_of
 
 if TYPE_CHECKING:
-    import torch
     from torch.export import ExportedProgram
 
 HANDLERS: Mapping[str, Handler] = {
@@ -40,6 +47,7 @@ SHAPED = (
     "empty_like", "full_like", "new_empty", "new_full", "new_ones", "new_zeros", "ones_like",
     "zeros_like",
 )  # fmt: skip
+USED = frozenset({0})  # of operations with one result
 NEAREST = {
     "gru": "a loop over timesteps of linear and lif",
     "lstm": "a loop over timesteps of linear and lif",
@@ -73,10 +81,8 @@ def to_onnx(program: ExportedProgram, name: str) -> ModelProto:
 
 
 def functional_form(program: ExportedProgram) -> ExportedProgram:
-    """The program without operations that write into their operands."""
-    calls = (node.target for node in program.graph.nodes if node.op == "call_function")
-    schemas = (getattr(target, "_schema", None) for target in calls)
-    if not any(schema and schema.is_mutable and "detach" not in schema.name for schema in schemas):
+    """The program without operations that write into their operands, but for simple ones."""
+    if writes_of(list(program.graph.nodes)) is not None:
         return program
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -90,6 +96,7 @@ class _Conversion:
     def __init__(self, program: ExportedProgram) -> None:
         self.program = program
         self.nodes = list(program.graph.nodes)
+        self.writes = writes_of(self.nodes) or {}
         self.emitter = Emitter()
         self.env: dict[Any, Any] = {}
         self.input: Value | None = None
@@ -97,7 +104,7 @@ class _Conversion:
     def run(self) -> Value:
         """Convert every node that the output depends on; returns the output."""
         output = self._output()
-        live = _reached(output)
+        live = self._reached(output)
         for node in self.nodes:
             if node not in live:
                 continue
@@ -109,6 +116,8 @@ class _Conversion:
                     where=place(node),
                     hint="write the loop over timesteps in Python",
                 )
+            elif node in self.writes:
+                self._write(node)
             elif node.op == "call_function":
                 self.env[node] = self._call(node, live)
         result = self.env[output]
@@ -159,7 +168,7 @@ class _Conversion:
                 f"the module takes more than one input: '{self.input.name}' and '{node.name}'",
                 hint="wrap it in a module that takes the sequence alone",
             )
-        self.input = _value(node.name, node.meta["val"])
+        self.input = value_like(node.name, node.meta["val"])
         return self.input
 
     def _call(self, node: Any, live: set[Any]) -> Any:
@@ -169,8 +178,8 @@ class _Conversion:
             return self.env[node.args[0]][node.args[1]]
         if not isinstance(node.target, torch._ops.OpOverload):
             raise ImportFailure(f"{node.target} is not supported", where=place(node))
-        arguments = {key: self._found(value) for key, value in _named(node).items()}
-        kind = node.target._schema.name.removeprefix("aten::")
+        arguments = {key: self._found(value) for key, value in named_arguments(node).items()}
+        kind = kind_of(node)
         if kind in SHAPED or not any(_values(arguments.values())):
             return self._folded(node, arguments)
         if kind not in HANDLERS:
@@ -178,11 +187,11 @@ class _Conversion:
         used = {
             user.args[1] for user in node.users if user.target is operator.getitem and user in live
         }
-        name = _name(node)
+        name = name_of(node)
         shapes = node.meta["val"]
         several = isinstance(shapes, list | tuple)
-        results = tuple(_value(name, each) for each in (shapes if several else [shapes]))
-        call = Call(kind, name, arguments, results, frozenset(used or {0}))
+        results = tuple(value_like(name, each) for each in (shapes if several else [shapes]))
+        call = Call(kind, name, arguments, results, frozenset(used) or USED)
         try:
             made = HANDLERS[kind](self.emitter, call)
         except ImportFailure as error:
@@ -195,6 +204,33 @@ class _Conversion:
         assert isinstance(made, str)
         return Value(made, results[0].shape, results[0].dtype)
 
+    def _write(self, node: Any) -> None:
+        """`y[:, t] = x`: from here on y is another tensor."""
+        place, whole = node.args[0], self.writes[node]
+        slot, target = value_like(f"{name_of(node)}.place", place.meta["val"]), self.env[whole]
+        source = self._found(node.args[1])
+        arguments = {"self": slot, "src": source}
+        name = HANDLERS["copy"](self.emitter, Call("copy", slot.name, arguments, (slot,), USED))
+        assert isinstance(name, str)
+        arguments = {**named_arguments(place), "self": target, "src": replace(slot, name=name)}
+        result = value_like(name_of(node), whole.meta["val"])
+        call = Call("select_scatter", result.name, arguments, (result,), USED)
+        self.env[whole] = HANDLERS["select_scatter"](self.emitter, call)
+
+    def _reached(self, output: Any) -> set[Any]:
+        """The nodes that an output depends on."""
+        written: dict[Any, list[Any]] = {}
+        for node, whole in self.writes.items():
+            written.setdefault(whole, []).append(node)
+        seen, left = {output}, [output]
+        while left:
+            node = left.pop()
+            needed = [*_needed(node), *written.get(node, ())]
+            fresh = [each for each in needed if each not in seen]
+            seen.update(fresh)
+            left.extend(fresh)
+        return seen
+
     def _found(self, argument: Any) -> Any:
         """An argument with nodes replaced by what they became."""
         if isinstance(argument, list | tuple):
@@ -202,7 +238,7 @@ class _Conversion:
         if not _is_node(argument):
             return argument
         dead = argument not in self.env  # it lends its shape
-        return _value(argument.name, argument.meta["val"]) if dead else self.env[argument]
+        return value_like(argument.name, argument.meta["val"]) if dead else self.env[argument]
 
     def _folded(self, node: Any, arguments: Mapping[str, Any]) -> Any:
         """What an operation makes of constants, computed by torch itself."""
@@ -229,28 +265,9 @@ def _plain(value: Any) -> Any:
     return torch.empty(value.shape, dtype=value.dtype) if isinstance(value, Value) else value
 
 
-def _named(node: Any) -> dict[str, Any]:
-    """Arguments by their names in the operation's schema, with defaults filled in."""
-    arguments = node.target._schema.arguments
-    found = {a.name: a.default_value for a in arguments if a.has_default_value()}
-    found.update(zip((a.name for a in arguments), node.args, strict=False))
-    return {**found, **node.kwargs}
-
-
-def _reached(output: Any) -> set[Any]:
-    """The nodes that an output depends on."""
-    seen, left = {output}, [output]
-    while left:
-        fresh = [node for node in _needed(left.pop()) if node not in seen]
-        seen.update(fresh)
-        left.extend(fresh)
-    return seen
-
-
 def _needed(node: Any) -> list[Any]:
     """The nodes whose elements a node reads."""
-    schema = getattr(node.target, "_schema", None)
-    if schema is not None and schema.name.removeprefix("aten::") in (*SHAPED, "copy"):
+    if kind_of(node) in (*SHAPED, "copy", "copy_"):
         return [each for each in node.all_input_nodes if each is not node.args[0]]
     return list(node.all_input_nodes)
 
@@ -270,32 +287,8 @@ def _is_node(argument: Any) -> bool:
     return isinstance(argument, torch.fx.Node)
 
 
-def _value(name: str, tensor: torch.Tensor) -> Value:
-    return Value(name, tuple(int(size) for size in tensor.shape), tensor.dtype)
-
-
-def _module(node: Any) -> str:
-    """Path of the user's module that a call belongs to."""
-    stack = list((node.meta.get("nn_module_stack") or {}).values())
-    path = stack[-1][0] if stack else ""
-    return re.sub(r"^L\['self'\]\.?|^L__self___?", "", path)
-
-
-def _name(node: Any) -> str:
-    return ".".join(part for part in (_module(node), node.name) if part)
-
-
-def place(node: Any) -> str:
-    """Where a call stands in the user's code: its name, and file and line if known."""
-    lines = re.findall(r'File "([^"]+)", line (\d+)', node.meta.get("stack_trace") or "")
-    source = f" ({Path(lines[-1][0]).name}:{lines[-1][1]})" if lines else ""
-    return f"{_name(node)}{source}"
-
-
 def unsupported(kind: str, node: Any) -> ImportFailure:
     """The error for an operation that is not in the table, with the nearest that is."""
     near = difflib.get_close_matches(kind.rpartition("::")[2], HANDLERS, n=3, cutoff=0.5)
     nearest = NEAREST.get(kind) or " or ".join(near) or "linear, relu, comparisons, where, fft_rfft"
-    return ImportFailure(
-        f"operation {kind} is not supported", where=place(node), hint=f"nearest: {nearest}"
-    )
+    return ImportFailure.of(UNKNOWN_OPERATOR, where=place(node), op=kind, nearest=nearest)

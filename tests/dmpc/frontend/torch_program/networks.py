@@ -66,7 +66,8 @@ class DualPathway(nn.Module):
         with torch.no_grad():
             for layer in (self.first, self.second):
                 layer.fast.weight.mul_(6)
-                layer.slow.weight.mul_(3)
+                layer.slow.weight.mul_(6)
+                layer.drive.bias.fill_(1.5)
 
     def forward(self, x):
         x, _ = self.first(x)
@@ -147,4 +148,7 @@ def currents() -> np.ndarray:
 
 
 def events(samples: int = 12) -> np.ndarray:
-    return np.random.default_rng(7).random((samples, STEPS, INPUTS)) < 0.35
+    """Samples of events; the first is silent: biases alone charge memories and membranes."""
+    x = np.random.default_rng(7).random((samples, STEPS, INPUTS)) < 0.35
+    x[0] = False
+    return x

@@ -95,6 +95,7 @@ def test_the_unrolled_network_spikes_as_torch_does_down_to_the_simulator():
     model = from_torch(network, x)
     logits, spikes = networks.spikes_of(network, x)
     assert_same_network(model.graph, x, logits, spikes)
+    assert spikes[0][0].any()  # of the silent sample: its timesteps do work
     assert not any("norm" in name for name in model.graph.constants)  # declared, never applied
     compiled = dmpc.compile(model, calibration=x)
     labels = logits.argmax(1)
