@@ -6,7 +6,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dmpc.backend.emit import emit
-from dmpc.compiler import AnyModel, Options, find_ranges, from_layers, import_model, to_layers
+from dmpc.compiler import (
+    AnyModel,
+    Options,
+    find_ranges,
+    from_layers,
+    import_model,
+    prove_model,
+    to_layers,
+)
 from dmpc.errors import CompileError, DmpcError, SampleError
 from dmpc.findings import Finding, listening, tell
 from dmpc.frontend.models import Model
@@ -100,13 +108,15 @@ class _Way:
 
     def go(self, model: AnyModel) -> None:
         """Bring a model as far as it comes; raises DmpcError."""
-        graph = import_model(model, self.options, self.calibration).graph
+        imported = import_model(model, self.options, self.calibration)
+        graph = imported.graph
         self.reached = graph.level
         if rank(graph.level) > rank("layers"):
             return
         layers = to_layers(graph, self.options, self._observe)
         if graph.level == "layers":
             _tell(lint_recognised(graph))
+        prove_model(imported, layers, self.calibration)
         self.reached, self.layers = layers.level, layers
         ranges = find_ranges(layers, self.calibration, self.options, model)
         self._lint(ranges)

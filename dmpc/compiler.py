@@ -11,6 +11,7 @@ from dmpc import frontend
 from dmpc.backend.emit import emit
 from dmpc.errors import CompileError, ErrorList, SampleError
 from dmpc.frontend.models import Model
+from dmpc.frontend.proof import prove
 from dmpc.ir.graph import Graph
 from dmpc.ir.levels import rank
 from dmpc.ir.registry import Tensor
@@ -110,6 +111,33 @@ def import_model(model: AnyModel, options: Options, x: Tensor | None = None) -> 
         weights=options.weights,
         time_first=options.time_first,
     )
+
+
+def import_layers(
+    model: AnyModel,
+    options: Options,
+    x: Tensor | None = None,
+    observe: Observer | None = None,
+) -> Graph:
+    """A model's float graph in the field's terms, proven to be the model (`frontend.proof`).
+
+    `x` [samples, timesteps, inputs] is input to compare on. A graph of a later level is returned as
+    it is. Raises DmpcError.
+    """
+    imported = import_model(model, options, x)
+    if rank(imported.graph.level) > rank("layers"):
+        return imported.graph
+    layers = to_layers(imported.graph, options, observe)
+    prove_model(imported, layers, x)
+    return layers
+
+
+def prove_model(imported: Model, layers: Graph, x: Tensor | None) -> None:
+    """Refuse layers that are not the model, run on `x` if given; see `frontend.proof`."""
+    if x is not None:
+        _check_calibration(layers, x)
+    if imported.reference is not None:
+        prove(imported, layers, x)
 
 
 def to_layers(graph: Graph, options: Options, observe: Observer | None = None) -> Graph:
@@ -213,13 +241,12 @@ def compile(  # noqa: A001  the verb of the whole project
     _check(options)
     text = target_text(options.target)
     target = parse_target(text, options.target)
-    graph = import_model(model, options, calibration).graph
-    if rank(graph.level) > rank("layers"):
+    layers = import_layers(model, options, calibration, observe)
+    if rank(layers.level) > rank("layers"):
         raise CompileError(
-            f"the graph is at level {graph.level}; compile from level model or layers",
-            where=graph.name,
+            f"the graph is at level {layers.level}; compile from level model or layers",
+            where=layers.name,
         )
-    layers = to_layers(graph, options, observe)
     ranges = find_ranges(layers, calibration, options, model)
     scheduled = from_layers(layers, ranges, target, options, observe)
     return Compiled(emit(scheduled, text), layers, scheduled, ranges)

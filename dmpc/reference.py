@@ -1,15 +1,22 @@
 """The user's own ONNX file in onnxruntime: the top of the ladder of oracles."""
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dmpc.compiler import Options
 from dmpc.errors import DmpcError
-from dmpc.ir.interpret import over_time
+from dmpc.frontend.models import Model
+from dmpc.frontend.tensors import Traced
+from dmpc.ir.graph import Graph
+from dmpc.ir.interpret import interpret, over_time
 from dmpc.ir.registry import Tensor
+
+if TYPE_CHECKING:
+    from dmpc.frontend.onnx_import import Signature
 
 COUNTERS: Mapping[str, type[np.generic]] = {
     "tensor(int64)": np.int64, "tensor(int32)": np.int32,
@@ -17,100 +24,186 @@ COUNTERS: Mapping[str, type[np.generic]] = {
 """Types of states that count timesteps; all others are float32."""
 
 
+@dataclass(frozen=True)
+class FileTensor:
+    """A tensor of the file, the node that makes it, and its values by graph and by onnxruntime."""
+
+    name: str
+    node: str
+    ours: Tensor
+    theirs: Tensor
+
+
+def open_onnx(
+    path: str | os.PathLike[str], *, states: Mapping[str, str], readout: str | None = None
+) -> Model:
+    """The model of an ONNX file, with the file itself as its reference; see `import_onnx`."""
+    from dmpc.frontend import onnx_import
+
+    options = onnx_import.Options(dict(states), readout, "zero")
+    graph, signature = onnx_import.import_onnx(path, options)
+    reference = OnnxReference(path, signature, str(graph.attrs["readout"]))
+    return Model(os.fspath(path), graph, reference)
+
+
 class OnnxReference:
-    """An ONNX model, one timestep or a whole sequence, run in float32 by onnxruntime."""
+    """An ONNX model, one timestep or a whole sequence, run in float32 by onnxruntime.
+
+    `readout` makes the answer of outputs per timestep. The file is loaded when it is first run.
+    """
 
     name = "onnxruntime"
 
-    def __init__(self, path: str | os.PathLike[str], options: Options) -> None:
-        import onnxruntime
+    def __init__(self, path: str | os.PathLike[str], signature: "Signature", readout: str) -> None:
+        self.path, self.signature, self.readout = os.fspath(path), signature, readout
 
-        from dmpc.frontend import onnx_import
+    @cached_property
+    def session(self) -> Any:
+        """The file in onnxruntime; raises DmpcError if it does not load."""
+        return self._load(self.path)
 
-        self.path = os.fspath(path)
-        chosen = onnx_import.Options(dict(options.states), options.readout, "zero")
-        graph, self.signature = onnx_import.import_onnx(path, chosen)
-        self.readout = str(graph.attrs["readout"])
-        session_options = onnxruntime.SessionOptions()
-        session_options.log_severity_level = 3
-        session_options.intra_op_num_threads = 1
-        # The file as it stands: 1.30 optimises Transpose, MatMul with a vector to another product.
-        level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        session_options.graph_optimization_level = level
-        self.session = onnxruntime.InferenceSession(self.path, session_options)
-        self.inputs = {item.name: item for item in self.session.get_inputs()}
+    @cached_property
+    def inputs(self) -> dict[str, Any]:
+        """The model's inputs by name."""
+        return {item.name: item for item in self.session.get_inputs()}
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Logits [samples, classes] of samples `x` [samples, timesteps, inputs]."""
-        together = self._batch() or len(x)
-        parts = [self._run(x[i : i + together], together) for i in range(0, len(x), together)]
-        return np.concatenate(parts)
-
-    def _batch(self) -> int | None:
-        """The batch size that the file insists on, if any."""
-        shape = self.inputs[self.signature.input].shape
+    @property
+    def steps(self) -> int | None:
+        """The number of timesteps that the file insists on, if any."""
         if self.signature.time is None:
-            return None if len(shape) > 1 and not isinstance(shape[0], int) else _fixed(shape)
-        if len(shape) < 3:
-            return 1
-        size = shape[1 - self.signature.time]
+            return None
+        size = self.inputs[self.signature.input].shape[self.signature.time]
         return size if isinstance(size, int) else None
 
-    def _run(self, x: Tensor, together: int) -> Tensor:
-        count = len(x)
-        x = np.concatenate([x, np.repeat(x[-1:], together - count, axis=0)]).astype(np.float32)
-        try:
-            outputs = self._steps(x) if self.signature.time is None else self._sequence(x)
-        except Exception as error:  # onnxruntime raises classes of its own without a common base
-            raise DmpcError(
-                f"onnxruntime cannot run the model: {error}", where=self.path
-            ) from error
-        return outputs[:count]
+    @property
+    def batch(self) -> int | None:
+        """The number of samples that the file insists on, if any."""
+        shape = self.inputs[self.signature.input].shape
+        axis = 0 if self.signature.time is None else 1 - self.signature.time
+        if len(shape) - self._tail_axes() <= axis:
+            return 1
+        return shape[axis] if isinstance(shape[axis], int) else None
 
-    def _sequence(self, x: Tensor) -> Tensor:
-        if len(self.inputs[self.signature.input].shape) < 3:
-            x = x[0]
-        elif self.signature.time == 0:
-            x = x.transpose(1, 0, 2)
-        (output,) = self._session([self.signature.output], {self.signature.input: x})
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits [samples, classes] of samples `x` [samples, timesteps, inputs].
+
+        Raises DmpcError with onnxruntime's reason if the file cannot be run on them.
+        """
+        together = self.batch or len(x)
+        parts = [self._answer(x[i : i + together], together) for i in range(0, len(x), together)]
+        return np.concatenate(parts)
+
+    def tensors(self, imported: Graph, x: Tensor) -> Iterator[FileTensor]:
+        """The file's tensors outside of loops, in order, and what the imported graph computes."""
+        import onnx
+
+        traced = {
+            name: tensor
+            for name, tensor in self.signature.tensors.items()
+            if isinstance(tensor, Traced) and not tensor.reduced and tensor.value in imported.types
+        }
+        model = onnx.load(self.path)
+        makers = {name: node.name for node in model.graph.node for name in node.output}
+        names = [name for name in makers if name in traced]
+        present = {value.name for value in model.graph.output}
+        model.graph.output.extend(
+            onnx.ValueInfoProto(name=name) for name in names if name not in present
+        )
+        domain = traced[names[0]].domain
+        samples, steps = domain.size // domain.steps, domain.steps
+        x = np.resize(x, (samples, steps if domain.time is not None else x.shape[1], x.shape[2]))
+        theirs = self._run(self._load(model.SerializeToString()), names, x)
+        traces = interpret(imported, x, trace={traced[name].value for name in names}).traces
+        for name, array in zip(names, theirs, strict=True):
+            ours = _arranged(traces[traced[name].value], traced[name])
+            if ours.shape == array.shape:  # a name of an unrolled file may be that of one timestep
+                yield FileTensor(name, makers[name] or name, ours, array.astype(np.float64))
+
+    def _load(self, source: str | bytes) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = 1
+        # The file as it stands: optimised, the product of a transposed matrix with a vector is
+        # another (onnxruntime 1.32).
+        level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.graph_optimization_level = level
+        try:
+            return onnxruntime.InferenceSession(source, options)
+        except Exception as error:  # onnxruntime raises classes of its own without a common base
+            raise self._cannot(error) from error
+
+    def _cannot(self, error: Exception) -> DmpcError:
+        return DmpcError(f"onnxruntime cannot run the model: {error}", where=self.path)
+
+    def _tail_axes(self) -> int:
+        """Axes of the input that are features of a timestep."""
+        rank = len(self.inputs[self.signature.input].shape)
+        return rank - min(rank - 1, 1 if self.signature.time is None else 2)
+
+    def _answer(self, x: Tensor, together: int) -> Tensor:
+        count = len(x)
+        x = np.concatenate([x, np.repeat(x[-1:], together - count, axis=0)])
+        (output,) = self._run(self.session, [self.signature.output], x)
+        if self.signature.time is None:
+            return over_time(self.readout, output)[:count]
         if output.ndim == 1:
             return output[None]
         if output.ndim == 3:
             steps_first = self.signature.time == 0
-            return over_time(self.readout, output.transpose(1, 0, 2) if steps_first else output)
-        return output
+            output = output.transpose(1, 0, 2) if steps_first else output
+            output = over_time(self.readout, output)
+        return output[:count]
 
-    def _steps(self, x: Tensor) -> Tensor:
+    def _run(self, session: Any, names: list[str], x: Tensor) -> list[Tensor]:
+        """Tensors of the file for `x` [samples, timesteps, inputs]; see `_steps`."""
+        shape = self.inputs[self.signature.input].shape
+        x = x.astype(np.float32).reshape(*x.shape[:2], *shape[len(shape) - self._tail_axes() :])
+        try:
+            if self.signature.time is None:
+                return self._steps(session, names, x)
+            if len(shape) == self._tail_axes() + 1:
+                x = x[0]
+            elif self.signature.time == 0:
+                x = x.swapaxes(0, 1)
+            result: list[Tensor] = session.run(names, {self.signature.input: x})
+            return result
+        except Exception as error:  # see _load
+            raise self._cannot(error) from error
+
+    def _steps(self, session: Any, names: list[str], x: Tensor) -> list[Tensor]:
+        """Tensors of a one-timestep file, [samples, timesteps, ...]."""
         signature, shapes = self.signature, {n: self.inputs[n].shape for n in self.inputs}
         batched = len(shapes[signature.input]) > 1
         states = {
             name: np.zeros(
-                [len(x) if batched else 1, *_tail(shapes[name], batched)],
+                [len(x), *shapes[name][1:]] if batched else shapes[name],
                 COUNTERS.get(self.inputs[name].type, np.float32),
             )
             for name in signature.states
         }
-        wanted = [signature.output, *signature.states.values()]
-        outputs = []
+        wanted = list(dict.fromkeys([*signature.states.values(), *names]))
+        series = []
         for step in range(x.shape[1]):
-            feed = {**states, signature.input: x[:, step]}
-            if not batched:
-                feed = {name: value[0] for name, value in feed.items()}
-            output, *news = self._session(wanted, feed)
-            if not batched:
-                output, news = output[None], [new[None] for new in news]
-            outputs.append(output)
-            states = dict(zip(signature.states, news, strict=True))
-        return over_time(self.readout, np.stack(outputs, axis=1))
-
-    def _session(self, wanted: list[str], feed: dict[str, Tensor]) -> list[Tensor]:
-        result: list[Tensor] = self.session.run(wanted, feed)
-        return result
+            now = x[:, step] if batched else x[0, step]
+            found = dict(
+                zip(wanted, session.run(wanted, {**states, signature.input: now}), strict=True)
+            )
+            states = {name: found[next_] for name, next_ in signature.states.items()}
+            series.append(found if batched else {name: a[None] for name, a in found.items()})
+        return [np.stack([found[name] for found in series], axis=1) for name in names]
 
 
-def _fixed(shape: list[Any]) -> int:
-    return shape[0] if len(shape) > 1 else 1
+def _arranged(trace: Tensor, tensor: Traced) -> Tensor:
+    """A trace [samples, timesteps, features] of a tensor's value, in the tensor's own shape.
 
-
-def _tail(shape: list[int], batched: bool) -> list[int]:
-    return list(shape[1:]) if batched else list(shape)
+    Of a one-timestep file: [samples, timesteps, ...].
+    """
+    domain = tensor.domain
+    if domain.time is None:
+        one = len(tensor.shape) == 1
+        steps = [trace[:, step].reshape(-1)[tensor.index] for step in range(trace.shape[1])]
+        return np.stack([step[None] if one else step for step in steps], axis=1)
+    ordered = trace.swapaxes(0, 1) if domain.time == 0 else trace
+    return np.asarray(ordered.reshape(-1)[tensor.index])

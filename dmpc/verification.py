@@ -5,7 +5,6 @@ simulator one sample at a time. The first two are compared by tolerance and stat
 by every bit.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -18,7 +17,6 @@ from dmpc.errors import DmpcError
 from dmpc.ir.graph import Graph
 from dmpc.ir.interpret import Result, interpret
 from dmpc.ir.registry import Tensor
-from dmpc.reference import OnnxReference
 from isa.core import Core
 from isa.format import Instruction
 from isa.image import Image
@@ -113,8 +111,6 @@ class _Climb:
         self.integer = embedded_graph(image)
         self.program = Program(image, self.integer.name)
         self.reference = imported.reference
-        if isinstance(model, str | os.PathLike) and os.fspath(model).endswith(".onnx"):
-            self.reference = OnnxReference(model, options)
         self.name, self.x, self.y = imported.name, x, y
         self.spikes = [name for name in _spikes(self.layers) if name in self.integer.types]
         self.watched = _watched(image)

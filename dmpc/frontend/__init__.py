@@ -126,8 +126,7 @@ def open_model(
 
     `states` and `readout` are those of `import_onnx`, `timing` that of `import_nir`. A factory's
     module is traced on `example` [samples, timesteps, inputs] with `weights` from a file of its
-    `state_dict`; see `from_torch`. An `.onnx` file's reference is left to the caller
-    (`dmpc.reference`). Raises ImportFailure.
+    `state_dict`; see `from_torch`. Raises ImportFailure.
     """
     name = os.fspath(model)
     suffix = Path(name).suffix
@@ -151,5 +150,7 @@ def open_model(
     if suffix in NIR:
         return Model(name, import_nir(model, timing=timing, readout=readout))
     if suffix == ".onnx":
-        return Model(name, import_onnx(model, states=states, readout=readout))
+        from dmpc.reference import open_onnx
+
+        return open_onnx(model, states=states, readout=readout)
     return Model(name, load_dmpir(model))

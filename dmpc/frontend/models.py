@@ -17,6 +17,11 @@ class Reference(Protocol):
 
     name: str
 
+    @property
+    def steps(self) -> int | None:
+        """The number of timesteps that it insists on, None where any will do."""
+        ...
+
     def logits(self, x: Tensor) -> Tensor:
         """Logits [samples, classes] of samples `x` [samples, timesteps, inputs]."""
         ...

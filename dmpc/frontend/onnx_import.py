@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -44,13 +44,15 @@ class Signature:
     """How to run the file itself, by the names of its inputs and outputs.
 
     A whole sequence has a `time` axis in its input; one timestep has none, and `states` maps each
-    state input to the output that holds its next value.
+    state input to the output that holds its next value. `tensors` is what the import made of the
+    file's tensors, outside of loops.
     """
 
     input: str
     output: str
     time: int | None
     states: Mapping[str, str]
+    tensors: Mapping[str, Tensor] = field(compare=False, repr=False)
 
 
 def import_onnx(
@@ -172,7 +174,7 @@ def _timestep(
         ctx.builder.make_state(values[state], outputs[target])
     graph.outputs = [outputs[pairing.output]]
     graph.attrs["readout"] = options.readout or "mean"
-    return prune(graph), Signature(pairing.input, pairing.output, None, pairing.states)
+    return prune(graph), Signature(pairing.input, pairing.output, None, pairing.states, tensors)
 
 
 def _vector(ctx: Context, tensors: Mapping[str, Tensor], name: str, domain: Domain) -> str:
@@ -217,7 +219,7 @@ def _sequence(
         )
     graph = ctx.builder.graph
     _answer(ctx, tensors.get(answers[0], Known(np.zeros(0))), answers[0], domain, options.readout)
-    return prune(graph), Signature(name, answers[0], domain.time, {})
+    return prune(graph), Signature(name, answers[0], domain.time, {}, tensors)
 
 
 def _answer(ctx: Context, tensor: Tensor, name: str, domain: Domain, wanted: str | None) -> None:

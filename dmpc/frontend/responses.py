@@ -143,14 +143,26 @@ def _sources(tensor: Mixed) -> Index | None:
     random = stimuli(tensor.domain.size * tensor.features)[RANDOM]
     if tensor.probes[ZERO].any() or len(random) < 2:
         return None
+    wanted = tensor.probes[RANDOM]
+    few = _found(random, _few(wanted))  # which mostly shows at once that there is nothing to find
+    return None if few is None else _found(random, wanted)
+
+
+def _found(random: Array, wanted: Array) -> Index | None:
     order = np.argsort(random)
-    values, wanted = random[order], tensor.probes[RANDOM]
+    values = random[order]
     at = np.clip(np.searchsorted(values, wanted), 1, len(values) - 1)
     at = at - (wanted - values[at - 1] < values[at] - wanted)
     zero = wanted == 0
     if not np.all(zero | (np.abs(values[at] - wanted) <= 1e-12)):
         return None
     return np.asarray(np.where(zero, -1, order[at]), np.int64)
+
+
+def _few(array: Array) -> Array:
+    """Elements from everywhere in an array."""
+    flat = array.reshape(-1)
+    return np.asarray(flat[:: max(1, flat.size // 64)])
 
 
 def _delayed(builder: Builder, view: View, sources: Index, loc: Loc) -> Traced | None:
@@ -183,7 +195,10 @@ def _averaged(tensor: Mixed) -> Traced | None:
         means = view.random.mean(axis=1)
         index = view.positions[:, :1] * tensor.features + np.arange(tensor.features)
         for kind, values in (("mean", means), ("sum", steps * means)):
-            found = _nearest(values.reshape(-1), tensor.probes[RANDOM])
+            wanted = tensor.probes[RANDOM]
+            if _nearest(values.reshape(-1), _few(wanted)) is None:
+                continue
+            found = _nearest(values.reshape(-1), wanted)
             if found is not None:
                 domain.time = time
                 moved = index.reshape(-1)[found]

@@ -165,11 +165,13 @@ class Layout:
 def layout(positions: Index) -> Layout:
     """Group elements by position; raises ImportFailure if positions hold different numbers."""
     flat = positions.reshape(-1)
-    present, counts = np.unique(flat, return_counts=True)
-    if len(present) == 0 or np.any(counts != counts[0]):
+    counts = np.bincount(flat)
+    present = np.flatnonzero(counts)
+    if len(present) == 0 or np.any(counts[present] != counts[present[0]]):
         raise ImportFailure("samples or timesteps are treated differently from each other")
-    rows = np.argsort(flat, kind="stable").reshape(len(present), int(counts[0]))
-    return Layout(rows, present)
+    ordered = bool(np.all(flat[1:] >= flat[:-1]))
+    rows = np.arange(flat.size) if ordered else np.argsort(flat, kind="stable")
+    return Layout(rows.reshape(len(present), -1), present)
 
 
 def alike(values: Array, rows: Index) -> Array:

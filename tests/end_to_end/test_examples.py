@@ -9,9 +9,9 @@ import pytest
 import runtime
 from dmpc import Compiled, Options
 from dmpc import compile as compile_model
-from dmpc.reference import OnnxReference
 from dmpc.verification import Verification, verify
 from isa.image import image_bytes
+from tests.dmpc.frontend.oracle import reference_logits
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 OPTIONS = Options(calibration_samples=64)
@@ -68,7 +68,7 @@ def test_an_example_keeps_its_accuracy_and_every_bit(example):
 
 def keeps_its_accuracy(example: Example, made: Compiled) -> None:
     test = example.samples("test")
-    floats = OnnxReference(example.path, Options()).logits(test.x).argmax(1)
+    floats = reference_logits(example.path, test.x).argmax(1)
     result = runtime.Program(made.image, str(example)).run(test.x, test.y)
     float_accuracy = np.mean(floats == test.y)
     assert float_accuracy > example.accuracy

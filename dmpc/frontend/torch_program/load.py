@@ -53,7 +53,9 @@ def from_module(
             hint="without --time-first" if time_first else "say --time-first",
         )
     answer = str(graph.attrs["readout"])
-    reference = TorchReference(module, name, readout=answer, time_first=time_first)
+    reference = TorchReference(
+        module, name, readout=answer, time_first=time_first, steps=x.shape[1]
+    )
     return Model(name, graph, reference)
 
 
@@ -94,6 +96,7 @@ def from_file(path: str | os.PathLike[str], *, readout: str | None = None) -> Mo
         readout=str(graph.attrs["readout"]),
         time_first=time_first,
         batch=int(shape[int(time_first)]),
+        steps=int(shape[int(not time_first)]),
     )
     return Model(name, graph, reference)
 

@@ -24,7 +24,7 @@ class TorchReference:
     """A module run by torch in its own dtype, from its initial state for every batch.
 
     `readout` makes the answer of outputs per timestep. `batch` is the number of samples that a
-    program insists on, None where any will do.
+    program insists on, `steps` that of timesteps, None where any will do.
     """
 
     name = "torch"
@@ -37,9 +37,10 @@ class TorchReference:
         readout: str,
         time_first: bool,
         batch: int | None = None,
+        steps: int | None = None,
     ) -> None:
         self.module, self.where, self.readout = module, where, readout
-        self.time_first, self.batch = time_first, batch
+        self.time_first, self.batch, self.steps = time_first, batch, steps
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits [samples, classes] of samples `x` [samples, timesteps, inputs].

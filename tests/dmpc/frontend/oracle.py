@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from dmpc.frontend import import_onnx
+from dmpc.frontend import import_onnx, open_model
 from dmpc.ir.graph import Graph
 from dmpc.ir.interpret import interpret
 from dmpc.passes.base import apply
@@ -47,3 +47,10 @@ def assert_same_run(graphs: list[Graph], x: np.ndarray, logits: np.ndarray) -> N
     for graph in graphs:
         result = interpret(graph, x.astype(np.float64))
         np.testing.assert_allclose(result.logits, logits, atol=TOLERANCE)
+
+
+def reference_logits(path, x: np.ndarray) -> np.ndarray:
+    """Logits of a file as `dmpc` runs it."""
+    reference = open_model(path).reference
+    assert reference is not None
+    return reference.logits(x)

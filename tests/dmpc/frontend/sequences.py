@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from dmpc.legendre import legendre_system, zero_order_hold
-from tests.dmpc.frontend.spellings import value
+from tests.dmpc.frontend.spellings import node, value
 
 M, N, D, C, T = 5, 4, 3, 3, 12
 WINDOW = 7.0
@@ -196,7 +196,10 @@ def weights(seed: int = 1) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class Variant:
-    """A model around a memory: `after` changes the slow state, `readout` the way to the logits."""
+    """A model around a memory.
+
+    `after` changes the slow state, `between` what goes from layer to layer, `readout` makes logits.
+    """
 
     memory: Memory = conv
     opset: int = 20
@@ -204,22 +207,36 @@ class Variant:
     after: Callable[[Nodes, str], str] | None = None
     readout: Callable[[Nodes, str], str] | None = None
     batch: int | str = "batch"
+    between: Callable[[Nodes, str], str] | None = None
+    neuron: str = "plain"
+    weights: dict[str, np.ndarray] | None = None
+
+
+NEURONS = {
+    "plain": {},
+    "strict": {"fired = GreaterOrEqual(v, theta)": "fired = Greater(v, theta)"},
+    "soft": {"v1 = Mul(v, rest)": "v1 = Sub(v, s)"},
+    "no decay of the input": {"part = Mul(over, half)": "part = Sub(i, leaked)"},
+}
+"""Ways in which the neurons may differ: what stands instead of a line of the plain ones."""
 
 
 def model(variant: Variant) -> onnx.ModelProto:
     """The network of a variant, for sequences [batch, T, M]."""
-    nodes, stored = Nodes(variant.opset), weights()
+    nodes, stored = Nodes(variant.opset), weights() | (variant.weights or {})
     nodes.constants |= stored
     h = impulse_response() if variant.response is None else variant.response
     source = "seq"
     for layer in (0, 1):
+        if layer == 1 and variant.between is not None:
+            source = variant.between(nodes, source)
         product = nodes("MatMul", source, f"wx{layer}")
         drive = nodes("Relu", nodes("Add", product, f"bx{layer}"))
         m = variant.memory(nodes, drive, h)
         if variant.after is not None:
             m = variant.after(nodes, m)
         fast = nodes("Add", nodes("MatMul", source, f"wf{layer}"), f"bf{layer}")
-        source = lif(nodes, nodes("Add", fast, nodes("MatMul", m, f"wm{layer}")), variant.batch)
+        source = lif(nodes, nodes("Add", fast, nodes("MatMul", m, f"wm{layer}")), variant)
     readout = variant.readout or mean_of_linear
     readout(nodes, source)
     nodes.protos[-1].output[0] = "logits"
@@ -238,28 +255,32 @@ def model(variant: Variant) -> onnx.ModelProto:
     return made
 
 
-def lif(nodes: Nodes, current: str, batch: int | str) -> str:
+def lif(nodes: Nodes, current: str, variant: Variant) -> str:
     """Spikes [batch, T, N]: `v = v + (I - v) / 2`, a spike at 1, hard reset to 0."""
-    body = [
-        helper.make_node("Sub", ["i", "v0"], ["over"]),
-        helper.make_node("Mul", ["over", "half"], ["part"]),
-        helper.make_node("Add", ["v0", "part"], ["v"]),
-        helper.make_node("GreaterOrEqual", ["v", "theta"], ["fired"], name="/fired"),
-        helper.make_node("Cast", ["fired"], ["s"], to=TensorProto.FLOAT),
-        helper.make_node("Sub", ["theta", "s"], ["rest"]),
-        helper.make_node("Mul", ["v", "rest"], ["v1"]),
+    lines = [
+        "over = Sub(i, v0)",
+        "leaked = Mul(v0, half)",
+        "part = Mul(over, half)",
+        "v = Add(v0, part)",
+        "fired = GreaterOrEqual(v, theta)",
+        "s = Cast(fired) to 1",
+        "rest = Sub(theta, s)",
+        "v1 = Mul(v, rest)",
     ]
+    changed = NEURONS[variant.neuron]
+    body = [node(changed.get(line, line), {}, "", ()) for line in lines]
+    batch = variant.batch
     nodes.constants |= {"half": np.float32(0.5), "theta": np.float32(1)}
     states = [value(name, batch, N) for name in ("v0", "i")]
     graph = helper.make_graph(body, "lif", states, [value("v1", batch, N), value("s", batch, N)])
     shape = nodes("Concat", nodes.cut(nodes("Shape", current), 0, 1, 0), [N], axis=0)
     zeros = nodes("ConstantOfShape", shape)
     steps = nodes("Transpose", current, perm=[1, 0, 2])
-    node = helper.make_node(
+    scan = helper.make_node(
         "Scan", [zeros, steps], [f"{steps}_v", f"{steps}_s"], body=graph, num_scan_inputs=1,
         name=f"/{steps}_lif",
     )  # fmt: skip
-    nodes.protos.append(node)
+    nodes.protos.append(scan)
     return nodes("Transpose", f"{steps}_s", perm=[1, 0, 2])
 
 

@@ -7,10 +7,15 @@ import numpy as np
 import onnx
 import pytest
 
-from dmpc.compiler import Options
 from dmpc.errors import ImportFailure
-from dmpc.reference import OnnxReference
-from tests.dmpc.frontend.oracle import TOLERANCE, assert_same_run, recognised, run_step, session
+from tests.dmpc.frontend.oracle import (
+    TOLERANCE,
+    assert_same_run,
+    recognised,
+    reference_logits,
+    run_step,
+    session,
+)
 
 torch = pytest.importorskip("torch")
 M, N, D, C = 6, 5, 3, 4
@@ -125,7 +130,7 @@ def test_a_counter_of_either_type_makes_a_hold(dynamo, dtype, tmp_path):
             output_names=["y", "u_next", "m_next", "held_next", "k_next"],
         )
     x = np.random.default_rng(5).random((4, 15, M)).round().astype(np.float32)
-    logits = OnnxReference(path, Options()).logits(x)
+    logits = reference_logits(path, x)
     graphs = recognised(onnx.load(path), tmp_path)
     assert [op.attrs["period"] for op in graphs[2].ops if op.kind == "hold"] == [4]
     assert_same_run(graphs, x, logits)

@@ -4,14 +4,12 @@ import numpy as np
 import onnx
 import pytest
 
-from dmpc.compiler import Options
 from dmpc.errors import ImportFailure
 from dmpc.frontend import import_onnx
 from dmpc.frontend.realise import TOLERANCE, realise, respond
 from dmpc.ir.interpret import interpret
 from dmpc.legendre import legendre_system, zero_order_hold
-from dmpc.reference import OnnxReference
-from tests.dmpc.frontend.oracle import assert_same_run, recognised
+from tests.dmpc.frontend.oracle import assert_same_run, recognised, reference_logits
 from tests.dmpc.frontend.sequences import (
     MEMORIES,
     WINDOW,
@@ -38,7 +36,7 @@ X = (np.random.default_rng(7).random((6, T, M)) < 0.4).astype(np.float32)
 def run(made: onnx.ModelProto, tmp_path, x=X):
     """The graphs of a model, checked against onnxruntime."""
     graphs = recognised(made, tmp_path)
-    logits = OnnxReference(tmp_path / "model.onnx", Options()).logits(x)
+    logits = reference_logits(tmp_path / "model.onnx", x)
     assert_same_run(graphs, x, logits)
     spikes = interpret(graphs[1], x.astype(np.float64), trace=["layer1.spikes", "layer2.spikes"])
     assert all(0.02 < trace.mean() < 0.98 for trace in spikes.traces.values())
@@ -126,7 +124,7 @@ def test_spikes_one_step_late_make_a_state(tmp_path):
     onnx.save(model(Variant(readout=late)), path)
     graph = import_onnx(path)
     assert len(graph.states) == 5
-    assert_same_run([graph], X, OnnxReference(path, Options()).logits(X))
+    assert_same_run([graph], X, reference_logits(path, X))
 
 
 # -- readouts over time ----------------------------------------------------------------------------

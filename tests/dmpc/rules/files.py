@@ -1,12 +1,14 @@
 """Files that break one rule each, by the rule's name."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 
 from dmpc.check import Report, check
+from dmpc.frontend import open_model
 from tests.dmpc.frontend.sequences import D, N, Nodes, T, Variant, over_time, toeplitz
 from tests.dmpc.frontend.sequences import dft_circular as circular
 from tests.dmpc.frontend.sequences import model as sequence
@@ -93,4 +95,13 @@ def cases(folder: Path) -> dict[str, Callable[[], Report]]:
         onnx.save(MODELS[name](), path)
         return check(path)
 
-    return {name: lambda name=name: checked(name) for name in MODELS}
+    def misread() -> Report:
+        """A model that comes with the graph of another."""
+        path = folder / "misread.onnx"
+        onnx.save(sequence(Variant(neuron="soft")), path)
+        graph = open_model(path).graph
+        onnx.save(sequence(Variant()), path)
+        return check(replace(open_model(path), graph=graph))
+
+    found = {name: lambda name=name: checked(name) for name in MODELS}
+    return {**found, "not-the-model": misread}
