@@ -10,7 +10,17 @@ from lark import Token
 
 from isa.core import Table
 from isa.errors import IsaError
-from isa.format import BODY, INSTRUCTIONS, ISA_VERSION, Instruction, Placed, Value, build, layout
+from isa.format import (
+    BODY,
+    INSTRUCTIONS,
+    ISA_VERSION,
+    Instruction,
+    Placed,
+    Value,
+    build,
+    layout,
+    opcodes,
+)
 from isa.image import Image, Symbol
 from isa.syntax import Node, Source, nearest, nodes, parse, tokens
 from isa.target import Memory, Target, parse_target, target_text
@@ -198,7 +208,7 @@ def _instruction(source: Source, node: Node, at: int, marks: _Marks) -> Instruct
     (mnemonic,) = tokens(node)
     cls = INSTRUCTIONS.get(mnemonic)
     if cls is None:
-        what, known = "instruction", list(INSTRUCTIONS)
+        what, known = "instruction", [cls.mnemonic for cls in opcodes()]
         if mnemonic.startswith("."):
             what, known = "directive", [".isa", ".target", ".text", ".mem", ".note", ".end"]
         raise source.fault(mnemonic, f"no {what} {mnemonic}; {nearest(mnemonic, known)}")

@@ -110,10 +110,9 @@ class Core:
         self.partial: dict[int, Partial] = {}
         self.timestep = 0
         self._state = {
-            name: np.zeros(
-                (self.batch, self.target.memories[name].rows, self.target.lanes), np.int64
-            )
-            for name in ("neuron", "readout")
+            name: np.zeros((self.batch, memory.rows, memory.lanes), np.int64)
+            for name, memory in self.target.memories.items()
+            if name in ("neuron", "readout", "ring")
         }
         self._written = {name: np.zeros(s.shape[1], np.bool_) for name, s in self._state.items()}
 
@@ -196,18 +195,20 @@ class Core:
 
     def read_state(self, memory: str, row: int, groups: int) -> Int:
         """Membranes or logits [batch, groups * lanes]; traps on rows not written in this sample."""
-        self._check_state(memory, row, groups)
-        if not self._written[memory][row : row + groups].all():
-            self.trap(
-                f"{memory} rows {row} .. {row + groups - 1} were read before they were written"
-            )
-        return self._state[memory][:, row : row + groups].reshape(self.batch, -1)
+        return self.state(memory, row, groups).reshape(self.batch, -1)
+
+    def state(self, memory: str, row: int, rows: int) -> Int:
+        """Rows of a state memory themselves, [batch, rows, lanes], to change in place."""
+        self._check_state(memory, row, rows)
+        if not self._written[memory][row : row + rows].all():
+            self.trap(f"{memory} rows {row} .. {row + rows - 1} were read before they were written")
+        return self._state[memory][:, row : row + rows]
 
     def write_state(self, memory: str, row: int, groups: int, data: Int | int) -> None:
         """Store membranes or logits [batch, groups * lanes] (or one number everywhere)."""
         self._check_state(memory, row, groups)
         if isinstance(data, np.ndarray):
-            data = data.reshape(self.batch, groups, self.target.lanes)
+            data = data.reshape(self.batch, groups, -1)
         self._state[memory][:, row : row + groups] = data
         self._written[memory][row : row + groups] = True
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from isa.core import Core
     from isa.work import Work
 
-ISA_VERSION = 1
+ISA_VERSION = 2
 WORD_BITS = 64
 OPCODE_BITS = 6
 STAGE_BITS = 3

@@ -1,8 +1,8 @@
 """Cycles of a program for given activity, without computing anything else.
 
-What an instruction asks of its unit depends on the program and on which events are active, never
-on weights or membranes. Given the events, the timing of a run therefore follows: this is how a
-schedule is read without running it.
+What an instruction asks of its unit depends on the program, on axonal delays and on which events
+are active, never on weights or membranes. Given the events, the timing of a run therefore follows:
+this is how a schedule is read without running it.
 """
 
 from collections import Counter
@@ -13,9 +13,11 @@ import numpy as np
 from isa.arithmetic import Int
 from isa.core import Core
 from isa.errors import IsaError
-from isa.image import Image
+from isa.image import Image, contents
 from isa.instructions import (
+    ClearDelays,
     ClearEvents,
+    DelayEvents,
     Fire,
     Halt,
     InputEvents,
@@ -28,7 +30,17 @@ from isa.instructions import (
 from isa.simulator import SKIPPED
 from isa.timing import Timeline
 
-CARRIED_OUT = (ClearEvents, Halt, InputEvents, InputValues, Loop, MoveEvents, Sync)
+CARRIED_OUT = (
+    ClearDelays,
+    ClearEvents,
+    DelayEvents,
+    Halt,
+    InputEvents,
+    InputValues,
+    Loop,
+    MoveEvents,
+    Sync,
+)
 
 
 def predict_cycles(image: Image, inputs: Int, spikes: Mapping[int, Int]) -> Int:
@@ -38,7 +50,7 @@ def predict_cycles(image: Image, inputs: Int, spikes: Mapping[int, Int]) -> Int:
     `spikes` maps the program counter of every `lif` and `fire` to the spikes that it writes,
     [samples, timesteps, size]. Raises IsaError if one is missing.
     """
-    core = Core(image.target, {}, inputs)
+    core = Core(image.target, contents(image), inputs)
     timeline = Timeline(image.target, core.batch)
     runs: Counter[int] = Counter()
     while not core.halted:

@@ -100,7 +100,7 @@ def _state(machine: Target) -> str:
             ("sequencer", target.Sequencer), ("events`, `values", target.Vectors),
             ("accumulators", target.Accumulators), ("bank", target.Bank),
             ("neuron", target.Neuron), ("drive", target.Drive), ("update", target.Update),
-            ("readout", target.Readout),
+            ("readout", target.Readout), ("delay", target.Delay),
         )
     ]  # fmt: skip
     return (

@@ -28,7 +28,10 @@ def smallest_integer(bits: int) -> np.dtype[np.signedinteger]:
     return np.dtype(f"i{next(n for n in (1, 2, 4, 8) if 8 * n >= bits)}")
 
 
-_UNITS = ("control", "event", "drive", "update", "parameter", "neuron", "readout")
+DELAY_BITS = 12
+"""Of an axon's delay, a number with a sign: 0 .. 2047 timesteps."""
+
+_UNITS = ("control", "event", "delay", "drive", "update", "parameter", "neuron", "readout")
 
 
 class _Section(BaseModel):
@@ -44,7 +47,7 @@ class Memory(_Section):
     name: str
     rows: Rows
     lanes: Lanes
-    bits: Annotated[int, Field(ge=2, le=64)]
+    bits: Annotated[int, Field(ge=1, le=64)]
     volatile: bool = False
 
     @property
@@ -126,6 +129,18 @@ class Readout(_Section):
     latency: Latency
 
 
+class Delay(_Section):
+    """Axonal delays: the delays of `axons` inputs, and `rows` rows of `lanes` waiting events.
+
+    Both memories have one port; the ring's rows are written bit by bit.
+    """
+
+    axons: StateRows
+    rows: StateRows
+    lanes: Lanes
+    latency: Latency
+
+
 KINDS = ("add", "multiply_add", "state_multiply_add", "neuron", "move")
 """Kinds of lane operations; see `isa.work`."""
 
@@ -164,6 +179,7 @@ class Target(_Section):
     drive: Drive
     update: Update
     readout: Readout
+    delay: Delay
     energy: Energy
 
     @model_validator(mode="after")
@@ -200,6 +216,7 @@ class Target(_Section):
         drive, update, neuron, readout = self.drive, self.update, self.neuron, self.readout
         yield Memory(name="drive", rows=drive.rows, lanes=1, bits=drive.weight_bits)
         yield Memory(name="update", rows=update.rows, lanes=update.lanes, bits=update.weight_bits)
+        yield Memory(name="axon", rows=self.delay.axons, lanes=1, bits=DELAY_BITS)
         yield Memory(name="parameter", rows=neuron.rows, lanes=self.lanes, bits=64)
         wide = self.accumulators.bits + self.accumulators.guard
         for name, rows, bits in (
@@ -208,6 +225,8 @@ class Target(_Section):
             ("readout", readout.rows, readout.bits),
         ):
             yield Memory(name=name, rows=rows, lanes=self.lanes, bits=bits, volatile=True)
+        ring = self.delay
+        yield Memory(name="ring", rows=ring.rows, lanes=ring.lanes, bits=1, volatile=True)
 
     def bank_for(self, path: str) -> int:
         """Number of the bank that serves a pathway: spike, memory_a or memory_b.

@@ -113,6 +113,7 @@ class Timeline:
         self.stalls: Counter[tuple[str, str]] = Counter()
         self._latency = {
             "event": 1,
+            "delay": target.delay.latency,
             "drive": target.drive.latency,
             "update": target.update.latency,
             "neuron": target.neuron.latency,

@@ -22,7 +22,8 @@ FLAVOURS = ("normal", "positive", "sparse", "zero", "huge", "tiny", "uneven")
 class Layer:
     """One layer: `states` is d, 0 for a layer without memory; `dilation` is that of its memory.
 
-    A `recurrent` layer reads its own spikes of the timestep before.
+    A `recurrent` layer reads its own spikes of the timestep before. `delays` is the longest axonal
+    delay of its input, which must be events, `echo` that of its own spikes, beside that timestep.
     """
 
     neurons: int
@@ -34,6 +35,8 @@ class Layer:
     legendre: bool = True
     dilation: int = 1
     recurrent: bool = False
+    delays: int = 0
+    echo: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,8 @@ def network(shape: Shape) -> Graph:
     graph.locs["x"] = ("input",)
     source, size = "x", shape.inputs
     for number, layer in enumerate(shape.layers, 1):
+        if shape.graded and number == 1:  # values cannot wait
+            layer = replace(layer, delays=0)
         source = _layer(graph, random, f"layer{number}", layer, source, size)
         size = layer.neurons
     _constant(graph, "readout.weight", weights(random, "normal", shape.classes, size))
@@ -121,12 +126,28 @@ def _layer(
         graph.add(op, f32(n))
         return f"{name}.{part}"
 
+    def delay(part: str, operand: str, width: int, longest: int) -> str:
+        if not longest:
+            return operand
+        late, ring = f"{name}.{part}", event(longest + 1, width)
+        drawn = random.integers(0, longest + 1, width).astype(np.uint16)
+        delays = graph.add_constant(f"{late}.delays", drawn, TensorType("u16", drawn.shape))
+        graph.states.append(State(f"{late}.waiting", f"{late}.waiting.next"))
+        graph.types[f"{late}.waiting"] = ring
+        results = (late, f"{late}.waiting.next")
+        operands = (f"{late}.waiting", operand, delays)
+        op = Op("delay", operands, results, {"layer": name}, (f"/{name}/{part}",))
+        graph.add(op, event(width), ring)
+        return late
+
     n, d = layer.neurons, layer.states
+    source = delay("late", source, inputs, layer.delays)
     currents = [dense("fast", source, inputs, layer.flavour)]
     if layer.recurrent:
         graph.states.append(State(f"{name}.before", f"{name}.spikes"))
         graph.types[f"{name}.before"] = event(n)
-        currents.append(dense("recurrent", f"{name}.before", n, layer.flavour))
+        own = delay("echo", f"{name}.before", n, layer.echo)
+        currents.append(dense("recurrent", own, n, layer.flavour))
     if d:
         graph.states.append(State(f"{name}.m", f"{name}.m.next"))
         graph.types[f"{name}.m"] = f32(d)
@@ -192,6 +213,8 @@ layers = st.builds(
     legendre=st.booleans(),
     dilation=st.sampled_from((1, 2, 3, 5)),
     recurrent=st.booleans(),
+    delays=st.sampled_from((0, 0, 1, 4)),
+    echo=st.sampled_from((0, 0, 3)),
 )
 
 

@@ -63,6 +63,12 @@ def move(found: Analysis, op: Op) -> None:
     found.ranges[op.results[0]] = found.range(op.operands[0])
 
 
+@analyses("delay")
+def delay(found: Analysis, op: Op) -> None:
+    """Events that arrive together set out in different timesteps: any of them may be there."""
+    del found, op
+
+
 @analyses("accumulate_logits")
 def accumulate_logits(found: Analysis, op: Op) -> None:
     """Logits grow with the number of timesteps, or are those of one."""

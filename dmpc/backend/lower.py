@@ -14,11 +14,13 @@ from isa.format import Instruction, encode
 from isa.instructions import (
     AccumulateEvents,
     AccumulateValues,
+    ClearDelays,
     ClearEvents,
     ClearLogits,
     ClearMembranes,
     ClearValue,
     CountEvents,
+    DelayEvents,
     DriveEvents,
     DriveValues,
     Emit,
@@ -197,12 +199,15 @@ class _Lowering:
             yield self._made(op, made, "clear", {})
 
     def _no_spikes(self) -> Iterator[Lowered]:
-        """Before the first timestep no neuron has fired."""
+        """Before the first timestep no neuron has fired, and no event waits."""
         for state in self.graph.states:
             writer = self.graph.producer(state.next)
-            if writer is not None and self.graph.types[state.name].dtype == "event":
-                made = ClearEvents(dest=self.row(state.name), size=self.size(state.name))
-                yield self._made(writer, made, "clear", {})
+            if writer is None or self.graph.types[state.name].dtype != "event":
+                continue
+            made: Instruction = ClearEvents(dest=self.row(state.name), size=self.size(state.name))
+            if writer.kind == "delay":
+                made = ClearDelays(row=self.row(state.name), rows=self.rows(state.name))
+            yield self._made(writer, made, "clear", {})
 
     def inputs(self) -> Iterator[Lowered]:
         """Take the network's input."""
@@ -230,6 +235,7 @@ class _Lowering:
             "scalar_drive": self._drive,
             "state_update": self._update,
             "hold": self._hold,
+            "delay": self._delay,
             "lif_step": self._lif,
             "leak": self._leak,
             "integrate_events": self._integrate_events,
@@ -273,6 +279,18 @@ class _Lowering:
             source=self.row(op.operands[1]),
             size=self.size(op.operands[1]),
             every=self.number(op, "period"),
+        )
+        yield self._made(op, made, "step", {"dest": op.results[0]})
+
+    def _delay(self, op: Op) -> Iterator[Lowered]:
+        waiting, source, delays = op.operands
+        made = DelayEvents(
+            dest=self.row(op.results[0]),
+            source=self.row(source),
+            row=self.row(waiting),
+            axons=self.row(delays),
+            inputs=self.size(source),
+            length=self.graph.types[waiting].shape[0],
         )
         yield self._made(op, made, "step", {"dest": op.results[0]})
 

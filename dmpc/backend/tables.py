@@ -36,6 +36,9 @@ def _tables(graph: Graph, op: Op, target: Target) -> list[tuple[str, int, Table]
     elif op.kind == "scalar_drive":
         name = op.operands[1]
         tables = [(name, graph.constants[name][:, None])]
+    elif op.kind == "delay":
+        name = op.operands[2]
+        tables = [(name, graph.constants[name][:, None].astype(np.int64))]
     elif op.kind == "state_update":
         a, b = (graph.constants[name] for name in op.operands[2:4])
         both = np.concatenate([a, b[:, None]], axis=1)

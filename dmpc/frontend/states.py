@@ -35,11 +35,14 @@ def pair(
     """Pair the inputs and outputs of one timestep.
 
     `inputs` and `outputs` map the model's names to graph values; `given` holds pairs that the user
-    has named. A next value has its state's shape and depends on it through the fewest non-linear
-    ops; where that leaves a choice, the most similar name wins. The one input that is no state is
-    the network's. Raises ImportFailure, with the candidates, where no pairing covers all states.
+    has named. In a delay line the next value of a state is another input, or spikes, and says
+    nothing of the state: there an output `s_next` belongs to `s`. Any other has its state's shape
+    and depends on it through the fewest non-linear ops; where that leaves a choice, the most
+    similar name wins. The one input that is no state is the network's. Raises ImportFailure, with
+    the candidates, where no pairing covers all states.
     """
     _check_given(inputs, outputs, given)
+    given = {**_named(graph, inputs, outputs, given), **given}
     free = [name for name in inputs if name not in given]
     targets = [name for name in outputs if name not in given.values()]
     costs = {
@@ -56,6 +59,24 @@ def pair(
     if len(rest) != 1:
         raise _no_single_output(found, rest, costs)
     return Pairing(found, left[0], rest[0])
+
+
+def _named(
+    graph: Graph, inputs: Mapping[str, str], outputs: Mapping[str, str], given: Mapping[str, str]
+) -> dict[str, str]:
+    """States of delay lines, beside those given, whose next value bears their name."""
+    found = {}
+    free = outputs.keys() - set(given.values())
+    for state, value in inputs.items():
+        target = f"{state}_next"
+        if target not in free or state in given:
+            continue
+        source = outputs[target]
+        producer = graph.producer(source)
+        copied = source in inputs.values() or (producer is not None and producer.kind == "cast")
+        if copied and source != value and graph.types[source] == graph.types[value]:
+            found[state] = target
+    return found
 
 
 def _check_given(

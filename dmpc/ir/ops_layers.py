@@ -8,6 +8,10 @@ With s the input events of a layer, N neurons, d memory states, for every timest
     slow  = dense(m', W_m, b_m)             I_m[k] = W_m m[k] + b_m
     s', u' = lif(u, fast, slow, ...)        leak, sum of currents, spike, reset
 
+With axonal delays, s[k] is what set out `delays[i]` timesteps ago from input i:
+
+    late, r' = delay(r, s, delays)          late[k][i] = s[k - delays[i]][i]
+
 With a dilation of d timesteps the slow current reads a held memory, `W_m m[floor(k/d) d]`:
 
     h'    = hold(h, m') {period = d}        h[k]   = m[k] where d divides k, else h[k-1]
@@ -17,7 +21,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dmpc.ir.integer_types import INTEGER
+from dmpc.ir.integer_types import INTEGER, integers
 from dmpc.ir.ops_model import vector
 from dmpc.ir.registry import Attrs, AttrSpec, EvalContext, OpDef, Tensor, register
 from dmpc.ir.types import TensorType
@@ -168,6 +172,43 @@ HOLD = register(
         _infer_hold,
         _evaluate_hold,
         {"layer": LAYER, "period": PERIOD},
+    )
+)
+
+
+def _infer_delay(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
+    del attrs
+    ring, events, delays = types
+    size = vector(events, "events", "f32", "event")
+    if ring.dtype != "event" or len(ring.shape) != 2 or ring.shape[1] != size:
+        raise ValueError(f"waiting must be events [timesteps, {size}], not {ring}")
+    integers(delays, "delays", size)
+    return (TensorType("event", (size,)), ring)
+
+
+def _evaluate_delay(
+    ctx: EvalContext, attrs: Attrs, waiting: Tensor, events: Tensor, delays: Tensor
+) -> tuple[Tensor, ...]:
+    del ctx, attrs
+    waiting = waiting.copy()
+    waiting[:, delays, np.arange(len(delays))] |= events.astype(np.bool_)
+    rest = np.zeros_like(waiting)
+    rest[:, :-1] = waiting[:, 1:]
+    return (waiting[:, 0], rest)
+
+
+DELAY = register(
+    OpDef(
+        "delay",
+        "Axonal delays: events [n], each `delays` [n] timesteps late. Row r of waiting [timesteps, "
+        "n] holds what is due in r timesteps; there is one more row than the longest delay.",
+        (*LAYERS, *INTEGER),
+        ("waiting", "events", "delays"),
+        ("late", "waiting_next"),
+        _infer_delay,
+        _evaluate_delay,
+        {"layer": LAYER},
+        parameters=("delays",),
     )
 )
 

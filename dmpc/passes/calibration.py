@@ -13,6 +13,7 @@ from dmpc.passes.ranges import (
     Currents,
     Ranges,
     Real,
+    check_delays,
     currents,
     is_event,
     total_bias,
@@ -25,7 +26,9 @@ def calibrate(graph: Graph, x: Tensor, *, samples: int, margin: float) -> Ranges
     """Ranges seen on up to `samples` samples of `x` [samples, timesteps, inputs], evenly spread."""
     chosen = x[np.unique(np.linspace(0, len(x) - 1, min(samples, len(x))).astype(int))]
     events = is_binary(x)
-    wanted = [name for name in graph.types if name not in graph.constants]
+    check_delays(graph, events)
+    vectors = [name for name, type_ in graph.types.items() if len(type_.shape) == 1]
+    wanted = [name for name in vectors if name not in graph.constants]
     traces = interpret(graph, chosen.astype(np.float64), trace=wanted).traces
     ranges = Ranges(f"calibration on {len(chosen)} samples", events, margin)
     for name, trace in traces.items():

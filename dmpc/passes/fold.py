@@ -11,7 +11,7 @@ from dmpc.ir.prune import prune
 from dmpc.ir.registry import op_def
 from dmpc.passes.base import Pass
 
-ORDER = ("drive", "memory", "hold", "dense", "lif")
+ORDER = ("delay", "drive", "memory", "hold", "dense", "lif")
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Fold(Pass):
     - the biases of a neuron's currents are merged into the first of them;
     - biases that are zero are dropped;
     - ops, states and constants without influence on the output are dropped;
-    - ops come layer by layer: drive, memory, hold, currents, neurons; constants in order of
+    - ops come layer by layer: delay, drive, memory, hold, currents, neurons; constants in order of
       use.
     """
 

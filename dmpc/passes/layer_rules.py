@@ -35,6 +35,13 @@ STRANGE_CURRENT = rule(
     bias.""",
     nearest="the machine integrates weighted events, memory states and scalar drives",
 )
+GRADED_DELAY = rule(
+    "graded-delay",
+    Stage.LAYERS,
+    "the input of {layer} is delayed, but holds values other than 0 and 1",
+    why="""Delays hold events, one bit each, while they wait; values have 16.""",
+    nearest="binarise the input, or delay the spikes of the layer behind it",
+)
 STATES = {"lif": "membranes", "memory": "memory states", "hold": "held states"}
 
 

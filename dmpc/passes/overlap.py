@@ -38,15 +38,15 @@ class Overlap(Pass):
 def _stages(graph: Graph) -> dict[str, int]:
     """Stage of every value computed in a timestep: how many layers of spikes lie before it.
 
-    Products and slow state go with the neurons of their layer; a count goes with its spikes.
+    Products, delays and slow state go with the neurons of their layer; a count goes with its
+    spikes.
     """
     stages: dict[str, int] = {}
     by_layer: dict[object, int] = {}
     for op in graph.ops:
         if op.attrs.get("when") == "end":
             continue
-        stage = max((stages.get(name, -1) for name in _spikes_read(graph, op)), default=-1)
-        stage += op.kind not in ("count", "tick")
+        stage = max((stages[n] + _after(graph, op, n) for n in _spikes_read(graph, op)), default=0)
         layer = op.attrs["layer"]
         by_layer[layer] = max(by_layer.get(layer, 0), stage)
         stages.update(dict.fromkeys(op.results, by_layer[layer]))
@@ -56,6 +56,13 @@ def _stages(graph: Graph) -> dict[str, int]:
     # A layer's own spikes of the timestep before lie where it puts the next ones.
     stages.update({s.name: stages[s.next] for s in graph.states if _is_event(graph, s.name)})
     return stages
+
+
+def _after(graph: Graph, op: Op, spikes: str) -> int:
+    """How many stages an op comes after events of this timestep that it reads."""
+    producer = graph.producer(spikes)
+    late = producer is not None and producer.kind == "delay"
+    return 0 if late or op.kind == "count" else 1
 
 
 def _is_event(graph: Graph, name: str) -> bool:

@@ -18,6 +18,7 @@ _BY_KIND = {
     "scalar_drive": "update",
     "state_update": "update",
     "hold": "update",
+    "delay": "delay",
     "leak": "neuron",
     "integrate_events": "neuron",
     "integrate_values": "neuron",

@@ -41,6 +41,15 @@ REGISTERS_TAKEN = rule(
     one of values; layers that overlap in time take copies.""",
     nearest="use fewer layers, or a target with more registers",
 )
+LONG_DELAY = rule(
+    "long-delay",
+    Stage.MACHINE,
+    "{name}: delays of {layer} reach {longest} timesteps; the events of {axons} axons that wait so "
+    "long need {count} rows of the ring memory, {free} of {size} are free on target {target}",
+    why="""Events on their way wait in a memory with a row, or more for a wide layer, for every
+    timestep up to the longest delay.""",
+    nearest="delays of at most {fitting} timesteps fit; or a target with more rows in [delay]",
+)
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,7 @@ class _Allocator:
             "scalar_drive": self._drive,
             "state_update": self._update,
             "hold": self._state,
+            "delay": self._delay,
             "lif_step": self._neurons,
             "leak": self._neurons,
             "integrate_events": self._membranes,
@@ -115,6 +125,23 @@ class _Allocator:
         self.graph.placement[op.results[0]] = self.graph.placement[op.operands[0]]
 
     def _copy(self, op: Op) -> None:
+        self.register(op.results[0])
+
+    def _delay(self, op: Op) -> None:
+        """Delays in the axon memory, waiting events in the ring, what arrives in a register."""
+        waiting, _, delays = op.operands
+        timesteps, size = self.graph.types[waiting].shape
+        self.rows("axon", (delays,), size)
+        rows = _groups(size, self.target.delay.lanes)
+        free = self.target.delay.rows - self.used["ring"]
+        if timesteps * rows > free:
+            fields = {"layer": op.attrs["layer"], "longest": timesteps - 1, "axons": size}
+            fields |= {"count": timesteps * rows, "free": free, "size": self.target.delay.rows}
+            self.errors.add(
+                self._error(LONG_DELAY, waiting, fitting=max(free // rows - 1, 0), **fields)
+            )
+        else:
+            self.rows("ring", (waiting, op.results[1]), timesteps * rows)
         self.register(op.results[0])
 
     def _neurons(self, op: Op) -> None:

@@ -8,7 +8,7 @@ from dmpc.ir.graph import Graph
 from dmpc.ir.registry import did_you_mean
 from dmpc.passes.base import Pass
 from dmpc.passes.layer_rules import check_layers
-from dmpc.passes.quantization.builder import Builder
+from dmpc.passes.quantization.builder import Builder, add_delay
 from dmpc.passes.quantization.neurons import add_neurons
 from dmpc.passes.quantization.readout import add_readout
 from dmpc.passes.quantization.slow_state import (
@@ -63,7 +63,13 @@ class Quantize(Pass):
         return build.out
 
 
-_ADD = {"drive": add_drive, "memory": add_memory, "hold": add_hold, "lif": add_neurons}
+_ADD = {
+    "delay": add_delay,
+    "drive": add_drive,
+    "memory": add_memory,
+    "hold": add_hold,
+    "lif": add_neurons,
+}
 
 
 def _check_widths(graph: Graph, plan: WidthPlan) -> None:

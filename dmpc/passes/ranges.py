@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dmpc.analysis.interval import Interval
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.registry import op_def
-from dmpc.passes.layer_rules import STRANGE_CURRENT, layer_error
+from dmpc.passes.layer_rules import GRADED_DELAY, STRANGE_CURRENT, layer_error
 
 Real = NDArray[np.float64]
 
@@ -99,6 +99,13 @@ def total_bias(graph: Graph, products: Sequence[Op]) -> Real:
     """The sum [n] of the biases of one or more dense products with results of one size."""
     zero: Real = np.zeros(graph.types[products[0].results[0]].shape)
     return sum((graph.constants[op.operands[2]] for op in products if op.operands[2:]), zero)
+
+
+def check_delays(graph: Graph, events: bool) -> None:
+    """Raise CompileError for a delay of an input that is not binary."""
+    for op in graph.ops:
+        if op.kind == "delay" and not is_event(graph, op.operands[1], events):
+            raise layer_error(GRADED_DELAY, graph, op, layer=op.attrs["layer"])
 
 
 QUANTILES = 64

@@ -11,7 +11,7 @@ from dmpc.analysis.response import LONGEST, System
 from dmpc.errors import CompileError, ErrorList
 from dmpc.ir.graph import Graph, Op
 from dmpc.passes.layer_rules import layer_error
-from dmpc.passes.ranges import Ranges, currents, total_bias
+from dmpc.passes.ranges import Ranges, check_delays, currents, total_bias
 from dmpc.rules import Stage, rule
 
 LASTING_MEMORY = rule(
@@ -40,6 +40,7 @@ def static_ranges(graph: Graph, input_range: tuple[float, float] | None) -> Rang
     """
     errors = ErrorList()
     ranges = Ranges("static ranges", input_range is None, 1.0)
+    check_delays(graph, ranges.events)
     low, high = input_range or (0.0, 1.0)
     for name in graph.inputs:
         shape = graph.types[name].shape
@@ -108,6 +109,11 @@ def _static_hold(graph: Graph, op: Op, ranges: Ranges) -> None:
     ranges.bounds[held] = bounds | Interval(zero, zero)  # before the first timestep
 
 
+def _static_delay(graph: Graph, op: Op, ranges: Ranges) -> None:
+    shape = graph.types[op.results[0]].shape
+    ranges.bounds[op.results[0]] = Interval(np.zeros(shape), np.ones(shape))
+
+
 def _static_lif(graph: Graph, op: Op, ranges: Ranges) -> None:
     roles = currents(graph, op, ranges.events)
     beta = graph.constants[roles.beta]
@@ -147,5 +153,6 @@ _STATIC = {
     "drive": _static_drive,
     "memory": _static_memory,
     "hold": _static_hold,
+    "delay": _static_delay,
     "lif": _static_lif,
 }

@@ -6,6 +6,7 @@ that timing and access counts come from. Shapes: B is the batch, one core per sa
 
 from isa.instructions.banks import AccumulateEvents, AccumulateValues
 from isa.instructions.control import Halt, Loop, Sync
+from isa.instructions.delays import ClearDelays, DelayEvents
 from isa.instructions.events import ClearEvents, InputEvents, InputValues, MoveEvents
 from isa.instructions.neurons import (
     ClearMembranes,
@@ -21,11 +22,13 @@ from isa.instructions.slow_state import ClearValue, DriveEvents, DriveValues, Ho
 __all__ = [
     "AccumulateEvents",
     "AccumulateValues",
+    "ClearDelays",
     "ClearEvents",
     "ClearLogits",
     "ClearMembranes",
     "ClearValue",
     "CountEvents",
+    "DelayEvents",
     "DriveEvents",
     "DriveValues",
     "Emit",

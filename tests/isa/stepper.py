@@ -16,7 +16,7 @@ from isa.core import Core
 from isa.image import Image, contents
 from isa.instructions import Sync
 from isa.target import Target
-from tests.isa.stepper_units import Bank, Burst, GroupUnit, Instance, Page, Process, Unit
+from tests.isa.stepper_units import Bank, Burst, DelayUnit, GroupUnit, Instance, Page, Process, Unit
 
 
 class Deadlock(Exception):
@@ -53,6 +53,7 @@ class Machine:
         units: list[Unit] = [Bank(self, bank.name, lanes, bank.latency) for bank in target.bank]
         units += [
             Unit(self, "event", 1, 1),
+            DelayUnit(self, "delay", 1, target.delay.latency),
             Unit(self, "drive", 1, target.drive.latency),
             Unit(self, "update", target.update.lanes, target.update.latency),
             GroupUnit(self, "neuron", lanes, target.neuron.latency),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from isa.format import Instruction
+from isa.instructions import DelayEvents
 from isa.work import Work
 
 if TYPE_CHECKING:
@@ -171,6 +172,32 @@ class Unit:
     @property
     def drained(self) -> bool:
         return not self.queue and not self.active and not +self.in_pipeline
+
+
+class DelayUnit(Unit):
+    """Events set bits of a ring memory, one cycle after their delays are read; then rows leave."""
+
+    def execute(self, op: Instance) -> Process:
+        if not isinstance(op.op, DelayEvents):
+            yield from self.stretch(op)
+            return
+        while not op.operands_complete:
+            yield self.stall("operand")
+        self.begin(op)
+        for _ in range(_number(op.work.operations)):
+            self.machine.access("axon", "reads")
+            self.machine.after(1, lambda: self.machine.access("ring", "writes"))
+            yield self.work(1)
+        yield self.work(0)  # the last event's bit is set
+        rows = -(-op.op.inputs // self.machine.target.delay.lanes)
+        for row in range(rows):
+            self.machine.access("ring", "reads")
+            yield self.work(0)
+            if row == rows - 1:
+                self.finish(op, end=self.machine.cycle + 1)
+                self.deliver(op, self.latency, "stretch")
+            self.machine.access("ring", "writes")
+            yield self.work(0)
 
 
 class GroupUnit(Unit):

@@ -70,7 +70,7 @@ WRITTEN = """
     .target paper"""
 
 LISTED = """\
-.isa 1
+.isa 2
 .target paper
 
 .text
@@ -156,7 +156,7 @@ FAULTS = {
     ".text": "3:1: a second .text",
     ".target paper": "3:1: a second .target",
     ".target papr": "3:1: a second .target",
-    ".isa 2": "3:6: ISA version 2; this is version 1",
+    ".isa 1": "3:6: ISA version 1; this is version 2",
     ".isa": "3:5: the end of the line where one of these belongs: numbers",
     ".mem spik": "3:6: target paper loads no memory spik; did you mean spike?",
     ".mem neuron": "3:6: target paper loads no memory neuron; known: spike, memory_a, ",

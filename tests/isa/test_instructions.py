@@ -7,13 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from isa.errors import Trap
 from isa.instructions import (
     AccumulateEvents,
     AccumulateValues,
+    ClearDelays,
     ClearEvents,
     ClearLogits,
     ClearMembranes,
     ClearValue,
+    DelayEvents,
     DriveEvents,
     DriveValues,
     Emit,
@@ -73,6 +76,49 @@ def test_no_events():
     seen = Seen(cleared=(2, "dest"))
     run(image, np.ones((2, 1, 3)), observe=seen)
     assert seen["cleared"].tolist() == [[[0, 0, 0]]] * 2
+
+
+WIDE = TARGET.delay.lanes + 3  # a timestep of the ring takes two rows
+seeds = st.integers(0, 2**32 - 1)
+
+
+@settings(deadline=None)
+@given(seeds, st.sampled_from((1, 5, WIDE)), st.integers(0, 4), st.integers(1, 3))
+def test_delayed_events(seed, inputs, longest, spare):
+    """Each input's events of `delay` timesteps ago, however long the ring is."""
+    random = np.random.default_rng(seed)
+    delays = random.integers(0, longest + 1, inputs)
+    x = random.integers(0, 2, (2, 9, inputs))
+    length = longest + spare
+    rows = length * (2 if inputs == WIDE else 1)
+    op = DelayEvents(dest=1, source=0, row=7, axons=3, inputs=inputs, length=length)
+    body = each_timestep(events(0, inputs), op)
+    axon = np.concatenate([[0, 0, 0], delays])[:, None]
+    seen = Seen(late=(4, "dest"))
+    run(program(ClearDelays(row=7, rows=rows), *body, axon=axon), x, observe=seen)
+    for sample, trace in zip(x, seen["late"], strict=True):
+        for k, late in enumerate(trace):
+            then = [k - int(d) for d in delays]
+            expected = [int(sample[t, i]) if t >= 0 else 0 for i, t in enumerate(then)]
+            assert late.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "axon", "cause"),
+    [
+        (2, [[0], [3]], "delays outside 0 .. 2, the ring's timesteps"),
+        (2, [[0], [-1]], "delays outside 0 .. 2, the ring's timesteps"),
+        (2, [[0]], "axon rows 0 .. 1 were read, not all are loaded"),
+        (1, [[0], [1]], "ring rows 0 .. 2 were read before they were written"),
+    ],
+)
+def test_events_that_cannot_be_delayed(rows, axon, cause):
+    op = DelayEvents(dest=1, source=0, row=0, axons=0, inputs=2, length=3)
+    rows = 3 if "delays" in cause or "axon" in cause else rows
+    image = program(ClearDelays(row=0, rows=rows), *each_timestep(events(0, 2), op), axon=axon)
+    with pytest.raises(Trap) as caught:
+        run(image, np.ones((1, 2, 2)))
+    assert caught.value.cause == cause
 
 
 # -- slow state -----------------------------------------------------------------------------------

@@ -17,11 +17,13 @@ from isa.errors import Trap
 from isa.instructions import (
     AccumulateEvents,
     AccumulateValues,
+    ClearDelays,
     ClearEvents,
     ClearLogits,
     ClearMembranes,
     ClearValue,
     CountEvents,
+    DelayEvents,
     DriveEvents,
     DriveValues,
     Emit,
@@ -90,10 +92,11 @@ def agree_or_stop(image, sample):
 # -- other machines -------------------------------------------------------------------------------
 
 
-def machine(name="paper", *, slots=16, queue=4, latencies=(2, 3, 3, 3, 3, 3, 3)):
+def machine(name="paper", *, slots=16, queue=4, bits=64, latencies=(2, 3, 3, 3, 3, 3, 3, 2)):
     """Text of a shipped target with other sizes; latencies in the order of its file."""
     text = re.sub(r"\bslots = \d+", f"slots = {slots}", target_text(name))
     text = re.sub(r"\bqueue = \d+", f"queue = {queue}", text)
+    text = re.sub(r"\blanes = 64\b", f"lanes = {bits}", text)
     turns = iter(latencies)
     text = re.sub(r"\blatency = \d+", lambda _: f"latency = {next(turns)}", text)
     assert next(turns, None) is None
@@ -105,7 +108,8 @@ machines = st.builds(
     st.sampled_from(target_names()),
     slots=st.sampled_from((1, 2, 4, 16)),
     queue=st.sampled_from((1, 2, 4)),
-    latencies=st.tuples(*[st.integers(1, 5)] * 7),
+    bits=st.sampled_from((1, 3, 64)),
+    latencies=st.tuples(*[st.integers(1, 5)] * 8),
 )
 
 
@@ -169,8 +173,8 @@ def test_spoken_digits(target):
 
 # -- hand-made programs ---------------------------------------------------------------------------
 
-ROWS, EVENTS, VALUES, REGISTERS = 12, 4, 8, 4
-"""Rows of state memories, elements of event and of value registers, registers of each kind.
+ROWS, EVENTS, VALUES, REGISTERS, LONGEST = 12, 4, 8, 4, 3
+"""Rows of state memories, elements of event and of value registers, registers of each kind, delay.
 
 v0 holds a scalar drive, v1 and v2 memory states, v3 counts.
 """
@@ -278,6 +282,20 @@ class Author:
             lambda: (
                 self.staged and self.add(HoldValue(every=self.number(1, 3), size=VALUES, **held))
             ),
+            lambda: (
+                self.staged
+                and self.add(
+                    DelayEvents(
+                        dest=dest,
+                        source=source,
+                        row=self.number(0, 2),
+                        axons=self.number(0, 2),
+                        inputs=EVENTS,
+                        length=self.number(LONGEST + 1, 5),
+                    )
+                )
+            ),
+            lambda: self.add(ClearDelays(row=0, rows=self.number(1, ROWS))),
             lambda: self.add(CountEvents(counts=3, source=source, size=EVENTS)),
             lambda: self.add(ClearMembranes(**self.place())),
             lambda: self.add(ClearLogits(mode="sum", **self.place())),
@@ -293,6 +311,7 @@ def first_values():
     return (
         ClearMembranes(**whole),
         ClearLogits(mode="sum", **whole),
+        ClearDelays(row=0, rows=2 + 5 * EVENTS),
         ClearValue(dest=0, size=1),
         *(ClearValue(dest=number, size=VALUES) for number in range(1, REGISTERS)),
         *(
@@ -317,6 +336,7 @@ def hand_made(random, length, loop):
         memory_b=draw(-20, 20, (96, LANES)),
         drive=draw(-20, 20, (VALUES, 1)),
         update=draw(-9999, 9999, (VALUES + 1, 16)),
+        axon=draw(0, LONGEST + 1, (2 + EVENTS, 1)),
         parameter=parameters(
             count, threshold=draw(-5, 30, count), bias=draw(-5, 15, count), leak=200 * 32
         ),
@@ -448,6 +468,8 @@ TABLE = [  # the table of the page; samples of 7 inputs, of which 3 are active
     (InputValues(dest=0, inputs=7), 7 + 1),
     (ClearEvents(dest=1, size=7), 1),
     (MoveEvents(dest=1, source=0, size=7), 1),
+    (DelayEvents(dest=0, source=0, row=0, axons=0, inputs=7, length=2), 3 + 1 + 2),
+    (ClearDelays(row=0, rows=5), 5),
     (DriveEvents(dest=0, source=0, row=0, inputs=7, shift=0, bias=0), 3),
     (DriveEvents(dest=0, source=0, row=0, inputs=0, shift=0, bias=0), 1),
     (DriveValues(dest=0, source=1, row=0, inputs=7, shift=0, bias=0), 7),

@@ -30,12 +30,15 @@ def test_memories_follow_from_the_units():
         "memory_b": (8192, 4, 10, "<i2"),
         "drive": (4096, 1, 12, "<i2"),
         "update": (2048, 16, 16, "<i2"),
+        "axon": (2048, 1, 12, "<i2"),
         "parameter": (512, 4, 64, "<i8"),
         "neuron": (512, 4, 16, "<i2"),
         "partial": (256, 4, 34, "<i8"),
         "readout": (64, 4, 32, "<i4"),
+        "ring": (1024, 64, 1, "|i1"),
     }
-    assert [m.name for m in memories.values() if m.volatile] == ["neuron", "partial", "readout"]
+    volatile = [m.name for m in memories.values() if m.volatile]
+    assert volatile == ["neuron", "partial", "readout", "ring"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The integer graph while it is built, and what all of its builders share."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from dmpc.ir.graph import Array, Graph, Op, State
@@ -64,3 +66,11 @@ class Builder:
         """Events of the timestep before, which stay what they are."""
         self.out.types[state.name] = self.graph.types[state.name]
         self.out.states.append(state)
+
+
+def add_delay(build: Builder, op: Op) -> None:
+    """Events that arrive later, which stay what they are."""
+    graph, delays = build.graph, op.operands[2]
+    loc = graph.locs.get(delays, ())
+    build.out.add_constant(delays, graph.constants[delays], graph.types[delays], loc)
+    build.add(replace(op), *(graph.types[name] for name in op.results))

@@ -6,7 +6,7 @@ import networkx as nx
 import numpy as np
 
 from dmpc.ir.graph import Graph, Loc, Op, State
-from dmpc.ir.types import event, f32
+from dmpc.ir.types import TensorType, event, f32
 from dmpc.passes.recognition.affine import Matrix
 from dmpc.passes.recognition.legendre import legendre_window
 from dmpc.passes.recognition.network import (
@@ -92,20 +92,40 @@ class _Assembly:
         return list({id(op): op for ops in every for op in ops}.values())
 
     def source(self, name: str, synapses: Synapses) -> str:
-        """The value of the events that a layer reads, of the timestep before if they are its own.
-
-        Raises CompileError for a delay.
-        """
+        """The value of the events that a layer reads; its own are of the timestep before."""
         source = synapses.source
-        if any(source.delays):
-            raise self.network.error(synapses.via[0], "delays are not supported")
-        if not source.own:
-            return self.values[source.leaf]
+        value = self.before(name, synapses) if source.own else self.values[source.leaf]
+        if any(source.delays) and source not in self.late:
+            self.late[source] = self.delay(name, value, synapses)
+        return self.late.get(source, value)
+
+    def before(self, name: str, synapses: Synapses) -> str:
+        """A layer's own spikes of the timestep before."""
         before = f"{name}.before"
         if before not in self.graph.types:
-            self.graph.types[before] = event(len(source.delays))
+            self.graph.types[before] = event(len(synapses.source.delays))
             self.graph.states.append(State(before, f"{name}.spikes", None, self.held(synapses)))
         return before
+
+    def delay(self, name: str, value: str, synapses: Synapses) -> str:
+        """Add axonal delays of a value of the new graph."""
+        delays, loc = np.array(synapses.source.delays), self.held(synapses)
+        late = self.graph.fresh(f"{name}.late")
+        waiting = f"{late}.waiting"
+        ring = event(int(delays.max()) + 1, len(delays))
+        constant = self.graph.add_constant(
+            f"{late}.delays", delays.astype(np.uint16), TensorType("u16", delays.shape)
+        )
+        self.graph.types[waiting] = ring
+        self.graph.states.append(State(waiting, f"{waiting}.next", None, loc))
+        op = Op("delay", (waiting, value, constant), (late, f"{waiting}.next"), {"layer": name})
+        op.loc = self.network.loc(self.selecting(synapses)) or loc
+        self.graph.add(op, event(len(delays)), ring)
+        return late
+
+    def selecting(self, synapses: Synapses) -> list[Op]:
+        """The ops that select late events from lines."""
+        return [op for leaf in synapses.via for op in self.producers(leaf)]
 
     def held(self, synapses: Synapses) -> Loc:
         """The user's names of the states through which synapses read old events."""

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 
@@ -85,3 +86,29 @@ def test_what_does_not_fit_is_named(case, tmp_path):
     assert message in str(caught.value)
     assert caught.value.hint
     assert str(caught.value).startswith("/layer"), "it begins with the user's own node"
+
+
+def test_a_delay_that_the_ring_does_not_hold():
+    shape = Shape(inputs=70, layers=(Layer(neurons=3, delays=600),), seed=1)
+    with pytest.raises(CompileError) as caught:
+        compile_network(network(shape))
+    reach = network(shape).types["layer1.late.waiting"].shape[0] - 1
+    assert str(caught.value) == (
+        f"/layer1/late: %layer1.late.waiting: delays of layer1 reach {reach} timesteps; the events "
+        f"of 70 axons that wait so long need {2 * (reach + 1)} rows of the ring memory, 1024 of "
+        "1024 are free on target paper (delays of at most 511 timesteps fit; or a target with more "
+        "rows in [delay])"
+    )
+
+
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_a_graded_input_cannot_be_delayed(calibrated):
+    shape = Shape(inputs=2, layers=(Layer(neurons=3, delays=3),), seed=1)
+    graded = {"calibration": np.full((1, 4, 2), 0.5)} if calibrated else {}
+    options = Options(input_range=None if calibrated else (-1.0, 1.0))
+    with pytest.raises(CompileError) as caught:
+        compile_network(network(shape), options=options, **graded)
+    assert str(caught.value) == (
+        "/layer1/late: the input of layer1 is delayed, but holds values other than 0 and 1 "
+        "(binarise the input, or delay the spikes of the layer behind it)"
+    )

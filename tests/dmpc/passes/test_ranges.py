@@ -19,7 +19,8 @@ ONE = Shape(inputs=3, layers=(Layer(neurons=4, states=3),), seed=5)
 
 
 def traced(graph, x):
-    names = [name for name in graph.types if name not in graph.constants]
+    vectors = [name for name, type_ in graph.types.items() if len(type_.shape) == 1]
+    names = [name for name in vectors if name not in graph.constants]
     return interpret(graph, x.astype(np.float64), trace=names).traces
 
 

@@ -80,3 +80,103 @@ def test_what_is_nearly_recurrence_is_said_so(first, second, message):
     with pytest.raises(CompileError) as caught:
         recognised(*RECURRENT, *(pair_of(edit) for edit in (first, second) if edit))
     assert message in str(caught.value)
+
+
+# -- delays ----------------------------------------------------------------------------------------
+
+# Input 0 arrives two timesteps late, input 1 one timestep late, in several spellings.
+SPELT = {
+    "a state for each timestep": """  state %old : f32[2] = zeros next %x loc("z1")
+  state %older : f32[2] = zeros next %old loc("z2")
+  %all = concat(%old, %older) : f32[4] loc("/known")
+  %late = take(%all) {indices = [2, 1]} : f32[2] loc("/late")""",
+    "masks": """  state %old : f32[2] = zeros next %x loc("z1")
+  state %older : f32[2] = zeros next %old loc("z2")
+  const %one : f32[2] ; const %two : f32[2]
+  %first = mul(%old, %one) : f32[2]
+  %second = mul(%two, %older) : f32[2]
+  %late = add(%first, %second) : f32[2] loc("/late")
+  %one = f64 [0.0, 1.0] ; %two = f64 [1.0, 0.0]""",
+    "a shift register": """  state %line : f32[3] = zeros next %moved loc("line")
+  const %shift : f32[3, 3] ; const %enter : f32[3, 2] ; const %read : f32[2, 3]
+  %kept = matmul(%line, %shift) : f32[3] loc("/S")
+  %new = matmul(%x, %enter) : f32[3] loc("/E")
+  %moved = add(%kept, %new) : f32[3]
+  %late = matmul(%line, %read) : f32[2] loc("/late")
+  %shift = f64 [0, 0, 0, 1, 0, 0, 0, 0, 0]
+  %enter = f64 [1, 0, 0, 0, 0, 1]
+  %read = f64 [0, 1, 0, 0, 0, 1]""",
+    "a buffer that is cut": """  state %line : f32[4] = zeros next %moved loc("line")
+  %long = concat(%x, %line) : f32[6]
+  %moved = take(%long) {indices = [0, 1, 2, 3]} : f32[4]
+  %late = take(%line) {indices = [2, 1]} : f32[2] loc("/late")""",
+    "weights on the buffer": """  state %line : f32[4] = zeros next %moved loc("line")
+  const %wide : f32[2, 4]
+  %long = concat(%x, %line) : f32[6]
+  %moved = take(%long) {indices = [0, 1, 2, 3]} : f32[4]
+  %f = matmul(%line, %wide) : f32[2] loc("/fc")
+  %wide = f64 [0.0, 0.25, 0.5, 0.0, 0.0, 0.5, 0.125, 0.0]""",
+}
+
+
+def delayed(spelling: str) -> tuple[tuple[str, str], ...]:
+    """Edits of the network by a spelling: its states and constants, its ops, its data."""
+    lines = SPELT[spelling].replace(" ; ", "\n").splitlines()
+    declared = [line for line in lines if "state %" in line or "const %" in line]
+    data = [line for line in lines if "= f64" in line]
+    ops = [line for line in lines if "%" in line and line not in (*declared, *data)]
+    fast = '  %f = matmul({}, %wf) : f32[2] loc("/fc")'
+    if not any("%f =" in line for line in ops):
+        ops.append(fast.format("%late"))
+    return (
+        ("  const %wf", "\n".join([*declared, "  const %wf"])),
+        (fast.format("%x"), "\n".join(ops)),
+        ("data {", "\n".join(["data {", *data])),
+    )
+
+
+@pytest.mark.parametrize("spelling", SPELT)
+def test_axonal_delays(spelling):
+    edits = delayed(spelling)
+    graph = recognised(*edits)
+    delay = graph.producer("layer1.late")
+    assert (delay.kind, delay.operands[1]) == ("delay", "x")
+    assert graph.constants["layer1.late.delays"].tolist() == [2, 1]
+    assert graph.types["layer1.late.waiting"].shape == (3, 2)
+    np.testing.assert_array_equal(
+        graph.constants["layer1.fast.weight"], [[0.5, 0.25], [0.125, 0.5]]
+    )
+    text = TEXT
+    for old, new in edits:
+        text = text.replace(old, new)
+    x = np.random.default_rng(0).integers(0, 2, (3, 20, 2)) * 1.0
+    wanted, found = interpret(parse(text), x), interpret(graph, x)
+    np.testing.assert_allclose(found.outputs, wanted.outputs, atol=1e-12)
+    assert not np.allclose(interpret(recognised(), x).outputs, wanted.outputs)
+
+
+def test_own_spikes_that_are_older():
+    """Neuron 0 hears neuron 1 of two timesteps ago, neuron 1 hears neuron 0 of the last one."""
+    mixed = """  %all = concat(%last, %before) : f32[4]
+  %late = take(%all) {indices = [0, 3]} : f32[2]
+  %fb = matmul(%late, %wr)"""
+    edits = (
+        *RECURRENT,
+        ("  const %wr", "  state %before : f32[2] = zeros next %last\n  const %wr"),
+        ("  %fb = matmul(%last, %wr)", mixed),
+    )
+    graph = recognised(*edits)
+    assert graph.producer("layer1.late").operands[1] == "layer1.before"
+    assert graph.constants["layer1.late.delays"].tolist() == [0, 1]
+    text = TEXT
+    for old, new in edits:
+        text = text.replace(old, new, 1)
+    x = np.random.default_rng(0).normal(size=(3, 20, 2)) * 3
+    wanted, found = interpret(parse(text), x), interpret(graph, x)
+    np.testing.assert_allclose(found.outputs, wanted.outputs, atol=1e-12)
+
+
+def test_the_drive_shares_the_delay():
+    graph = recognised(*delayed("a shift register"), ("matmul(%x, %wx)", "matmul(%late, %wx)"))
+    assert [op.kind for op in graph.ops].count("delay") == 1
+    assert graph.producer("layer1.x").operands[0] == "layer1.late"

@@ -1,6 +1,7 @@
 """Layers that break one rule each, or that one thing is to be said of, by the rule's name."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from isa.target import target_text
 from tests.networks import Layer, Shape, network
 
 PLAIN = Shape(inputs=5, layers=(Layer(neurons=6, states=3),), seed=3)
+LATE = Shape(inputs=5, layers=(Layer(neurons=6, delays=3),), seed=3)
 Change = Callable[[Graph], None]
 
 
@@ -112,6 +114,8 @@ def cases(folder: Path) -> dict[str, Callable[[], Report]]:
         **{name: lambda n=name, e=e: on_target(n, *e) for name, e in TARGETS.items()},
         **{name: lambda c=c: check(changed(c), calibration=quiet) for name, c in EXAMPLES.items()},
         "too-large": lambda: _too_large(folder),
+        "graded-delay": lambda: check(network(LATE), options=Options(input_range=(-1.0, 1.0))),
+        "long-delay": lambda: check(network(replace(LATE, layers=(Layer(3, delays=9999),)))),
     }
 
 
