@@ -9,6 +9,7 @@ Tensors are [batch, time, features]. The equations are the paper's (Sun et al., 
 """
 
 from dmpc.legendre import legendre_system, zero_order_hold
+from dmpc.nn.delays import AxonalDelays
 from dmpc.nn.export import export_onnx, load_weights, to_onnx
 from dmpc.nn.layer import DMPLayer, LayerState
 from dmpc.nn.lif import LIF
@@ -20,6 +21,7 @@ from dmpc.nn.training import Measurement, fit, measure
 
 __all__ = [
     "LIF",
+    "AxonalDelays",
     "DMPLayer",
     "DMPNetwork",
     "LayerRange",

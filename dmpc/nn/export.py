@@ -35,7 +35,10 @@ def export_onnx(
     [batch, classes] and the new states; the logits are the mean of `y` over the timesteps, the
     first of which gets zero states. States are `layers.<i>.membrane` [batch, neurons] and
     `layers.<i>.memory` [batch, memory states], and of a layer with a dilation `layers.<i>.held`
-    [batch, memory states] and `layers.<i>.timestep` [batch, 1]; new ones have `_next` appended.
+    [batch, memory states] and `layers.<i>.timestep` [batch, 1]; of a recurrent layer
+    `layers.<i>.before` [batch, neurons], its last spikes; of one with delays
+    `layers.<i>.past.<age>` [batch, inputs], its input `age` timesteps ago. New ones have `_next`
+    appended.
 
     Initialisers bear the names of the network's `state_dict`, nodes those of its modules;
     `metadata` is stored in the file. Writes a temporary file beside `path` and renames it. Raises

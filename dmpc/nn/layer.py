@@ -1,4 +1,4 @@
-"""One layer with dual memory pathways."""
+"""One spiking layer, with any of the memories that the paper compares."""
 
 from __future__ import annotations
 
@@ -7,17 +7,28 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dmpc.nn.delays import AxonalDelays
 from dmpc.nn.lif import LIF
 from dmpc.nn.memory import LegendreMemory
 
 
 class LayerState(NamedTuple):
-    """What a layer carries from one timestep to the next."""
+    """What a layer carries from one timestep to the next; empty where it has no use for it."""
 
     membrane: Tensor  # [batch, neurons]
     memory: Tensor  # [batch, memory states]
     held: Tensor  # [batch, memory states], the memory that the slow current reads
     timestep: Tensor  # [batch, 1], the number of the timestep to come
+    before: Tensor  # [batch, neurons], the last spikes, of a recurrent layer
+    past: Tensor  # [batch, longest delay, inputs], the last inputs, the latest first
+
+
+class SlowPath(NamedTuple):
+    """The modules of a layer's slow path."""
+
+    drive: nn.Linear
+    memory: LegendreMemory
+    slow: nn.Linear
 
 
 class DMPLayer(nn.Module):
@@ -28,20 +39,27 @@ class DMPLayer(nn.Module):
     neurons on the sum of both currents. With a dilation, the slow current reads the memory of the
     last timestep whose number, from 0, is a multiple of it.
 
+    The families that the paper compares DMP with are the same layer with another memory, or none:
+    `memory=0` alone is FSNN; `recurrent` adds `W_r s_out[k-1]`, RSNN; `delays` gives every input a
+    learned axonal delay of 0 .. `delays` timesteps, DSNN. They can be combined.
+
     Parameters: `inputs` (M), `neurons` (N), `memory` (d, the number of memory states), `window`
     in timesteps, `lif` (default: beta 0.5, gain 0.5, threshold 1, hard reset to 0), `dilation` in
     timesteps (1: the slow current reads every timestep's memory). Raises ValueError if a size or
-    `dilation` is below 1.
+    `dilation` is below 1, `memory` or `delays` below 0, or a memory has no window.
     """
 
     def __init__(
         self,
         inputs: int,
         neurons: int,
-        memory: int,
-        window: float,
+        memory: int = 0,
+        window: float | None = None,
         lif: LIF | None = None,
         dilation: int = 1,
+        *,
+        recurrent: bool = False,
+        delays: int = 0,
     ) -> None:
         super().__init__()
         for name, size in (("inputs", inputs), ("neurons", neurons)):
@@ -51,34 +69,78 @@ class DMPLayer(nn.Module):
             raise ValueError(
                 f"DMPLayer: dilation is {dilation}; it is a whole number of timesteps, at least 1"
             )
+        if memory and window is None:
+            raise ValueError(f"DMPLayer: {memory} memory states, but no window in timesteps")
+        if delays < 0:
+            raise ValueError(f"DMPLayer: delays is {delays}; the longest delay is 0 or more")
         self.inputs, self.neurons, self.dilation = inputs, neurons, int(dilation)
         self.fast = nn.Linear(inputs, neurons)
-        self.drive = nn.Linear(inputs, 1)
-        self.memory = LegendreMemory(memory, window)
-        self.slow = nn.Linear(memory, neurons)
+        self.slow_path: SlowPath | None = None
+        if memory:
+            assert window is not None
+            self.drive = nn.Linear(inputs, 1)
+            self.memory = LegendreMemory(memory, window)
+            self.slow = nn.Linear(memory, neurons)
+            self.slow_path = SlowPath(self.drive, self.memory, self.slow)
+        self.recurrent = nn.Linear(neurons, neurons, bias=False) if recurrent else None
+        self.delays = AxonalDelays(inputs, delays) if delays else None
         self.lif = LIF() if lif is None else lif
+
+    @property
+    def states(self) -> int:
+        """The number of memory states."""
+        return 0 if self.slow_path is None else self.slow_path.memory.states
 
     def initial_state(self, batch: int) -> LayerState:
         """State before the first timestep: zeros."""
-        membrane = self.fast.weight.new_zeros(batch, self.neurons)
-        memory = membrane.new_zeros(batch, self.memory.states)
-        return LayerState(membrane, memory, memory, membrane.new_zeros(batch, 1))
+        zeros = self.fast.weight.new_zeros
+        longest = 0 if self.delays is None else self.delays.longest
+        return LayerState(
+            membrane=zeros(batch, self.neurons),
+            memory=zeros(batch, self.states),
+            held=zeros(batch, self.states),
+            timestep=zeros(batch, 1),
+            before=zeros(batch, 0 if self.recurrent is None else self.neurons),
+            past=zeros(batch, longest, self.inputs),
+        )
 
     def step(self, x: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """One timestep: `x` [batch, inputs] -> spikes [batch, neurons] and the new state."""
-        memory = self.memory.step(torch.relu(self.drive(x)), state.memory)
-        held = torch.where(state.timestep % self.dilation == 0, memory, state.held)
-        spikes, membrane = self.lif.step(self.fast(x) + self.slow(held), state.membrane)
-        return spikes, LayerState(membrane, memory, held, state.timestep + 1)
+        _, memory, held, timestep, before, past = state
+        if self.delays is not None:
+            x, past = self.delays.step(x, past)
+        current = self.fast(x)
+        if self.slow_path is not None:
+            memory = self.memory.step(torch.relu(self.drive(x)), memory)
+            held = torch.where(timestep % self.dilation == 0, memory, held)
+            current = current + self.slow(held)
+        if self.recurrent is not None:
+            current = current + self.recurrent(before)
+        spikes, membrane = self.lif.step(current, state.membrane)
+        before = before if self.recurrent is None else spikes
+        return spikes, LayerState(membrane, memory, held, timestep + 1, before, past)
 
     def forward(self, x: Tensor) -> Tensor:
         """Whole sequence from state 0: `x` [batch, time, inputs] -> spikes [batch, time, neurons].
 
         Equals `step` looped over time, up to the rounding of the memory's convolution.
         """
-        memory = self.memory(torch.relu(self.drive(x)).squeeze(2))
-        spikes: Tensor = self.lif(self.fast(x) + self.slow(self.held(memory)))
+        x = self.late(x)
+        current = self.fast(x)
+        if self.slow_path is not None:
+            memory = self.memory(torch.relu(self.drive(x)).squeeze(2))
+            current = current + self.slow(self.held(memory))
+        if self.recurrent is not None:
+            return self.lif.recur(current, self.recurrent.weight)
+        spikes: Tensor = self.lif(current)
         return spikes
+
+    def late(self, x: Tensor) -> Tensor:
+        """A sequence [batch, time, inputs] as it arrives at the synapses."""
+        if self.delays is None:
+            return x
+        late: Tensor = self.delays(x)
+        return late
 
     def held(self, memory: Tensor) -> Tensor:
         """What the slow current reads of a sequence of memories [batch, time, memory states]."""

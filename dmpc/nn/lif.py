@@ -44,24 +44,72 @@ class _Sequence(torch.autograd.Function):
         return None, lif.gain * grad, lif.beta * grad[:, 0]
 
 
-class _Replay(torch.autograd.Function):
-    """Spikes that were computed elsewhere, with the gradient of `_Sequence` at those membranes."""
+class _Recurrent(torch.autograd.Function):
+    """`_Sequence` with `weight` [neurons, neurons] on the spikes of the timestep before."""
 
     @staticmethod
-    def forward(ctx: Any, lif: LIF, current: Tensor, charged: Tensor, spikes: Tensor) -> Tensor:
+    def forward(ctx: Any, lif: LIF, current: Tensor, weight: Tensor) -> Tensor:
+        charged, spikes = torch.empty_like(current), torch.empty_like(current)
+        membrane = fired = torch.zeros_like(current[:, 0])
+        for k in range(current.shape[1]):
+            total = torch.addmm(current[:, k], fired, weight.T)
+            torch.add(lif.beta * membrane, lif.gain * total, out=charged[:, k])
+            fired = spikes[:, k] = (charged[:, k] >= lif.threshold).to(current.dtype)
+            membrane = lif.after(charged[:, k], fired)
+        ctx.save_for_backward(charged, spikes, weight)
+        ctx.lif = lif
+        return spikes
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, Tensor]:
+        lif: LIF = ctx.lif
+        charged, spikes, weight = ctx.saved_tensors
+        current = lif.gain * _through_time(lif, gradients[0], charged, spikes, weight)
+        return None, current, _of_recurrent_weights(current, spikes)
+
+
+class _Replay(torch.autograd.Function):
+    """Spikes that were computed elsewhere, with the gradient of `_Sequence` at those membranes.
+
+    With `weight`, the gradient of `_Recurrent`.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        lif: LIF,
+        current: Tensor,
+        charged: Tensor,
+        spikes: Tensor,
+        weight: Tensor | None,
+    ) -> Tensor:
         del current
-        ctx.save_for_backward(charged, spikes)
+        ctx.save_for_backward(charged, spikes, *([] if weight is None else [weight]))
         ctx.lif = lif
         return spikes.clone()
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         lif: LIF = ctx.lif
-        return None, lif.gain * _through_time(lif, gradients[0], *ctx.saved_tensors), None, None
+        charged, spikes, *weight = ctx.saved_tensors
+        current = lif.gain * _through_time(lif, gradients[0], charged, spikes, *weight)
+        return None, current, None, None, _of_recurrent_weights(current, spikes) if weight else None
 
 
-def _through_time(lif: LIF, gradient: Tensor, charged: Tensor, spikes: Tensor) -> Tensor:
-    """Gradient of the charged membranes [batch, time, neurons] from that of the spikes."""
+def _of_recurrent_weights(current: Tensor, spikes: Tensor) -> Tensor:
+    """Gradient of `weight` [neurons, neurons] from that of the currents [batch, time, neurons]."""
+    return current[:, 1:].flatten(0, 1).T @ spikes[:, :-1].flatten(0, 1)
+
+
+def _through_time(
+    lif: LIF, gradient: Tensor, charged: Tensor, spikes: Tensor, weight: Tensor | None = None
+) -> Tensor:
+    """Gradient of the charged membranes [batch, time, neurons] from that of the spikes.
+
+    A recurrent `weight` [neurons, neurons] brings it back to the spikes of the timestep before.
+    """
+    if weight is not None:
+        return _through_recurrence(lif, gradient, charged, spikes, weight)
     grad = gradient * surrogate(charged - lif.threshold)
     # A hard reset forgets the charged membrane. No gradient through the reset itself: it
     # would chain the surrogate over all timesteps.
@@ -69,6 +117,20 @@ def _through_time(lif: LIF, gradient: Tensor, charged: Tensor, spikes: Tensor) -
     carried = torch.zeros_like(grad[:, 0])
     for k in reversed(range(grad.shape[1])):
         grad[:, k] += carried * kept[:, k]
+        carried = grad[:, k]
+    return grad
+
+
+def _through_recurrence(
+    lif: LIF, gradient: Tensor, charged: Tensor, spikes: Tensor, weight: Tensor
+) -> Tensor:
+    slope = surrogate(charged - lif.threshold)
+    kept = lif.beta * (torch.ones_like(spikes) if lif.reset is None else 1 - spikes)
+    grad = torch.empty_like(charged)
+    carried = torch.zeros_like(charged[:, 0])
+    for k in reversed(range(grad.shape[1])):
+        fed_back = torch.addmm(gradient[:, k], lif.gain * carried, weight)
+        grad[:, k] = fed_back * slope[:, k] + carried * kept[:, k]
         carried = grad[:, k]
     return grad
 
@@ -147,12 +209,22 @@ class LIF(nn.Module):
         spikes: Tensor = _Sequence.apply(self, current, membrane)  # type: ignore[no-untyped-call]
         return spikes
 
-    def replay(self, current: Tensor, charged: Tensor, spikes: Tensor) -> Tensor:
+    def recur(self, current: Tensor, weight: Tensor) -> Tensor:
+        """As `forward`, with `weight` [neurons, neurons] times the last spikes in the current."""
+        spikes: Tensor = _Recurrent.apply(self, current, weight)  # type: ignore[no-untyped-call]
+        return spikes
+
+    def replay(
+        self, current: Tensor, charged: Tensor, spikes: Tensor, weight: Tensor | None = None
+    ) -> Tensor:
         """`spikes` that another machine fired, with the gradient of these neurons for `current`.
 
         `charged` are that machine's membranes before reset; all are [batch, time, neurons].
+        `weight` is that of `recur`, of recurrent neurons.
         """
-        result: Tensor = _Replay.apply(self, current, charged, spikes)  # type: ignore[no-untyped-call]
+        result: Tensor = _Replay.apply(  # type: ignore[no-untyped-call]
+            self, current, charged, spikes, weight
+        )
         return result
 
     def extra_repr(self) -> str:

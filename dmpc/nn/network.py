@@ -23,13 +23,15 @@ class Run(NamedTuple):
 class DMPNetwork(nn.Module):
     """DMP layers in a row, and a linear readout of every timestep averaged over time.
 
-    The paper's model for SHD is `DMPNetwork(140, [128, 128], 20, memory=10, window=40)`.
+    The paper's model for SHD is `DMPNetwork(140, [128, 128], 20, memory=10, window=40)`. Without
+    `memory` it is the paper's FSNN, with `recurrent=True` RSNN, with `delays=40` DSNN.
 
     Parameters: `inputs`; `hidden`, the neurons of each layer; `classes`; `memory` states and
-    `window` (timesteps) of every layer; `dropout`, the probability of losing a layer's spike,
-    in training only; `lif`, the neurons' parameters; `dilation` in timesteps, of every layer or of
-    each. Raises ValueError if there is no hidden layer, a size or dilation is below 1, there is not
-    one dilation for each layer, or `dropout` is outside [0, 1).
+    `window` (timesteps) of every layer; whether layers are `recurrent`; the longest of the learned
+    `delays` of every layer's inputs, 0 for none; `dropout`, the probability of losing a layer's
+    spike, in training only; `lif`, the neurons' parameters; `dilation` in timesteps, of every layer
+    or of each. Raises ValueError if there is no hidden layer, a size or dilation is below 1, there
+    is not one dilation for each layer, or `dropout` is outside [0, 1).
     """
 
     def __init__(
@@ -38,8 +40,10 @@ class DMPNetwork(nn.Module):
         hidden: Sequence[int],
         classes: int,
         *,
-        memory: int,
-        window: float,
+        memory: int = 0,
+        window: float | None = None,
+        recurrent: bool = False,
+        delays: int = 0,
         dropout: float = 0.0,
         lif: LIF | None = None,
         dilation: int | Sequence[int] = 1,
@@ -59,7 +63,7 @@ class DMPNetwork(nn.Module):
                 "for all, or one for each"
             )
         self.layers = nn.ModuleList(
-            DMPLayer(m, n, memory, window, lif, d)
+            DMPLayer(m, n, memory, window, lif, d, recurrent=recurrent, delays=delays)
             for (m, n), d in zip(pairwise(sizes), dilations, strict=True)
         )
         self.dropout = nn.Dropout(dropout)

@@ -25,27 +25,52 @@ def layer_nodes(name: str, layer: DMPLayer, spikes: str) -> list[NodeProto]:
         made.attribute.extend(helper.make_attribute(k, v) for k, v in attributes.items())
         return made
 
-    return [
-        linear(f"{name}.fast", spikes),
-        linear(f"{name}.drive", spikes, f"{name}.drive.linear"),
-        op("Relu", ".drive", [".drive.linear"]),
-        op("Gemm", ".memory.kept", [".memory", ".memory.a_bar"], transB=1),
-        op("Mul", ".memory.added", [".drive", ".memory.b_bar"]),
-        op("Add", ".memory_next", [".memory.kept", ".memory.added"]),
-        *(
-            [
-                op("Mod", ".phase", [".timestep", ".dilation"], fmod=1),
-                op("Equal", ".due", [".phase", ".zero"]),
-                op("Where", ".held_next", [".due", ".memory_next", ".held"]),
-                op("Add", ".timestep_next", [".timestep", ".one"]),
-                linear(f"{name}.slow", f"{name}.held_next"),
-            ]
-            if layer.dilation > 1
-            else [linear(f"{name}.slow", f"{name}.memory_next")]
-        ),
-        op("Add", ".current", [".fast", ".slow"]),
+    nodes: list[NodeProto] = []
+    if layer.delays is not None:
+        past = [spikes, *(f".past.{age + 1}" for age in range(longest(layer)))]
+        # Which element of the joined timesteps is that of an input: its delay times the inputs.
+        nodes += [
+            op("Round", ".delays.whole", [".delays.delay"]),
+            op("Mul", ".delays.before", [".delays.whole", ".inputs"]),
+            op("Add", ".delays.place", [".delays.before", ".axons"]),
+            op("Cast", ".delays.index", [".delays.place"], to=TensorProto.INT64),
+            op("Concat", ".known", past, axis=1),
+            op("Gather", ".late", [".known", ".delays.index"], axis=1),
+            *(op("Identity", f".past.{n + 1}_next", [known]) for n, known in enumerate(past[:-1])),
+        ]
+        spikes = f"{name}.late"
+    nodes.append(linear(f"{name}.fast", spikes))
+    current = ".fast"
+    if layer.recurrent is not None:
+        nodes += [
+            op("Gemm", ".recurrent", [".before", ".recurrent.weight"], transB=1),
+            op("Add", ".synapses", [".fast", ".recurrent"]),
+        ]
+        current = ".synapses"
+    if layer.slow_path is not None:
+        nodes += [
+            linear(f"{name}.drive", spikes, f"{name}.drive.linear"),
+            op("Relu", ".drive", [".drive.linear"]),
+            op("Gemm", ".memory.kept", [".memory", ".memory.a_bar"], transB=1),
+            op("Mul", ".memory.added", [".drive", ".memory.b_bar"]),
+            op("Add", ".memory_next", [".memory.kept", ".memory.added"]),
+            *(
+                [
+                    op("Mod", ".phase", [".timestep", ".dilation"], fmod=1),
+                    op("Equal", ".due", [".phase", ".zero"]),
+                    op("Where", ".held_next", [".due", ".memory_next", ".held"]),
+                    op("Add", ".timestep_next", [".timestep", ".one"]),
+                    linear(f"{name}.slow", f"{name}.held_next"),
+                ]
+                if layer.dilation > 1
+                else [linear(f"{name}.slow", f"{name}.memory_next")]
+            ),
+            op("Add", ".current", [current, ".slow"]),
+        ]
+        current = ".current"
+    fired = [
         op("Mul", ".lif.leaked", [".membrane", ".lif.beta"]),
-        op("Mul", ".lif.input", [".current", ".lif.gain"]),
+        op("Mul", ".lif.input", [current, ".lif.gain"]),
         op("Add", ".lif.charged", [".lif.leaked", ".lif.input"]),
         op("GreaterOrEqual", ".lif.fired", [".lif.charged", ".lif.threshold"]),
         op("Cast", ".spikes", [".lif.fired"], to=TensorProto.FLOAT),
@@ -58,6 +83,14 @@ def layer_nodes(name: str, layer: DMPLayer, spikes: str) -> list[NodeProto]:
             else [op("Where", ".membrane_next", [".lif.fired", ".lif.reset", ".lif.charged"])]
         ),
     ]
+    if layer.recurrent is not None:
+        fired.append(op("Identity", ".before_next", [".spikes"]))
+    return [*nodes, *fired]
+
+
+def longest(layer: DMPLayer) -> int:
+    """The longest delay that a layer has learned, in timesteps."""
+    return 0 if layer.delays is None else int(layer.delays.whole().max())
 
 
 def linear(module: str, inputs: str, output: str | None = None) -> NodeProto:
@@ -79,10 +112,14 @@ def weights(network: DMPNetwork) -> list[TensorProto]:
         tensors.append(_constant(name, tensor.detach().cpu().numpy().astype(np.float32)))
     for i, layer in enumerate(network.dmp_layers):
         tensors += _neuron(f"layers.{i}.lif", layer.lif)
-        if layer.dilation > 1:
+        if layer.states and layer.dilation > 1:
             numbers = {"dilation": layer.dilation, "zero": 0, "one": 1}
             for key, number in numbers.items():
                 tensors.append(_constant(f"layers.{i}.{key}", np.array(number, np.float32)))
+        if layer.delays is not None:
+            axons = np.arange(layer.inputs, dtype=np.float32)
+            tensors.append(_constant(f"layers.{i}.axons", axons))
+            tensors.append(_constant(f"layers.{i}.inputs", np.array(layer.inputs, np.float32)))
     return tensors
 
 
@@ -98,10 +135,15 @@ def state_sizes(network: DMPNetwork) -> dict[str, int]:
     sizes = {}
     for i, layer in enumerate(network.dmp_layers):
         sizes[f"layers.{i}.membrane"] = layer.neurons
-        sizes[f"layers.{i}.memory"] = layer.memory.states
-        if layer.dilation > 1:
-            sizes[f"layers.{i}.held"] = layer.memory.states
+        if layer.states:
+            sizes[f"layers.{i}.memory"] = layer.states
+        if layer.states and layer.dilation > 1:
+            sizes[f"layers.{i}.held"] = layer.states
             sizes[f"layers.{i}.timestep"] = 1
+        if layer.recurrent is not None:
+            sizes[f"layers.{i}.before"] = layer.neurons
+        for age in range(longest(layer)):
+            sizes[f"layers.{i}.past.{age + 1}"] = layer.inputs
     return sizes
 
 

@@ -18,7 +18,6 @@ from dmpc.nn.export import Form, export_onnx, to_onnx
 from dmpc.nn.layer import DMPLayer
 from dmpc.nn.network import DMPNetwork, Run, as_input
 from dmpc.passes import carried
-from dmpc.passes.quantization.widths import width_plan
 from dmpc.passes.quantize import Quantize
 from isa.target import load_target
 
@@ -47,8 +46,6 @@ class QuantizedNetwork(nn.Module):
         self.target = load_target(self.options.target)
         self.ranges = find_ranges(self._float_graph(), np.asarray(x), self.options)
         self.ranges.origin = f"quantization-aware training, {self.ranges.origin}"
-        self.ranges.moments = {}  # weights that move are rounded to nearest, here and compiled
-        self.plan = width_plan(self.target, self.options.weight_bits, self.options.widths)
 
     @property
     def layers(self) -> nn.ModuleList:
@@ -57,7 +54,7 @@ class QuantizedNetwork(nn.Module):
 
     def integer_graph(self) -> Graph:
         """The graph of level integer that the compiler makes of the present weights."""
-        return Quantize(self.target, self.ranges, self.plan).run(self._float_graph())
+        return Quantize(self.target, self.ranges).run(self._float_graph())
 
     def _float_graph(self) -> Graph:
         return to_layers(import_onnx(to_onnx(self.network)), self.options)
@@ -67,7 +64,8 @@ class QuantizedNetwork(nn.Module):
         graph = self.integer_graph()
         integers, _ = interface_of(graph).input.integers(np.asarray(x))
         names = [f"layer{i + 1}" for i in range(len(self.layers))]
-        machine = _Trace(graph, interpret(graph, integers, trace=list(_watched(names))))
+        watched = [name for name in _watched(names) if name in graph.types]
+        machine = _Trace(graph, interpret(graph, integers, trace=watched))
         spikes = []
         x = as_input(x)
         for name, layer in zip(names, self.network.dmp_layers, strict=True):
@@ -115,10 +113,15 @@ class _Trace:
 
 def _replay(layer: DMPLayer, x: Tensor, machine: _Trace, name: str) -> Tensor:
     """`DMPLayer.forward` with the machine's values in place of its own, spikes of all timesteps."""
-    drive = _as(torch.relu(layer.drive(x)), machine(f"{name}.x"))
-    memory = _as(layer.memory(drive.squeeze(2)), machine(f"{name}.m.next"))
-    current = layer.fast(x) + layer.slow(layer.held(memory))
-    return layer.lif.replay(current, machine(f"{name}.u.charged"), machine(f"{name}.spikes"))
+    x = layer.late(x)
+    current = layer.fast(x)
+    if layer.slow_path is not None:
+        drive = _as(torch.relu(layer.drive(x)), machine(f"{name}.x"))
+        memory = _as(layer.memory(drive.squeeze(2)), machine(f"{name}.m.next"))
+        current = current + layer.slow(layer.held(memory))
+    weight = None if layer.recurrent is None else layer.recurrent.weight
+    charged, spikes = machine(f"{name}.u.charged"), machine(f"{name}.spikes")
+    return layer.lif.replay(current, charged, spikes, weight)
 
 
 def _as(real: Tensor, value: Tensor) -> Tensor:

@@ -41,4 +41,6 @@ def state_ranges(network: DMPNetwork, x: Tensor) -> list[LayerRange]:
 
 
 def _widened(bounds: tuple[float, float], values: Tensor) -> tuple[float, float]:
+    if not values.numel():  # a layer without memory
+        return bounds
     return min(bounds[0], values.min().item()), max(bounds[1], values.max().item())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from dmpc.nn.delays import AxonalDelays
 from dmpc.nn.network import DMPNetwork, as_input
 from dmpc.nn.quantized import QuantizedNetwork
 
@@ -30,19 +31,29 @@ def fit(
     `x` [samples, time, inputs] of any numeric dtype or bool, `y` [samples] class numbers.
     AdamW on the cross-entropy plus `spike_penalty` times the mean spike density of the layers
     (every spike costs the hardware a row of weights); its rate is warmed up, then lowered along
-    a cosine. `augment` changes a float batch [batch, time, inputs] before use. Draws from
+    a cosine. Delays are sharpened from epoch to epoch, and are whole timesteps at the end (see
+    `AxonalDelays`). `augment` changes a float batch [batch, time, inputs] before use. Draws from
     torch's global generator: call `torch.manual_seed` before the network is made and the
     training repeats exactly.
     Raises ValueError if `x` and `y` do not hold equally many samples, or none.
     """
     _check_pairs(x, y)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=weight_decay)
+    delays = [m for m in network.modules() if isinstance(m, AxonalDelays)]
+    late = {id(module.delay) for module in delays}
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in network.parameters() if id(p) not in late]},
+        # A delay is a place in time: nothing draws it to 0.
+        *({"params": [m.delay], "weight_decay": 0.0} for m in delays),
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay)
     batches = -(-len(x) // batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, learning_rate, total_steps=epochs * batches, pct_start=0.15
     )
-    for _ in range(epochs):
+    for epoch in range(epochs):
         network.train()
+        for module in delays if isinstance(network, DMPNetwork) else []:
+            module.sharpen(epoch / epochs)
         total = 0.0
         order = torch.randperm(len(x))
         for sample, label in _batches(x[order], y[order], batch):

@@ -104,7 +104,7 @@ def test_the_gradient_is_near_that_of_the_float_network() -> None:
 def test_training_recovers_what_three_bits_lose(tmp_path: Path) -> None:
     text = (ROOT / "isa/targets/paper.toml").read_text("utf-8")
     narrow = tmp_path / "narrow.toml"
-    narrow.write_text(re.sub(r"weight_bits = (8|10|12)\b", "weight_bits = 3", text), "utf-8")
+    narrow.write_text(re.sub(r"weight_bits = \d\b", "weight_bits = 3", text), "utf-8")
     example = ROOT / "examples/spoken_digits"
     (x, y), (x_test, y_test) = (
         (torch.from_numpy(file["x"]), torch.from_numpy(file["y"]).long())
@@ -117,7 +117,7 @@ def test_training_recovers_what_three_bits_lose(tmp_path: Path) -> None:
     before = measure(quantized, x_test[:200], y_test[:200]).accuracy
     list(fit(quantized, x[:512], y[:512], epochs=1, learning_rate=1e-3))
     after = measure(quantized, x_test[:200], y_test[:200]).accuracy
-    assert after > before + 0.05
+    assert after > before + 0.1
 
 
 def test_ranges_that_a_model_carries_are_checked(tmp_path: Path) -> None:
