@@ -16,12 +16,17 @@ Int = NDArray[np.int64]
 
 @dataclass
 class Saturation:
-    """Clips to two's complement widths and counts, by cause, how many elements it changed."""
+    """Clips to two's complement widths and counts, by cause.
+
+    `counts` are elements that it changed, `total` are all that it was given.
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
+    total: Counter[str] = field(default_factory=Counter)
 
     def __call__(self, x: Int, bits: int, cause: str) -> Int:
         """Clip `x` to [-2**(bits-1), 2**(bits-1) - 1]; elements that change count under `cause`."""
+        self.total[cause] += x.size
         high = (1 << (bits - 1)) - 1
         if x.size == 0 or (x.max() <= high and x.min() >= ~high):
             return x

@@ -31,7 +31,7 @@ class Counts:
 
     `busy` and `stalls` are cycles by unit (and cause). By program counter: `accesses_at` rows by
     memory and direction, `operations_at` lane operations by unit and kind, `saturations` elements
-    by cause.
+    that did not fit their width by cause, `saturable` all elements that had to.
     """
 
     cycles: int = 0
@@ -41,6 +41,7 @@ class Counts:
     accesses_at: Counter[tuple[int, str, str]] = field(default_factory=Counter)
     operations_at: Counter[tuple[int, str, str]] = field(default_factory=Counter)
     saturations: Counter[tuple[int, str]] = field(default_factory=Counter)
+    saturable: Counter[tuple[int, str]] = field(default_factory=Counter)
 
     @property
     def accesses(self) -> Counter[tuple[str, str]]:
@@ -138,9 +139,11 @@ class Simulator:
                 taken = timeline.end
                 counts.busy += timeline.busy
                 counts.stalls += timeline.stalls
-        for cause, number in core.saturation.counts.items():
+        for cause, number in core.saturation.total.items():
             pc, name = cause.split(":", 1)
-            counts.saturations[int(pc), name] += number
+            counts.saturable[int(pc), name] += number
+            if core.saturation.counts[cause]:
+                counts.saturations[int(pc), name] += core.saturation.counts[cause]
         return taken
 
     def _execute(

@@ -7,5 +7,6 @@ result.predictions, result.cycles
 
 from runtime.program import Program, Result, load
 from runtime.samples import RuntimeFailure, Samples, load_samples
+from runtime.saturation import Saturated
 
-__all__ = ["Program", "Result", "RuntimeFailure", "Samples", "load", "load_samples"]
+__all__ = ["Program", "Result", "RuntimeFailure", "Samples", "Saturated", "load", "load_samples"]

@@ -1,8 +1,8 @@
 """A loaded image on a device, and what running it gives."""
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from isa.image import Image, read_image
 from isa.interface import Numbers, interface, provenance
 from isa.simulator import Counts, Observer, Run, Simulator
 from runtime.samples import RuntimeFailure, check_input
+from runtime.saturation import Saturated, saturated
 
 Integers = NDArray[np.int64]
 
@@ -53,8 +54,8 @@ class Result:
     """What a run gives.
 
     `logits` float64 [samples, classes], `predictions` and `cycles` int64 [samples], `labels` as
-    given, `integers` the device's own logits. `saturations` counts elements that did not fit their
-    width, by layer and cause; `counts` are the device's.
+    given, `integers` the device's own logits. `saturated` says what did not fit its width, if
+    anything; `counts` are the device's.
     """
 
     logits: NDArray[np.float64]
@@ -65,7 +66,12 @@ class Result:
     counts: Counts
     energy: Energy
     labels: Integers | None = None
-    saturations: Mapping[str, int] = field(default_factory=dict)
+    saturated: tuple[Saturated, ...] = ()
+
+    @property
+    def saturations(self) -> dict[str, int]:
+        """How many elements did not fit their width, by layer and kind."""
+        return {item.where: item.count for item in self.saturated}
 
     @property
     def accuracy(self) -> float | None:
@@ -108,7 +114,7 @@ class Result:
             },
             "memories": accesses,
             "energy_pj": asdict(self.energy),
-            "saturations": dict(sorted(self.saturations.items())),
+            "saturations": [item.to_json() for item in self.saturated],
         }
 
 
@@ -155,9 +161,6 @@ class Program:
         run = self.device.run(inputs, batch=batch, observe=observe, progress=progress)
         integers = run.logits[:, : self.classes]
         steps = x.shape[1] if self.interface.output.average else 1
-        saturations = self._by_layer(run.counts)
-        if clipped:
-            saturations["input"] = clipped
         return Result(
             logits=integers.astype(np.float64) * (self.interface.output.scale / steps),
             predictions=integers.argmax(1),
@@ -166,7 +169,7 @@ class Program:
             integers=integers,
             counts=run.counts,
             labels=None if labels is None else np.asarray(labels, np.int64),
-            saturations=saturations,
+            saturated=saturated(run.counts, self._provenance, clipped, inputs.size),
             energy=self._energy(run.counts),
         )
 
@@ -200,12 +203,6 @@ class Program:
             dict(sorted(by_layer.items())),
             dict(sorted(report.by_memory().items())),
         )
-
-    def _by_layer(self, counts: Counts) -> dict[str, int]:
-        saturations: Counter[str] = Counter()
-        for (pc, cause), number in counts.saturations.items():
-            saturations[f"{self._provenance[pc].layer}: {cause}"] += number
-        return dict(saturations)
 
 
 def load(path: Path | str) -> Program:

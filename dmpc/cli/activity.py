@@ -8,6 +8,7 @@ from dmpc.compiler import Compiled
 from dmpc.ir.registry import Tensor
 from dmpc.passes.partition import DENSITY
 from runtime.program import Program
+from runtime.saturation import Saturated
 
 SAMPLES, STEPS, SEED = 4, 50, 0
 
@@ -18,7 +19,7 @@ class Cycles:
 
     per_timestep: float
     origin: str
-    saturations: int
+    saturated: tuple[Saturated, ...]
 
 
 def count_cycles(compiled: Compiled, calibration: Tensor | None) -> Cycles:
@@ -33,7 +34,7 @@ def count_cycles(compiled: Compiled, calibration: Tensor | None) -> Cycles:
         origin = f"random {kind}, without a calibration set"
     result = program.run(x)
     timesteps = result.timesteps * len(result.cycles)
-    return Cycles(float(result.cycles.sum()) / timesteps, origin, sum(result.saturations.values()))
+    return Cycles(float(result.cycles.sum()) / timesteps, origin, result.saturated)
 
 
 def typical_input(program: Program) -> Tensor:

@@ -65,8 +65,10 @@ def print_result(program: runtime.Program, result: Result, out: Output) -> None:
         f"{energy / timesteps / 1000:.3f} nJ per timestep, "
         f"{energy / len(result.cycles) / 1e6:.3f} uJ per sample, an estimate to rank designs by"
     )
-    for cause, number in sorted(result.saturations.items()):
-        out.print(f"warning: {cause} saturated {number} times")
+    for item in result.saturated:
+        out.print(f"warning: {item}")
+    for advice in dict.fromkeys(item.advice for item in result.saturated):
+        out.print(f"hint: {advice}")
 
 
 def _units(result: Result) -> Table:

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from dmpc.analysis.coarse import coarse_thresholds
 from dmpc.backend.places import bank_of, share_of
 from dmpc.cli.activity import Cycles
 from dmpc.cli.terminal import Output, table
@@ -102,9 +103,10 @@ def _advice(compiled: Compiled, cycles: Cycles) -> list[str]:
             "note: without --calibration, scales leave room for every possible input, and the "
             f"input is taken for {kind}; a calibration set gives states and membranes precision"
         )
-    if cycles.saturations:
+    for layer, number in coarse_thresholds(compiled.layers, compiled.graph).items():
         lines.append(
-            f"warning: {cycles.saturations} elements saturated on {cycles.origin}; "
-            "a calibration set closer to the data would leave more headroom"
+            f"warning: {number} thresholds of {layer} are less than one step of their membranes, "
+            "which reach too far for 16 bits; a calibration set would show how far they really go"
         )
+    lines += [f"warning: on {cycles.origin}, {item}" for item in cycles.saturated]
     return lines

@@ -68,7 +68,9 @@ def neuron_scale(
     steps = np.floor(threshold / step)
     exact = steps >= 1
     step = np.where(exact, threshold / np.where(exact, steps, 1), step)
-    return NeuronScale(step, fraction, np.where(exact, steps, np.round(threshold / step)))
+    # A threshold above zero stays there, however coarse the step: neurons at rest do not spike.
+    coarse = np.where(threshold > 0, 1, np.round(threshold / step))
+    return NeuronScale(step, fraction, np.where(exact, steps, coarse))
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ def value_scale(
     need = need / largest(weight_bits)
     need = np.maximum(need, total.magnitude * margin / largest(sum_bits))
     used = need > 0
-    shift = np.floor(np.log2(neuron.step / np.where(used, need, neuron.step)))
+    with np.errstate(over="ignore"):  # beside subnormal weights: the greatest shift
+        shift = np.floor(np.log2(neuron.step / np.where(used, need, neuron.step)))
     shift = np.clip(np.where(used, shift, 0), MIN_SHIFT, MAX_SHIFT).astype(np.int64)
     return ValueScale(shift, neuron.step * 2.0 ** -shift.astype(np.float64))
 

@@ -32,6 +32,8 @@ ENDLESS_MEMBRANE = rule(
     nearest="a leak below 1; or a calibration set, which gives ranges in their place",
 )
 
+ROUNDING = 1.02  # headroom: rounded weights and states go a little further than real ones
+
 
 def static_ranges(graph: Graph, input_range: tuple[float, float] | None) -> Ranges:
     """Ranges that no input can leave. `input_range` is None for a binary input.
@@ -39,7 +41,7 @@ def static_ranges(graph: Graph, input_range: tuple[float, float] | None) -> Rang
     Raises CompileError for a memory that does not decay, and for membranes that can grow forever.
     """
     errors = ErrorList()
-    ranges = Ranges("static ranges", input_range is None, 1.0)
+    ranges = Ranges("static ranges", input_range is None, ROUNDING)
     check_delays(graph, ranges.events)
     low, high = input_range or (0.0, 1.0)
     for name in graph.inputs:

@@ -135,6 +135,30 @@ def test_saturations_are_named_by_layer_and_cause():
     found = program(image).run(np.ones((1, 6, 4)))
     assert found.saturations
     assert all(name.startswith("layer1: ") for name in found.saturations)
+    item = next(item for item in found.saturated if item.what == "membrane")
+    assert 0 < item.count <= item.total
+    assert str(item).startswith(f"layer1: membrane saturated {item.count} of {item.total} times (")
+    assert "--calibration" in item.advice
+    assert item.to_json() in found.to_json()["totals"]["saturations"]
+
+
+def test_lanes_that_could_saturate_are_counted_once_for_each_addition():
+    """2 samples, 6 timesteps, 6 neurons in 8 lanes; a membrane after events, values and reset."""
+    found = program(IMAGE).run(np.zeros((2, 6, 4))).counts.saturable
+    by_kind = {}
+    for (_, what), number in found.items():
+        by_kind[what] = by_kind.get(what, 0) + number
+    assert by_kind["drive"] == 2 * 6
+    assert by_kind["membrane"] == 2 * 6 * 8 * 3
+
+
+def test_clipped_input_says_how_much_of_it_and_what_would_help():
+    x = samples(GRADED).astype(np.float64)
+    x[0, 0, 0] = 1e9
+    (item,) = [item for item in program(GRADED_IMAGE).run(x).saturated if item.what == "input"]
+    assert (item.count, item.total) == (1, x.size)
+    assert str(item).startswith(f"input saturated 1 of {x.size} times")
+    assert "--input-range" in item.advice
 
 
 @pytest.mark.parametrize("note", [INTERFACE, PROVENANCE])

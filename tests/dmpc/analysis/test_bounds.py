@@ -1,5 +1,7 @@
 """The range proof: tests that try to break it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -107,3 +109,12 @@ def test_every_integer_op_has_an_analysis():
 def test_real_numbers_are_refused():
     with pytest.raises(CompileError, match="the graph is at level layers"):
         prove(network(Shape(inputs=2, layers=(Layer(2),))))
+
+
+@settings(max_examples=20, deadline=None)
+@given(networks(graded=False))
+def test_scales_from_the_weights_alone_leave_nothing_to_saturate(shape):
+    """But for sums over time, in very long samples."""
+    shape = replace(shape, layers=tuple(replace(one, flavour="normal") for one in shape.layers))
+    proofs = prove(dmpc.compile(network(shape)).graph).proofs
+    assert not [proof.cause for proof in proofs.values() if proof.safe_steps in range(4096)]
