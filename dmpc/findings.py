@@ -18,6 +18,15 @@ PIECE_LENGTH = 12  # steps that are shown
 PIECE_HEAD = 4  # of them, those before what is left out
 
 
+MOST_INPUTS = 5  # of a step that are shown
+LONGEST_NAME = 28
+
+
+def _short(name: str) -> str:
+    """A name in a line of a piece; of a long one, its end."""
+    return name if len(name) <= LONGEST_NAME else f"..{name[2 - LONGEST_NAME :]}"
+
+
 @dataclass(frozen=True)
 class Step:
     """One operation of the user's model: `op(inputs) -> output`, computed by their node `node`."""
@@ -28,7 +37,10 @@ class Step:
     node: str = ""
 
     def __str__(self) -> str:
-        return f"{self.op}({', '.join(self.inputs)}) -> {self.output}"
+        inputs = [_short(name) for name in self.inputs]
+        if len(inputs) > MOST_INPUTS:
+            inputs = [*inputs[: MOST_INPUTS - 1], "..."]
+        return f"{self.op}({', '.join(inputs)}) -> {_short(self.output)}"
 
 
 @dataclass(frozen=True)

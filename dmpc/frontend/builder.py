@@ -6,6 +6,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from dmpc.errors import ImportFailure
+from dmpc.frontend.model_rules import STATE_TYPE
+from dmpc.frontend.operator_rules import (
+    MIXED_SAMPLES,
+    NOT_FINITE,
+    SHAPE_MISFIT,
+    UNEVEN,
+)
 from dmpc.frontend.tensors import Known, MixesTime, Tensor, Traced, alike, layout
 from dmpc.ir.graph import Array, Attr, Graph, Loc, Op, State
 from dmpc.ir.registry import op_def
@@ -35,9 +42,12 @@ class Builder:
     def make_state(self, name: str, next_: str, init: str | None = None) -> None:
         """Turn an input into a state. Raises ImportFailure if the next value has another type."""
         if self.graph.types[name] != self.graph.types[next_]:
-            raise ImportFailure(
-                f"state '{name}' is {self.graph.types[name]}, but its next value '{next_}' is "
-                f"{self.graph.types[next_]}"
+            raise ImportFailure.of(
+                STATE_TYPE,
+                name=name,
+                type=self.graph.types[name],
+                next=next_,
+                next_type=self.graph.types[next_],
             )
         self.graph.inputs.remove(name)
         self.graph.states.append(State(name, next_, init, self.graph.locs.pop(name)))
@@ -51,11 +61,13 @@ class Builder:
         stored = array.astype(np.bool_ if boolean else np.float64)
         if not np.isfinite(stored).all():
             bad = stored[~np.isfinite(stored)]
-            raise ImportFailure(
-                f"weight '{name or 'of this node'}' holds {bad.flat[0]} ({bad.size} of "
-                f"{stored.size} elements are not finite)",
+            raise ImportFailure.of(
+                NOT_FINITE,
                 where=loc[0],
-                hint="did training diverge?",
+                weight=name or "of this node",
+                value=bad.flat[0],
+                bad=bad.size,
+                size=stored.size,
             )
         type_ = TensorType("bool" if boolean else "f32", stored.shape)
         key = (name, stored.shape, stored.tobytes())
@@ -86,13 +98,13 @@ class Builder:
             shape = np.broadcast_shapes(*(tensor.shape for tensor in tensors))
         except ValueError:
             shapes = ", ".join(str(list(tensor.shape)) for tensor in tensors)
-            raise ImportFailure(f"shapes {shapes} do not fit together", where=loc[0]) from None
+            raise ImportFailure.of(SHAPE_MISFIT, where=loc[0], shapes=shapes) from None
         traced = [tensor for tensor in tensors if isinstance(tensor, Traced)]
         spread = [np.broadcast_to(tensor.positions, shape) for tensor in traced]
         if any(t.domain != traced[0].domain for t in traced) or any(
             np.any(positions != spread[0]) for positions in spread
         ):
-            raise MixesTime("mixes values of different samples or timesteps", where=loc[0])
+            raise MixesTime.of(MIXED_SAMPLES, where=loc[0])
         arrangement = layout(spread[0])
         width = arrangement.width
         operands = []
@@ -138,13 +150,11 @@ class Builder:
         rows = tensor.index.reshape(-1, tensor.shape[-1])
         positions, elements = rows // tensor.features, rows % tensor.features
         if np.any(positions != positions[:, :1]):
-            raise MixesTime(
-                "the product runs over samples or timesteps instead of features", where=loc[0]
-            )
+            raise MixesTime("the product runs over samples or timesteps", where=loc[0])
         groups = layout(positions[:, 0])
         patterns = elements[groups.rows]
         if np.any(patterns != patterns[0]):
-            raise ImportFailure("treats samples or timesteps differently", where=loc[0])
+            raise ImportFailure.of(UNEVEN, where=loc[0])
         outputs = weight.array.shape[1]
         matrix = np.zeros((groups.width, outputs, tensor.features))
         for group, pattern in enumerate(patterns[0]):

@@ -1,6 +1,5 @@
 """What is shared while a model is imported, and the loop over a graph's nodes."""
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -9,6 +8,7 @@ from onnx import GraphProto, NodeProto
 from dmpc.errors import ErrorList, ImportFailure
 from dmpc.frontend.builder import Builder
 from dmpc.frontend.excerpt import excerpt
+from dmpc.frontend.nearest import nearest
 from dmpc.frontend.onnx_file import Node, evaluate, initializers, label
 from dmpc.frontend.responses import Systems
 from dmpc.frontend.tensors import Known, Tensor
@@ -16,11 +16,6 @@ from dmpc.ir.graph import Loc
 from dmpc.rules import Stage, rule
 
 Handler = Callable[["Context", Node, "Arguments"], list[Tensor]]
-NEAREST = {
-    "Loop": "Scan",
-    "If": "Where",
-    "BatchNormalization": "a Linear with the normalisation folded in",
-}
 
 UNKNOWN_OPERATOR = rule(
     "unknown-operator",
@@ -29,7 +24,15 @@ UNKNOWN_OPERATOR = rule(
     why="""A network is made of linear maps, rectifiers, comparisons with a threshold, choices
     between two values, and operators that only move elements. Others have no place on the machine,
     unless they work on constants alone.""",
-    nearest="try {nearest}",
+    nearest="{nearest}",
+)
+COMPUTED = rule(
+    "computed-parameter",
+    Stage.IMPORT,
+    "{op} takes its {what} from a computed value",
+    why="""What decides on shapes, axes, weights and limits is the same in every timestep of every
+    sample: it is part of the program, not of the data.""",
+    nearest="a constant is needed",
 )
 SHAPES = ("Shape", "Size")  # what they give does not depend on what they read
 NO_VALUE = rule(
@@ -61,15 +64,18 @@ class Arguments:
         """A tensor, or None if the node does without it."""
         return self.tensors[number] if number < len(self.tensors) else None
 
+    def constant(self, number: int, what: str) -> Known:
+        """A tensor that the node needs, and that must be a constant."""
+        known = self.known(number, what)
+        assert known is not None, f"the checker lets no {self.node.op} without {what} pass"
+        return known
+
     def known(self, number: int, what: str) -> Known | None:
         """A tensor that must be a constant, or None if it is left out."""
         tensor = self.get(number)
         if tensor is not None and not isinstance(tensor, Known):
-            raise ImportFailure(
-                f"{self.node.op} takes its {what} from a computed value",
-                where=self.node.name,
-                hint="a constant is needed",
-            )
+            where = self.node.name
+            raise ImportFailure.of(COMPUTED, where=where, op=self.node.op, what=what)
         return tensor
 
 
@@ -178,9 +184,8 @@ def _has_body(node: Node) -> bool:
 
 def _unsupported(node: Node, operators: Mapping[str, Handler]) -> ImportFailure:
     """The error for an operator that the frontend does not know, with the nearest that it does."""
-    near = difflib.get_close_matches(node.op, operators, n=3, cutoff=0.5)
-    nearest = NEAREST.get(node.op) or " or ".join(near) or f"one of {', '.join(sorted(operators))}"
-    return ImportFailure.of(UNKNOWN_OPERATOR, where=node.name, op=node.op, nearest=nearest)
+    near = nearest(node.op, operators)
+    return ImportFailure.of(UNKNOWN_OPERATOR, where=node.name, op=node.op, nearest=near)
 
 
 def loc_of(node: Node) -> Loc:

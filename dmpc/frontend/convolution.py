@@ -6,6 +6,7 @@ import numpy as np
 
 from dmpc.errors import ImportFailure
 from dmpc.frontend.onnx_file import Node
+from dmpc.frontend.operator_rules import CONV
 from dmpc.ir.graph import Array
 
 
@@ -17,14 +18,12 @@ def convolve(node: Node, x: Array, kernel: Array, bias: Array | None) -> Array:
     group, rank = node.integer("group", 1), x.ndim - 2
     strides, dilations = (node.integers(key) or [1] * rank for key in ("strides", "dilations"))
     if kernel.ndim != x.ndim or rank < 1 or kernel.shape[1] * group != x.shape[1]:
-        raise ImportFailure(
-            f"Conv: input {list(x.shape)} and kernel {list(kernel.shape)} in {group} groups do not "
-            "fit together"
-        )
+        shapes = f"input {list(x.shape)} and kernel {list(kernel.shape)} in {group} groups"
+        raise ImportFailure.of(CONV, problem=f"has {shapes}, which do not fit together")
     kernel = _dilated(kernel, dilations)
     padded = np.pad(x, [(0, 0), (0, 0), *_pads(node, x, kernel, strides)])
     if any(have < want for have, want in zip(padded.shape[2:], kernel.shape[2:], strict=True)):
-        raise ImportFailure("Conv: the kernel is longer than the padded input")
+        raise ImportFailure.of(CONV, problem="has a kernel that is longer than the padded input")
     parts = zip(np.split(padded, group, axis=1), np.split(kernel, group), strict=True)
     result = np.concatenate([_correlate(part, taps) for part, taps in parts], axis=1)
     result = result[_along(slice(None, None, stride) for stride in strides)]

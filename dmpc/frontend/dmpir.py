@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from dmpc.errors import ImportFailure
+from dmpc.frontend.model_rules import NO_FILE
 from dmpc.ir.graph import Graph
 from dmpc.ir.parser import parse
 from dmpc.ir.verify import verify
@@ -19,7 +20,7 @@ def load_dmpir(path: str | os.PathLike[str]) -> Graph:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ImportFailure("no such file", where=where) from None
+        raise ImportFailure.of(NO_FILE, where=where) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ImportFailure(f"this is not a text file: {error}", where=where) from None
     graph = parse(text, where)

@@ -8,6 +8,7 @@ from onnx import TensorProto
 from dmpc.errors import ImportFailure
 from dmpc.frontend.context import Arguments, Context, loc_of
 from dmpc.frontend.onnx_file import Node
+from dmpc.frontend.operator_rules import CAST, ONLY_COMPARISONS, ONLY_RELU, TRAINING
 from dmpc.frontend.reduce import after_reduction
 from dmpc.frontend.tensors import Known, Tensor, Traced
 
@@ -72,7 +73,7 @@ def maximum(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     zeros = [t for t in inputs.tensors if isinstance(t, Known) and not t.array.any()]
     traced = [t for t in inputs.tensors if isinstance(t, Traced)]
     if len(inputs.tensors) != 2 or len(zeros) != 1 or len(traced) != 1:
-        raise ImportFailure("Max is supported of one tensor and 0 only", hint="nearest: Relu")
+        raise ImportFailure.of(ONLY_RELU, op="Max", when="of one tensor and 0")
     return elementwise(ctx, node, "relu", traced[0])
 
 
@@ -81,8 +82,24 @@ def clip(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     low, high = inputs.known(1, "minimum"), inputs.known(2, "maximum")
     unbounded = high is None or np.all(high.array >= np.finfo(np.float32).max)
     if low is None or low.array.any() or not unbounded:
-        raise ImportFailure("Clip is supported with minimum 0 and no maximum only", hint="use Relu")
+        raise ImportFailure.of(ONLY_RELU, op="Clip", when="with minimum 0 and no maximum")
     return elementwise(ctx, node, "relu", inputs[0])
+
+
+def batch_norm(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
+    """BatchNormalization by statistics that are constants: a factor and an addend per channel."""
+    if node.integer("training_mode", 0):
+        raise ImportFailure.of(TRAINING, op=node.op)
+    scale, bias, mean, variance = (
+        inputs.constant(number, what)
+        for number, what in enumerate(("scale", "bias", "mean", "variance"), 1)
+    )
+    factor = scale.array / np.sqrt(variance.array + node.real("epsilon", 1e-5))
+    addend = bias.array - mean.array * factor
+    channels = (-1, *[1] * (len(inputs[0].shape) - 2))
+    gain = Known(factor.reshape(channels), scale.name)
+    (scaled,) = elementwise(ctx, node, "mul", inputs[0], gain)
+    return elementwise(ctx, node, "add", scaled, Known(addend.reshape(channels), bias.name))
 
 
 def invert(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
@@ -91,7 +108,7 @@ def invert(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     assert isinstance(tensor, Traced)
     made_by = ctx.builder.graph.producer(tensor.value)
     if made_by is None or made_by.kind not in ("ge", "gt"):
-        raise ImportFailure("Not is supported of a comparison only", hint="nearest: GreaterOrEqual")
+        raise ImportFailure.of(ONLY_COMPARISONS)
     opposite = "gt" if made_by.kind == "ge" else "ge"
     operands = made_by.operands[::-1]
     value = ctx.builder.emit(
@@ -117,10 +134,7 @@ def cast(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
         if made_by is not None and made_by.kind == "cast":
             return [replace(tensor, value=made_by.operands[0])]
     name = TensorProto.DataType.Name(to)
-    raise ImportFailure(
-        f"Cast of a {type_.dtype} value to {name} is not supported",
-        hint="the network is imported in float32; only spikes may be truth values",
-    )
+    raise ImportFailure.of(CAST, from_=type_.dtype, to=name)
 
 
 def where(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:

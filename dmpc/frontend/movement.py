@@ -7,6 +7,7 @@ import numpy as np
 from dmpc.errors import ImportFailure
 from dmpc.frontend.context import Arguments, Context, loc_of
 from dmpc.frontend.onnx_file import Node, evaluate
+from dmpc.frontend.operator_rules import APART_IN_TIME, JOINED_CONSTANTS, STEERED, TRAINING
 from dmpc.frontend.tensors import Known, MixesTime, Tensor, Traced
 
 
@@ -15,7 +16,7 @@ def move(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     del ctx
     tensor = inputs[0]
     if not isinstance(tensor, Traced):
-        raise ImportFailure(f"{node.op} is steered by a computed value")
+        raise ImportFailure.of(STEERED, op=node.op)
     steering = [inputs.known(i, "arrangement") for i in range(1, len(inputs.tensors))]
     arrays = [tensor.index, *(None if known is None else known.array for known in steering)]
     return [tensor.moved(index) for index in evaluate(node, arrays)]
@@ -27,15 +28,15 @@ def pad(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     tensor, widths = inputs[0], inputs.known(1, "widths")
     if widths is not None and not widths.array.any():
         return [tensor]
-    raise MixesTime(f"{node.op} adds constants to computed values")
+    raise MixesTime.of(JOINED_CONSTANTS, op=node.op)
 
 
 def dropout(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     """Dropout, which does nothing in inference."""
-    del ctx, node
+    del ctx
     training = inputs.known(2, "mode")
     if training is not None and training.array.any():
-        raise ImportFailure("Dropout is in training mode", hint="call model.eval() before export")
+        raise ImportFailure.of(TRAINING, op=node.op)
     return [inputs[0]]
 
 
@@ -51,12 +52,12 @@ def concat(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     """Concat of computed tensors."""
     parts = [inputs[i] for i in range(len(inputs.tensors))]
     if any(isinstance(part, Known) for part in parts):
-        raise MixesTime("Concat joins computed values with constants")
+        raise MixesTime.of(JOINED_CONSTANTS, op=node.op)
     traced = [part for part in parts if isinstance(part, Traced)]
     if len(traced) != len(parts) or any(
         (p.domain, p.reduced) != (traced[0].domain, traced[0].reduced) for p in traced
     ):
-        raise ImportFailure("Concat joins values that do not belong together in time")
+        raise ImportFailure.of(APART_IN_TIME)
     names = list(dict.fromkeys(part.value for part in traced))
     sizes = {part.value: part.features for part in traced}
     width = sum(sizes.values())

@@ -13,6 +13,14 @@ from onnx.inliner import inline_local_functions
 from onnx.reference import ReferenceEvaluator
 
 from dmpc.errors import ImportFailure
+from dmpc.frontend.model_rules import (
+    BROKEN_STANDARD,
+    NO_FILE,
+    NO_OPSET,
+    NOT_ONNX,
+    OLD_OPSET,
+    UNREADABLE,
+)
 from dmpc.ir.graph import Array
 
 MIN_OPSET = 13
@@ -42,31 +50,29 @@ def read_model(source: Source, name: str) -> tuple[ModelProto, int]:
     """
     model = source if isinstance(source, ModelProto) else _load(source, name)
     if not model.HasField("graph") or not model.graph.node:
-        raise ImportFailure("this is not an ONNX file, or it holds no graph", where=name)
+        raise ImportFailure.of(NOT_ONNX, where=name, problem="holds no graph")
     opset = next((i.version for i in model.opset_import if i.domain in DOMAINS), None)
     if opset is None:
-        raise ImportFailure("the model names no opset of the standard operators", where=name)
+        raise ImportFailure.of(NO_OPSET, where=name)
     if opset < MIN_OPSET:
-        raise ImportFailure(
-            f"opset {opset} is too old", where=name, hint=f"export with opset {MIN_OPSET} or later"
-        )
+        raise ImportFailure.of(OLD_OPSET, where=name, opset=opset, least=MIN_OPSET)
     try:
         onnx.checker.check_model(model)
         return (inline_local_functions(model) if model.functions else model), opset
     except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise ImportFailure(f"breaks the ONNX standard: {reason}", where=name) from None
+        raise ImportFailure.of(BROKEN_STANDARD, where=name, reason=reason) from None
 
 
 def _load(path: str | os.PathLike[str], name: str) -> ModelProto:
     if not Path(path).is_file():
-        raise ImportFailure("no such file", where=name)
+        raise ImportFailure.of(NO_FILE, where=name)
     try:
         return onnx.load(path)
     except DecodeError:
-        raise ImportFailure("this is not an ONNX file, or it is damaged", where=name) from None
+        raise ImportFailure.of(NOT_ONNX, where=name, problem="is damaged") from None
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        raise ImportFailure(f"cannot be read: {error}", where=name) from None
+        raise ImportFailure.of(UNREADABLE, where=name, reason=error) from None
 
 
 def initializers(graph: GraphProto) -> dict[str, Array]:

@@ -13,6 +13,21 @@ from dmpc.errors import DmpcError, ImportFailure
 from dmpc.frontend.builder import Builder
 from dmpc.frontend.context import Context
 from dmpc.frontend.excerpt import located
+from dmpc.frontend.model_rules import (
+    BATCH_AXES,
+    DEAD_OUTPUT,
+    INPUT_AXES,
+    MANY_OUTPUTS,
+    NAMED_STATES,
+    NO_INPUT,
+    NO_TIME,
+    PARTIAL_OUTPUT,
+    PARTIAL_TIME,
+    READOUT_CONFLICT,
+    SCAN_INPUTS,
+    SIZE_DEPENDENT,
+    UNKNOWN_SIZE,
+)
 from dmpc.frontend.normalise import normalise
 from dmpc.frontend.onnx_file import Source, initializers, read_model
 from dmpc.frontend.operators import OPERATORS
@@ -74,10 +89,7 @@ def import_onnx(
     try:
         first, signature = _import(model, opset, options, STAND_INS[0], systems)
         if _open(model) and _import(model, opset, options, STAND_INS[1], systems)[0] != first:
-            raise ImportFailure(
-                "the model computes with its batch size or number of timesteps",
-                hint="export with fixed sizes, or take the mean over time",
-            )
+            raise ImportFailure.of(SIZE_DEPENDENT)
         first.name = Path(name).stem
         verify(first)
     except ImportFailure as error:
@@ -100,7 +112,7 @@ def _import(
         opset, Builder("model"), OPERATORS, options.initial_states == "keep", systems=systems
     )
     if not inputs:
-        raise ImportFailure("the model has no input")
+        raise ImportFailure.of(NO_INPUT)
     if len(inputs) == 1:
         model = normalise(model, opset, {inputs[0].name: _sequence_shape(inputs[0], sizes)})
     if any(node.op_type == "Scan" for node in model.graph.node):
@@ -120,10 +132,7 @@ def _shape(value: ValueInfoProto, stand_ins: tuple[int, ...]) -> tuple[int, ...]
         elif axis < len(stand_ins):
             shape.append(stand_ins[axis])
         else:
-            raise ImportFailure(
-                f"input '{value.name}' has axis {axis} of unknown size",
-                hint="export with a fixed number of features",
-            )
+            raise ImportFailure.of(UNKNOWN_SIZE, name=value.name, axis=axis)
     return tuple(shape)
 
 
@@ -137,7 +146,7 @@ def _sequence_shape(value: ValueInfoProto, sizes: tuple[int, int]) -> tuple[int,
     """[batch, time, inputs], [time, batch, inputs] or [time, inputs]."""
     rank = len(value.type.tensor_type.shape.dim)
     if rank < 2:
-        raise ImportFailure(f"input '{value.name}' has {rank} axes, expected [batch, time, inputs]")
+        raise ImportFailure.of(INPUT_AXES, name=value.name, rank=rank)
     return _shape(value, sizes[: min(rank - 1, 2)])
 
 
@@ -146,17 +155,13 @@ def _timestep(
 ) -> tuple[Graph, Signature]:
     """One timestep with explicit states: every input [batch, n], or all of them [n]."""
     if len(inputs) == 1:
-        raise ImportFailure(
-            f"'{inputs[0].name}' is the only input and there is no Scan: this is neither one "
-            "timestep with states nor a loop over time",
-            hint="export one timestep with states as inputs and outputs, or the sequence as a Scan",
-        )
+        raise ImportFailure.of(NO_TIME, name=inputs[0].name)
     shapes = {value.name: _shape(value, (batch,)) for value in inputs}
     batched = all(len(shape) > 1 for shape in shapes.values())
     samples = {shape[0] for shape in shapes.values()} if batched else {1}
     if len(samples) != 1:
         listed = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
-        raise ImportFailure(f"the inputs differ in their batch axis: {listed}")
+        raise ImportFailure.of(BATCH_AXES, shapes=listed)
     domain = Domain((samples.pop(),))
     tensors: dict[str, Tensor] = {}
     values: dict[str, str] = {}
@@ -181,10 +186,10 @@ def _vector(ctx: Context, tensors: Mapping[str, Tensor], name: str, domain: Doma
     """The graph value behind an output of the model."""
     tensor = tensors.get(name)
     if not isinstance(tensor, Traced):
-        raise ImportFailure(f"output '{name}' is constant or never computed")
+        raise ImportFailure.of(DEAD_OUTPUT, name=name)
     value, whole_ = ctx.builder.vector(tensor, (name,))
     if len(np.unique(whole_.positions)) != domain.size:
-        raise ImportFailure(f"output '{name}' does not cover all samples")
+        raise ImportFailure.of(PARTIAL_OUTPUT, name=name)
     return value
 
 
@@ -197,13 +202,11 @@ def _sequence(
 ) -> tuple[Graph, Signature]:
     """The whole sequence: x [batch, time, inputs], [time, batch, inputs] or [time, inputs]."""
     if len(inputs) != 1:
-        raise ImportFailure(
-            f"the model runs a Scan over time, but has {len(inputs)} inputs: "
-            f"{', '.join(value.name for value in inputs)}",
-            hint="only the sequence may be an input; let the states start from zeros inside",
+        raise ImportFailure.of(
+            SCAN_INPUTS, number=len(inputs), names=", ".join(value.name for value in inputs)
         )
     if options.states:
-        raise ImportFailure("states= is for models of one timestep; the Scan names its own states")
+        raise ImportFailure.of(NAMED_STATES)
     name = inputs[0].name
     shape = _sequence_shape(inputs[0], sizes)
     axes = min(len(shape) - 1, 2)
@@ -213,10 +216,7 @@ def _sequence(
     outputs = [value.name for value in model.graph.output]
     answers = [name for name in outputs if name not in ctx.finals] or outputs
     if len(answers) != 1:
-        raise ImportFailure(
-            f"the model has {len(answers)} outputs: {', '.join(answers)}",
-            hint="keep one, the logits",
-        )
+        raise ImportFailure.of(MANY_OUTPUTS, number=len(answers), names=", ".join(answers))
     graph = ctx.builder.graph
     _answer(ctx, tensors.get(answers[0], Known(np.zeros(0))), answers[0], domain, options.readout)
     return prune(graph), Signature(name, answers[0], domain.time, {}, tensors)
@@ -227,24 +227,18 @@ def _answer(ctx: Context, tensor: Tensor, name: str, domain: Domain, wanted: str
     if isinstance(tensor, Mixed):
         raise unsettled(ctx.systems, tensor, f"output '{name}'")
     if not isinstance(tensor, Traced) or tensor.domain is not domain:
-        raise ImportFailure(f"output '{name}' is constant or never computed")
+        raise ImportFailure.of(DEAD_OUTPUT, name=name)
     value, vector = ctx.builder.vector(tensor, (name,))
     sample, step = domain.split(vector.positions)
     steps, samples = np.unique(step), np.unique(sample)
     if len(samples) * domain.steps != domain.size:
-        raise ImportFailure(f"output '{name}' does not cover all samples")
+        raise ImportFailure.of(PARTIAL_OUTPUT, name=name)
     found = tensor.reduced
     if found is None and list(steps) == [domain.steps - 1] and domain.steps > 1:
         found = "last"
     elif found is None and len(steps) != domain.steps:
-        raise ImportFailure(
-            f"output '{name}' covers {len(steps)} of {domain.steps} timesteps",
-            hint="a readout over time is the mean, sum or maximum of all timesteps, or the last",
-        )
+        raise ImportFailure.of(PARTIAL_TIME, name=name, found=len(steps), steps=domain.steps)
     if found is not None and wanted not in (None, found):
-        raise ImportFailure(
-            f"the model's readout over time is its {found}, but {wanted} is asked for",
-            hint="leave readout= out, or export the output of every timestep",
-        )
+        raise ImportFailure.of(READOUT_CONFLICT, found=found, wanted=wanted)
     ctx.builder.graph.outputs = [value]
     ctx.builder.graph.attrs["readout"] = found or wanted or "mean"

@@ -22,6 +22,7 @@ SINGLE: Mapping[str, Handler] = {
     **dict.fromkeys(MOVEMENT, movement.move),
     **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceSum"), reduction),
     **dict.fromkeys(("AveragePool", "CumSum", "DFT", "GlobalAveragePool"), temporal),
+    "BatchNormalization": elementwise.batch_norm,
     "Cast": elementwise.cast,
     "Clip": elementwise.clip,
     "Concat": movement.concat,

@@ -6,9 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from dmpc.errors import ImportFailure
-from dmpc.frontend.context import Arguments, Context, loc_of
+from dmpc.frontend.context import COMPUTED, Arguments, Context, loc_of
 from dmpc.frontend.elementwise import elementwise
 from dmpc.frontend.onnx_file import Node
+from dmpc.frontend.operator_rules import (
+    COMPUTED_PRODUCT,
+    EINSUM,
+    SHAPE_MISFIT,
+)
 from dmpc.frontend.reduce import after_reduction
 from dmpc.frontend.tensors import Known, MixesTime, Tensor, Traced
 
@@ -25,16 +30,14 @@ def _product(ctx: Context, node: Node, a: Tensor, b: Tensor, name: str = "") -> 
         tensor, weight = b.moved(_swapped(b.index)), Known(_swapped(a.array), a.name)
         transposed = True
     else:
-        raise ImportFailure(
-            "a product of two computed values is not supported", hint="one must be a constant"
-        )
+        raise ImportFailure.of(COMPUTED_PRODUCT)
     after_reduction("matmul", (tensor,))
     if weight.array.size != np.prod(weight.shape[-2:]):
         raise MixesTime(f"a batch of weights {list(weight.shape)} is not supported")
     matrix = weight.array.reshape(weight.shape[-2:])
     square = matrix.reshape(-1, 1) if matrix.ndim == 1 else matrix
     if tensor.shape[-1:] != square.shape[:1]:
-        raise ImportFailure(f"shapes {list(a.shape)} and {list(b.shape)} do not fit together")
+        raise ImportFailure.of(SHAPE_MISFIT, shapes=f"{list(a.shape)} and {list(b.shape)}")
     name = name or node.proto.output[0]
     result = ctx.builder.linear(tensor, Known(square, weight.name), name, loc_of(node))
     if matrix.ndim == 1:
@@ -58,7 +61,7 @@ def gemm(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     if isinstance(addend, Known):
         addend = _scaled(addend, beta)
     elif beta != 1.0:
-        raise ImportFailure("Gemm with beta other than 1 needs a constant C")
+        raise ImportFailure.of(COMPUTED, op="Gemm with beta other than 1", what="C")
     return elementwise(ctx, node, "add", product, addend)
 
 
@@ -88,7 +91,9 @@ class Equation:
         left, arrow, result = text.replace(" ", "").partition("->")
         terms = left.split(",")
         if len(terms) != 2:
-            raise ImportFailure(f"Einsum '{text}' is not a product of two operands")
+            raise ImportFailure.of(
+                EINSUM, equation=text, problem="is not a product of two operands"
+            )
         free = [letter for letter in string.ascii_letters if letter not in text]
         dots = [
             "".join(free[: rank - len(term) + 3]) if "..." in term else ""
@@ -103,7 +108,9 @@ class Equation:
             once = sorted(x for x in set(left) - set(",.") if left.count(x) == 1)
             result = "..." + "".join(once)
         if tuple(map(len, terms)) != ranks:
-            raise ImportFailure(f"Einsum '{text}' does not fit operands with {ranks} axes")
+            raise ImportFailure.of(
+                EINSUM, equation=text, problem=f"does not fit operands with {ranks} axes"
+            )
         return cls(terms[0], terms[1], result.replace("...", longest))
 
     def swapped(self) -> "Equation":
@@ -114,15 +121,15 @@ class Equation:
 def einsum(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     """Einsum of a computed tensor with a constant, where it is a linear map of a timestep."""
     if len(inputs.tensors) != 2:
-        raise MixesTime("Einsum is supported of two operands only")
+        count = len(inputs.tensors)
+        text = node.text("equation", "")
+        raise MixesTime.of(EINSUM, equation=text, problem=f"has {count} operands, expected two")
     a, b = inputs[0], inputs[1]
     equation = Equation.parse(node.text("equation", ""), (len(a.shape), len(b.shape)))
     if isinstance(a, Known):
         a, b, equation = b, a, equation.swapped()
     if not isinstance(a, Traced) or not isinstance(b, Known):
-        raise ImportFailure(
-            "a product of two computed values is not supported", hint="one must be a constant"
-        )
+        raise ImportFailure.of(COMPUTED_PRODUCT)
     ours, theirs, result = equation.first, equation.second, equation.result
     summed = [x for x in ours if x not in result]
     shared = [x for x in ours if x in result and x in theirs]
@@ -137,7 +144,7 @@ def einsum(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     index = index.reshape(*index.shape[: len(kept)], -1)
     flat = Known(weight.reshape(-1, wide), b.name)
     if index.shape[-1] != flat.shape[0]:
-        raise ImportFailure(f"shapes {list(a.shape)} and {list(b.shape)} do not fit together")
+        raise ImportFailure.of(SHAPE_MISFIT, shapes=f"{list(a.shape)} and {list(b.shape)}")
     product = ctx.builder.linear(a.moved(index), flat, node.proto.output[0], loc_of(node))
     spread = product.index.reshape(*index.shape[:-1], *weight.shape[len(summed) :])
     return [product.moved(np.transpose(spread, [(kept + free).index(x) for x in result]))]
@@ -147,7 +154,7 @@ def conv(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     """Conv with a kernel of one tap, a linear map of a timestep; longer ones mix timesteps."""
     tensor, kernel, bias = inputs[0], inputs[1], inputs.get(2)
     if not isinstance(tensor, Traced) or not isinstance(kernel, Known):
-        raise ImportFailure("Conv with a computed kernel is not supported")
+        raise ImportFailure.of(COMPUTED, op="Conv", what="kernel")
     plain = [*(node.integers("strides") or []), node.integer("group", 1)]
     one_tap = np.prod(kernel.shape[2:]) == 1 and not any(node.integers("pads") or [])
     if not one_tap or any(number != 1 for number in plain):

@@ -8,6 +8,16 @@ import numpy as np
 from dmpc.errors import ImportFailure
 from dmpc.frontend.context import Arguments, Context, loc_of
 from dmpc.frontend.onnx_file import Node
+from dmpc.frontend.operator_rules import (
+    AFTER_REDUCTION,
+    AFTER_SUM,
+    DIVIDED_BY_READOUT,
+    MIXED_READOUTS,
+    OVER_CLASSES,
+    OVER_FEATURES,
+    OVER_SOME_TIME,
+    WRONG_AXES,
+)
 from dmpc.frontend.tensors import Known, Tensor, Traced
 
 KINDS = {"ReduceMean": "mean", "ReduceSum": "sum", "ReduceMax": "max"}
@@ -42,7 +52,7 @@ def _axes(node: Node, inputs: Arguments, rank: int) -> list[int]:
     if not axes:
         return [] if node.integer("noop_with_empty_axes", 0) else list(range(rank))
     if any(not -rank <= axis < rank for axis in axes):
-        raise ImportFailure(f"{node.op} over axes {axes} of a tensor with {rank} axes")
+        raise ImportFailure.of(WRONG_AXES, op=node.op, axes=axes, rank=rank)
     return sorted(axis % rank for axis in axes)
 
 
@@ -50,12 +60,9 @@ def _over_features(ctx: Context, node: Node, tensor: Traced) -> Traced:
     """`tensor [..., k]` -> `[...]`."""
     kind, size = KINDS[node.op], tensor.shape[-1]
     if ctx.scanned:
-        raise ImportFailure(
-            f"{node.op} runs over the {size} features (classes) of a timestep, not over time",
-            hint="a squeeze without an axis drops the batch axis of a model exported with batch 1",
-        )
+        raise ImportFailure.of(OVER_CLASSES, op=node.op, size=size)
     if kind == "max":
-        raise ImportFailure("ReduceMax over features is not supported", hint="nearest: ReduceSum")
+        raise ImportFailure.of(OVER_FEATURES, op=node.op)
     after_reduction("matmul", (tensor,))
     weight = np.full((size, 1), 1.0 if kind == "sum" else 1.0 / size)
     result = ctx.builder.linear(tensor, Known(weight), node.proto.output[0], loc_of(node))
@@ -75,11 +82,7 @@ def _over_time(node: Node, tensor: Traced) -> Traced:
         and np.all(np.sort(step, axis=-1) == np.arange(domain.steps))
     )
     if not whole:
-        raise ImportFailure(
-            f"{node.op} runs over samples, over some timesteps only, or over time and features at "
-            "once",
-            hint="reduce over the whole time axis and no other",
-        )
+        raise ImportFailure.of(OVER_SOME_TIME, op=node.op)
     index = domain.join(sample[..., 0], 0) * tensor.features + tensor.elements[..., 0]
     return replace(tensor, index=index, reduced=KINDS[node.op])
 
@@ -96,22 +99,16 @@ def after_reduction(kind: str, tensors: Sequence[Tensor]) -> Traced | None:
     if tags == {None}:
         return None
     if len(tags) > 1:
-        raise ImportFailure("combines values that are reduced over time in different ways")
+        raise ImportFailure.of(MIXED_READOUTS)
     first = traced[0]
     if kind not in LINEAR or first.reduced == "max" or (kind in ("mul", "div") and not known):
-        raise ImportFailure(
-            f"{kind} follows the {first.reduced} over time, with which it does not commute",
-            hint="compute it at every timestep, before the reduction",
-        )
+        raise ImportFailure.of(AFTER_REDUCTION, op=kind, reduction=first.reduced)
     if kind == "div" and isinstance(tensors[0], Known):
-        raise ImportFailure("divides by a value that is reduced over time")
+        raise ImportFailure.of(DIVIDED_BY_READOUT)
     if first.reduced != "sum":
         return None
     if kind in ("add", "sub") and known:
-        raise ImportFailure(
-            "adds a constant after the sum over time",
-            hint="use the mean over time, or add it at every timestep",
-        )
+        raise ImportFailure.of(AFTER_SUM)
     if kind in ("mul", "div") and _is_mean(kind, known[0], first.domain.steps):
         shape = np.broadcast_shapes(*(tensor.shape for tensor in tensors))
         return replace(first, index=np.broadcast_to(first.index, shape), reduced="mean")

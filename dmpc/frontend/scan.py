@@ -7,6 +7,17 @@ from onnx import GraphProto
 
 from dmpc.errors import ImportFailure
 from dmpc.frontend.context import Arguments, Context, loc_of
+from dmpc.frontend.model_rules import (
+    BACKWARDS,
+    BATCHLESS_STATE,
+    BROKEN_CARRY,
+    COMPUTED_START,
+    PARTIAL_OUTPUT,
+    SCAN_CONSTANT,
+    SCAN_COUNT,
+    STALE_STATE,
+    WRONG_AXIS,
+)
 from dmpc.frontend.onnx_file import Node
 from dmpc.frontend.tensors import Domain, Index, Known, Mixed, Tensor, Traced, alike, layout, whole
 from dmpc.ir.types import TensorType
@@ -60,14 +71,14 @@ def _parts(node: Node, inputs: Arguments) -> Parts:
     states = len(inputs.tensors) - count
     outputs = len(body.output) - states
     if count < 1 or states < 0 or len(body.input) != len(inputs.tensors) or outputs < 0:
-        raise ImportFailure("Scan and its body differ in their numbers of inputs and outputs")
+        raise ImportFailure.of(SCAN_COUNT)
     for direction in ("scan_input_directions", "scan_output_directions"):
         if any(node.integers(direction) or ()):
-            raise ImportFailure("Scan runs backwards in time", hint="the machine runs forwards")
+            raise ImportFailure.of(BACKWARDS)
     scanned = [inputs[states + i] for i in range(count)]
     traced = [tensor for tensor in scanned if isinstance(tensor, Traced)]
     if len(traced) != len(scanned) or any(t.domain is not traced[0].domain for t in traced):
-        raise ImportFailure("Scan runs over a constant, or over values of different inputs")
+        raise ImportFailure.of(SCAN_CONSTANT)
     axes = node.integers("scan_input_axes") or [0] * count
     axes = [axis % len(tensor.shape) for axis, tensor in zip(axes, traced, strict=True)]
     outer = traced[0].domain
@@ -98,11 +109,7 @@ def _find_time(tensor: Traced, axis: int) -> None:
     if domain.time is None and found:
         domain.time = found[-1]
     if domain.time not in found or tensor.reduced is not None:
-        raise ImportFailure(
-            f"Scan runs over axis {axis}, which is not the time axis of the model's input",
-            hint="x must be [batch, time, inputs] or [time, batch, inputs], from the first "
-            "timestep to the last",
-        )
+        raise ImportFailure.of(WRONG_AXIS, axis=axis)
 
 
 def _slice(tensor: Traced, axis: int, parts: Parts) -> Traced:
@@ -118,18 +125,15 @@ def _slice(tensor: Traced, axis: int, parts: Parts) -> Traced:
 def _initial(ctx: Context, node: Node, tensor: Tensor, name: str) -> Known:
     """A state before the first timestep: zeros, or what the user has asked to keep."""
     if not isinstance(tensor, Known):
-        raise ImportFailure(
-            f"initial state '{name}' of the Scan is computed from the input",
-            where=node.name,
-            hint="start from zeros",
-        )
+        raise ImportFailure.of(COMPUTED_START, where=node.name, name=name)
     if tensor.array.any() and not ctx.keep_initial:
-        raise ImportFailure(
-            f"initial state '{name}' of the Scan is not zero ({np.count_nonzero(tensor.array)} of "
-            f"{tensor.array.size} elements, up to {np.abs(tensor.array).max():.4g})",
+        raise ImportFailure.of(
+            STALE_STATE,
             where=node.name,
-            hint="reset the network's state before the export, or import with "
-            "initial_states='keep'",
+            name=name,
+            count=np.count_nonzero(tensor.array),
+            size=tensor.array.size,
+            most=np.abs(tensor.array).max(),
         )
     return tensor
 
@@ -138,9 +142,7 @@ def _state(ctx: Context, name: str, init: Known, domain: Domain) -> Traced:
     """A fresh state of the graph, shaped like its initial value."""
     shape, samples = init.shape, domain.size
     if samples > 1 and samples not in shape:
-        raise ImportFailure(
-            f"state '{name}' of the Scan has shape {list(shape)}, which lacks the batch axis"
-        )
+        raise ImportFailure.of(BATCHLESS_STATE, name=name, shape=list(shape))
     axis = shape.index(samples) if samples > 1 else None
     size = init.array.size // samples
     value = ctx.builder.input(name, size)
@@ -156,16 +158,18 @@ def _output(tensors: dict[str, Tensor], name: str) -> Known | Traced:
         raise ImportFailure(f"the Scan's body never defines its output '{name}'")
     tensor = tensors[name]
     if isinstance(tensor, Mixed):
-        raise ImportFailure(f"output '{name}' of the Scan's body mixes samples")
+        raise ImportFailure.of(PARTIAL_OUTPUT, name=name)
     return tensor
 
 
 def _carry(ctx: Context, node: Node, state: Traced, init: Known, result: Tensor) -> Traced:
     """Tie a state to its next value."""
     if not isinstance(result, Traced) or result.shape != state.shape:
-        raise ImportFailure(
-            f"the next value of state '{state.value}' {list(state.shape)} has shape "
-            f"{list(result.shape)}, or is a constant"
+        raise ImportFailure.of(
+            BROKEN_CARRY,
+            name=state.value,
+            shape=list(state.shape),
+            next_shape=list(result.shape),
         )
     value, next_ = ctx.builder.vector(result, loc_of(node))
     name = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import networkx as nx
 
 from dmpc.errors import ImportFailure
+from dmpc.frontend.model_rules import ALL_STATES, NO_SUCH_STATE, OUTPUTS_LEFT, UNPAIRED
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.registry import did_you_mean
 
@@ -84,12 +85,11 @@ def _check_given(
 ) -> None:
     for state, target in given.items():
         if state not in inputs:
-            raise ImportFailure(
-                f"no input '{state}' in the model", hint=did_you_mean(state, inputs)
-            )
+            near = did_you_mean(state, inputs)
+            raise ImportFailure.of(NO_SUCH_STATE, kind="input", name=state, nearest=near)
         if target not in outputs:
-            hint = did_you_mean(target, outputs)
-            raise ImportFailure(f"no output '{target}' in the model", hint=hint)
+            near = did_you_mean(target, outputs)
+            raise ImportFailure.of(NO_SUCH_STATE, kind="output", name=target, nearest=near)
 
 
 def _candidates(
@@ -145,17 +145,10 @@ def _unpaired(
     outputs: Mapping[str, str],
 ) -> ImportFailure:
     if not left:
-        return ImportFailure(
-            "every input of the timestep is a state; none is the network's input",
-            hint="name the states with states=",
-        )
+        return ImportFailure.of(ALL_STATES)
     wanted = ", ".join(f"'{name}' {graph.types[inputs[name]]}" for name in left)
     offered = ", ".join(f"'{name}' {graph.types[outputs[name]]}" for name in rest) or "none"
-    return ImportFailure(
-        f"one of the inputs {wanted} is the network's, the others are states whose next value is "
-        f"not among the outputs; outputs that are left: {offered}",
-        hint="output every state's next value, of the state's shape, or name pairs with states=",
-    )
+    return ImportFailure.of(UNPAIRED, inputs=wanted, outputs=offered)
 
 
 def _no_single_output(
@@ -166,10 +159,8 @@ def _no_single_output(
         what = f"outputs {', '.join(rest)} are no state's next value"
     else:
         what = "no output is left for the network's answer"
-    return ImportFailure(
-        f"{what} once states are paired ({_listed(found)}, the least certain is "
-        f"{_listed(dict([least]))}); one is expected",
-        hint="output every state's next value and one output more, or name pairs with states=",
+    return ImportFailure.of(
+        OUTPUTS_LEFT, what=what, pairs=_listed(found), least=_listed(dict([least]))
     )
 
 

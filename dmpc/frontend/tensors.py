@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dmpc.errors import ImportFailure
+from dmpc.frontend.operator_rules import UNEVEN
 from dmpc.ir.graph import Array
 
 Index = npt.NDArray[np.int64]
@@ -168,7 +169,7 @@ def layout(positions: Index) -> Layout:
     counts = np.bincount(flat)
     present = np.flatnonzero(counts)
     if len(present) == 0 or np.any(counts[present] != counts[present[0]]):
-        raise ImportFailure("samples or timesteps are treated differently from each other")
+        raise ImportFailure.of(UNEVEN)
     ordered = bool(np.all(flat[1:] >= flat[:-1]))
     rows = np.arange(flat.size) if ordered else np.argsort(flat, kind="stable")
     return Layout(rows.reshape(len(present), -1), present)
@@ -178,6 +179,6 @@ def alike(values: Array, rows: Index) -> Array:
     """The elements of one position, which must be those of every position [width]."""
     grouped: Array = values.reshape(-1)[rows]
     if np.any(grouped != grouped[0]):
-        raise ImportFailure("samples or timesteps are treated differently from each other")
+        raise ImportFailure.of(UNEVEN)
     first: Array = grouped[0]
     return first

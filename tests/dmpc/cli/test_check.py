@@ -66,7 +66,7 @@ def test_what_does_not_fit_is_said_of_every_memory(dmpc, shared, tmp_path):
 def test_compile_says_how_many_more(dmpc, tmp_path):
     model = write_model(tmp_path / "net.onnx", change=two_unknown)
     said = dmpc.fails("compile", model)
-    assert said.startswith(f"{model}: /squash: operator Softsign is not supported (try ")
+    assert said.startswith(f"{model}: /squash: operator Softsign is not supported (Relu, ")
     assert said.endswith(f" (and 1 more: dmpc check {model})")
 
 

@@ -111,7 +111,7 @@ def test_an_unsupported_operator_names_node_and_nearest(tmp_path):
     (relu,) = [node for node in model.graph.node if node.name == "/x0_"]
     relu.op_type = "Selu"
     message = refused(model, tmp_path)
-    assert message.startswith("/x0_: operator Selu is not supported (try ")
+    assert message.startswith("/x0_: operator Selu is not supported (Relu, ")
     relu.op_type, relu.domain = "Fire", "com.example"
     model.opset_import.append(helper.make_opsetid("com.example", 1))
     assert "/x0_: operator com.example::Fire is not supported" in refused(model, tmp_path)
@@ -121,7 +121,9 @@ def test_shapes_that_do_not_fit(tmp_path):
     model = step_model(Spelling())
     weight(model, "wf0_", np.ones((4, 7)))
     message = refused(model, tmp_path)
-    assert message == "/f0_: shapes [11, 5] and [7, 4] do not fit together"
+    assert message.startswith(
+        "/f0_: shapes [11, 5] and [7, 4] do not fit together (check the sizes"
+    )
 
 
 def test_a_state_without_next_value(tmp_path):
@@ -279,6 +281,31 @@ def test_a_linear_readout_after_the_mean(tmp_path):
     graphs = recognised(model, tmp_path)
     assert graphs[2].attrs["readout"] == "mean"
     assert_same_run(graphs, x, logits)
+
+
+def test_batch_normalisation_is_a_factor_and_an_addend(tmp_path):
+    """That it is constant, and not which batch it sees, makes the logits."""
+    model = scan_model(Form())
+    (scan,) = [node for node in model.graph.node if node.op_type == "Scan"]
+    body = next(attribute.g for attribute in scan.attribute if attribute.name == "body")
+    at = next(i for i, node in enumerate(body.node) if "I0_" in node.output)
+    body.node[at].output[0] = "raw"
+    parameters = {"scale": [1.5, 0.5, 2, 1], "shift": [0.5, 0, 1, -1]}
+    parameters |= {"mean": [0.25, 0, 0.5, 1], "variance": [1, 4, 0.25, 2]}
+    names = ["raw", *parameters]
+    body.node.insert(at + 1, helper.make_node("BatchNormalization", names, ["I0_"], name="/bn"))
+    model.graph.initializer.extend(
+        numpy_helper.from_array(np.array(array, np.float32), name)
+        for name, array in parameters.items()
+    )
+    x = (RNG.random((4, 7, 5)) < 0.4).astype(np.float32)
+    (logits,) = session(model).run(None, {"seq": x})
+    assert_same_run(recognised(model, tmp_path), x, logits)
+    (bn,) = [node for node in body.node if node.op_type == "BatchNormalization"]
+    bn.attribute.append(helper.make_attribute("training_mode", 1))
+    assert "/bn: BatchNormalization is in training mode (call model.eval()" in refused(
+        model, tmp_path
+    )
 
 
 def test_half_precision_is_refused(tmp_path):

@@ -13,19 +13,9 @@ from tests.dmpc.frontend.sequences import D, N, Nodes, T, Variant, over_time, to
 from tests.dmpc.frontend.sequences import dft_circular as circular
 from tests.dmpc.frontend.sequences import model as sequence
 from tests.dmpc.frontend.spellings import Form, Spelling, scan_model, step_model
-
-
-def body_of(model: onnx.ModelProto) -> onnx.GraphProto:
-    """The body of a model's Scan."""
-    (scan,) = [node for node in model.graph.node if node.op_type == "Scan"]
-    (body,) = [attribute.g for attribute in scan.attribute if attribute.name == "body"]
-    return body
-
-
-def node_of(graph: onnx.GraphProto, output: str) -> onnx.NodeProto:
-    """The node that computes a value."""
-    (node,) = [node for node in graph.node if output in node.output]
-    return node
+from tests.dmpc.rules import operators, wholes
+from tests.dmpc.rules.operators import node_of
+from tests.dmpc.rules.wholes import body_of
 
 
 def unknown_operator() -> onnx.ModelProto:
@@ -77,6 +67,7 @@ def no_sequence() -> onnx.ModelProto:
 
 
 MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
+    **operators.MODELS,
     "unknown-operator": unknown_operator,
     "no-value": no_value,
     "no-recurrence": no_recurrence,
@@ -104,4 +95,4 @@ def cases(folder: Path) -> dict[str, Callable[[], Report]]:
         return check(replace(open_model(path), graph=graph))
 
     found = {name: lambda name=name: checked(name) for name in MODELS}
-    return {**found, "not-the-model": misread}
+    return {**found, **wholes.cases(folder), "not-the-model": misread}

@@ -12,8 +12,9 @@ from dmpc.cli import main
 from dmpc.rules import Severity
 from tests.dmpc.frontend.spellings import Form, scan_model
 from tests.dmpc.passes.test_recognise import HELD, NEAR_HOLDS, STRANGE, pair_of
-from tests.dmpc.rules.files import body_of, node_of
 from tests.dmpc.rules.networks import BROKEN, Edits, checked, edits_of, text_of
+from tests.dmpc.rules.operators import node_of
+from tests.dmpc.rules.wholes import body_of
 from tests.networks import network, networks
 
 GOLDEN = Path(__file__).parent / "golden"
