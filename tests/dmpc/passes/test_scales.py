@@ -48,14 +48,16 @@ def test_event_weights_round_to_within_half_a_step(seed, size):
 
 
 @given(seeds, sizes)
-def test_thresholds_are_exact_or_half_a_step_away(seed, size):
+def test_thresholds_are_exact_or_half_a_step_away_but_never_at_rest(seed, size):
     weight, charge, threshold = drawn(seed, size)
     scale = scale_of(weight, charge, threshold)
     assert (scale.threshold == np.rint(scale.threshold)).all()
     away = np.abs(scale.threshold * scale.step - threshold)
     exact = threshold >= scale.step * (1 - 1e-12)
     np.testing.assert_allclose(away[exact], 0, atol=1e-12 * size)
-    assert (away <= 0.5000001 * scale.step).all()
+    lost = (threshold > 0) & (threshold < scale.step)
+    assert (away <= np.where(lost, 1.0, 0.5000001) * scale.step).all()
+    assert (scale.threshold[threshold > 0] >= 1).all()
 
 
 @given(seeds, sizes)
