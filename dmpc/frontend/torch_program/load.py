@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import TYPE_CHECKING, Literal
 
@@ -10,7 +11,13 @@ from dmpc.frontend import onnx_import
 from dmpc.frontend.models import Model, stem
 from dmpc.frontend.torch_program.convert import to_onnx
 from dmpc.frontend.torch_program.modules import from_factory, load_weights
-from dmpc.frontend.torch_program.program import check_reset, example_of, export, load
+from dmpc.frontend.torch_program.program import (
+    as_module,
+    check_reset,
+    example_of,
+    export,
+    load,
+)
 from dmpc.frontend.torch_program.reference import TorchReference
 
 if TYPE_CHECKING:
@@ -73,6 +80,7 @@ def from_name(
             "a torch module needs an example of its input", where=name,
             hint="--example-input x.npz, or --calibration",
         )  # fmt: skip
+    _need_torch(name)
     module = from_factory(name)
     if weights is not None:
         load_weights(module, weights)
@@ -82,14 +90,13 @@ def from_name(
 def from_file(path: str | os.PathLike[str], *, readout: str | None = None) -> Model:
     """The model of a `.pt2` file that `torch.export.save` wrote; raises ImportFailure."""
     name = os.fspath(path)
+    _need_torch(name)
     program = load(path)
     graph, time = _imported(program, name, onnx_import.Options({}, readout, "zero"))
     time_first = time == 0
     (source,) = program.graph_signature.user_inputs
     shape = next(node.meta["val"].shape for node in program.graph.nodes if node.name == source)
-    module = program.module(check_guards=False)
-    for part in module.modules():
-        part.training = False  # it was decided at the export: eval() refuses
+    module = as_module(program)
     reference = TorchReference(
         module,
         name,
@@ -99,6 +106,16 @@ def from_file(path: str | os.PathLike[str], *, readout: str | None = None) -> Mo
         steps=int(shape[int(not time_first)]),
     )
     return Model(name, graph, reference)
+
+
+def _need_torch(name: str) -> None:
+    try:
+        importlib.import_module("torch")
+    except ImportError as error:
+        raise ImportFailure(
+            f"PyTorch is needed for this form of model: {error}", where=name,
+            hint="pip install 'dmpc[train]'",
+        ) from None  # fmt: skip
 
 
 def _imported(

@@ -265,5 +265,12 @@ def _fixed(program: ExportedProgram, where: str) -> ExportedProgram:
         size if isinstance(size, int) else max(2, int(ranges[size.node.expr].lower))
         for size in given[0].shape
     ]
-    module = program.module()
-    return export(module, torch.zeros(sizes, dtype=given[0].dtype), where)
+    return export(as_module(program), torch.zeros(sizes, dtype=given[0].dtype), where)
+
+
+def as_module(program: ExportedProgram) -> nn.Module:
+    """A program as a module that runs, in the mode in which it was exported."""
+    module = program.module(check_guards=False)
+    for part in module.modules():
+        part.training = False  # eval() refuses: the mode was decided at the export
+    return module

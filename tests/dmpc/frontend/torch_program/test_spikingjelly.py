@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from spikingjelly.clock_driven.neuron import MultiStepLIFNode
 
 import dmpc
 from dmpc.compiler import Options, to_layers
@@ -115,6 +116,35 @@ def test_the_fused_network_spikes_as_torch_does(version2, form):
     logits, unrolled = networks.spikes_of(networks.DualPathway(), networks.events())
     np.testing.assert_array_equal(np.stack(unrolled), np.stack(spikes))
     np.testing.assert_array_equal(logits, found["logits"])
+
+
+class Classic(torch.nn.Module):
+    """The multi-step node of `clock_driven`, which SpikingJelly 2 no longer has."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.fast, self.readout = torch.nn.Linear(networks.INPUTS, 6), torch.nn.Linear(6, 3)
+        self.neurons = MultiStepLIFNode(tau=2.0, detach_reset=True)
+
+    def forward(self, x):
+        spikes = self.neurons(4 * self.fast(x).permute(1, 0, 2))
+        return self.readout(spikes.permute(1, 0, 2)).mean(1)
+
+
+def test_a_saved_program_of_any_batch_with_the_classic_node(tmp_path):
+    network, path, x = Classic().eval(), tmp_path / "any.pt2", networks.events()
+    example = torch.zeros(3, networks.STEPS, networks.INPUTS)
+    with torch.no_grad(), pytest.warns(UserWarning, match="assigned during export"):
+        program = torch.export.export(
+            network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},)
+        )
+    network.neurons.reset()
+    torch.export.save(program, path)
+    model = open_model(path)
+    expected = torch_of(network, x)
+    np.testing.assert_array_equal(model.reference.logits(x), expected)
+    np.testing.assert_allclose(interpret(model.graph, x).logits, expected, atol=1e-6)
 
 
 def test_a_program_traced_on_one_sample_whose_squeeze_took_the_batch_axis_is_told_so(tmp_path):
