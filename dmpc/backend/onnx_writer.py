@@ -163,6 +163,10 @@ class _Writer:
         """One number as an initialiser."""
         return self._store(f"number.{value:g}", np.array([value], np.float32))
 
+    def numbers(self, name: str, array: Array) -> str:
+        """A vector of integers as an initialiser."""
+        return self._store(name, array.astype(np.int64))
+
     def counter(self) -> str:
         """The number of the timestep, a state of its own."""
         if COUNTER not in self.states:
@@ -215,6 +219,22 @@ def _hold(writer: _Writer, op: Op) -> None:
     writer.node("Where", [due, value, held], result)
 
 
+def _delay(writer: _Writer, op: Op) -> None:
+    """Events of the last timesteps side by side, latest first; each input takes its own."""
+    waiting, events, delays = op.operands
+    late, rest = op.results
+    rows, size = writer.graph.types[waiting].shape
+    if writer.starts.get(waiting) is not None:
+        raise CompileError("events that wait at the start cannot be written", where=_place(op))
+    writer.states[waiting] = (rows - 1) * size
+    taken = writer.graph.constants[delays].astype(np.int64) * size + np.arange(size)
+    known = writer.node("Concat", [events, waiting], f"{late}.known", axis=1)
+    writer.node("Gather", [known, writer.numbers(delays, taken)], late, axis=1)
+    ends = [writer.numbers(f"{late}.{n}", np.array([n])) for n in (0, (rows - 1) * size)]
+    axis = writer.numbers(f"{late}.axis", np.array([1]))
+    writer.node("Slice", [known, *ends, axis], rest)
+
+
 def _lif(writer: _Writer, op: Op) -> None:
     membrane, *currents, beta, threshold, reset = op.operands
     spikes, result = op.results
@@ -231,6 +251,7 @@ def _lif(writer: _Writer, op: Op) -> None:
 
 
 WRITERS: Mapping[str, Callable[[_Writer, Op], None]] = {
+    "delay": _delay,
     "dense": _dense,
     "drive": _drive,
     "hold": _hold,

@@ -7,9 +7,7 @@ import click
 from dmpc.cli.compile_verb import model_options, options_of
 from dmpc.cli.models import errors_of
 from dmpc.cli.terminal import working, write_bytes
-from dmpc.compiler import import_model, to_layers
-from dmpc.errors import DmpcError
-from dmpc.ir.levels import rank
+from dmpc.compiler import import_layers
 
 
 @click.command("export", short_help="Write a model as portable ONNX.")
@@ -24,12 +22,9 @@ def export(model: str, output: str, **chosen: Any) -> None:
     """
     options = options_of(**chosen, no_dependency_breaking=True)
     with working("exporting"), errors_of(model):
-        graph = import_model(model, options).graph
-        if rank(graph.level) > rank("layers"):
-            raise DmpcError(f"the graph is at level {graph.level}, past layers", where=model)
-        layers = to_layers(graph, options)
         from dmpc.backend.onnx_writer import to_onnx
 
+        layers = import_layers(model, options, options.example)
         content = to_onnx(layers).SerializeToString(deterministic=True)
     write_bytes(output, content)
     click.echo(f"wrote {output}")

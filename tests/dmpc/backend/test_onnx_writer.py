@@ -9,9 +9,8 @@ from dmpc.backend.onnx_writer import to_onnx
 from dmpc.compiler import Options, import_model, to_layers
 from dmpc.errors import CompileError
 from dmpc.frontend import import_onnx
-from dmpc.ir.graph import Graph, Op, State
+from dmpc.ir.graph import Graph
 from dmpc.ir.interpret import interpret
-from dmpc.ir.types import event, f32
 from dmpc.ir.verify import verify
 from dmpc.passes.base import apply
 from dmpc.passes.fold import Fold
@@ -85,7 +84,8 @@ def test_random_networks_run_alike(shape):
 LAYERS = (
     Layer(9, states=4, dilation=3),
     Layer(7, states=3, hard=False, strict=True, dilation=2, legendre=False),
-    Layer(6, bias=False),
+    Layer(6, bias=False, recurrent=True),
+    Layer(5, delays=4, echo=2, recurrent=True),
 )
 
 
@@ -113,27 +113,6 @@ def test_initial_states_are_kept():
     expected = interpret(graph, x.astype(np.float64)).logits
     np.testing.assert_allclose(run(model, x), expected, atol=1e-5, rtol=1e-5)
     assert imported(model).states[0].init is not None
-
-
-def test_recurrence_is_a_state_of_spikes():
-    shape = Shape(5, (Layer(6),), samples=3, steps=9, seed=6)
-    graph = network(shape)
-    graph.states.append(State("before", "layer1.spikes"))
-    graph.types["before"] = event(6)
-    weight = np.random.default_rng(1).normal(0, 1, (6, 6))
-    graph.add_constant("recurrent.weight", weight, f32(6, 6))
-    lif = next(op for op in graph.ops if op.kind == "lif")
-    dense = Op("dense", ("before", "recurrent.weight"), ("recurrent",), {"layer": "layer1"})
-    graph.ops.insert(graph.ops.index(lif), dense)
-    graph.types["recurrent"] = graph.types["layer1.fast"]
-    lif.operands = (*lif.operands[:2], "recurrent", *lif.operands[2:])
-    verify(graph)
-    graph = apply(Fold(), graph)
-    model = to_onnx(graph)
-    x = samples(shape)
-    expected = interpret(graph, x.astype(np.float64)).logits
-    np.testing.assert_allclose(run(model, x), expected, atol=1e-5, rtol=1e-5)
-    assert_same_layers(graph, imported(model))
 
 
 def test_the_file_says_who_wrote_it_and_takes_any_batch():
