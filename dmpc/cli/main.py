@@ -17,6 +17,7 @@ VERBS = {
     "run": "dmpc.cli.run_verb",
     "check": "dmpc.cli.check_verb",
     "verify": "dmpc.cli.verify_verb",
+    "quantize": "dmpc.cli.quantize_verb",
     "inspect": "dmpc.cli.inspect_verb",
     "disasm": "dmpc.cli.assembly_verbs",
     "asm": "dmpc.cli.assembly_verbs",

@@ -1,13 +1,15 @@
 """Pictures; the one place that loads a plotting library."""
 
 import re
+from typing import Any
 
 from dmpc.errors import DmpcError
+from dmpc.precision.impulse import Impulse
 from dmpc.reproduce import Reproduction
 
 
-def plot_claims(found: Reproduction, path: str) -> None:
-    """Published and measured ratios side by side, as horizontal bars; DmpcError if it cannot."""
+def _pyplot(path: str) -> Any:
+    """The plotting library, drawing to files; DmpcError if it is not installed."""
     try:
         import matplotlib
     except ImportError:
@@ -17,6 +19,19 @@ def plot_claims(found: Reproduction, path: str) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    return pyplot
+
+
+def _save(figure: Any, path: str) -> None:
+    try:
+        figure.savefig(path, dpi=120, metadata={"Software": None})
+    except (OSError, ValueError) as error:
+        raise DmpcError(f"cannot write the picture: {error}", where=path) from error
+
+
+def plot_claims(found: Reproduction, path: str) -> None:
+    """Published and measured ratios side by side, as horizontal bars; DmpcError if it cannot."""
+    pyplot = _pyplot(path)
     claims = [claim for claim in found.claims() if not claim.published.startswith("(")]
     numbers = [re.findall(r"\d+\.?\d*", claim.published) for claim in claims]
     published = [float(part[0]) if part else float("nan") for part in numbers]
@@ -32,7 +47,33 @@ def plot_claims(found: Reproduction, path: str) -> None:
     axes.set_xlabel("ratio")
     axes.set_title("Ratios of the paper, published and counted")
     axes.legend()
-    try:
-        figure.savefig(path, dpi=120, metadata={"Software": None})
-    except (OSError, ValueError) as error:
-        raise DmpcError(f"cannot write the picture: {error}", where=path) from error
+    _save(figure, path)
+
+
+STATES = 4  # of a memory, whose responses are drawn
+
+
+def plot_impulses(found: list[Impulse], path: str) -> None:
+    """Responses of each memory's first and last states, real and integer, above the difference.
+
+    Raises DmpcError if there is no memory, or the picture cannot be drawn.
+    """
+    if not found:
+        raise DmpcError("the network has no memory whose response to draw", where=path)
+    pyplot = _pyplot(path)
+    figure, rows = pyplot.subplots(
+        2, len(found), figsize=(5.5 * len(found), 6), sharex="col", squeeze=False,
+        height_ratios=(2, 1), layout="constrained",
+    )  # fmt: skip
+    for one, (above, below) in zip(found, rows.T, strict=True):
+        size = one.real.shape[1]
+        for state in sorted({round(i * (size - 1) / (STATES - 1)) for i in range(STATES)}):
+            (line,) = above.plot(one.real[:, state], linewidth=1, label=f"state {state}")
+            above.plot(one.machine[:, state], ".", markersize=4, color=line.get_color())
+            error = 100 * (one.machine - one.real)[:, state] / abs(one.real).max()
+            below.plot(error, linewidth=1, color=line.get_color())
+        above.set_title(f"{one.layer}: real (lines), machine (dots), {one.bits}-bit coefficients")
+        above.legend()
+        below.set_xlabel("timesteps after the impulse")
+        below.set_ylabel("difference, % of the largest")
+    _save(figure, path)

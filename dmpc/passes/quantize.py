@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from dmpc.errors import CompileError
-from dmpc.ir.graph import Graph
+from dmpc.ir.graph import Array, Graph
 from dmpc.ir.registry import did_you_mean
 from dmpc.passes.base import Pass
 from dmpc.passes.layer_rules import check_layers
@@ -19,9 +19,21 @@ from dmpc.passes.quantization.slow_state import (
     choose_memory_step,
 )
 from dmpc.passes.quantization.widths import WidthPlan, Widths
-from dmpc.passes.ranges import Ranges
+from dmpc.passes.ranges import Ranges, Real
 from dmpc.passes.static_ranges import static_ranges
 from isa.target import Target, load_target
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """An integer graph, and what its integers stand for by the names of the float graph.
+
+    `meant` are constants; `steps` what values are rounded to multiples of, membranes per neuron.
+    """
+
+    graph: Graph
+    meant: dict[str, Array]
+    steps: dict[str, float | Real]
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,10 @@ class Quantize(Pass):
 
     def run(self, graph: Graph) -> Graph:
         """The integer graph of a float graph at level layers."""
+        return self.quantized(graph).graph
+
+    def quantized(self, graph: Graph) -> Quantized:
+        """The integer graph, with the real numbers that it stands for."""
         ranges = self.ranges or static_ranges(graph, None)
         plan = self.widths or WidthPlan(Widths.of(self.target))
         check_layers(graph)
@@ -60,7 +76,7 @@ class Quantize(Pass):
             elif op.results[0] in graph.outputs:
                 add_readout(build, op)
         build.out.ops = build.out.toposort()
-        return build.out
+        return Quantized(build.out, build.meant, {**build.steps, **build.membranes})
 
 
 _ADD = {

@@ -14,13 +14,17 @@ from isa.target import Target, smallest_integer
 class Builder:
     """Reads the float graph, writes the integer graph `out`.
 
-    `steps` is the real value of one step of each value that is no event.
+    `steps` is the real value of one step of each value that is no event, `membranes` those of the
+    membranes; `meant` holds, by their names in the float graph, the real constants that the integer
+    ones stand for.
     """
 
     def __init__(self, graph: Graph, target: Target, ranges: Ranges, plan: WidthPlan) -> None:
         self.graph, self.target, self.ranges, self.plan = graph, target, ranges, plan
         self.out = Graph(graph.name, "integer", inputs=list(graph.inputs), attrs=dict(graph.attrs))
         self.steps: dict[str, float] = {}
+        self.membranes: dict[str, Real] = {}
+        self.meant: dict[str, Array] = {}
         self.wide_bits = plan.default.sums + target.accumulators.guard
 
     def widths(self, op: Op) -> Widths:

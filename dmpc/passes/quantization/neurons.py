@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dmpc.ir.graph import Attr, Op
+from dmpc.ir.graph import Array, Attr, Op
 from dmpc.ir.types import TensorType
 from dmpc.passes.quantization.builder import Builder
 from dmpc.passes.quantization.rounding import Int, compensated, to_nearest
@@ -18,7 +18,7 @@ from dmpc.passes.scales import (
     rounded,
     value_scale,
 )
-from isa.parameters import LEAK_BITS, nearest_leak
+from isa.parameters import KEPT, LEAK_BITS, nearest_leak
 
 
 def add_neurons(build: Builder, op: Op) -> None:
@@ -28,6 +28,8 @@ def add_neurons(build: Builder, op: Op) -> None:
     neuron, values = _scales(build, op, roles)
     layer = _Rounded.of(build, op, roles, neuron, values)
     widths = build.widths(op)
+    build.meant |= layer.meant
+    build.membranes[op.results[1]] = neuron.step
     for product in roles.events:
         build.matvec(product, layer.weights[product.results[0]], widths.weights)
     for product in roles.values:
@@ -65,10 +67,15 @@ def _scales(build: Builder, op: Op, roles: Currents) -> tuple[NeuronScale, Value
 
 @dataclass(frozen=True)
 class _Rounded:
-    """Integer weights [n, m] of each product, by the name of its result, and the biases [n]."""
+    """Integer weights [n, m] of each product, by the name of its result, and the biases [n].
+
+    `meant` are the real numbers that they stand for, by the names of the constants; the one bias
+    stands for the first of the products'.
+    """
 
     weights: dict[str, Int]
     bias: Int
+    meant: dict[str, Array]
 
     @classmethod
     def of(
@@ -97,7 +104,15 @@ class _Rounded:
             build.ranges.moments.get(op.results[0]),
         )
         weights = {product.results[0]: made[:, columns] for product, columns in products}
-        return cls(weights, made[:, -1])
+        whole = made * np.concatenate(step, axis=1)
+        meant: dict[str, Array] = {
+            product.operands[1]: whole[:, columns] for product, columns in products
+        }
+        biases = [name for product, _ in products for name in product.operands[2:]]
+        if biases:
+            others = sum((graph.constants[name] for name in biases[1:]), np.zeros(len(whole)))
+            meant[biases[0]] = whole[:, -1] - others
+        return cls(weights, made[:, -1], meant)
 
 
 def _round(real: Real, step: Real, limit: Real, moments: Real | None) -> Int:
@@ -126,10 +141,13 @@ def _add_parameters(
     leak = nearest_leak(graph.constants[roles.beta].astype(np.float64), widths.leak)
     build.constant(roles.beta, leak, LEAK_BITS + 2, 2.0**-LEAK_BITS)
     build.constant(roles.threshold, rounded(threshold, 1.0, bits), bits, None)
+    build.meant[roles.beta] = leak / KEPT
+    build.meant[roles.threshold] = neuron.threshold * neuron.step
     build.constant(f"{layer}.bias", bias, bits, None)
     build.constant(f"{layer}.shift", shift, 6, None)
     reset = rounded(graph.constants[roles.reset], neuron.step, bits)
     build.constant(roles.reset, reset, bits, None)
+    build.meant[roles.reset] = reset * neuron.step
 
 
 def _add_ops(

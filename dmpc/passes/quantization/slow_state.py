@@ -91,10 +91,14 @@ def add_drive(build: Builder, op: Op) -> None:
     build.steps[op.results[0]] = step
     integers = _drive_weights(build, op, unit, widths.drive)
     build.constant(op.operands[1], integers, widths.drive, unit)
+    build.meant[op.operands[1]] = integers * unit
+    whole = int(rounded(np.array(offset), step, 16))
+    for name in op.operands[2:]:
+        build.meant[name] = np.array([whole * step])
     attrs = {
         "layer": op.attrs["layer"],
         "shift": shift,
-        "bias": int(rounded(np.array(offset), step, 16)),
+        "bias": whole,
         "bits": widths.values,
         "scale": step,
     }
@@ -126,8 +130,10 @@ def add_memory(build: Builder, op: Op) -> None:
     real_b = build.graph.constants[b] * (build.steps[drive] / step)
     most = max(np.abs(real_a).max(initial=0), np.abs(real_b).max(initial=0), 2.0**-20)
     shift = int(np.clip(np.floor(np.log2(largest(widths.update) / most)), 0, 31))
-    for name, real in ((a, real_a), (b, real_b)):
-        build.constant(name, rounded(real, 2.0**-shift, widths.update), widths.update, None)
+    for name, real, unit in ((a, real_a, 1.0), (b, real_b, step / build.steps[drive])):
+        integers = rounded(real, 2.0**-shift, widths.update)
+        build.constant(name, integers, widths.update, None)
+        build.meant[name] = integers * 2.0**-shift * unit
     value = TensorType(f"i{widths.values}", build.graph.types[state].shape, step)
     build.state(state, op.results[0], value)
     attrs = {"layer": op.attrs["layer"], "shift": shift, "bits": widths.values}
