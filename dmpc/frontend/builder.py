@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from dmpc.ir.graph import Array, Attr, Graph, Loc, Op, State
 from dmpc.ir.registry import op_def
 from dmpc.ir.types import TensorType
 
+if TYPE_CHECKING:
+    from dmpc.frontend.steps import Step
+
 
 def clean(name: str) -> str:
     """A user's name in characters that the text form can write."""
@@ -30,6 +34,11 @@ class Builder:
     def __init__(self, name: str) -> None:
         self.graph = Graph(clean(name), "model")
         self.stored: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        # What `steps` knows of values: step functions, those that are no spikes with the place
+        # where they are made, and values clipped to 0 .. 1 with what was clipped.
+        self.steps: dict[str, Step] = {}
+        self.half_spikes: dict[str, tuple[Step, Loc]] = {}
+        self.unit_clips: dict[str, str] = {}
 
     def input(self, name: str, size: int) -> str:
         """Declare an input or state of the timestep; `finish` tells the two apart."""

@@ -153,7 +153,7 @@ class Context:
         inputs: list[Tensor | None] = []
         if any(self._is_poisoned(name, tensors) for name in node.proto.input):
             if node.op not in self.operators and self._computes(node.proto, tensors):
-                raise _unsupported(node, self.operators)
+                raise unsupported(node, self.operators)
             raise Poisoned
         for name in node.proto.input:
             if name and name not in tensors:
@@ -165,7 +165,7 @@ class Context:
             name = next((tensor.name for tensor in known if tensor.name), "")
             return [Known(array, name) for array in evaluate(node, arrays)]
         if node.op not in self.operators:
-            raise _unsupported(node, self.operators)
+            raise unsupported(node, self.operators)
         return self.operators[node.op](self, node, Arguments(node, inputs, tensors))
 
 
@@ -182,7 +182,7 @@ def _has_body(node: Node) -> bool:
     return any(attribute.HasField("g") for attribute in node.proto.attribute)
 
 
-def _unsupported(node: Node, operators: Mapping[str, Handler]) -> ImportFailure:
+def unsupported(node: Node, operators: Mapping[str, Handler]) -> ImportFailure:
     """The error for an operator that the frontend does not know, with the nearest that it does."""
     near = nearest(node.op, operators)
     return ImportFailure.of(UNKNOWN_OPERATOR, where=node.name, op=node.op, nearest=near)

@@ -6,10 +6,11 @@ import numpy as np
 from onnx import TensorProto
 
 from dmpc.errors import ImportFailure
-from dmpc.frontend.context import Arguments, Context, loc_of
+from dmpc.frontend.context import Arguments, Context, Handler, loc_of, unsupported
 from dmpc.frontend.onnx_file import Node
 from dmpc.frontend.operator_rules import CAST, ONLY_COMPARISONS, ONLY_RELU, TRAINING
 from dmpc.frontend.reduce import after_reduction
+from dmpc.frontend.steps import follow, start
 from dmpc.frontend.tensors import Known, Tensor, Traced
 
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
@@ -34,6 +35,9 @@ def elementwise(ctx: Context, node: Node, kind: str, *tensors: Tensor) -> list[T
     if kind == "mul" and any(isinstance(t, Known) and not t.array.any() for t in tensors):
         shape = np.broadcast_shapes(*(tensor.shape for tensor in tensors))
         return [Known(np.zeros(shape, np.float32))]
+    stepped = follow(ctx, node, kind, *tensors)
+    if stepped is not None:
+        return stepped
     retagged = after_reduction(kind, tensors)
     if retagged is not None:
         return [retagged]
@@ -60,7 +64,9 @@ def neg(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
 
 def floor(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     """Floor."""
-    return elementwise(ctx, node, "floor", inputs[0])
+    tensor = inputs[0]
+    started = step_of(ctx, node, "floor", tensor)
+    return started or elementwise(ctx, node, "floor", tensor)
 
 
 def relu(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
@@ -68,22 +74,103 @@ def relu(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     return elementwise(ctx, node, "relu", inputs[0])
 
 
+def step_of(ctx: Context, node: Node, kind: str, tensor: Tensor) -> list[Tensor] | None:
+    """The step function that sign, ceil, floor, trunc or truth make of a value, if they do."""
+    assert isinstance(tensor, Traced)
+    if tensor.reduced is not None:
+        return None
+    return follow(ctx, node, kind, tensor) or start(ctx, node, kind, tensor)
+
+
+def stepping(kind: str) -> Handler:
+    """The handler of an operator that the machine knows on steps only."""
+
+    def handle(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
+        operands = [tensor for tensor in inputs.tensors if tensor is not None]
+        found = follow(ctx, node, kind, *operands) or (
+            step_of(ctx, node, kind, operands[0]) if len(operands) == 1 else None
+        )
+        if found is None:
+            raise unsupported(node, ctx.operators)
+        return found
+
+    return handle
+
+
+def total(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
+    """Sum of any number of tensors."""
+    result = inputs[0]
+    for number in range(1, len(inputs.tensors)):
+        (result,) = elementwise(ctx, node, "add", result, inputs[number])
+    return [result]
+
+
 def maximum(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
-    """Max of a tensor and 0, which is a Relu."""
-    zeros = [t for t in inputs.tensors if isinstance(t, Known) and not t.array.any()]
-    traced = [t for t in inputs.tensors if isinstance(t, Traced)]
-    if len(inputs.tensors) != 2 or len(zeros) != 1 or len(traced) != 1:
-        raise ImportFailure.of(ONLY_RELU, op="Max", when="of one tensor and 0")
-    return elementwise(ctx, node, "relu", traced[0])
+    """Max of a tensor and 0, which is a Relu, or of a step function and numbers."""
+    result = inputs[0]
+    for number in range(1, len(inputs.tensors)):
+        result = _larger(ctx, node, result, inputs[number])
+    return [result]
+
+
+def minimum(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
+    """Min of a tensor and 0, which is a negative Relu, or of a step function and numbers."""
+    result = inputs[0]
+    for number in range(1, len(inputs.tensors)):
+        result = _smaller(ctx, node, result, inputs[number])
+    return [result]
 
 
 def clip(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
-    """Clip from 0 up, which is a Relu."""
+    """Clip from 0 up or of a step function; between 0 and 1 it may become part of a threshold."""
     low, high = inputs.known(1, "minimum"), inputs.known(2, "maximum")
-    unbounded = high is None or np.all(high.array >= np.finfo(np.float32).max)
-    if low is None or low.array.any() or not unbounded:
-        raise ImportFailure.of(ONLY_RELU, op="Clip", when="with minimum 0 and no maximum")
-    return elementwise(ctx, node, "relu", inputs[0])
+    result = inputs[0]
+    unit = low is not None and high is not None and not low.array.any() and np.all(high.array == 1)
+    if low is not None and np.any(low.array > np.finfo(np.float32).min):
+        result = _larger(ctx, node, result, low)
+    if high is not None and np.any(high.array < np.finfo(np.float32).max):
+        result = _smaller(ctx, node, result, high, unit=bool(unit))
+    if unit and isinstance(result, Traced):
+        ctx.builder.unit_clips[result.value] = ctx.builder.vector(_traced(inputs[0]), loc_of(node))[
+            0
+        ]
+    return [result]
+
+
+def _traced(tensor: Tensor) -> Traced:
+    assert isinstance(tensor, Traced)
+    return tensor
+
+
+def _larger(ctx: Context, node: Node, a: Tensor, b: Tensor) -> Tensor:
+    """`max(a, b) = a + relu(b - a)`."""
+    if isinstance(a, Known):
+        a, b = b, a
+    if isinstance(b, Known) and not b.array.any():
+        return elementwise(ctx, node, "relu", a)[0]
+    _check_limit(ctx, node, a, b)
+    over = elementwise(ctx, node, "sub", b, a)[0]
+    return elementwise(ctx, node, "add", a, elementwise(ctx, node, "relu", over)[0])[0]
+
+
+def _smaller(ctx: Context, node: Node, a: Tensor, b: Tensor, *, unit: bool = False) -> Tensor:
+    """`min(a, b) = a - relu(a - b)`."""
+    if isinstance(a, Known):
+        a, b = b, a
+    if isinstance(b, Known) and not b.array.any():
+        (negative,) = elementwise(ctx, node, "neg", a)
+        (part,) = elementwise(ctx, node, "relu", negative)
+        return elementwise(ctx, node, "neg", part)[0]
+    if not unit:
+        _check_limit(ctx, node, a, b)
+    over = elementwise(ctx, node, "sub", a, b)[0]
+    return elementwise(ctx, node, "sub", a, elementwise(ctx, node, "relu", over)[0])[0]
+
+
+def _check_limit(ctx: Context, node: Node, a: Tensor, b: Tensor) -> None:
+    """Only steps may have other limits than zero."""
+    if not (isinstance(a, Traced) and a.value in ctx.builder.steps and isinstance(b, Known)):
+        raise ImportFailure.of(ONLY_RELU, op=node.op)
 
 
 def batch_norm(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
@@ -106,6 +193,9 @@ def invert(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     """Not of a comparison: the opposite comparison."""
     tensor = inputs[0]
     assert isinstance(tensor, Traced)
+    stepped = follow(ctx, node, "not", tensor)
+    if stepped is not None:
+        return stepped
     made_by = ctx.builder.graph.producer(tensor.value)
     if made_by is None or made_by.kind not in ("ge", "gt"):
         raise ImportFailure.of(ONLY_COMPARISONS)
@@ -130,9 +220,16 @@ def cast(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     elif to in FLOATS:
         return [tensor]
     elif to == TensorProto.BOOL:
+        stepped = step_of(ctx, node, "truth", tensor)
+        if stepped is not None:
+            return stepped
         made_by = ctx.builder.graph.producer(tensor.value)
         if made_by is not None and made_by.kind == "cast":
             return [replace(tensor, value=made_by.operands[0])]
+    elif to in INTEGERS:
+        stepped = step_of(ctx, node, "trunc", tensor)
+        if stepped is not None:
+            return stepped
     name = TensorProto.DataType.Name(to)
     raise ImportFailure.of(CAST, from_=type_.dtype, to=name)
 

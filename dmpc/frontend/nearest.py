@@ -21,6 +21,7 @@ INSTEAD: Mapping[tuple[str, ...], str] = {
     ("Abs", "Acos", "Cos", "Erf", "Exp", "Log", "Pow", "Reciprocal", "Sin", "Sqrt"): (
         "a linear map; what depends on weights alone is computed ahead"
     ),
+    ("Ceil", "Round"): "GreaterOrEqual; of computed values they are part of a threshold only",
     ("LpPool", "MaxPool", "MaxRoiPool", "RoiAlign", "Resize"): (
         "pool the input before it reaches the network"
     ),

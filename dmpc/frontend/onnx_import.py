@@ -33,6 +33,7 @@ from dmpc.frontend.onnx_file import Source, initializers, read_model
 from dmpc.frontend.operators import OPERATORS
 from dmpc.frontend.responses import Systems
 from dmpc.frontend.states import pair
+from dmpc.frontend.steps import check_steps
 from dmpc.frontend.tensors import Domain, Known, Mixed, Tensor, Traced, whole
 from dmpc.frontend.unsettled import unsettled
 from dmpc.ir.graph import Graph
@@ -179,7 +180,7 @@ def _timestep(
         ctx.builder.make_state(values[state], outputs[target])
     graph.outputs = [outputs[pairing.output]]
     graph.attrs["readout"] = options.readout or "mean"
-    return prune(graph), Signature(pairing.input, pairing.output, None, pairing.states, tensors)
+    return _pruned(ctx), Signature(pairing.input, pairing.output, None, pairing.states, tensors)
 
 
 def _vector(ctx: Context, tensors: Mapping[str, Tensor], name: str, domain: Domain) -> str:
@@ -217,9 +218,15 @@ def _sequence(
     answers = [name for name in outputs if name not in ctx.finals] or outputs
     if len(answers) != 1:
         raise ImportFailure.of(MANY_OUTPUTS, number=len(answers), names=", ".join(answers))
-    graph = ctx.builder.graph
     _answer(ctx, tensors.get(answers[0], Known(np.zeros(0))), answers[0], domain, options.readout)
-    return prune(graph), Signature(name, answers[0], domain.time, {}, tensors)
+    return _pruned(ctx), Signature(name, answers[0], domain.time, {}, tensors)
+
+
+def _pruned(ctx: Context) -> Graph:
+    """The graph without what has no influence; raises ImportFailure for half spikes that have."""
+    graph = prune(ctx.builder.graph)
+    check_steps(ctx.builder, graph)
+    return graph
 
 
 def _answer(ctx: Context, tensor: Tensor, name: str, domain: Domain, wanted: str | None) -> None:

@@ -52,7 +52,7 @@ UNEVEN = rule(
 ONLY_RELU = rule(
     "only-relu",
     Stage.IMPORT,
-    "{op} is supported {when} only",
+    "{op} of a value that is no step function is supported with the limit 0 only",
     why="""A value may be cut off at zero from below: that is a rectifier, in the scalar drive of a
     slow state. Other limits (clamped membranes, clipped currents) have no unit; membranes saturate
     at the ends of their range, which is counted.""",

@@ -18,8 +18,58 @@ THRESHOLDS = {
     "v > theta": ["c = Greater(v, theta)"],
     "theta < v": ["c = Less(theta, v)"],
     "not v <= theta": ["under = LessOrEqual(v, theta)", "c = Not(under)"],
+    "relu of sign": [
+        "over = Sub(v, theta)",
+        "sign = Sign(over)",
+        "part = Relu(sign)",
+        "c = Cast(part) to 9",
+    ],
+    "sign of relu": [
+        "over = Sub(v, theta)",
+        "part = Relu(over)",
+        "s1 = Sign(part)",
+        "c = Cast(s1) to 9",
+    ],
+    "truth of relu": ["over = Sub(v, theta)", "part = Relu(over)", "c = Cast(part) to 9"],
+    "sign of sign": [
+        "over = Sub(v, theta)",
+        "sign = Sign(over)",
+        "odd = Add(sign, gain)",
+        "c = GreaterOrEqual(odd, zero)",
+    ],
+    "half a sign, rounded down": [
+        "over = Sub(theta, v)",
+        "sign = Sign(over)",
+        "more = Add(sign, one)",
+        "half = Mul(more, gain)",
+        "none = Ceil(half)",
+        "rest = Sub(one, none)",
+        "c = Cast(rest) to 9",
+    ],
+    "ceil of a clip": [
+        "over = Sub(v, theta)",
+        "part = Clip(over, zero, one)",
+        "up = Ceil(part)",
+        "c = Cast(up) to 9",
+    ],
+    "floor of a clip": [
+        "over = Sub(v, theta)",
+        "more = Add(over, one)",
+        "part = Clip(more, zero, one)",
+        "down = Floor(part)",
+        "c = Cast(down) to 9",
+    ],
+    "clip of a sign": [
+        "over = Sub(v, theta)",
+        "sign = Sign(over)",
+        "part = Clip(sign, zero, one)",
+        "c = Greater(part, gain)",
+    ],
 }
-STRICT = ("v > theta", "theta < v", "not v <= theta")
+STRICT = (
+    "v > theta", "theta < v", "not v <= theta", "relu of sign", "sign of relu", "truth of relu",
+    "half a sign, rounded down", "ceil of a clip", "clip of a sign",
+)  # fmt: skip
 SPIKES = {
     "cast": ["s = Cast(c) to 1"],
     "where": ["s = Where(c, one, zero)"],
@@ -35,6 +85,7 @@ RESETS = {
 }
 CHARGES = {
     "leak": ["bu = Mul(V0, beta)", "gi = Mul(I, gain)", "v = Add(bu, gi)"],
+    "sum": ["bu = Mul(V0, beta)", "gi = Mul(I, gain)", "v = Sum(bu, gi, zero)"],
     "decay": ["du = Sub(I, V0)", "part = Div(du, tau)", "v = Add(V0, part)"],
     "negative": ["du = Sub(V0, I)", "nu = Neg(du)", "part = Mul(nu, gain)", "v = Add(part, V0)"],
 }
@@ -59,6 +110,7 @@ LINEARS = {
 RELUS = {
     "relu": ["x = Relu(d)"],
     "max": ["x = Max(zero, d)"],
+    "min": ["nd = Neg(d)", "least = Min(nd, zero)", "x = Neg(least)"],
     "clip": ["x = Clip(d, zero)"],
 }
 MEMORIES = {

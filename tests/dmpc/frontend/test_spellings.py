@@ -4,8 +4,9 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
+from dmpc.errors import ImportFailure
 from dmpc.ir.interpret import interpret
 from tests.dmpc.frontend.oracle import TOLERANCE, assert_same_run, recognised, run_step, session
 from tests.dmpc.frontend.spellings import (
@@ -21,6 +22,7 @@ from tests.dmpc.frontend.spellings import (
     Form,
     M,
     Spelling,
+    node,
     scan_model,
     step_model,
     two_scans,
@@ -199,3 +201,89 @@ def test_provenance_is_the_users_nodes(tmp_path):
     assert locs["layer2.spikes"] == ("/c1_", "/v1_next")
     assert locs["readout"] == ("/y",)
     assert layers.locs["layer2.fast.weight"] == ("wf1_",)
+
+
+STEPS = (
+    "relu of sign",
+    "sign of relu",
+    "truth of relu",
+    "sign of sign",
+    "ceil of a clip",
+    "half a sign, rounded down",
+    "floor of a clip",
+    "clip of a sign",
+)
+
+
+@pytest.mark.parametrize("threshold", ["v >= theta", "v > theta", *STEPS])
+def test_a_membrane_just_at_its_threshold(threshold, tmp_path):
+    """`x` 0.75 from membrane 0 is the threshold: what onnxruntime makes of it is the spike."""
+    model = step_model(Spelling(threshold))
+    stored = {t.name: t for t in model.graph.initializer}
+    for name in ("bf0_", "bm0_", "wm0_"):
+        array = np.zeros_like(numpy_helper.to_array(stored[name]))
+        stored[name].CopyFrom(numpy_helper.from_array(array, name))
+    current = np.eye(4, M, dtype=np.float32) * np.float32(1.5)
+    stored["wf0_"].CopyFrom(numpy_helper.from_array(current, "wf0_"))
+    x = np.ones((1, 3, M), np.float32)
+    sizes = {name: (f"{name}_next", size) for name, size in STATES.items()}
+    expected = run_step(model, x, sizes, "x")
+    graphs = recognised(model, tmp_path)
+    assert_same_run(graphs, x, expected["y"].mean(axis=1))
+    spikes = interpret(graphs[1], x.astype(np.float64), trace=["layer1.spikes"])
+    assert np.all(spikes.traces["layer1.spikes"][:, 0] == (threshold not in STRICT))
+
+
+def half_spike():
+    """`(sign(v - theta) + 1) / 2` in the first layer of a network."""
+    model = step_model(Spelling())
+    at = next(i for i, n in enumerate(model.graph.node) if n.output[0] == "c0_")
+    while model.graph.node[at].output[0] in ("c0_", "s0_"):
+        del model.graph.node[at]
+    lines = ["o0 = Sub(v0_, theta)", "g0 = Sign(o0)", "p0 = Add(g0, one)", "s0_ = Mul(p0, gain)"]
+    lines.append("c0_ = Cast(s0_) to 9")
+    for number, line in enumerate(lines):
+        model.graph.node.insert(at + number, node(line, {}, "", ()))
+    return model
+
+
+def test_half_a_spike_is_refused(tmp_path):
+    with pytest.raises(ImportFailure) as caught:
+        recognised(half_spike(), tmp_path)
+    assert "/s0_: the step is 0 below zero, 1 above it, and 0.5 at zero itself (v >= " in str(
+        caught.value
+    )
+
+
+def test_operators_that_only_steps_know(tmp_path):
+    model = step_model(Spelling())
+    (relu,) = [node for node in model.graph.node if node.name == "/x0_"]
+    relu.op_type = "Ceil"
+    with pytest.raises(ImportFailure, match=r"/x0_: operator Ceil is .* part of a threshold only"):
+        recognised(model, tmp_path)
+
+
+def test_a_batch_norm_is_folded_where_it_is_applied(tmp_path):
+    """And one that is only declared, weights without a node, is dead."""
+    model = step_model(Spelling())
+    rng = np.random.default_rng(3)
+    for part in ("scale", "bias", "mean", "var"):
+        array = rng.uniform(0.5, 1.5, 4).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(array, part))
+        model.graph.initializer.append(numpy_helper.from_array(array, f"unused_{part}"))
+    (fast,) = [node for node in model.graph.node if node.output[0] == "f0_"]
+    fast.output[0] = "before"
+    at = list(model.graph.node).index(fast)
+    norm = helper.make_node(
+        "BatchNormalization", ["before", "scale", "bias", "mean", "var"], ["f0_"], epsilon=1e-3
+    )
+    drop = helper.make_node("Dropout", ["f0_"], ["dropped"])
+    model.graph.node.insert(at + 1, norm)
+    model.graph.node.insert(at + 2, drop)
+    for user in model.graph.node[at + 3 :]:
+        for number, name in enumerate(user.input):
+            if name == "f0_":
+                user.input[number] = "dropped"
+    sizes = {name: (f"{name}_next", size) for name, size in STATES.items()}
+    expected = run_step(model, X, sizes, "x")
+    assert_same_run(recognised(model, tmp_path), X, expected["y"].mean(axis=1))
