@@ -47,11 +47,14 @@ class Proof:
         return equal >= min(MUST_EQUAL, len(self.errors)) and self.errors[0] <= FLIPPED
 
 
-def proof_input(inputs: int, steps: int | None, x: Tensor | None) -> Tensor:
+def proof_input(
+    inputs: int, steps: int | None, x: Tensor | None, *, binary: bool = False
+) -> Tensor:
     """Samples [SAMPLES, timesteps, inputs] on which to compare: `x`, filled up with random ones.
 
-    Half of the random ones are events of several densities, the others values of several sizes.
-    `steps` is the number of timesteps that the model insists on.
+    Half of the random ones are events of several densities, the others values of several sizes,
+    or with `binary` events where those are above 0. `steps` is the number of timesteps that the
+    model insists on.
     """
     given = np.zeros((0, steps or STEPS, inputs)) if x is None else x[:SAMPLES].astype(np.float64)
     if steps is not None and given.shape[1] != steps:
@@ -60,6 +63,8 @@ def proof_input(inputs: int, steps: int | None, x: Tensor | None) -> Tensor:
     shape = given.shape[1:]
     events = [(random.random(shape) < density).astype(np.float64) for density in (0.1, 0.2, 0.4)]
     values = [random.normal(size=shape) * size for size in (0.5, 1.0, 2.0, 4.0)]
+    if binary:
+        values = [(value > 0).astype(np.float64) for value in values]
     drawn = [sample for pair in zip([*events, events[0]], values, strict=True) for sample in pair]
     return np.concatenate([given, drawn])[:SAMPLES]
 
@@ -80,7 +85,9 @@ def prove(model: Model, layers: Graph, x: Tensor | None = None) -> Proof:
     """
     reference, imported = model.reference, model.graph
     assert reference is not None
-    x = proof_input(layers.types[layers.inputs[0]].shape[0], reference.steps, x)
+    (source,) = layers.inputs
+    delayed = any(user.kind == "delay" for user in layers.users(source))  # holds events alone
+    x = proof_input(layers.types[source].shape[0], reference.steps, x, binary=delayed)
     theirs = reference.logits(x)
     proof = compare(interpret(layers, x).logits, theirs)
     if proof.holds:

@@ -18,6 +18,7 @@ from dmpc.nn.export import Form, export_onnx, to_onnx
 from dmpc.nn.layer import DMPLayer
 from dmpc.nn.network import DMPNetwork, Run, as_input
 from dmpc.passes import carried
+from dmpc.passes.quantization.widths import width_plan
 from dmpc.passes.quantize import Quantize
 from isa.target import load_target
 
@@ -36,7 +37,7 @@ class QuantizedNetwork(nn.Module):
 
         quantized = QuantizedNetwork(network, x[:256], Options(target="paper"))
         for loss in fit(quantized, x, y, epochs=3, learning_rate=5e-4): ...
-        quantized.export_onnx("model.onnx")
+        quantized.export_onnx("model.onnx")  # compile it with the same options
     """
 
     def __init__(self, network: DMPNetwork, x: Tensor, options: Options | None = None) -> None:
@@ -46,6 +47,8 @@ class QuantizedNetwork(nn.Module):
         self.target = load_target(self.options.target)
         self.ranges = find_ranges(self._float_graph(), np.asarray(x), self.options)
         self.ranges.origin = f"quantization-aware training, {self.ranges.origin}"
+        # Rounded to nearest: the errors of other weights are what training makes up for.
+        self.ranges.moments.clear()
 
     @property
     def layers(self) -> nn.ModuleList:
@@ -54,7 +57,8 @@ class QuantizedNetwork(nn.Module):
 
     def integer_graph(self) -> Graph:
         """The graph of level integer that the compiler makes of the present weights."""
-        return Quantize(self.target, self.ranges).run(self._float_graph())
+        plan = width_plan(self.target, self.options.weight_bits, self.options.widths)
+        return Quantize(self.target, self.ranges, plan).run(self._float_graph())
 
     def _float_graph(self) -> Graph:
         return to_layers(import_onnx(to_onnx(self.network)), self.options)
@@ -77,7 +81,7 @@ class QuantizedNetwork(nn.Module):
     def export_onnx(self, path: str | Path, form: Form = "scan") -> None:
         """Write the real weights as `dmpc.nn.export_onnx` does, and the ranges as metadata.
 
-        Compiled with the same target and without calibration, the file gives the program that
+        Compiled with the same options and without calibration, the file gives the program that
         `run` computed.
         """
         export_onnx(self.network, path, form, {carried.KEY: carried.to_text(self.ranges)})
@@ -98,6 +102,9 @@ class _Trace:
     def __init__(self, graph: Graph, result: Result) -> None:
         self.graph, self.result = graph, result
 
+    def __contains__(self, name: str) -> bool:
+        return name in self.result.traces
+
     def __call__(self, name: str) -> Tensor:
         """A value at every timestep, [batch, time, size]."""
         scale = self.graph.types[name].scale
@@ -115,7 +122,7 @@ def _replay(layer: DMPLayer, x: Tensor, machine: _Trace, name: str) -> Tensor:
     """`DMPLayer.forward` with the machine's values in place of its own, spikes of all timesteps."""
     x = layer.late(x)
     current = layer.fast(x)
-    if layer.slow_path is not None:
+    if layer.slow_path is not None and f"{name}.x" in machine:  # a silent memory is left out
         drive = _as(torch.relu(layer.drive(x)), machine(f"{name}.x"))
         memory = _as(layer.memory(drive.squeeze(2)), machine(f"{name}.m.next"))
         current = current + layer.slow(layer.held(memory))
