@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,18 +11,16 @@ from onnx import (
     ModelProto,
     NodeProto,
     TensorProto,
-    ValueInfoProto,
     helper,
     numpy_helper,
 )
 
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Array, Graph, Op
+from dmpc.onnx_scan import IR_VERSION, OPSET, TIME, initial_states, scan, value
 
-OPSET: Final = 17
-IR_VERSION: Final = 8  # the oldest that holds opset 17, so that any runtime of it loads the file
 COUNTER = "timestep"
-TIME = 1  # axis of x and of the outputs
+RESERVED = {COUNTER, "batch_size", "last", "logits", "output", "outputs", "time.axis"}
 
 
 def to_onnx(graph: Graph) -> ModelProto:
@@ -36,6 +34,12 @@ def to_onnx(graph: Graph) -> ModelProto:
         raise CompileError(
             f"the graph is at level {graph.level}", where=graph.name,
             hint="portable ONNX is written of level layers",
+        )  # fmt: skip
+    taken = sorted(RESERVED & graph.types.keys())
+    if taken:
+        raise CompileError(
+            f"a value is called '%{taken[0]}', as is one of the file's own", where=graph.name,
+            hint="give it another name",
         )  # fmt: skip
     model = helper.make_model(
         _Writer(graph).sequence(),
@@ -69,28 +73,18 @@ class _Writer:
                 raise CompileError(f"'{op.kind}' cannot be written as ONNX", where=_place(op))
             WRITERS[op.kind](self, op)
         steps = self._body()
-        starts = [self._start(state) for state in self.states]
-        self.outside.append(
-            helper.make_node(
-                "Scan",
-                [*starts, self.input],
-                [*(f"{state}.end" for state in self.states), "outputs"],
-                name="time",
-                body=steps,
-                num_scan_inputs=1,
-                scan_input_axes=[TIME],
-                scan_output_axes=[TIME],
-            )
-        )
+        given = {state: self.weight(init) for state, init in self.starts.items()}
+        nodes, constants = initial_states(self.states, self.input, given)
+        self.outside = [*nodes, scan(steps, self.states, self.input, "outputs")]
         self._readout()
         size = self.graph.types[self.input].size
         classes = self.graph.types[self.output].size
         return helper.make_graph(
             self.outside,
             self.graph.name,
-            [_value(self.input, "batch", "time", size)],
-            [_value("logits", "batch", classes)],
-            list(self.weights.values()),
+            [value(self.input, "batch", "time", size)],
+            [value("logits", "batch", classes)],
+            [*self.weights.values(), *constants],
         )
 
     def _body(self) -> GraphProto:
@@ -103,33 +97,17 @@ class _Writer:
             *((f"{name}.out", self.carried[name], size) for name, size in self.states.items()),
             ("output", self.output, self.graph.types[self.output].size),
         ]
-        for name, value, _ in leaving:
-            self.node("Identity", [value], name)
+        for name, source, _ in leaving:
+            self.node("Identity", [source], name)
         return helper.make_graph(
             self.body,
             "timestep",
             [
-                *(_value(name, "batch", size) for name, size in self.states.items()),
-                _value(self.input, "batch", self.graph.types[self.input].size),
+                *(value(name, "batch", size) for name, size in self.states.items()),
+                value(self.input, "batch", self.graph.types[self.input].size),
             ],
-            [_value(name, "batch", size) for name, _, size in leaving],
+            [value(name, "batch", size) for name, _, size in leaving],
         )
-
-    def _start(self, state: str) -> str:
-        """The initial value of a state for every sample of the batch."""
-        if not self.outside:
-            node = helper.make_node("Shape", [self.input], ["batch"], "batch", start=0, end=1)
-            self.outside.append(node)
-        size, shape, start = f"{state}.size", f"{state}.shape", f"{state}.start"
-        self._store(size, np.array([self.states[state]], np.int64))
-        self.outside.append(helper.make_node("Concat", ["batch", size], [shape], shape, axis=0))
-        init = self.starts.get(state)
-        if init is None:
-            node = helper.make_node("ConstantOfShape", [shape], [start], start)
-        else:
-            node = helper.make_node("Expand", [self.weight(init), shape], [start], start)
-        self.outside.append(node)
-        return start
 
     def _readout(self) -> None:
         kind = str(self.graph.attrs.get("readout", "mean"))
@@ -258,10 +236,6 @@ WRITERS: Mapping[str, Callable[[_Writer, Op], None]] = {
     "lif": _lif,
     "memory": _memory,
 }
-
-
-def _value(name: str, *shape: str | int) -> ValueInfoProto:
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
 
 
 def _place(op: Op) -> str:

@@ -13,13 +13,11 @@ import torch
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
 from dmpc.nn.network import DMPNetwork
-from dmpc.nn.onnx_nodes import layer_nodes, linear, state_sizes, value, weights, zeros
+from dmpc.nn.onnx_nodes import layer_nodes, linear, state_sizes, weights
+from dmpc.onnx_scan import IR_VERSION, OPSET, TIME, initial_states, scan, value
 
 Form = Literal["scan", "step"]
 NOTHING: Final[Mapping[str, str]] = {}
-
-OPSET: Final = 17
-IR_VERSION: Final = 8  # the oldest that holds opset 17, so that any runtime of it loads the file
 
 
 def export_onnx(
@@ -99,20 +97,11 @@ def load_weights(network: DMPNetwork, path: str | Path) -> None:
 
 def _scan_graph(network: DMPNetwork) -> GraphProto:
     sizes = state_sizes(network)
-    nodes, constants = zeros(sizes)
-    scan = helper.make_node(
-        "Scan",
-        [*(f"{state}_0" for state in sizes), "x"],
-        [*(f"{state}_end" for state in sizes), "y"],
-        name="time",
-        body=_timestep(network, "timestep"),
-        num_scan_inputs=1,
-        scan_input_axes=[1],
-        scan_output_axes=[1],
-    )
-    mean = helper.make_node("ReduceMean", ["y"], ["logits"], name="mean", axes=[1], keepdims=0)
+    nodes, constants = initial_states(sizes)
+    loop = scan(_timestep(network, "timestep"), sizes, "x", "y")
+    mean = helper.make_node("ReduceMean", ["y"], ["logits"], name="mean", axes=[TIME], keepdims=0)
     return helper.make_graph(
-        [*nodes, scan, mean],
+        [*nodes, loop, mean],
         "dmp_network",
         [value("x", "batch", "time", network.dmp_layers[0].inputs)],
         [value("logits", "batch", network.readout.out_features)],

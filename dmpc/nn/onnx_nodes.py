@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from dmpc.nn.layer import DMPLayer
 from dmpc.nn.lif import LIF
@@ -145,23 +145,6 @@ def state_sizes(network: DMPNetwork) -> dict[str, int]:
         for age in range(longest(layer)):
             sizes[f"layers.{i}.past.{age + 1}"] = layer.inputs
     return sizes
-
-
-def zeros(sizes: dict[str, int]) -> tuple[list[NodeProto], list[TensorProto]]:
-    """Nodes, with their constants, that make `<state>_0` [batch, size]: zeros, batch as `x`'s."""
-    nodes = [helper.make_node("Shape", ["x"], ["batch_size"], name="batch_size", start=0, end=1)]
-    constants = []
-    for state, size in sizes.items():
-        count, shape, zero = f"{state}_size", f"{state}_shape", f"{state}_0"
-        constants.append(_constant(count, np.array([size], np.int64)))
-        nodes.append(helper.make_node("Concat", ["batch_size", count], [shape], shape, axis=0))
-        nodes.append(helper.make_node("ConstantOfShape", [shape], [zero], zero))
-    return nodes, constants
-
-
-def value(name: str, *shape: str | int) -> ValueInfoProto:
-    """A float32 input or output; a word in its shape is a size known at run time."""
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
 
 
 def _constant(name: str, array: NDArray[np.generic]) -> TensorProto:
