@@ -39,6 +39,7 @@ class Builder:
         self.steps: dict[str, Step] = {}
         self.half_spikes: dict[str, tuple[Step, Loc]] = {}
         self.unit_clips: dict[str, str] = {}
+        self.recurrences: dict[tuple[str, bytes, bytes], str] = {}
 
     def input(self, name: str, size: int) -> str:
         """Declare an input or state of the timestep; `finish` tells the two apart."""
@@ -189,13 +190,20 @@ class Builder:
         return name
 
     def recurrence(self, drive: str, a: Array, b: Array, loc: Loc) -> str:
-        """`m = a [d, d] m[k-1] + b [d] drive`, a new state from zero; returns its next value."""
+        """`m = a [d, d] m[k-1] + b [d] drive`, a state from zero; returns its next value.
+
+        Asked for twice, it is one state.
+        """
+        key = (drive, a.tobytes(), b.tobytes())
+        if key in self.recurrences:
+            return self.recurrences[key]
         state = self.input(f"{loc[0]}.m", len(b))
         self.graph.locs[state] = loc
         kept = self.product(state, a, loc)
         driven = self.product(drive, b[:, None], loc)
         next_ = self.emit("add", (kept, driven), {}, f"{state}.next", loc)
         self.make_state(state, next_)
+        self.recurrences[key] = next_
         return next_
 
     def product(self, value: str, matrix: Array, loc: Loc) -> str:

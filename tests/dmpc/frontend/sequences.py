@@ -208,6 +208,7 @@ class Variant:
     readout: Callable[[Nodes, str], str] | None = None
     batch: int | str = "batch"
     between: Callable[[Nodes, str], str] | None = None
+    logits: tuple[int | str, ...] | None = None
     neuron: str = "plain"
     weights: dict[str, np.ndarray] | None = None
 
@@ -245,7 +246,7 @@ def model(variant: Variant) -> onnx.ModelProto:
         nodes.protos,
         "g",
         [value("seq", variant.batch, T, M)],
-        [value("logits", variant.batch, C)],
+        [value("logits", *(variant.logits or (variant.batch, C)))],
         constants,
     )
     made = helper.make_model(
