@@ -2,7 +2,7 @@
 #
 #   make demo     compile an example, run it on the simulated accelerator, print what it does
 #   make test     everything that must hold: linters, type checker, tests
-#   make bench    measure: cycles of layers and networks, speed of the simulator
+#   make bench    measure: cycles of layers and networks, cost of quantization, speed of the simulator
 #   make lint     the linters and the type checker alone
 #   make format   let ruff mend what it can
 #   make docs     write docs/isa.md and docs/rules.md again from the definitions in the code
@@ -32,6 +32,7 @@ test: lint $(VENV)/spikingjelly-2.0
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.layer_cycles
 	$(BIN)/python -m benchmarks.network_cycles --slots
+	$(BIN)/python -m benchmarks.quantization_accuracy
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.simulator_speed
 
 lint: $(VENV)/installed-test
