@@ -29,8 +29,13 @@ def from_factory(name: str) -> nn.Module:
         found: Any = importlib.import_module(package)
     except ModuleNotFoundError as error:
         missing = error.name or package
-        own = package == missing or package.startswith(f"{missing}.")
-        hint = "run dmpc where it can be imported" if own else f"install {missing}"
+        library = missing.partition(".")[0]
+        if package == missing or package.startswith(f"{missing}."):
+            hint = "run dmpc where it can be imported"
+        elif library != missing:
+            hint = f"another version of {library} may have it"
+        else:
+            hint = f"install {missing}"
         raise ImportFailure(f"there is no module '{missing}'", where=name, hint=hint) from None
     except Exception as error:  # whatever the user's file raises when it is read
         raise _theirs(name, f"importing {package} fails", error) from error

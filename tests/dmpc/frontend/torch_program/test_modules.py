@@ -46,10 +46,11 @@ def users_folder(tmp_path, monkeypatch):
     """A folder with a user's package, the current directory of the test."""
     (tmp_path / "users_net.py").write_text(SOURCE, "utf-8")
     (tmp_path / "fails.py").write_text("import torch\n1 / 0\n", "utf-8")
+    (tmp_path / "older.py").write_text("import json.older\n", "utf-8")
     (tmp_path / "needs.py").write_text("import no_such_library\n", "utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    for name in ("users_net", "fails", "needs"):
+    for name in ("users_net", "fails", "older", "needs"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return tmp_path
 
@@ -69,6 +70,7 @@ def test_names_of_factories():
     [
         ("users_nett:Net", "there is no module 'users_nett' (run dmpc where it can be imported)"),
         ("needs:Net", "there is no module 'no_such_library' (install no_such_library)"),
+        ("older:Net", "there is no module 'json.older' (another version of json may have it)"),
         ("fails:Net", "importing fails fails: ZeroDivisionError: division by zero (fails.py:2)"),
         ("users_net:made_", "'users_net' holds no 'made_' (did you mean made?)"),
         ("users_net:broken", "the factory fails: ValueError: no such dataset (users_net.py:"),
