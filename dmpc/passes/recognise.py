@@ -73,9 +73,8 @@ class _Recognition:
         """Gather what is wrong with a state or comparison, and go on."""
         try:
             yield
-        except CompileError as error:
-            causes = error.causes if isinstance(error, NotRecognised) else frozenset()
-            if causes.isdisjoint(self.broken):
+        except NotRecognised as error:
+            if error.causes.isdisjoint(self.broken):
                 self.errors.add(error)
             self.broken.add(value)
 
@@ -89,39 +88,16 @@ class _Recognition:
         known = {name for hold in holds for name in (hold.state, hold.counter)} | lines.states
         states = [state for state in graph.states if state.name not in known | self.broken]
         plain = Network(graph, Forms(graph, stops=stops), lines)
-        slow: list[State] = []
-        claims: list[tuple[State, str]] = []
-        for state in states:
-            with self._about(state.name):
-                comparison = find_comparison(plain, state)
-                if comparison is None:
-                    slow.append(state)
-                else:
-                    claims.append((state, comparison))
-        membranes: list[tuple[State, str]] = []
-        flipped: set[str] = set()
-        for state, comparison in _likeliest_first(plain, claims):
-            with self._about(state.name):
-                if find_firing(plain, state, comparison).flipped:
-                    flipped.add(comparison)
-                membranes.append((state, comparison))
+        slow, claims = self._sorted_out(plain, states)
+        membranes, flipped = self._membranes(plain, claims)
         # From here on every comparison is true where there is a spike.
-        spiking = frozenset(flipped)
-        self._check_signs(plain, spiking)
-        upright = Network(
-            graph, Forms(graph, flipped=spiking, stops=stops, base=plain.forms), lines
-        )
-        memories: list[Memory] = []
-        for state in slow:
-            with self._about(state.name):
-                memories.append(find_memory(upright, state))
+        self._check_signs(plain, flipped)
+        forms = Forms(graph, flipped=flipped, stops=stops, base=plain.forms)
+        memories = self._memories(Network(graph, forms, lines), slow)
         stops |= {memory.next for memory in memories}
-        forms = Forms(graph, flipped=spiking, stops=stops, base=plain.forms)
+        forms = Forms(graph, flipped=flipped, stops=stops, base=plain.forms)
         network = Network(graph, forms, lines)
-        held: list[Held] = []
-        for hold in holds:
-            with self._about(hold.state):
-                held.append(find_held(network, hold, memories))
+        held = self._held(network, holds, memories)
         neurons: list[Neurons] = []
         for state, comparison in membranes:
             with self._about(state.name):
@@ -129,6 +105,48 @@ class _Recognition:
         self._check_comparisons(network, {comparison for _, comparison in membranes})
         self.errors.check()
         return prune(assemble(network, ordered(network, neurons)))
+
+    def _sorted_out(
+        self, network: Network, states: list[State]
+    ) -> tuple[list[State], list[tuple[State, str]]]:
+        """States that no comparison resets, and the others with their comparison."""
+        slow: list[State] = []
+        claims: list[tuple[State, str]] = []
+        for state in states:
+            with self._about(state.name):
+                comparison = find_comparison(network, state)
+                if comparison is None:
+                    slow.append(state)
+                else:
+                    claims.append((state, comparison))
+        return slow, claims
+
+    def _membranes(
+        self, network: Network, claims: list[tuple[State, str]]
+    ) -> tuple[list[tuple[State, str]], frozenset[str]]:
+        """Membranes with their comparison, and the comparisons that are true without a spike."""
+        found: list[tuple[State, str]] = []
+        flipped: set[str] = set()
+        for state, comparison in _likeliest_first(network, claims):
+            with self._about(state.name):
+                if find_firing(network, state, comparison).flipped:
+                    flipped.add(comparison)
+                found.append((state, comparison))
+        return found, frozenset(flipped)
+
+    def _memories(self, network: Network, slow: list[State]) -> list[Memory]:
+        found: list[Memory] = []
+        for state in slow:
+            with self._about(state.name):
+                found.append(find_memory(network, state))
+        return found
+
+    def _held(self, network: Network, holds: list[Hold], memories: list[Memory]) -> list[Held]:
+        found: list[Held] = []
+        for hold in holds:
+            with self._about(hold.state):
+                found.append(find_held(network, hold, memories))
+        return found
 
     def _holds(self, network: Network) -> list[Hold]:
         """The states that are holds; the counter of a broken one is broken as well."""

@@ -200,12 +200,6 @@ class Network:
         """Several values in the user's terms."""
         return ", ".join(self.name(value) for value in values) or "nothing"
 
-    def error(self, value: str, message: str, hint: str = "") -> CompileError:
-        """An error about a value that no rule covers."""
-        where = f"{self.graph.name}: {self.name(value)}"
-        piece = excerpt(self.graph, value, known=self.given(value) | self.forms.stops)
-        return CompileError(message, where=where, hint=hint, nodes=self.nodes(value), piece=piece)
-
     def failure(
         self, rule: Rule, value: str, *, culprits: Iterable[str] | None = None, **fields: object
     ) -> "NotRecognised":
