@@ -4,25 +4,28 @@ import difflib
 from collections.abc import Iterable, Mapping
 
 INSTEAD: Mapping[tuple[str, ...], str] = {
-    ("Softmax", "LogSoftmax", "Hardmax", "ArgMax", "TopK"): (
-        "leave it out of the model: the largest logit is the same without it"
+    ("Softmax", "LogSoftmax", "SafeSoftmax", "Hardmax", "ArgMax", "TopK"): (
+        "leave it to whoever reads the logits: the largest is the same without it"
     ),
     (
-        "Celu", "Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mish", "PRelu", "Selu",
-        "Sigmoid", "Softplus", "Softsign", "Swish", "Tanh", "ThresholdedRelu",
+        "Celu", "Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "LogSigmoid", "Mish",
+        "PRelu", "Selu", "Sigmoid", "Silu", "Softplus", "Softsign", "Swish", "Tanh",
+        "ThresholdedRelu",
     ): "Relu, in the scalar drive of a slow state, or a threshold that makes spikes",
-    ("GRU", "LSTM", "RNN"): (
+    ("GRU", "LSTM", "RNN", "RNNRelu", "RNNTanh"): (
         "LIF neurons that read their own last spikes, or a slow state m' = A m + B relu(W_x s + b)"
     ),
     (
-        "GroupNormalization", "InstanceNormalization", "LayerNormalization", "LpNormalization",
-        "MeanVarianceNormalization", "RMSNormalization", "SimplifiedLayerNormalization",
-    ): "BatchNormalization, whose statistics are constants",
-    ("Abs", "Acos", "Cos", "Erf", "Exp", "Log", "Pow", "Reciprocal", "Sin", "Sqrt"): (
-        "a linear map; what depends on weights alone is computed ahead"
-    ),
+        "GroupNorm", "GroupNormalization", "InstanceNorm", "InstanceNormalization", "LayerNorm",
+        "LayerNormalization", "LpNormalization", "MeanVarianceNormalization", "NativeGroupNorm",
+        "NativeLayerNorm", "RMSNorm", "RMSNormalization", "SimplifiedLayerNormalization",
+    ): "batch normalisation, whose statistics are constants",
+    (
+        "Abs", "Acos", "Cos", "Erf", "Exp", "Expm1", "Log", "Log1p", "Pow", "Reciprocal", "Rsqrt",
+        "Sin", "Sqrt",
+    ): "a linear map; what depends on weights alone is computed ahead",
     ("Ceil", "Round"): "GreaterOrEqual; of computed values they are part of a threshold only",
-    ("LpPool", "MaxPool", "MaxRoiPool", "RoiAlign", "Resize"): (
+    ("LpPool", "MaxPool", "MaxPool1d", "MaxPool2d", "MaxRoiPool", "RoiAlign", "Resize"): (
         "pool the input before it reaches the network"
     ),
     ("ConvTranspose", "DeformConv", "ConvInteger", "QLinearConv"): (
@@ -31,18 +34,27 @@ INSTEAD: Mapping[tuple[str, ...], str] = {
     ("DequantizeLinear", "QuantizeLinear", "DynamicQuantizeLinear", "QLinearMatMul"): (
         "export the network before quantization: the compiler chooses its own integers"
     ),
-    ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
-     "RandomUniformLike"): "encode the input as spikes before it reaches the network",
+    (
+        "Bernoulli", "Multinomial", "Rand", "RandLike", "RandomNormal", "RandomNormalLike",
+        "RandomUniform", "RandomUniformLike",
+    ): "encode the input as spikes before it reaches the network",
     ("Loop",): "Scan, or a loop that the exporter unrolls",
     ("If",): "Where",
 }  # fmt: skip
-BY_OPERATOR = {op: text for ops, text in INSTEAD.items() for op in ops}
+
+
+def _key(op: str) -> str:
+    """An operator's name however a library spells it."""
+    return op.rpartition("::")[2].replace("_", "").lower()
+
+
+BY_OPERATOR = {_key(op): text for ops, text in INSTEAD.items() for op in ops}
 OTHERWISE = "linear maps, Relu, comparisons with a threshold, Where, and moving elements"
 
 
 def nearest(op: str, known: Iterable[str]) -> str:
     """What comes nearest to an operator among those that are `known`."""
-    if op in BY_OPERATOR:
-        return BY_OPERATOR[op]
-    near = difflib.get_close_matches(op, list(known), n=3, cutoff=0.6)
+    if _key(op) in BY_OPERATOR:
+        return BY_OPERATOR[_key(op)]
+    near = difflib.get_close_matches(op.rpartition("::")[2], list(known), n=3, cutoff=0.6)
     return " or ".join(near) if near else OTHERWISE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import operator
 import warnings
 from collections.abc import Iterable, Mapping
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from onnx import ModelProto, helper
 
-from dmpc.errors import ImportFailure
+from dmpc.errors import ErrorList, ImportFailure
 from dmpc.frontend.context import UNKNOWN_OPERATOR
+from dmpc.frontend.nearest import nearest
 from dmpc.frontend.torch_program import elementwise, movement, neurons, products, spectral
 from dmpc.frontend.torch_program.emitter import (
     OPSET,
@@ -24,11 +24,21 @@ from dmpc.frontend.torch_program.emitter import (
     element_type,
 )
 from dmpc.frontend.torch_program.nodes import (
+    excerpt,
     kind_of,
     name_of,
     named_arguments,
     place,
     value_like,
+)
+from dmpc.frontend.torch_program.rules import (
+    COMPLEX_RESULT,
+    CONSTANT_RESULT,
+    FORM,
+    INNER_FUNCTION,
+    MANY_ARGUMENTS,
+    MANY_RESULTS,
+    WRITTEN_BUFFER,
 )
 from dmpc.frontend.torch_program.writes import writes_of
 
@@ -48,13 +58,6 @@ SHAPED = (
     "zeros_like",
 )  # fmt: skip
 USED = frozenset({0})  # of operations with one result
-NEAREST = {
-    "gru": "a loop over timesteps of linear and lif",
-    "lstm": "a loop over timesteps of linear and lif",
-    "softmax": "logits: leave softmax to whoever reads them",
-    "_softmax": "logits: leave softmax to whoever reads them",
-    "log_softmax": "logits: leave softmax to whoever reads them",
-}
 
 
 def to_onnx(program: ExportedProgram, name: str) -> ModelProto:
@@ -100,33 +103,50 @@ class _Conversion:
         self.emitter = Emitter()
         self.env: dict[Any, Any] = {}
         self.input: Value | None = None
+        self.errors = ErrorList()
+        self.lost: set[Any] = set()  # nodes that could not be converted, or depend on one
 
     def run(self) -> Value:
         """Convert every node that the output depends on; returns the output."""
         output = self._output()
         live = self._reached(output)
         for node in self.nodes:
-            if node not in live:
-                continue
-            if node.op == "placeholder":
-                self.env[node] = self._placeholder(node)
-            elif node.op == "get_attr":
-                raise ImportFailure(
-                    "the module's code holds a function of its own (a branch or loop of torch)",
-                    where=place(node),
-                    hint="write the loop over timesteps in Python",
-                )
-            elif node in self.writes:
-                self._write(node)
-            elif node.op == "call_function":
-                self.env[node] = self._call(node, live)
+            if node in live:
+                self._gather(node, live)
+        self.errors.check()
         result = self.env[output]
         if not isinstance(result, Value):
-            raise ImportFailure("the output does not depend on the input")
+            raise ImportFailure.of(CONSTANT_RESULT)
         self.emitter.use(result)
         if result.dtype.is_complex:
-            raise ImportFailure("the output is complex", where=place(output))
+            raise ImportFailure.of(COMPLEX_RESULT, where=place(output))
         return result
+
+    def _gather(self, node: Any, live: set[Any]) -> None:
+        """Convert a node, or enter what is wrong with it and go on.
+
+        What depends on a node that is lost is lost as well, and nothing is said of it but that its
+        operation is unknown.
+        """
+        try:
+            if self.lost.isdisjoint(_needed(node)):
+                self._convert(node, live)
+                return
+            if node.op == "call_function" and kind_of(node) not in (*HANDLERS, *SHAPED, ""):
+                raise unsupported(kind_of(node), node)
+        except ImportFailure as error:
+            error.nodes = error.nodes or (name_of(node),)
+            error.piece = error.piece if error.piece.steps else excerpt(node)
+            self.errors.add(error)
+        self.lost |= {node, self.writes.get(node, node)}
+
+    def _convert(self, node: Any, live: set[Any]) -> None:
+        if node.op == "placeholder":
+            self.env[node] = self._placeholder(node)
+        elif node in self.writes:
+            self._write(node)
+        elif node.op == "call_function":
+            self.env[node] = self._call(node, live)
 
     def _output(self) -> Any:
         """The node of the one output."""
@@ -135,18 +155,11 @@ class _Conversion:
         ]
         changed = [target for kind, target in kinds if kind.endswith("MUTATION")]
         if changed:
-            raise ImportFailure(
-                f"the module writes into '{changed[0]}' and keeps it from call to call",
-                hint="start from a state made inside forward, or store it as a plain attribute "
-                "that a reset clears",
-            )
+            raise ImportFailure.of(WRITTEN_BUFFER, buffer=changed[0])
         outputs = list(self.nodes[-1].args[0])
         if len(outputs) != 1:
             names = ", ".join(str(output) for output in outputs)
-            raise ImportFailure(
-                f"the module returns {len(outputs)} tensors ({names})",
-                hint="wrap it in a module that returns the logits alone",
-            )
+            raise ImportFailure.of(MANY_RESULTS, number=len(outputs), names=names)
         return outputs[0]
 
     def _placeholder(self, node: Any) -> Value | Constant:
@@ -164,20 +177,24 @@ class _Conversion:
             assert isinstance(found, torch.Tensor)
             return Constant(found.detach(), name)
         if self.input is not None:
-            raise ImportFailure(
-                f"the module takes more than one input: '{self.input.name}' and '{node.name}'",
-                hint="wrap it in a module that takes the sequence alone",
-            )
+            raise ImportFailure.of(MANY_ARGUMENTS, first=self.input.name, second=node.name)
         self.input = value_like(node.name, node.meta["val"])
         return self.input
 
     def _call(self, node: Any, live: set[Any]) -> Any:
         import torch
 
+        if any(other.op == "get_attr" for other in node.all_input_nodes):
+            raise ImportFailure.of(INNER_FUNCTION, where=place(node))
         if node.target is operator.getitem:
             return self.env[node.args[0]][node.args[1]]
         if not isinstance(node.target, torch._ops.OpOverload):
-            raise ImportFailure(f"{node.target} is not supported", where=place(node))
+            raise ImportFailure.of(
+                FORM,
+                where=place(node),
+                what=f"{node.target}",
+                nearest="an operation of torch itself",
+            )
         arguments = {key: self._found(value) for key, value in named_arguments(node).items()}
         kind = kind_of(node)
         if kind in SHAPED or not any(_values(arguments.values())):
@@ -289,6 +306,5 @@ def _is_node(argument: Any) -> bool:
 
 def unsupported(kind: str, node: Any) -> ImportFailure:
     """The error for an operation that is not in the table, with the nearest that is."""
-    near = difflib.get_close_matches(kind.rpartition("::")[2], HANDLERS, n=3, cutoff=0.5)
-    nearest = NEAREST.get(kind) or " or ".join(near) or "linear, relu, comparisons, where, fft_rfft"
-    return ImportFailure.of(UNKNOWN_OPERATOR, where=place(node), op=kind, nearest=nearest)
+    near = nearest(kind, HANDLERS)
+    return ImportFailure.of(UNKNOWN_OPERATOR, where=place(node), op=kind, nearest=near)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dmpc.errors import ImportFailure
+from dmpc.frontend.operator_rules import TRAINING
 from dmpc.frontend.torch_program.emitter import (
     Call,
     Constant,
@@ -14,6 +15,7 @@ from dmpc.frontend.torch_program.emitter import (
     Value,
     element_type,
 )
+from dmpc.frontend.torch_program.rules import FORM
 from dmpc.frontend.torch_program.spectral import complex_product
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ def arithmetic(emitter: Emitter, call: Call) -> str:
         call["other" if "other" in call.arguments else "exponent"],
     )
     if call.arguments.get("rounding_mode") not in (None, "floor"):
-        raise ImportFailure(f"{kind} that rounds toward zero is not supported")
+        raise ImportFailure.of(FORM, what=f"{kind} that rounds toward zero", nearest="floor")
     if call.result.dtype.is_complex:
         return _complex(emitter, call, kind, one, other)
     dtype = call.result.dtype
@@ -77,13 +79,13 @@ def _complex(emitter: Emitter, call: Call, kind: str, one: Any, other: Any) -> s
     if kind in ("add", "sub") and whole and call.arguments.get("alpha", 1) == 1:
         inputs = [emitter.use(side, call.result.dtype) for side in sides]
         return emitter.emit(ARITHMETIC[kind], inputs, call.name)
-    raise ImportFailure(f"{kind} of complex numbers is not supported", hint="nearest: mul")
+    raise ImportFailure.of(FORM, what=f"{kind} of complex numbers", nearest="mul")
 
 
 def reversed_difference(emitter: Emitter, call: Call) -> str:
     """`rsub`: other - self."""
     if call["alpha"] != 1:
-        raise ImportFailure("rsub with alpha other than 1 is not supported", hint="nearest: sub")
+        raise ImportFailure.of(FORM, what="rsub with alpha other than 1", nearest="sub")
     dtype = call.result.dtype
     inputs = [emitter.use(call["other"], dtype), emitter.use(call["self"], dtype)]
     return emitter.emit("Sub", inputs, call.name)
@@ -117,7 +119,7 @@ def logic(emitter: Emitter, call: Call) -> str:
     import torch
 
     if call.result.dtype != torch.bool:
-        raise ImportFailure(f"{call.op} of integers is not supported", hint="nearest: logical_and")
+        raise ImportFailure.of(FORM, what=f"{call.op} of integers", nearest="logical_and")
     inputs = [emitter.use(call[side], torch.bool) for side in ("self", "other")]
     return emitter.emit(LOGIC[call.op], inputs, call.name)
 
@@ -132,7 +134,7 @@ def negation(emitter: Emitter, call: Call) -> str:
 def unary(emitter: Emitter, call: Call) -> str:
     """A function of one tensor."""
     if call.result.dtype.is_complex and call.op != "neg":
-        raise ImportFailure(f"{call.op} of complex numbers is not supported", hint="nearest: mul")
+        raise ImportFailure.of(FORM, what=f"{call.op} of complex numbers", nearest="mul")
     return emitter.emit(UNARY[call.op], [emitter.use(call["self"], call.result.dtype)], call.name)
 
 
@@ -149,9 +151,7 @@ def convert(emitter: Emitter, call: Call) -> str:
 def dropout(emitter: Emitter, call: Call) -> str:
     """Dropout, which does nothing in inference."""
     if call["train"] and call["p"]:
-        raise ImportFailure(
-            "dropout is in training mode", hint="export the module after module.eval()"
-        )
+        raise ImportFailure.of(TRAINING, op="dropout")
     return emitter.use(call["input"])
 
 
@@ -187,7 +187,7 @@ def clamp(emitter: Emitter, call: Call) -> str:
 
 def _limit(emitter: Emitter, limit: Any, call: Call) -> str:
     if isinstance(limit, Value | Constant) and limit.rank:
-        raise ImportFailure(f"{call.op} to a tensor is not supported", hint="nearest: where")
+        raise ImportFailure.of(FORM, what=f"{call.op} to a tensor", nearest="where")
     return emitter.use(limit, call.result.dtype)
 
 
@@ -198,7 +198,11 @@ def heaviside(emitter: Emitter, call: Call) -> str:
         {0},
         {1},
     ):
-        raise ImportFailure("heaviside needs the constant value 0 or 1 at 0", hint="nearest: ge")
+        raise ImportFailure.of(
+            FORM,
+            what="heaviside of a computed value at 0",
+            nearest="ge, or the constant 0 or 1 at 0",
+        )
     kind = "GreaterOrEqual" if at_step.tensor.flatten()[0] == 1 else "Greater"
     source = call.tensor("self")
     inputs = [emitter.use(source), emitter.use(0.0, source.dtype)]
@@ -211,16 +215,15 @@ def batch_norm(emitter: Emitter, call: Call) -> str | list[str]:
     import torch
 
     if call.arguments.get("training", False):
-        raise ImportFailure(
-            "batch norm is in training mode", hint="export the module after module.eval()"
-        )
+        raise ImportFailure.of(TRAINING, op="batch norm")
     source = call.tensor("input")
     parts = {name: call[name] for name in ("weight", "bias", "running_mean", "running_var")}
     for name, part in parts.items():
         if isinstance(part, Value) or (part is None and name.startswith("running")):
-            raise ImportFailure(
-                f"batch norm takes its {name} from the data",
-                hint="batch norm with running statistics, after module.eval(), is a scale",
+            raise ImportFailure.of(
+                FORM,
+                what=f"batch norm that takes its {name} from the data",
+                nearest="running statistics: after module.eval() they are a scale",
             )
     known = {name: part.tensor.double() for name, part in parts.items() if part is not None}
     scale = known.get("weight", torch.tensor(1.0)) / torch.sqrt(known["running_var"] + call["eps"])

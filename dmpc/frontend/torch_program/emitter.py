@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from dmpc.errors import ImportFailure
+from dmpc.frontend.torch_program.rules import FORM
 
 if TYPE_CHECKING:
     import torch
@@ -198,7 +199,12 @@ class Emitter:
     def _cast(self, value: Value, dtype: torch.dtype | None) -> str:
         assert dtype is not None
         if dtype.is_complex != value.dtype.is_complex:
-            raise ImportFailure("mixes complex and real numbers", where=value.name)
+            raise ImportFailure.of(
+                FORM,
+                where=value.name,
+                what="a mix of complex and real numbers",
+                nearest="real numbers",
+            )
         name = f"{value.name}.{word(dtype)}"
         if name not in self.casts:
             self.casts.add(name)
@@ -209,7 +215,7 @@ class Emitter:
 def element_type(dtype: torch.dtype) -> int:
     """The ONNX element type of a torch dtype; raises ImportFailure if there is none."""
     if word(dtype) not in ELEMENT_TYPES:
-        raise ImportFailure(f"tensors of {word(dtype)} are not supported", hint="use float32")
+        raise ImportFailure.of(FORM, what=f"a tensor of {word(dtype)}", nearest="float32")
     return int(ELEMENT_TYPES[word(dtype)])
 
 

@@ -19,6 +19,7 @@ from dmpc.frontend.torch_program.program import (
     load,
 )
 from dmpc.frontend.torch_program.reference import TorchReference
+from dmpc.frontend.torch_program.rules import EXAMPLE_SHAPE, NO_EXAMPLE
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,10 +43,7 @@ def from_module(
     Raises ImportFailure as `dmpc.from_torch` does.
     """
     if x.ndim != 3 or 0 in x.shape:
-        raise ImportFailure(
-            f"the example input has shape {list(x.shape)}, expected [samples, timesteps, inputs]",
-            where=name,
-        )
+        raise ImportFailure.of(EXAMPLE_SHAPE, where=name, shape=list(x.shape))
     fresh = check_reset(module, name)
     program = export(module, example_of(x, module, time_first), name)
     # Nodes that were reset start from their reset value, whatever it is: that is no stale state.
@@ -76,10 +74,7 @@ def from_name(
 ) -> Model:
     """The model of `package.module:factory`, traced on an example; raises ImportFailure."""
     if x is None:
-        raise ImportFailure(
-            "a torch module needs an example of its input", where=name,
-            hint="--example-input x.npz, or --calibration",
-        )  # fmt: skip
+        raise ImportFailure.of(NO_EXAMPLE, where=name)
     _need_torch(name)
     module = from_factory(name)
     if weights is not None:

@@ -8,6 +8,16 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from dmpc.errors import ImportFailure
+from dmpc.frontend.model_rules import NO_FILE
+from dmpc.frontend.torch_program.rules import (
+    CODE_IN_WEIGHTS,
+    NO_ATTRIBUTE,
+    NO_MODULE,
+    NO_STATE_DICT,
+    NOT_A_MODULE,
+    OTHER_WEIGHTS,
+    THEIR_ERROR,
+)
 from dmpc.ir.registry import did_you_mean
 
 if TYPE_CHECKING:
@@ -36,13 +46,15 @@ def from_factory(name: str) -> nn.Module:
             hint = f"another version of {library} may have it"
         else:
             hint = f"install {missing}"
-        raise ImportFailure(f"there is no module '{missing}'", where=name, hint=hint) from None
+        raise ImportFailure.of(NO_MODULE, where=name, missing=missing, nearest=hint) from None
     except Exception as error:  # whatever the user's file raises when it is read
         raise _theirs(name, f"importing {package} fails", error) from error
     for part in attribute.split("."):
         if not hasattr(found, part):
             hint = did_you_mean(part, [key for key in vars(found) if not key.startswith("_")])
-            raise ImportFailure(f"'{package}' holds no '{part}'", where=name, hint=hint)
+            raise ImportFailure.of(
+                NO_ATTRIBUTE, where=name, package=package, name=part, nearest=hint
+            )
         found = getattr(found, part)
     return _module(found, name)
 
@@ -57,10 +69,7 @@ def _module(found: Any, name: str) -> nn.Module:
             raise _theirs(name, "the factory fails", error) from error
     if not isinstance(found, nn.Module):
         kind = type(found).__name__
-        raise ImportFailure(
-            f"the factory gives a {kind}, not a torch.nn.Module", where=name,
-            hint="name a function without arguments that returns the network",
-        )  # fmt: skip
+        raise ImportFailure.of(NOT_A_MODULE, where=name, kind=kind)
     return found
 
 
@@ -69,7 +78,8 @@ def _theirs(name: str, what: str, error: Exception) -> ImportFailure:
 
     frame = traceback.extract_tb(error.__traceback__)[-1]
     line = f" ({os.path.basename(frame.filename)}:{frame.lineno})"
-    return ImportFailure(f"{what}: {type(error).__name__}: {error}{line}", where=name)
+    said = f"{type(error).__name__}: {error}"
+    return ImportFailure.of(THEIR_ERROR, where=name, what=what, error=said, line=line)
 
 
 def load_weights(module: nn.Module, path: str | os.PathLike[str]) -> None:
@@ -83,23 +93,19 @@ def load_weights(module: nn.Module, path: str | os.PathLike[str]) -> None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise ImportFailure("no such file", where=where) from None
+        raise ImportFailure.of(NO_FILE, where=where) from None
     except Exception as error:  # torch raises many classes on files that are not its own
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ImportFailure(
-            f"holds no weights that can be read without running its code: {reason}",
-            where=where,
-            hint="save module.state_dict() with torch.save",
-        ) from None
+        raise ImportFailure.of(CODE_IN_WEIGHTS, where=where, reason=reason) from None
     for key in NESTED:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise ImportFailure("holds no state_dict", where=where, hint="save module.state_dict()")
+        raise ImportFailure.of(NO_STATE_DICT, where=where)
     if state and all(key.startswith("module.") for key in state):  # saved from DataParallel
         state = {key.removeprefix("module."): tensor for key, tensor in state.items()}
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
         reason = "; ".join(line.strip() for line in str(error).splitlines()[1:])
-        raise ImportFailure(f"does not fit the module: {reason}", where=where) from None
+        raise ImportFailure.of(OTHER_WEIGHTS, where=where, reason=reason) from None

@@ -17,6 +17,7 @@ from dmpc.frontend.torch_program.emitter import (
     Operand,
     Value,
 )
+from dmpc.frontend.torch_program.rules import FORM
 
 ALL = 2**63 - 1  # the end of any axis, in a slice
 
@@ -48,9 +49,10 @@ def fill(emitter: Emitter, call: Call) -> Value:
     elif isinstance(target, Constant):
         base, parts = target, {place: source}
     else:
-        raise ImportFailure(
-            "writing into a part of a computed tensor is not supported",
-            hint="nearest: torch.stack of the parts",
+        raise ImportFailure.of(
+            FORM,
+            what="writing into a part of a computed tensor",
+            nearest="torch.stack of the parts",
         )
     result = call.result
     return Filled(call.name, result.shape, result.dtype, base, axis, parts)
@@ -239,15 +241,13 @@ def index(emitter: Emitter, call: Call) -> str:
     indices = list(call["indices"])
     given = [axis for axis, places in enumerate(indices) if places is not None]
     if len(given) != 1 or indices[given[0]].dtype.is_floating_point:
-        raise ImportFailure(
-            "indexing of several axes at once is not supported", hint="nearest: select"
-        )
+        raise ImportFailure.of(FORM, what="indexing of several axes at once", nearest="select")
     return _gathered(emitter, call, given[0], indices[given[0]])
 
 
 def _gathered(emitter: Emitter, call: Call, axis: int, places: Operand) -> str:
     if not isinstance(places, Constant) or str(places.dtype) == "torch.bool":
-        raise ImportFailure("indexing by computed values is not supported", hint="nearest: where")
+        raise ImportFailure.of(FORM, what="indexing by computed values", nearest="where")
     inputs = [emitter.use(call["self"]), emitter.use(places)]
     return emitter.emit("Gather", inputs, call.name, axis=axis)
 
@@ -256,7 +256,7 @@ def pad(emitter: Emitter, call: Call) -> str:
     """`pad` with a constant: torch counts from the last axis, ONNX from the first."""
     source = call.tensor("self")
     if call.arguments.get("mode", "constant") != "constant":
-        raise ImportFailure(f"padding by {call['mode']} is not supported", hint="nearest: constant")
+        raise ImportFailure.of(FORM, what=f"padding by {call['mode']}", nearest="constant")
     given = list(call["pad"])
     before, after = [0] * source.rank, [0] * source.rank
     for axis, (low, high) in enumerate(zip(given[::2], given[1::2], strict=True), 1):

@@ -17,6 +17,7 @@ from onnx import NodeProto, ValueInfoProto, helper
 
 from dmpc.errors import ImportFailure
 from dmpc.frontend.torch_program.emitter import Call, Constant, Emitter, Handler, element_type
+from dmpc.frontend.torch_program.rules import FORM
 
 
 def neurons(emitter: Emitter, call: Call) -> list[str]:
@@ -107,7 +108,11 @@ class _Body:
             return self._node("Div", "share", value, self._number(self.call["tau"]))
         weight = self.call.tensor("w")
         if not isinstance(weight, Constant):
-            raise ImportFailure("a time constant that depends on the data is not supported")
+            raise ImportFailure.of(
+                FORM,
+                what="a time constant that depends on the data",
+                nearest="a constant, or a parameter of the module",
+            )
         share = Constant(weight.tensor.sigmoid(), f"{weight.name}.sigmoid")
         return self._node("Mul", "share", value, self.emitter.use(share, self.dtype))
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dmpc.findings import Piece, Step, piece_of
+from dmpc.frontend.excerpt import NEIGHBOURS
 from dmpc.frontend.torch_program.emitter import Value
 
 if TYPE_CHECKING:
@@ -41,6 +44,23 @@ def place(node: Any) -> str:
     lines = re.findall(r'File "([^"]+)", line (\d+)', node.meta.get("stack_trace") or "")
     source = f" ({Path(lines[-1][0]).name}:{lines[-1][1]})" if lines else ""
     return f"{name_of(node)}{source}"
+
+
+def excerpt(node: Any) -> Piece:
+    """A node and the nearest of those that it reads, in the order of the program."""
+    found, work = [node], deque(node.all_input_nodes)
+    while work and len(found) <= NEIGHBOURS:
+        other = work.popleft()
+        if other.op == "call_function" and other not in found:
+            found.append(other)
+            work.extend(other.all_input_nodes)
+    order = {each: number for number, each in enumerate(node.graph.nodes)}
+    return piece_of(_step(each) for each in sorted(found, key=order.__getitem__))
+
+
+def _step(node: Any) -> Step:
+    inputs = [part if isinstance(part, int | float) else str(part) for part in node.args]
+    return Step(kind_of(node) or node.op, tuple(map(str, inputs)), node.name, name_of(node))
 
 
 def _module(node: Any) -> str:

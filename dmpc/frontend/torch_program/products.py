@@ -7,6 +7,7 @@ from typing import Any
 
 from dmpc.errors import ImportFailure
 from dmpc.frontend.torch_program.emitter import Call, Emitter, Handler
+from dmpc.frontend.torch_program.rules import FORM
 
 REDUCTIONS = {"mean": "ReduceMean", "sum": "ReduceSum", "amax": "ReduceMax"}
 
@@ -28,7 +29,7 @@ def linear(emitter: Emitter, call: Call) -> str:
 def product(emitter: Emitter, call: Call) -> str:
     """`matmul`, `mm`, `bmm`, `mv`, `dot`."""
     if call.result.dtype.is_complex:
-        raise ImportFailure(f"{call.op} of complex numbers is not supported", hint="nearest: mul")
+        raise ImportFailure.of(FORM, what=f"{call.op} of complex numbers", nearest="mul")
     other = next(key for key in ("other", "mat2", "vec", "tensor") if key in call.arguments)
     inputs = [emitter.use(call["self"]), emitter.use(call[other])]
     return emitter.emit("MatMul", inputs, call.name)
@@ -50,10 +51,12 @@ def einsum(emitter: Emitter, call: Call) -> str:
 def convolution(emitter: Emitter, call: Call) -> str:
     """`conv1d` and its kin."""
     if call.arguments.get("transposed"):
-        raise ImportFailure("a transposed convolution is not supported", hint="nearest: conv1d")
+        raise ImportFailure.of(FORM, what="a transposed convolution", nearest="conv1d")
     axes = call.tensor("input").rank - 2
     if call.tensor("weight").rank != call.tensor("input").rank:
-        raise ImportFailure("a convolution without a batch axis is not supported")
+        raise ImportFailure.of(
+            FORM, what="a convolution without a batch axis", nearest="an input with a batch axis"
+        )
     padding = call["padding"]
     attrs: dict[str, Any] = {
         "strides": _spread(call["stride"], axes),
@@ -93,9 +96,7 @@ def largest(emitter: Emitter, call: Call) -> str | list[str]:
     if "dim" not in call.arguments:
         return emitter.emit("ReduceMax", [emitter.use(source)], call.name, keepdims=0)
     if 1 in call.used:
-        raise ImportFailure(
-            "where the largest element stands is not supported", hint="nearest: amax"
-        )
+        raise ImportFailure.of(FORM, what="where the largest element stands", nearest="amax")
     inputs = [emitter.use(source), emitter.ints(call.axis("dim", source.rank))]
     name = emitter.emit("ReduceMax", inputs, call.name, keepdims=int(call["keepdim"]))
     return [name, ""]

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dmpc.errors import ImportFailure
+from dmpc.frontend.model_rules import NO_FILE
+from dmpc.frontend.torch_program.rules import FORWARD_FAILS, NO_PROGRAM, STALE_MODULE, UNTRACEABLE
 
 if TYPE_CHECKING:
     import torch
@@ -105,12 +107,7 @@ def check_reset(module: nn.Module, name: str) -> bool:
         found = True
         for key, value in now.items():
             if key in start and not _same(value, start[key]):
-                raise ImportFailure(
-                    f"'{path or key}' still holds '{key}' of an earlier run, which would become "
-                    "its state before the first timestep",
-                    where=name,
-                    hint="call spikingjelly's functional.reset_net(module) first",
-                )
+                raise ImportFailure.of(STALE_MODULE, where=name, path=path or key, key=key)
     return found
 
 
@@ -157,22 +154,16 @@ def export(module: nn.Module, example: torch.Tensor, name: str) -> ExportedProgr
             module(example)  # the user's own error, not one of tracing
         except Exception as error:  # whatever the user's forward raises
             shape = list(example.shape)
-            raise ImportFailure(
-                f"forward fails on an input {shape}: {type(error).__name__}: {error}",
-                where=name,
-                hint="[samples, timesteps, inputs], or with the timesteps first (--time-first)",
-            ) from error
+            said = f"{type(error).__name__}: {error}"
+            raise ImportFailure.of(FORWARD_FAILS, where=name, shape=shape, error=said) from error
     with untouched(module), unscripted(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _let_membranes_be_seen(module)
         try:
             return torch.export.export(module, (example,), strict=False)
         except Exception as error:  # torch raises many classes on what it cannot trace
-            raise ImportFailure(
-                f"torch.export cannot trace it: {type(error).__name__}: {_first_line(error)}",
-                where=name,
-                hint="control flow must not depend on the data",
-            ) from error
+            said = f"{type(error).__name__}: {_first_line(error)}"
+            raise ImportFailure.of(UNTRACEABLE, where=name, error=said) from error
 
 
 def load(path: str | os.PathLike[str]) -> ExportedProgram:
@@ -184,7 +175,7 @@ def load(path: str | os.PathLike[str]) -> ExportedProgram:
 
     where = os.fspath(path)
     if not Path(path).is_file():
-        raise ImportFailure("no such file", where=where)
+        raise ImportFailure.of(NO_FILE, where=where)
     _register_custom_operations()
     with warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")
@@ -232,7 +223,7 @@ def _unreadable(where: str, error: Exception) -> ImportFailure:
             hint="pip install 'spikingjelly>=2'",
         )
     if not zipfile.is_zipfile(where):
-        return ImportFailure("this is no program that torch.export saved", where=where)
+        return ImportFailure.of(NO_PROGRAM, where=where)
     return ImportFailure(f"torch cannot load the program: {_first_line(error)}", where=where)
 
 

@@ -1,0 +1,159 @@
+"""What torch modules, their factories, weights and exported programs must keep to."""
+
+from dmpc.rules import Stage, rule
+
+# -- finding the module ---------------------------------------------------------------------------
+
+NO_MODULE = rule(
+    "no-module",
+    Stage.FILE,
+    "there is no module '{missing}'",
+    why="A factory is named package.module:factory, and the package is imported as Python would.",
+    nearest="{nearest}",
+)
+NO_ATTRIBUTE = rule(
+    "no-attribute",
+    Stage.FILE,
+    "'{package}' holds no '{name}'",
+    why="What stands after the colon is looked up in the module that stands before it.",
+    nearest="{nearest}",
+)
+THEIR_ERROR = rule(
+    "their-error",
+    Stage.FILE,
+    "{what}: {error}{line}",
+    why="The user's own code raised an error while it was imported, or while it made the network.",
+    nearest="run the factory in Python by itself",
+)
+NOT_A_MODULE = rule(
+    "not-a-module",
+    Stage.FILE,
+    "the factory gives a {kind}, not a torch.nn.Module",
+    why="A factory is a torch module, a class of one, or a function that returns one.",
+    nearest="name a function without arguments that returns the network",
+)
+NO_EXAMPLE = rule(
+    "no-example",
+    Stage.FILE,
+    "a torch module needs an example of its input",
+    why="""torch traces a module by running it once; sizes and the number of timesteps come from
+    there.""",
+    nearest="--example-input x.npz, or --calibration",
+)
+EXAMPLE_SHAPE = rule(
+    "example-shape",
+    Stage.FILE,
+    "the example input has shape {shape}, expected [samples, timesteps, inputs]",
+    why="A sample is a sequence of vectors, and the first axis counts the samples.",
+    nearest="an array of three axes, none of them empty",
+)
+
+# -- weights and saved programs -------------------------------------------------------------------
+
+CODE_IN_WEIGHTS = rule(
+    "code-in-weights",
+    Stage.FILE,
+    "holds no weights that can be read without running its code: {reason}",
+    why="A pickled module runs code when it is read. Weights alone do not, and weights are enough.",
+    nearest="save module.state_dict() with torch.save",
+)
+NO_STATE_DICT = rule(
+    "no-state-dict",
+    Stage.FILE,
+    "holds no state_dict",
+    why="A state_dict maps names of parameters to tensors; checkpoints hold one under state_dict.",
+    nearest="save module.state_dict()",
+)
+OTHER_WEIGHTS = rule(
+    "weights-misfit",
+    Stage.FILE,
+    "does not fit the module: {reason}",
+    why="The weights come from a network with other layers or sizes than the factory makes.",
+    nearest="the factory and the weights of the same run",
+)
+NO_PROGRAM = rule(
+    "no-program",
+    Stage.FILE,
+    "this is no program that torch.export saved",
+    why="A .pt2 file is what torch.export.save writes. torch.save and torch.jit.save write others.",
+    nearest="torch.export.save(torch.export.export(module, (x,)), path)",
+)
+
+# -- tracing --------------------------------------------------------------------------------------
+
+STALE_MODULE = rule(
+    "stale-module",
+    Stage.IMPORT,
+    "'{path}' still holds '{key}' of an earlier run, which would become its state before the first "
+    "timestep",
+    why="""SpikingJelly's neurons keep their membranes from call to call. Traced like that, the
+    membranes of the last sample become weights; most predictions stay the same, which hides it.""",
+    nearest="call spikingjelly's functional.reset_net(module) first",
+)
+FORWARD_FAILS = rule(
+    "forward-fails",
+    Stage.IMPORT,
+    "forward fails on an input {shape}: {error}",
+    why="The module itself cannot be run on the example, before anything is traced.",
+    nearest="[samples, timesteps, inputs], or with the timesteps first (--time-first)",
+)
+UNTRACEABLE = rule(
+    "untraceable",
+    Stage.IMPORT,
+    "torch.export cannot trace it: {error}",
+    why="""A program is one list of operations for every input; Python's branches run once, in
+    tracing.""",
+    nearest="control flow must not depend on the data",
+)
+WRITTEN_BUFFER = rule(
+    "written-buffer",
+    Stage.IMPORT,
+    "the module writes into '{buffer}' and keeps it from call to call",
+    why="An image starts every sample from zero; what a module keeps between calls would be lost.",
+    nearest="start from a state made inside forward, or store it as a plain attribute that a reset "
+    "clears",
+)
+MANY_RESULTS = rule(
+    "many-results",
+    Stage.IMPORT,
+    "the module returns {number} tensors ({names})",
+    why="An image answers with one vector of logits. Taps for training and plots are not computed.",
+    nearest="wrap it in a module that returns the logits alone",
+)
+MANY_ARGUMENTS = rule(
+    "many-arguments",
+    Stage.IMPORT,
+    "the module takes more than one input: '{first}' and '{second}'",
+    why="A sample is one sequence. States start from zero inside, masks and lengths are not known.",
+    nearest="wrap it in a module that takes the sequence alone",
+)
+INNER_FUNCTION = rule(
+    "inner-function",
+    Stage.IMPORT,
+    "the module's code holds a function of its own (a branch or loop of torch)",
+    why="""torch.cond, while_loop and scan keep Python functions inside the program. Loops over
+    timesteps that Python runs are unrolled, and rolled up again.""",
+    nearest="write the loop over timesteps in Python",
+)
+CONSTANT_RESULT = rule(
+    "constant-result",
+    Stage.IMPORT,
+    "the output does not depend on the input",
+    why="A network whose answer is always the same has nothing to run on the machine.",
+    nearest="check what forward returns",
+)
+COMPLEX_RESULT = rule(
+    "complex-result",
+    Stage.IMPORT,
+    "the output is complex",
+    why="Complex numbers may stand inside a transform that is undone again; logits are real.",
+    nearest="return the real part",
+)
+FORM = rule(
+    "operation-form",
+    Stage.IMPORT,
+    "{what} is not supported",
+    why="""The operation is known, but not in this form: the machine has no unit for it, and it has
+    no equal among linear maps, rectifiers, comparisons and choices.""",
+    nearest="{nearest}",
+)

@@ -1,0 +1,98 @@
+"""Torch modules, factories, weights and programs that break one rule each, by the rule's name."""
+
+import sys
+from collections.abc import Callable
+from contextlib import chdir
+from pathlib import Path
+
+import torch
+from torch import fft, nn
+
+from dmpc.check import Report
+from dmpc.errors import ImportFailure
+from dmpc.frontend import from_torch, open_model
+from dmpc.frontend.torch_program.convert import to_onnx
+from dmpc.frontend.torch_program.program import check_reset, export
+from tests.dmpc.frontend.torch_program.test_convert import B, Function, M, T
+from tests.dmpc.frontend.torch_program.test_modules import SOURCE, X
+
+MODULE = "rules_net"
+
+
+class Remembering(nn.Module):
+    """Keeps its state as SpikingJelly's neurons do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._memories, self._memories_rv = {"v": torch.ones(3)}, {"v": 0.0}
+
+
+class TwoInputs(nn.Module):
+    def forward(self, x, mask):
+        return x * mask
+
+
+def program(function: Callable[..., object]) -> None:
+    to_onnx(export(Function(function), torch.randn(B, T, M), "net"), "net")
+
+
+def two_inputs() -> None:
+    example = (torch.zeros(B, T), torch.ones(B, T))
+    to_onnx(torch.export.export(TwoInputs(), example, strict=False), "net")
+
+
+def branch(m: Function, x: torch.Tensor) -> torch.Tensor:
+    return torch.cond(x.sum() > 0, lambda y: y + m.row, lambda y: y - m.row, (x,))
+
+
+FUNCTIONS: dict[str, Callable[..., object]] = {
+    "operation-form": lambda _, x: torch.div(x, 2, rounding_mode="trunc"),
+    "many-results": lambda _, x: (x, x + 1),
+    "complex-result": lambda _, x: fft.fft(x),
+    "constant-result": lambda m, _: m.weight + 1,
+    "written-buffer": lambda m, x: m.bn.running_mean.add_(x.mean()) + x,
+    "untraceable": lambda _, x: x if x.sum() > 0 else -x,
+    "forward-fails": lambda _, x: nn.Linear(3, 3)(x),
+    "inner-function": branch,
+}
+
+
+def cases(folder: Path) -> dict[str, Callable[[], Report]]:
+    """Everything that torch's users can get wrong, by the rule's name."""
+    (folder / f"{MODULE}.py").write_text(SOURCE, "utf-8")
+    (folder / "text.pt2").write_text("hello", "utf-8")
+    net = f"{MODULE}:Net"
+
+    def weights(content: object) -> None:
+        torch.save(content, "state.pt")
+        open_model(net, example=X, weights="state.pt")
+
+    actions: dict[str, Callable[[], object]] = {
+        **{name: lambda f=function: program(f) for name, function in FUNCTIONS.items()},
+        "many-arguments": two_inputs,
+        "stale-module": lambda: check_reset(Remembering(), "net"),
+        "no-module": lambda: open_model(f"{MODULE}t:Net", example=X),
+        "no-attribute": lambda: open_model(f"{MODULE}:made_", example=X),
+        "their-error": lambda: open_model(f"{MODULE}:broken", example=X),
+        "not-a-module": lambda: open_model(f"{MODULE}:text", example=X),
+        "no-example": lambda: open_model(net),
+        "example-shape": lambda: from_torch(nn.Linear(3, 2), X[0]),
+        "code-in-weights": lambda: weights(nn.Linear(3, 2)),
+        "no-state-dict": lambda: weights([1, 2]),
+        "weights-misfit": lambda: weights({"fc.weight": torch.zeros(2, 3)}),
+        "no-program": lambda: open_model("text.pt2"),
+    }
+    return {name: lambda a=action: _refused(a, folder) for name, action in actions.items()}
+
+
+def _refused(action: Callable[[], object], folder: Path) -> Report:
+    """A report of the error that an action raises."""
+    path = list(sys.path)
+    try:
+        with chdir(folder):
+            action()
+    except ImportFailure as error:
+        return Report("", "paper", "", error.findings)
+    finally:
+        sys.path[:] = path
+    return Report("", "paper", "image", ())
