@@ -64,7 +64,8 @@ Memory = Callable[[Nodes, str, np.ndarray], str]
 def conv(nodes: Nodes, drive: str, h: np.ndarray) -> str:
     kernel = h[::-1].T[:, None].copy()
     channels = nodes("Transpose", drive, perm=[0, 2, 1])
-    return nodes("Transpose", nodes("Conv", channels, kernel, pads=[T - 1, 0]), perm=[0, 2, 1])
+    causal = nodes("Conv", channels, kernel, pads=[len(h) - 1, 0])
+    return nodes("Transpose", causal, perm=[0, 2, 1])
 
 
 def conv_and_slice(nodes: Nodes, drive: str, h: np.ndarray) -> str:
@@ -207,6 +208,7 @@ class Variant:
     after: Callable[[Nodes, str], str] | None = None
     readout: Callable[[Nodes, str], str] | None = None
     batch: int | str = "batch"
+    time: int | str = T
     between: Callable[[Nodes, str], str] | None = None
     logits: tuple[int | str, ...] | None = None
     neuron: str = "plain"
@@ -245,7 +247,7 @@ def model(variant: Variant) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes.protos,
         "g",
-        [value("seq", variant.batch, T, M)],
+        [value("seq", variant.batch, variant.time, M)],
         [value("logits", *(variant.logits or (variant.batch, C)))],
         constants,
     )

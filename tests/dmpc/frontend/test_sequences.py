@@ -78,6 +78,19 @@ def test_a_fixed_batch_makes_no_difference(batch, tmp_path):
         np.testing.assert_allclose(array, free.constants[name], atol=1e-12)
 
 
+def test_sequences_of_any_length(tmp_path):
+    """The first taps of a kernel are looked at: enough for a Legendre memory, and no other."""
+    fixed = recognised(model(Variant()), tmp_path)[2]
+    free = recognised(model(Variant(response=impulse_response(24), time="time")), tmp_path)[2]
+    for name, array in fixed.constants.items():
+        np.testing.assert_array_equal(array, free.constants[name])
+    other = respond(np.diag([0.9, 0.6, 0.2]), np.ones(3), 24).astype(np.float32)
+    message = refused(model(Variant(response=other, time="time")), tmp_path)
+    assert "export with fixed sizes" in message
+    message = refused(model(Variant(time="time")), tmp_path)
+    assert "the impulse response, which ends after 12 timesteps, is no slow state's" in message
+
+
 def test_a_bias_of_the_convolution_goes_to_the_neurons(tmp_path):
     def biased(nodes: Nodes, drive: str, h: np.ndarray) -> str:
         m = conv(nodes, drive, h)
