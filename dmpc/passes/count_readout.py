@@ -14,8 +14,8 @@ class CountReadout(Pass):
     """`sum over k of (W_o s[k] + b_o) = W_o (sum over k of s[k]) + T b_o`, in exact integers.
 
     Instead of a product every timestep, the machine counts the last layer's spikes and makes one
-    product at the end of a sample. It needs a value register as wide as the layer; a readout that
-    is no sum, or whose layer is wider, stays as it is.
+    product at the end of a sample. It needs a value register as wide as the layer, and rows of
+    memory path A as wide as the weights; a readout that is no sum, or does not fit, stays.
     """
 
     name: ClassVar[str] = "count-readout"
@@ -33,7 +33,10 @@ class CountReadout(Pass):
     def _fits(self, graph: Graph, op: Op, product: Op) -> bool:
         spikes = graph.types[product.operands[0]]
         only = len(op.operands) == 4 and len(graph.users(product.results[0])) == 1
-        return only and spikes.dtype == "event" and spikes.shape[0] <= self.target.values.width
+        row = self.target.bank[self.target.bank_for("memory_a")].weight_bits
+        narrow = graph.types[product.operands[1]].bits <= row
+        counted = spikes.dtype == "event" and spikes.shape[0] <= self.target.values.width
+        return only and narrow and counted
 
 
 def _rewrite(graph: Graph, op: Op, product: Op, target: Target) -> None:

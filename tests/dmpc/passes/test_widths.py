@@ -17,6 +17,7 @@ from dmpc.passes.quantization.widths import (
     width_plan,
     widths_text,
 )
+from dmpc.verification import verify
 from isa.target import load_target, parse_target, target_text
 from tests.networks import Layer, Shape, network, samples
 
@@ -108,3 +109,21 @@ def test_a_file_that_is_none(tmp_path, text, message):
     with pytest.raises(CompileError, match=re.escape(str(path))) as caught:
         read_widths(str(path))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("pooled", ["true", "false"])
+def test_weights_stay_out_of_banks_that_are_too_narrow_for_them(tmp_path, pooled):
+    """Wide events and a narrow slow path: nothing that needs 8 bits lies in rows of 6."""
+    text = target_text("paper").replace("pooled = false", f"pooled = {pooled}")
+    path = tmp_path / "narrow.toml"
+    path.write_text(re.sub(r"weight_bits = 10", "weight_bits = 6", text))
+    shape = replace(SHAPE, inputs=40, layers=(Layer(24, states=4), Layer(24)), density=0.5)
+    options = Options(target=str(path))
+    made = compile_network(network(shape), calibration=samples(shape), options=options)
+    banks = {bank.name: bank.weight_bits for bank in parse_target(path.read_text(), "x").bank}
+    placed = {n: p.memory for n, p in made.graph.placement.items() if p.memory in banks}
+    assert {"memory_a", "spike"} <= set(placed.values())
+    for name, memory in placed.items():
+        assert made.graph.types[name].bits <= banks[memory], name
+    found = verify(network(shape), made.image, samples(shape), max_drop=100, options=options)
+    assert [rung.reason for rung in found.rungs if not rung.ok] == []
