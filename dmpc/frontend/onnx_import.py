@@ -28,7 +28,7 @@ from dmpc.frontend.model_rules import (
     SIZE_DEPENDENT,
     UNKNOWN_SIZE,
 )
-from dmpc.frontend.normalise import normalise
+from dmpc.frontend.normalise import CONTROL, normalise
 from dmpc.frontend.onnx_file import Source, initializers, read_model
 from dmpc.frontend.operators import OPERATORS
 from dmpc.frontend.responses import Systems
@@ -115,7 +115,11 @@ def _import(
     if not inputs:
         raise ImportFailure.of(NO_INPUT)
     if len(inputs) == 1:
-        model = normalise(model, opset, {inputs[0].name: _sequence_shape(inputs[0], sizes)})
+        shape = _sequence_shape(inputs[0], sizes)
+        model = normalise(model, opset, {inputs[0].name: shape})
+    elif any(node.op_type in CONTROL for node in model.graph.node):
+        shapes = {value.name: _shape(value, sizes[:1]) for value in inputs}
+        model = normalise(model, opset, shapes, sequence=False)
     if any(node.op_type == "Scan" for node in model.graph.node):
         return _sequence(model, inputs, ctx, options, sizes)
     return _timestep(model, inputs, ctx, options, sizes[0])

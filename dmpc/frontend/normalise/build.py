@@ -4,8 +4,10 @@ import numpy as np
 from onnx import GraphProto, NodeProto, helper, numpy_helper
 
 from dmpc.frontend.normalise.flow import ABSENT, Flow, Kind
-from dmpc.frontend.normalise.shapes import Types, subgraphs
+from dmpc.frontend.normalise.rewriting import subgraphs
+from dmpc.frontend.normalise.shapes import Types
 from dmpc.frontend.normalise.slices import Cuts, pieces
+from dmpc.frontend.normalise.writes import Writes
 from dmpc.frontend.onnx_file import label
 from dmpc.ir.graph import Array
 
@@ -21,12 +23,20 @@ def build(graph: GraphProto, opset: int, types: Types, known: dict[str, Array], 
     for value in graph.input:
         if value.name not in flow.tensors:
             flow.tensors[value.name] = flow.value(Kind.WHOLE, value.name).number
+    writes = Writes(flow, opset)
     for node in graph.node:
-        _add(flow, node, opset, known, cuts)
+        _add(flow, node, opset, known, cuts, writes)
     return flow
 
 
-def _add(flow: Flow, node: NodeProto, opset: int, known: dict[str, Array], cuts: Cuts) -> None:
+def _add(
+    flow: Flow,
+    node: NodeProto,
+    opset: int,
+    known: dict[str, Array],
+    cuts: Cuts,
+    writes: Writes,
+) -> None:
     if node.op_type == "Identity":
         flow.tensors[node.output[0]] = flow.tensors[node.input[0]]
     elif node.op_type == "Constant" and node.attribute[0].name == "value":
@@ -35,7 +45,7 @@ def _add(flow: Flow, node: NodeProto, opset: int, known: dict[str, Array], cuts:
     elif not _cut(flow, node, opset, known, cuts):
         operands = [*node.input, *captured(node, flow)]
         numbers = tuple(flow.tensors[name] if name else ABSENT for name in operands)
-        results = flow.operation(node, numbers)
+        results = writes.whole(node, numbers, flow.operation(node, numbers))
         flow.tensors.update(zip(node.output, results, strict=True))
 
 
@@ -47,7 +57,7 @@ def _cut(flow: Flow, node: NodeProto, opset: int, known: dict[str, Array], cuts:
     if source.kind != Kind.WHOLE or source.shape is None:
         return False
     found = pieces(node, opset, source.shape, known)
-    if not found or (node.input[0], found[0].axis) not in cuts.axes:
+    if not found or not cuts.at(node.input[0], found[0].axis):
         return False
     for piece in found:
         number = flow.slice(source.number, piece.axis, piece.step)

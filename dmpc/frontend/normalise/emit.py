@@ -10,7 +10,7 @@ from dmpc.errors import ImportFailure
 from dmpc.frontend.normalise.build import captured
 from dmpc.frontend.normalise.flow import ABSENT, JOINS, Flow, Kind, Operation, Value
 from dmpc.frontend.normalise.scan_body import Loop, ScanWriter
-from dmpc.frontend.normalise.template import Place, Places, Ref, Source
+from dmpc.frontend.normalise.template import NO_COUNTERPART, Place, Places, Ref, Source
 from dmpc.frontend.onnx_file import Node, label
 from dmpc.ir.graph import Array
 
@@ -24,7 +24,12 @@ class Emitter:
         self.stored: list[TensorProto] = []
         self.tensors: dict[int, str] = {}
         self.finals: dict[Source, str] = {}
-        self.used = set(flow.tensors)
+        last = flow.steps - 1
+        self.used = {
+            value.name
+            for value in flow.values
+            if value.kind != Kind.STEP or (value.slice is None and value.step == last)
+        }
 
     def graph(self, graph: GraphProto) -> GraphProto:
         """The rolled form of the graph that the flow was built from.
@@ -68,11 +73,8 @@ class Emitter:
         if value.producer is None:
             return []
         if value.kind == Kind.STEP and value.step < self.flow.steps - 1:
-            raise ImportFailure(
-                f"timestep {value.step} computes what other timesteps do not",
-                where=label(value.producer.node),
-                hint="every timestep must compute the same",
-            )
+            where = label(value.producer.node)
+            raise ImportFailure.of(NO_COUNTERPART, where=where, step=self.flow.steps // 2)
         return list(value.producer.operands)
 
     def _outside(self, loop: Loop) -> Iterator[int]:

@@ -17,8 +17,17 @@ from dmpc.errors import ImportFailure
 from dmpc.frontend.normalise.shapes import Shape, Types, attributes_key
 from dmpc.frontend.onnx_file import label
 from dmpc.ir.graph import Array
+from dmpc.rules import Stage, rule
 
 ABSENT = -1  # an optional operand that is left out
+MIXED_TIMES = rule(
+    "mixed-times",
+    Stage.IMPORT,
+    "{op} combines a value of timestep {step} with the whole sequence",
+    why="""The machine works on one timestep after the other: what a timestep computes cannot depend
+    on later ones.""",
+    nearest="combine it with the sequence's value of the same timestep",
+)
 JOINS = {"Concat": "", "Sum": "ReduceSum", "Mean": "ReduceMean", "Max": "ReduceMax"}
 
 
@@ -136,11 +145,7 @@ class Flow:
         if self._joins(node, values):
             return Kind.WHOLE, stage, -1, True
         if kinds == {Kind.STEP, Kind.WHOLE}:
-            raise ImportFailure(
-                f"{node.op_type} combines a value of timestep {max(steps)} with the whole sequence",
-                where=label(node),
-                hint="combine it with the sequence's value of the same timestep",
-            )
+            raise ImportFailure.of(MIXED_TIMES, where=label(node), op=node.op_type, step=max(steps))
         if not kinds:
             return Kind.STATIC, 0, -1, False
         return kinds.pop(), stage, max(steps), False

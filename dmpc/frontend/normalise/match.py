@@ -5,9 +5,27 @@ from dataclasses import dataclass, field
 
 from dmpc.errors import ImportFailure
 from dmpc.frontend.normalise.evaluate import Evaluator
-from dmpc.frontend.normalise.flow import ABSENT, Flow, Kind
+from dmpc.frontend.normalise.flow import ABSENT, Flow, Kind, Value
 from dmpc.frontend.normalise.template import Place, Places, Source, Template
 from dmpc.frontend.onnx_file import label
+from dmpc.rules import Stage, rule
+
+UNLIKE_TIMESTEPS = rule(
+    "unlike-timesteps",
+    Stage.IMPORT,
+    "timestep {step} computes {theirs} where timestep {reference} computes {ours}",
+    why="""A graph that is unrolled over time is taken for a loop, whose timesteps compute the same.
+    The machine's program is one timestep, repeated.""",
+    nearest="compute the same at every timestep",
+)
+UNLIKE_CONSTANTS = rule(
+    "unlike-constants",
+    Stage.IMPORT,
+    "timestep {step} reads {theirs} where timestep {reference} reads {ours}",
+    why="""Weights and parameters are loaded once and used at every timestep. What depends on the
+    number of the timestep needs a state that counts.""",
+    nearest="the same weights and parameters at every timestep",
+)
 
 Before = tuple[Source, int]
 """A source at a timestep below 0."""
@@ -52,7 +70,7 @@ class Match:
     initial: dict[Before, int] = field(default_factory=dict)
     guesses: dict[Before, int] = field(default_factory=dict)
     unread: list[Claim] = field(default_factory=list)
-    labels: dict[int, str] = field(default_factory=dict)  # of the earliest node, by result
+    first: dict[int, int] = field(default_factory=dict)  # what each result is when it first is
 
 
 class Matcher:
@@ -94,7 +112,7 @@ class Matcher:
                 self._adopt(trial, step)
             elif step < self.template.step:
                 self.match.guesses.update(trial.initial)
-                self.match.places[claim.actual] = self._place(claim.own, step)
+                self._settle(claim.own, claim.actual, step)
                 self.match.unread.append(claim)
             else:
                 raise trial.problem
@@ -103,17 +121,17 @@ class Matcher:
         for claim in trial.claims:
             self.claims[claim.step][claim] = None
         for own, actual in trial.bound.items():
-            self.match.places[actual] = self._place(own, step)
-            producer = self.flow.values[actual].producer
-            if producer is not None:
-                self.match.labels[own] = label(producer.node)
+            self._settle(own, actual, step)
+            self.match.first[own] = actual
         for before, actual in trial.initial.items():
             first = self.match.initial.setdefault(before, actual)
             if not self.known.alike(first, actual):
                 raise self._differs(first, actual, step)
 
-    def _place(self, own: int, step: int) -> Place:
-        return Place(self.template.stage, own, step)
+    def _settle(self, own: int, actual: int, step: int) -> None:
+        """Note where a value of the flow stands; a constant stands for itself."""
+        if self.flow.values[actual].kind == Kind.STEP:
+            self.match.places[actual] = Place(self.template.stage, own, step)
 
     def _try(self, claim: Claim, bound: dict[int, int]) -> Trial:
         """What follows from a claim, given what stands for the template's results already."""
@@ -152,7 +170,7 @@ class Matcher:
         if operand == ABSENT and actual == ABSENT:
             return
         if ABSENT in (operand, actual):
-            trial.fail(ImportFailure(f"an operand is left out at timestep {step}"))
+            trial.fail(self._differs(max(operand, actual), max(operand, actual), step))
             return
         ref = self.template.refs[operand]
         source, at = ref.source, step - ref.delay
@@ -181,21 +199,29 @@ class Matcher:
         values, known = self.flow.values, self.known
         reference = self.template.step
         if values[ours].kind == values[theirs].kind == Kind.STATIC:
-            return ImportFailure(
-                f"timestep {step} reads {known.shown(theirs)} where timestep {reference} reads "
-                f"{known.shown(ours)}",
+            return ImportFailure.of(
+                UNLIKE_CONSTANTS,
                 where=values[theirs].name,
-                hint="weights and parameters must be the same at every timestep",
+                step=step,
+                theirs=known.shown(theirs),
+                reference=reference,
+                ours=known.shown(ours),
             )
-        return ImportFailure(
-            f"timestep {step} computes {self._what(theirs)} where timestep {reference} computes "
-            f"{self._what(ours)}",
-            where=values[theirs].name,
-            hint="every timestep must compute the same",
+        return ImportFailure.of(
+            UNLIKE_TIMESTEPS,
+            where=_where(values[theirs]),
+            step=step,
+            theirs=_what(values[theirs]),
+            reference=reference,
+            ours=_what(values[ours]),
         )
 
-    def _what(self, number: int) -> str:
-        value = self.flow.values[number]
-        if value.producer is None:
-            return f"'{value.name}'"
-        return f"{value.producer.node.op_type} '{label(value.producer.node)}'"
+
+def _where(value: Value) -> str:
+    return value.name if value.producer is None else label(value.producer.node)
+
+
+def _what(value: Value) -> str:
+    if value.producer is None:
+        return f"'{value.name}'"
+    return f"{value.producer.node.op_type} '{label(value.producer.node)}'"

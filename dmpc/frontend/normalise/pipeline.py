@@ -4,23 +4,39 @@ from collections.abc import Mapping
 
 from onnx import GraphProto, ModelProto
 
+from dmpc.frontend.normalise.branches import inline_branches
 from dmpc.frontend.normalise.roll import roll
+from dmpc.frontend.normalise.sequences import Lists
 from dmpc.frontend.normalise.shapes import Shape, infer, with_sizes
 from dmpc.frontend.normalise.slices import CUTTERS, FEWEST_STEPS
+from dmpc.frontend.normalise.unroll import unroll_loops
+
+CONTROL = ("If", "Loop")
+"""Operators that `normalise` replaces wherever they stand."""
 
 
-def normalise(model: ModelProto, opset: int, sizes: Mapping[str, Shape]) -> ModelProto:
+def normalise(
+    model: ModelProto, opset: int, sizes: Mapping[str, Shape], sequence: bool = True
+) -> ModelProto:
     """A model that computes the same with its loops over time as Scans; itself if it has none.
 
-    `sizes` holds the shapes of its inputs, some of which may be known at run time only. Raises
-    ImportFailure, naming the node, where a loop cannot be understood.
+    `sizes` holds the shapes of its inputs, some of which may be known at run time only. A model
+    that is no `sequence` but one timestep is not rolled up. Raises ImportFailure, naming the node,
+    where a loop cannot be understood.
     """
-    if not _may_loop(model.graph):
+    if not _may_loop(model.graph, sequence):
         return model
-    sized, types, known = infer(with_sizes(model, sizes))
-    return roll(sized, opset, types, known)
+    sized = with_sizes(model, sizes)
+    while True:
+        sized, types, known = infer(sized)
+        changed = Lists(types.shapes, known).lower(sized.graph)
+        changed |= inline_branches(sized.graph, known)
+        if not changed and not unroll_loops(sized.graph, known):
+            return roll(sized, opset, types, known) if sequence else sized
 
 
-def _may_loop(graph: GraphProto) -> bool:
+def _may_loop(graph: GraphProto, sequence: bool) -> bool:
     """Whether a graph has anything to normalise."""
-    return sum(node.op_type in CUTTERS for node in graph.node) >= FEWEST_STEPS
+    cuts = sum(len(node.output) for node in graph.node if node.op_type in CUTTERS)
+    control = any(node.op_type in CONTROL for node in graph.node)
+    return control or (sequence and cuts >= FEWEST_STEPS)

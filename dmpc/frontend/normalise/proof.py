@@ -12,8 +12,20 @@ from dmpc.frontend.normalise.evaluate import Arrays, Evaluator, widened
 from dmpc.frontend.normalise.flow import ABSENT, Flow, Kind, Value
 from dmpc.frontend.normalise.match import Before, Claim
 from dmpc.frontend.normalise.template import Places, Source, Template
+from dmpc.frontend.onnx_file import label
 from dmpc.ir.graph import Array
+from dmpc.rules import Stage, rule
 
+FIRST_TIMESTEPS = rule(
+    "first-timesteps",
+    Stage.IMPORT,
+    "timestep {step} does not compute what later ones compute as '{ours}', neither from zeros nor "
+    "from the initial values that the model shows",
+    why="""The first timestep of a graph that is unrolled over time may be simplified, since it
+    starts from constants. It must still be what all timesteps compute, from initial values: zeros,
+    or what the network held when it was exported.""",
+    nearest="reset the network's state before the export; compute the same at every timestep",
+)
 SCALES = (0.3, 3.0, 30.0)
 """Of the random numbers: below, around and above usual thresholds."""
 TOLERANCE = 1e-6  # relative; timesteps may hold casts to float32
@@ -119,12 +131,12 @@ def prove(
         found = Rerun(template, initial, places, known, scale).unproven(claims) if claims else None
         if found is not None:
             values = known.flow.values
-            raise ImportFailure(
-                f"timestep {found.step} does not compute what timestep {template.step} computes "
-                f"as '{values[found.own].name}', from any initial values that the model shows",
-                where=values[found.actual].name,
-                hint="every timestep must compute the same; reset the network's state before the "
-                "export",
+            theirs = values[found.actual]
+            raise ImportFailure.of(
+                FIRST_TIMESTEPS,
+                where=theirs.name if theirs.producer is None else label(theirs.producer.node),
+                step=found.step,
+                ours=values[found.own].name,
             )
 
 

@@ -65,7 +65,7 @@ def _loop(
     flow: Flow, template: Template, match: Match, places: Places, evaluator: Evaluator
 ) -> Loop:
     """A stage with the initial values of its states, and the proof of its first timesteps."""
-    loop = Loop(template, {}, {}, match.labels)
+    loop = Loop(template, {}, {}, match.first)
     for ref in loop.states:
         before = (ref.source, -ref.delay)
         found = match.initial.get(before, match.guesses.get(before))

@@ -17,14 +17,15 @@ class Loop:
     """A rolled stage.
 
     `initial` holds the values of its states before the first timestep, `kept` those that the model
-    itself holds, by number. `labels` are names for its nodes. `stacked` collects what is read of
-    the loop from outside: a source, the axis along which its timesteps are stacked, the tensor.
+    itself holds, by number. `first` is what each result of the template is when it first is, and
+    gives it its name. `stacked` collects what is read of the loop from outside: a source, the axis
+    along which its timesteps are stacked, the tensor.
     """
 
     template: Template
     initial: dict[Before, Array]
     kept: dict[Before, int]
-    labels: dict[int, str]
+    first: dict[int, int]
     stacked: dict[tuple[Ref, int], str] = field(default_factory=dict)
     written: bool = False
 
@@ -57,7 +58,10 @@ class ScanWriter:
             self.names[Ref(source)] = fresh(f"{flow.values[source.number].name}.now")
         for operation in loop.template.operations:
             for result in operation.results:
-                self.names[Ref(Source("own", result))] = flow.values[result].name
+                if result == ABSENT:
+                    continue
+                name = flow.values[loop.first.get(result, result)].name
+                self.names[Ref(Source("own", result))] = fresh(name.removesuffix("#0"))
         for ref in loop.states:
             suffix = ".before" if ref.delay == 1 else f".before{ref.delay}"
             self.names[ref] = fresh(self.names[Ref(ref.source)] + suffix)
@@ -83,9 +87,14 @@ class ScanWriter:
         node.CopyFrom(operation.node)
         refs = self.loop.template.refs
         node.input[:] = [self.names[refs[o]] if o != ABSENT else "" for o in operation.operands]
-        name = self.loop.labels.get(operation.results[0], node.name)
-        if name not in self.taken:  # two operations may have been one in the first timestep
-            node.name = name
+        node.output[:] = [
+            "" if r == ABSENT else self.names[Ref(Source("own", r))] for r in operation.results
+        ]
+        result = operation.results[0]
+        first = self.flow.values[self.loop.first.get(result, result)].producer
+        if first is not None and first.node.name not in self.taken:
+            # two operations may have been one in the first timestep
+            node.name = first.node.name
         self.taken.add(node.name)
         return node
 

@@ -1,7 +1,7 @@
 """Shapes and constants of a model whose input sizes are known."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from onnx import (
 from onnx.shape_inference import InferenceError, infer_shapes
 
 from dmpc.errors import ImportFailure
+from dmpc.frontend.normalise.rewriting import subgraphs
 from dmpc.frontend.onnx_file import DOMAINS, Node, evaluate
 from dmpc.ir.graph import Array
 
@@ -31,13 +32,6 @@ class Types:
 
     dtypes: dict[str, int]
     shapes: dict[str, Shape]
-
-
-def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
-    """The graphs in a node's attributes."""
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
 
 
 def with_sizes(model: ModelProto, sizes: Mapping[str, Shape]) -> ModelProto:
@@ -112,7 +106,7 @@ class _Folding:
         Returns the small integers that are known in it.
         """
         shapes = {**shapes, **types_of(graph).shapes}
-        known = {**known, **_small(graph)}
+        known = {**known, **constants(graph)}
         for node in graph.node:
             for inner in subgraphs(node):
                 self.graph(inner, shapes, known)
@@ -128,14 +122,16 @@ class _Folding:
     def _fold(
         self, node: NodeProto, shapes: dict[str, Shape], known: dict[str, Array]
     ) -> Array | None:
-        if node.domain not in DOMAINS or any(subgraphs(node)) or len(node.output) != 1:
+        if node.domain not in DOMAINS or len(node.output) != 1 or node.output[0] in known:
+            return None
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
             return None
         if node.op_type == "Shape" and node.input[0] in shapes:
             sizes = np.array(shapes[node.input[0]], np.int64)
             attributes = Node(node, self.opset)
             end = attributes.integer("end", len(sizes))
             return sizes[attributes.integer("start", 0) : end]
-        if all(name in known for name in node.input):
+        if all(name in known for name in node.input) and not any(subgraphs(node)):
             return self._evaluated(node, [known[name] for name in node.input])
         return None
 
@@ -149,9 +145,19 @@ class _Folding:
         return self.results[key]
 
 
-def _small(graph: GraphProto) -> dict[str, Array]:
-    small = (t for t in graph.initializer if math.prod(t.dims) <= LARGEST)
-    return {t.name: numpy_helper.to_array(t) for t in small if t.data_type in INTEGERS}
+def constants(graph: GraphProto) -> dict[str, Array]:
+    """The small integers and truth values that a graph itself holds, by tensor."""
+    tensors = [(tensor.name, tensor) for tensor in graph.initializer]
+    tensors += [
+        (node.output[0], node.attribute[0].t)
+        for node in graph.node
+        if node.op_type == "Constant" and node.attribute[0].name == "value"
+    ]
+    return {
+        name: numpy_helper.to_array(tensor)
+        for name, tensor in tensors
+        if tensor.data_type in INTEGERS and math.prod(tensor.dims) <= LARGEST
+    }
 
 
 def make_constant(node: NodeProto, array: Array) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from onnx import GraphProto, NodeProto
 
-from dmpc.frontend.normalise.shapes import Shape
+from dmpc.frontend.normalise.shapes import Shape, attributes_key
 from dmpc.frontend.onnx_file import Node
 from dmpc.ir.graph import Array
 
@@ -75,10 +75,18 @@ CUTTERS: Mapping[str, Callable[[Node, Shape, dict[str, Array]], Iterator[Piece]]
 
 @dataclass(frozen=True)
 class Cuts:
-    """What is cut up into timesteps: how many there are, and the axes of tensors, by name."""
+    """What is cut up into timesteps: how many there are, and the axes of tensors.
+
+    `same` maps a tensor to the first one that holds the same.
+    """
 
     steps: int
     axes: frozenset[tuple[str, int]]
+    same: Mapping[str, str]
+
+    def at(self, name: str, axis: int) -> bool:
+        """Whether a tensor is cut up along an axis."""
+        return (self.same.get(name, name), axis) in self.axes
 
 
 def find_cuts(
@@ -91,10 +99,12 @@ def find_cuts(
     The last axis of an input holds features.
     """
     places: dict[tuple[str, int], set[int]] = {}
+    same = _same(graph, known)
     for node in graph.node:
         if node.input and node.input[0] in shapes:
+            source = same.get(node.input[0], node.input[0])
             for piece in pieces(node, opset, shapes[node.input[0]], known):
-                places.setdefault((node.input[0], piece.axis), set()).add(piece.step)
+                places.setdefault((source, piece.axis), set()).add(piece.step)
     features = {(value.name, len(shapes.get(value.name, ())) - 1) for value in graph.input}
     sizes = {
         (name, axis): shapes[name][axis]
@@ -104,4 +114,18 @@ def find_cuts(
     if not sizes:
         return None
     steps = next(iter(sizes.values()))
-    return Cuts(steps, frozenset(cut for cut, size in sizes.items() if size == steps))
+    return Cuts(steps, frozenset(cut for cut, size in sizes.items() if size == steps), same)
+
+
+def _same(graph: GraphProto, known: dict[str, Array]) -> dict[str, str]:
+    """The first tensor that is computed like a tensor, for those that are not themselves first."""
+    same: dict[str, str] = {}
+    first: dict[object, list[str]] = {}
+    for name, array in known.items():
+        same[name] = first.setdefault((array.dtype.str, array.shape, array.tobytes()), [name])[0]
+    for node in graph.node:
+        if node.op_type != "Constant":
+            inputs = tuple(same.get(name, name) for name in node.input)
+            key = (node.op_type, node.domain, attributes_key(node), inputs)
+            same.update(zip(node.output, first.setdefault(key, list(node.output)), strict=False))
+    return same

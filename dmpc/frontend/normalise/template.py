@@ -6,6 +6,25 @@ from dataclasses import dataclass
 from dmpc.errors import ImportFailure
 from dmpc.frontend.normalise.flow import ABSENT, Flow, Kind, Operation
 from dmpc.frontend.onnx_file import label
+from dmpc.rules import Stage, rule
+
+NO_COUNTERPART = rule(
+    "no-counterpart",
+    Stage.IMPORT,
+    "this is not computed at timestep {step}",
+    why="""A graph that is unrolled over time is taken for a loop: what one timestep computes, all
+    others compute. Only the first may be simpler, since it starts from constants, and the last,
+    since nothing follows.""",
+    nearest="compute the same at every timestep",
+)
+TWINS = rule(
+    "twins",
+    Stage.IMPORT,
+    "this and '{other}' compute the same from like values at every timestep",
+    why="""Which value of a timestep is which value of the next follows from how they are computed.
+    Two states that differ in their first values alone cannot be told apart so.""",
+    nearest="more timesteps in the export, or the same initial values",
+)
 
 
 @dataclass(frozen=True)
@@ -70,8 +89,6 @@ def find_template(
     by_step: dict[int, list[Operation]] = defaultdict(list)
     for operation in operations:
         by_step[flow.values[operation.results[0]].step].append(operation)
-    if not by_step[step]:
-        raise ImportFailure(f"timestep {step} computes nothing of what the others compute")
     colours = _colours(flow, stage, operations, places, by_step[step])
     twins = {
         at: {colours[operation.number]: operation for operation in found}
@@ -85,7 +102,7 @@ def find_template(
             refs[operand] = _ref(flow, stage, step, operand, places)
             delay = refs[operand].delay
             if refs[operand].source.kind == "own" and delay:
-                later = _later(reader, position, twins, colours, step + delay)
+                later = _later(reader, position, by_step[step], twins, colours, step + delay)
                 refs[operand] = Ref(Source("own", later), delay)
     last = {
         own: its
@@ -107,7 +124,7 @@ def _ref(flow: Flow, stage: int, step: int, operand: int, places: Places) -> Ref
     if value.stage == stage:
         return Ref(Source("own", operand), step - value.step)
     if operand not in places:
-        raise ImportFailure(f"reads '{value.name}', which is not the same at every timestep")
+        raise ImportFailure.of(NO_COUNTERPART, where=value.name, step=value.step)
     place = places[operand]
     return Ref(Source("lower", place.number, place.stage), step - place.step)
 
@@ -115,6 +132,7 @@ def _ref(flow: Flow, stage: int, step: int, operand: int, places: Places) -> Ref
 def _later(
     reader: Operation,
     position: int,
+    operations: list[Operation],
     twins: dict[int, dict[int, Operation]],
     colours: dict[int, int],
     step: int,
@@ -122,14 +140,11 @@ def _later(
     """What the reader's twin at a later timestep reads in the same place."""
     if reader.joins:
         return reader.operands[step]
-    twin = twins.get(step, {}).get(colours[reader.number])
-    if twin is None:
-        raise ImportFailure(
-            f"has no counterpart at timestep {step}",
-            where=label(reader.node),
-            hint="every timestep must compute the same",
-        )
-    return twin.operands[position]
+    there = twins.get(step, {})
+    if colours[reader.number] not in there:
+        first = next(one for one in operations if colours[one.number] not in there)
+        raise ImportFailure.of(NO_COUNTERPART, where=label(first.node), step=step)
+    return there[colours[reader.number]].operands[position]
 
 
 def _colours(
@@ -148,14 +163,13 @@ def _colours(
     for _ in range(max(1, flow.steps // 2)):
         colours = _round(flow, stage, operations, places, colours)
         shared = Counter(colours[operation.number] for operation in wanted)
-        if max(shared.values()) == 1:
+        if len(shared) == len(wanted):
             return colours
-    first, second = [o for o in wanted if shared[colours[o.number]] > 1][:2]
-    raise ImportFailure(
-        f"cannot be told from '{label(second.node)}': both compute the same at every timestep",
-        where=label(first.node),
-        hint="export more timesteps",
+    first = next(o for o in wanted if shared[colours[o.number]] > 1)
+    second = next(
+        o for o in wanted if o is not first and colours[o.number] == colours[first.number]
     )
+    raise ImportFailure.of(TWINS, where=label(first.node), other=label(second.node))
 
 
 def _round(

@@ -100,3 +100,65 @@ def exported(module, x, dynamo: bool, **options) -> onnx.ModelProto:
             **options,
         )
     return program.model_proto if dynamo else onnx.load_from_string(buffer.getvalue())
+
+
+class Neurons(nn.Module):
+    """One layer without memory; subclasses loop over its timesteps, x [batch, time, inputs]."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(5)
+        self.fast, self.out = nn.Linear(M, 5), nn.Linear(5, 4)
+
+    def step(self, x, v):
+        v = v + (3 * self.fast(x) - v) / 2.0
+        s = (v >= 0.5).float()
+        return s, (1.0 - s) * v
+
+
+class Lists(Neurons):
+    """A list that grows, and is stacked."""
+
+    def forward(self, x):
+        v = torch.zeros(x.size(0), 5)
+        ys: list[torch.Tensor] = []
+        for k in range(x.size(1)):
+            s, v = self.step(x[:, k], v)
+            ys.append(self.out(s))
+        return torch.stack(ys, 1).mean(1)
+
+
+class Writes(Neurons):
+    """A tensor that is filled."""
+
+    def forward(self, x):
+        v = torch.zeros(x.size(0), 5)
+        spikes = torch.zeros(x.size(0), x.size(1), 5)
+        for k in range(x.size(1)):
+            s, v = self.step(x[:, k], v)
+            spikes[:, k] = s
+        return self.out(spikes).mean(1)
+
+
+class Unbound(Neurons):
+    """The slices taken apart beforehand, the outputs added up."""
+
+    def forward(self, x):
+        v = torch.zeros(x.size(0), 5)
+        y = torch.zeros(x.size(0), 4)
+        for now in x.unbind(1):
+            s, v = self.step(now, v)
+            y = y + self.out(s)
+        return y / x.size(1)
+
+
+class Ranges(Neurons):
+    """Slices of length one, squeezed, and joined along the axis that they keep."""
+
+    def forward(self, x):
+        v = torch.zeros(x.size(0), 5)
+        ys = []
+        for k in range(x.size(1)):
+            s, v = self.step(x[:, k : k + 1].squeeze(1), v)
+            ys.append(self.out(s)[:, None])
+        return torch.cat(ys, 1).mean(1)
