@@ -216,7 +216,8 @@ class Network:
             piece=excerpt(self.graph, value, known=given | self.forms.stops, culprits=blamed or ()),
             **fields,
         )
-        behind = [value] if blamed is None else [v for v in blamed if not self.graph.state(v)]
+        known = {*given, *(state.name for state in self.graph.states)}
+        behind = [value] if blamed is None else [name for name in blamed if name not in known]
         causes = (depends_on(self.graph, name, given) for name in behind)
         error.causes = frozenset({value, *(blamed or ())}).union(*causes)
         return error

@@ -25,7 +25,34 @@ def faults(*names: str) -> Edits:
     return tuple(edit for name in names for edit in edits_of(STRANGE[name][0]))
 
 
+SECOND_MEMORY = (
+    (
+        "  const %wf :",
+        """  state %m2 : f32[2] = zeros next %m2n loc("m2")
+  state %v : f32[2] = zeros next %vn loc("v")
+  const %wf :""",
+    ),
+    (
+        "  %y = matmul(%s, %wf)",
+        """  %d2 = matmul(%s, %wx) : f32[1] loc("/drive2")
+  %am2 = matmul(%m2, %a) : f32[2]
+  %bx2 = matmul(%d2, %b) : f32[2]
+  %m2n = add(%am2, %bx2) : f32[2]
+  %f2 = matmul(%s, %wf) : f32[2]
+  %i2 = add(%f2, %m2n) : f32[2]
+  %h2 = add(%v, %i2) : f32[2]
+  %c2 = ge(%h2, %theta) : bool[2] loc("/fire2")
+  %s2 = cast(%c2) : f32[2]
+  %vn = sub(%h2, %s2) : f32[2]
+  %y = matmul(%s2, %wf)""",
+    ),
+)
+
 SEVERAL = {
+    "the same in two layers": (
+        (*SECOND_MEMORY, *faults("memory without relu")),
+        ["no-relu", "no-relu"],
+    ),
     "membrane and memory": (
         faults("full leak", "constant in a memory"),
         ["memory-bias", "full-leak"],
