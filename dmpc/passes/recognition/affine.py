@@ -15,6 +15,7 @@ from dmpc.ir.graph import Graph, Op
 from dmpc.ir.ops_model import taken_indices
 
 Matrix = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
 NEGLIGIBLE = 1e-6  # of the largest coefficient; weights are float32
 COMPARISONS = ("ge", "gt")
 TIMING = ("eq", "mod", "fmod", "floor")  # what holds are made of, never affine
@@ -41,6 +42,10 @@ class Affine:
     def mapped(self, matrix: Matrix) -> "Affine":
         """`matrix · self`."""
         return affine(matrix @ self.bias, {leaf: matrix @ m for leaf, m in self.terms.items()})
+
+    def taken(self, indices: Indices) -> "Affine":
+        """Some elements, in the order given."""
+        return affine(self.bias[indices], {leaf: m[indices] for leaf, m in self.terms.items()})
 
     def scaled(self, factor: Matrix) -> "Affine":
         """Each element times its factor [n]."""
@@ -144,8 +149,10 @@ class Forms:
             return self._relu(op, value)
         if op.kind in TIMING:
             return self.leaf(value)
+        if op.kind == "take":
+            return self._taken(op.operands[0], np.array(taken_indices(op.attrs), np.int64))
         if op.kind == "matmul":
-            return self.form(op.operands[0]).mapped(self._constant(op.operands[1]))
+            return self._mapped(op.operands[0], self._constant(op.operands[1]))
         forms = [self.form(operand) for operand in op.operands]
         if op.kind in ("add", "sub"):
             return forms[0].plus(forms[1], 1.0 if op.kind == "add" else -1.0)
@@ -155,8 +162,6 @@ class Forms:
             return forms[0]
         if op.kind == "concat":
             return self._concat(forms)
-        if op.kind == "take":
-            return forms[0].mapped(np.eye(forms[0].size)[taken_indices(op.attrs)])
         size = self.graph.types[value].size
         forms = [form.spread(size) for form in forms]
         found = self._where(*forms) if op.kind == "where" else self._product(op.kind, *forms)
@@ -183,6 +188,38 @@ class Forms:
         if not argument.terms:
             return Affine(np.maximum(argument.bias, 0), {})
         return self.leaf(self.shared.get(value, (value, False))[0])
+
+    def _mapped(self, value: str, matrix: Matrix) -> Affine:
+        """`matrix · value`; joined vectors part by part, and a leaf without its own wide form."""
+        op = self.producers.get(value)
+        if value in self.stops or (op is None and value not in self.graph.constants):
+            return affine(np.zeros(len(matrix)), {value: matrix})
+        if op is None or op.kind != "concat":
+            return self.form(value).mapped(matrix)
+        result, offset = Affine(np.zeros(len(matrix)), {}), 0
+        for part in op.operands:
+            columns = matrix[:, offset : offset + self.graph.types[part].size]
+            if columns.any():
+                result = result.plus(self._mapped(part, columns))
+            offset += columns.shape[1]
+        return result
+
+    def _taken(self, value: str, indices: Indices) -> Affine:
+        """Some elements of a value; of joined vectors only the parts that they come from."""
+        op = self.producers.get(value)
+        if op is None or op.kind != "concat" or value in self.stops:
+            return self.form(value).taken(indices)
+        result, offset = Affine(np.zeros(len(indices)), {}), 0
+        for part in op.operands:
+            size = self.graph.types[part].size
+            (mine,) = np.nonzero((indices >= offset) & (indices < offset + size))
+            if mine.size:
+                place = np.zeros((len(indices), mine.size))
+                place[mine, np.arange(mine.size)] = 1.0
+                taken = self._taken(part, indices[mine] - offset)
+                result = result.plus(taken.mapped(place))
+            offset += size
+        return result
 
     def _concat(self, forms: list[Affine]) -> Affine:
         total = sum(form.size for form in forms)

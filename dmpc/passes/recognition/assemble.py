@@ -10,6 +10,7 @@ from dmpc.ir.types import TensorType, event, f32
 from dmpc.passes.recognition.affine import Matrix
 from dmpc.passes.recognition.legendre import legendre_window
 from dmpc.passes.recognition.network import (
+    LOC_LENGTH,
     Hold,
     Memory,
     Network,
@@ -128,11 +129,10 @@ class _Assembly:
         return [op for leaf in synapses.via for op in self.producers(leaf)]
 
     def held(self, synapses: Synapses) -> Loc:
-        """The user's names of the states through which synapses read old events."""
-        states = self.network.graph.states
-        return tuple(
-            name for state in states for name in state.loc if state.name in self.above(synapses)
-        )
+        """The user's names of the states through which synapses read old events, the last few."""
+        above = self.above(synapses)
+        names = (name for s in self.network.graph.states if s.name in above for name in s.loc)
+        return tuple(names)[-LOC_LENGTH:]
 
     def above(self, synapses: Synapses) -> set[str | int]:
         """What the leaves of synapses are made of."""

@@ -1,0 +1,52 @@
+"""The example that compares the families, on a few samples; their models in every bit."""
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import runtime
+from dmpc import Options
+from dmpc import compile as compile_model
+from dmpc.verification import verify
+from isa.target import target_names
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "families" / "compare.py"
+COMPARE = runpy.run_path(str(EXAMPLE))
+SPOKEN = runtime.load_samples(COMPARE["SPOKEN"] / "test.npz")
+
+
+@pytest.mark.parametrize("family", COMPARE["MODELS"])
+@pytest.mark.parametrize("target", target_names())
+def test_a_family_in_every_bit(family, target):
+    model, x = COMPARE["MODELS"][family], SPOKEN.x[::100]
+    image = compile_model(model, calibration=x, options=Options(target=target)).image
+    found = verify(model, image, x, SPOKEN.y[::100], max_drop=20)
+    assert [rung.reason for rung in found.rungs if not rung.ok] == []
+
+
+def test_what_each_family_has():
+    test = runtime.Samples(SPOKEN.x[:40], SPOKEN.y[:40])
+    found = {
+        family: COMPARE["measure"](model, "paper", test)
+        for family, model in COMPARE["MODELS"].items()
+    }
+    sizes = np.array([one.parameters for one in found.values()])
+    assert np.ptp(sizes) < 0.01 * sizes.mean()
+    for family, one in found.items():
+        assert (one.bits["delays"] > 0) == (one.energy["delays"] > 0) == (family == "DSNN")
+        assert (one.energy["memory update"] > 0) == (family == "DMP")
+        assert one.accuracy > 0.7
+        assert abs(one.accuracy - one.float_accuracy) < 0.1
+        assert sum(one.energy.values()) == pytest.approx(one.total)
+    assert found["RSNN"].bits["weights"] > found["FSNN"].bits["weights"]
+
+
+def test_the_command_prints_a_column_for_each_family():
+    result = CliRunner().invoke(COMPARE["main"], ["--limit", "4"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "4 spoken digits on target paper" in result.output
+    for word in (*COMPARE["MODELS"], "cycles per timestep", "kbit, delays", "nJ per sample"):
+        assert word in result.output
