@@ -178,7 +178,7 @@ def test_wrong_inputs_are_refused() -> None:
         ({"hidden": [4, 0]}, "neurons is 0"),
         ({"classes": 0}, "classes is 0"),
         ({"dropout": 1.0}, r"dropout is 1\.0"),
-        ({"memory": 0}, "0 states"),
+        ({"memory": -1}, "-1 states"),
         ({"dilation": 0}, "dilation is 0; it is a whole number of timesteps, at least 1"),
         ({"dilation": [2.5]}, r"dilation is 2\.5"),
         ({"dilation": [1, 2]}, "2 dilations for 1 layers; give one number for all"),
