@@ -14,6 +14,7 @@ from dmpc.frontend.nir_format import network
 from dmpc.frontend.nir_format.delays import Register, steps_of
 from dmpc.frontend.nir_format.network import Net, Node
 from dmpc.frontend.nir_format.neurons import Neuron, Timing, leak_step, neuron
+from dmpc.frontend.nir_format.rules import NODE_SIZE, TIMELESS_LOOP, UNFED_NODE
 from dmpc.ir.graph import Array, Graph
 from dmpc.ir.verify import verify
 
@@ -34,8 +35,9 @@ def import_nir(
         verify(graph)
         return graph
     except DmpcError as error:
-        if where not in error.where:
-            error.where = f"{where}: {error.where}" if error.where else where
+        for one in error.every:
+            if where not in one.where:
+                one.where = f"{where}: {one.where}" if one.where else where
         raise
 
 
@@ -111,9 +113,7 @@ class _Importer:
         if node.name not in self.known:
             if node.name in path:
                 ring = " -> ".join(reversed(path[path.index(node.name) :]))
-                raise node.error(
-                    f"the loop {ring} has neither neurons nor a delay", "put a Delay into it"
-                )
+                raise node.failure(TIMELESS_LOOP, ring=ring)
             self.known[node.name] = self._computed(node, (*path, node.name))
         return self.known[node.name]
 
@@ -137,7 +137,7 @@ class _Importer:
         """The sum of what feeds a node."""
         sources = self.net.sources[node.name]
         if not sources:
-            raise node.error("nothing feeds this node")
+            raise node.failure(UNFED_NODE)
         values = [self._value(self.net.nodes[name], path) for name in sources]
         total = values[0]
         for value in values[1:]:
@@ -151,7 +151,7 @@ class _Importer:
 
     def _check_size(self, node: Node, value: str) -> None:
         if node.size != self._size(value):
-            raise node.error(f"takes {node.size} elements, but is fed {self._size(value)}")
+            raise node.failure(NODE_SIZE, size=node.size, fed=self._size(value))
 
     def _product(self, node: Node, current: str) -> str:
         weight = node.parameters["weight"]

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dmpc.errors import ImportFailure
+from dmpc.errors import ErrorList, ImportFailure
+from dmpc.findings import NO_PIECE
+from dmpc.frontend.model_rules import NO_FILE
+from dmpc.frontend.nir_format.rules import NODE_KIND, PORT_COUNT
 from dmpc.ir.graph import Array
 from dmpc.ir.registry import did_you_mean
+from dmpc.rules import Rule
 
 if TYPE_CHECKING:
     import nir
@@ -60,7 +64,13 @@ class Node:
 
     def error(self, message: str, hint: str = "") -> ImportFailure:
         """An error about this node."""
-        return ImportFailure(message, where=f"node '{self.name}' ({self.kind})", hint=hint)
+        where = f"node '{self.name}' ({self.kind})"
+        return ImportFailure(message, where=where, hint=hint, nodes=(self.name,))
+
+    def failure(self, rule: Rule, **fields: object) -> ImportFailure:
+        """The error of a rule that this node breaks."""
+        where = f"node '{self.name}' ({self.kind})"
+        return ImportFailure.of(rule, where=where, nodes=(self.name,), piece=NO_PIECE, **fields)
 
     def vector(self, parameter: str, size: int) -> Array:
         """A parameter as a vector [size]; one element stands for as many as needed.
@@ -85,10 +95,8 @@ class Net:
         found = [node for node in self.nodes.values() if node.kind == kind]
         if len(found) != 1:
             names = ", ".join(f"'{node.name}'" for node in found)
-            raise ImportFailure(
-                f"the graph has {len(found)} {kind} nodes{': ' if found else ''}{names}; "
-                "one is expected"
-            )
+            listed = f": {names}" if found else ""
+            raise ImportFailure.of(PORT_COUNT, count=len(found), kind=kind, names=listed)
         return found[0]
 
 
@@ -100,7 +108,9 @@ def read(source: "str | os.PathLike[str] | nir.NIRGraph") -> Net:
     """
     graph = _contents(source) if isinstance(source, str | os.PathLike) else source.to_dict()
     net = Net()
-    _add(net, graph, "")
+    errors = ErrorList()
+    _add(net, graph, "", errors)
+    errors.check()
     return net
 
 
@@ -110,7 +120,7 @@ def _contents(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     where = os.fspath(path)
     if not os.path.isfile(where):
-        raise ImportFailure("no such file", where=where)
+        raise ImportFailure.of(NO_FILE, where=where)
     try:
         with h5py.File(where, "r") as file:
             contents: dict[str, Any] = hdf2dict(file)
@@ -124,8 +134,11 @@ def _contents(path: str | os.PathLike[str]) -> dict[str, Any]:
     return root
 
 
-def _add(net: Net, graph: Mapping[str, Any], prefix: str) -> None:
-    """Add the nodes and edges of a graph whose name, with a dot, is `prefix`."""
+def _add(net: Net, graph: Mapping[str, Any], prefix: str, errors: ErrorList) -> None:
+    """Add the nodes and edges of a graph whose name, with a dot, is `prefix`.
+
+    Nodes that cannot be read are entered in `errors`, each for itself.
+    """
     where = f"node '{prefix[:-1]}'" if prefix else ""
     nodes, edges = graph.get("nodes"), graph.get("edges")
     if graph.get("type") != "NIRGraph" or not isinstance(nodes, Mapping) or edges is None:
@@ -133,10 +146,11 @@ def _add(net: Net, graph: Mapping[str, Any], prefix: str) -> None:
     inner = {name for name, node in nodes.items() if _kind(node) == "NIRGraph"}
     for name, node in nodes.items():
         if name in inner:
-            _add(net, node, f"{prefix}{name}.")
+            _add(net, node, f"{prefix}{name}.", errors)
         else:
-            net.nodes[prefix + name] = _node(prefix + name, node, nested=bool(prefix))
             net.sources[prefix + name] = []
+            with errors.gather():
+                net.nodes[prefix + name] = _node(prefix + name, node, nested=bool(prefix))
     for source, target in _edges(edges):
         ends = []
         for end, port in ((source, "Output"), (target, "Input")):
@@ -179,7 +193,9 @@ def _node(name: str, given: Mapping[str, Any], *, nested: bool) -> Node:
     if kind not in PARAMETERS:
         known = did_you_mean(kind, PARAMETERS)
         what = f"the machine has no {kind}" if kind in REFUSED else f"unknown kind of node '{kind}'"
-        raise ImportFailure(what, where=f"node '{name}'", hint=REFUSED.get(kind, known))
+        near = REFUSED.get(kind, known)
+        where = f"node '{name}'"
+        raise ImportFailure.of(NODE_KIND, where=where, nodes=(name,), what=what, nearest=near)
     bare = Node(name, PORT if nested and kind in ("Input", "Output") else kind, {}, None)
     parameters = {key: _parameter(bare, key, given) for key in PARAMETERS[kind]}
     return replace(bare, parameters=parameters, size=_size(bare, parameters, given))

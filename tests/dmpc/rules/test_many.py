@@ -12,6 +12,7 @@ from dmpc.cli import main
 from dmpc.rules import Severity
 from tests.dmpc.frontend.spellings import Form, scan_model
 from tests.dmpc.passes.test_recognise import HELD, NEAR_HOLDS, STRANGE, pair_of
+from tests.dmpc.rules.graphs import checked as checked_graph
 from tests.dmpc.rules.networks import BROKEN, Edits, checked, edits_of, text_of
 from tests.dmpc.rules.operators import node_of
 from tests.dmpc.rules.wholes import body_of
@@ -89,6 +90,13 @@ def test_faults_of_a_loop_are_found_together(tmp_path):
         ("unknown-operator", ("/x1_",)),
         ("unknown-operator", ("/bu1_",)),
     ]
+
+
+def test_nodes_of_a_nir_graph_are_looked_at_each_for_itself(tmp_path):
+    found = checked_graph(tmp_path, "two kinds").findings
+    assert [one.nodes for one in found] == [("n0",), ("n1",)]
+    assert "weight holds nan" in found[0].message
+    assert found[1].rule == "node-kind"
 
 
 @given(shape=networks())

@@ -4,7 +4,7 @@ import pytest
 
 from dmpc.check import Report
 from dmpc.rules import Severity, all_rules
-from tests.dmpc.rules import files, layers, modules, networks, unrolled
+from tests.dmpc.rules import files, graphs, layers, modules, networks, unrolled
 
 
 @pytest.fixture(scope="module")
@@ -12,6 +12,7 @@ def reports(tmp_path_factory) -> dict[str, Report]:
     folder = tmp_path_factory.mktemp("rules")
     cases = {**networks.cases(), **files.cases(folder), **layers.cases(folder)}
     cases |= {**modules.cases(folder), **unrolled.cases(folder)}
+    cases |= graphs.cases(folder)
     return {name: make() for name, make in cases.items()}
 
 
