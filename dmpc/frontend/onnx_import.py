@@ -29,6 +29,7 @@ from dmpc.frontend.model_rules import (
     UNKNOWN_SIZE,
 )
 from dmpc.frontend.normalise import CONTROL, normalise
+from dmpc.frontend.notes import tell_readout, tell_unused
 from dmpc.frontend.onnx_file import Source, initializers, read_model
 from dmpc.frontend.operators import OPERATORS
 from dmpc.frontend.responses import Systems
@@ -93,6 +94,9 @@ def import_onnx(
             raise ImportFailure.of(SIZE_DEPENDENT)
         first.name = Path(name).stem
         verify(first)
+        tell_unused(model.graph, name)
+        if signature.time is None and options.readout is None:
+            tell_readout(name)
     except ImportFailure as error:
         raise located(error, model.graph).inside(name) from None
     except DmpcError as error:

@@ -118,7 +118,15 @@ def wide_kernel() -> onnx.ModelProto:
     return model
 
 
+def unused() -> onnx.ModelProto:
+    model = step_model(Spelling())
+    store(model.graph, "bn.weight", np.ones(4, np.float32))
+    return model
+
+
 MODELS: dict[str, Make] = {
+    "readout-assumed": lambda: step_model(Spelling()),
+    "unused-weights": unused,
     "training-mode": with_step("Dropout", "x", "", "true"),
     "shape-misfit": misfit,
     "not-finite": not_finite,
