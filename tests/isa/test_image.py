@@ -85,7 +85,7 @@ def test_order_and_integer_type_do_not_show_in_the_bytes():
 def test_the_bytes_are_those_of_yesterday():
     """A change here breaks every image that exists: raise ISA_VERSION with it."""
     note, text, spike = BYTES[64:88], BYTES[120:152], BYTES[152:168]
-    assert note.hex(" ", 4) == "05000000 24000000 01000000 646d7063 00000000 01000000"
+    assert note.hex(" ", 4) == "05000000 24000000 01000000 646d7063 00000000 02000000"
     assert text.hex(" ", 8) == (
         "0200400000000008 c008000000000010 0000000000000004 0000000000000000"
     )
@@ -143,7 +143,7 @@ def test_refusals_say_what_is_wrong():
     assert refusal(bytes(other_note)) == "an ELF file, but not a dmpc image"
     assert refusal(bytes(later)).startswith("checksum differs: the file was damaged or edited")
     assert refusal(reseal(bytes(later))) == (
-        "built for ISA version 9, this is version 1; compile it again"
+        "built for ISA version 9, this is version 2; compile it again"
     )
     assert refusal(forged).startswith(".dmpc.target: name: String should match pattern")
     assert refusal(illegal).startswith(".text: word 0: illegal instruction 0xffffffffffffffff")
