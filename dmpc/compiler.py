@@ -30,7 +30,7 @@ from dmpc.passes.place import PlaceInMemory
 from dmpc.passes.pool import Pool
 from dmpc.passes.quantization.widths import Chosen, width_plan
 from dmpc.passes.quantize import Quantize
-from dmpc.passes.ranges import Ranges
+from dmpc.passes.ranges import Ranges, with_proofs
 from dmpc.passes.recognise import Recognise
 from dmpc.passes.schedule import Schedule
 from dmpc.passes.static_ranges import static_ranges
@@ -193,9 +193,9 @@ def find_ranges(
 ) -> Ranges:
     """Ranges of a float graph.
 
-    From a calibration set; without one from what the file `model` carries, if it was trained with
-    quantization in its forward pass; else from the weights. Raises CompileError with all that is
-    wrong with the layers.
+    From a calibration set, and from proofs where those are hardly wider; without one from what the
+    file `model` carries, if it was trained with quantization in its forward pass; else from the
+    weights. Raises CompileError with all that is wrong with the layers.
     """
     if calibration is not None:
         _check_calibration(graph, calibration)
@@ -220,7 +220,14 @@ def _find_ranges(
             if carried is not None:
                 return carried
         return static_ranges(graph, options.input_range)
-    return calibrate(graph, calibration, samples=options.calibration_samples, margin=options.margin)
+    seen = calibrate(graph, calibration, samples=options.calibration_samples, margin=options.margin)
+    if not seen.events and options.input_range is None:
+        return seen  # nothing is declared of a graded input
+    try:
+        proved = static_ranges(graph, None if seen.events else options.input_range)
+    except CompileError:  # what may grow without bound: the samples say how far it does
+        return seen
+    return with_proofs(seen, proved)
 
 
 def compile(  # noqa: A001  the verb of the whole project

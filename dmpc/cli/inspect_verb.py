@@ -104,6 +104,7 @@ def inspect(
     schedule of an image. What a model shows beyond its layers is compiled for the purpose, with the
     options of compile.
     """
+    declared = chosen["input_range"]
     is_image = not is_factory(file) and Path(file).suffix not in SUFFIXES
     out = Output()
     calibration = chosen["calibration"]
@@ -118,7 +119,7 @@ def inspect(
         data = samples or calibration
         x = load_samples(data).x if data else None
         with samples_of(data):
-            found = range_report(image, file, x, timesteps, events)
+            found = range_report(image, file, x, timesteps, events, declared)
         print_ranges(found, json_path, out)
         if not (memory or schedule):
             return

@@ -1,21 +1,44 @@
 """What `dmpc inspect --ranges` prints: what is proved of every width, and what samples show."""
 
+import numpy as np
+
 from dmpc.analysis.bounds import Assumptions
 from dmpc.analysis.report import IMPOSSIBLE, SEEN, VERDICTS, Range, Report, report
 from dmpc.backend.emit import embedded_graph
 from dmpc.cli.terminal import Output, table, write_json
+from dmpc.errors import DmpcError
 from dmpc.ir.registry import Tensor
 from isa.image import Image
 from runtime.program import Program
 
 
 def range_report(
-    image: Image, origin: str, x: Tensor | None, steps: int | None, events: int | None
+    image: Image,
+    origin: str,
+    x: Tensor | None,
+    steps: int | None,
+    events: int | None,
+    declared: tuple[float, float] | None = None,
 ) -> Report:
-    """The report on an image's own graph; raises DmpcError or RuntimeFailure."""
+    """The report on an image's own graph.
+
+    `declared` is the range of a graded input. Raises DmpcError if `x` lies outside, RuntimeFailure
+    if it cannot be run.
+    """
     program = Program(image, origin)
     inputs = None if x is None else program.encode(x)[0]
-    return report(embedded_graph(image), Assumptions(steps, None, events), inputs)
+    ends = None
+    if declared is not None and not program.takes_events:
+        low, high = program.interface.input.integers(np.array(declared))[0]
+        ends = int(low), int(high)
+        if x is not None and inputs is not None and not low <= inputs.min() <= inputs.max() <= high:
+            raise DmpcError(
+                f"the samples hold {x.min():g} .. {x.max():g}, which is not within the declared "
+                f"input range {declared[0]:g} .. {declared[1]:g}",
+                where=origin,
+                hint="declare the range that the input really has",
+            )
+    return report(embedded_graph(image), Assumptions(steps, ends, events), inputs)
 
 
 def print_ranges(found: Report, json_path: str | None, out: Output) -> None:

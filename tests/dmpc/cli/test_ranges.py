@@ -55,3 +55,28 @@ def test_fewer_events_narrow_the_proof(files):
 
     assert sums("--events", "0") == [0, 0]
     assert sums("--events", "1")[1] < sums()[1]
+
+
+@pytest.fixture
+def graded(tmp_path):
+    x = samples(SHAPE) * 2.0 - 0.5
+    np.savez(tmp_path / "x.npz", x=x)
+    dmpc.compile(network(SHAPE), calibration=x).save(tmp_path / "graded.elf")
+    return tmp_path
+
+
+def test_a_declared_range_of_the_input_narrows_the_proof(graded):
+    def drive(*declared):
+        data = json.loads(ranges(graded / "graded.elf", "--json", "-", *declared))
+        item = next(item for item in data["ranges"] if item["what"] == "drive")
+        return item["proved"][1]
+
+    assert drive("--input-range", "-0.5", "1.5") < drive()
+    assert drive("--input-range", "-0.5", "0.5") < drive("--input-range", "-0.5", "1.5")
+
+
+def test_samples_beyond_the_declared_range_are_an_error(graded):
+    files = [str(graded / "graded.elf"), "--input", str(graded / "x.npz")]
+    done = CliRunner().invoke(main, ["inspect", "--ranges", *files, "--input-range", "0", "1"])
+    assert done.exit_code == 1
+    assert "the samples hold -0.5 .. 1.5, which is not within" in done.output

@@ -7,6 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import dmpc
+from dmpc.analysis.bounds import Assumptions
+from dmpc.analysis.report import report
+from dmpc.compiler import Options, find_ranges
 from dmpc.errors import CompileError
 from dmpc.ir.interpret import interpret
 from dmpc.passes.base import apply
@@ -198,3 +202,30 @@ def test_a_current_that_is_no_dense_product_is_refused():
     lif = next(op for op in graph.ops if op.kind == "lif")
     lif.operands = (lif.operands[0], "layer1.threshold", *lif.operands[2:])
     assert "current %layer1.threshold of layer1 is not a dense product" in refused(graph)
+
+
+def test_a_proof_is_taken_where_it_costs_nothing():
+    graph = apply(BreakDependency(), network(ONE))
+    drive = next(op for op in graph.ops if op.kind == "drive")
+    name = drive.results[0]
+    pushing = (graph.constants[drive.operands[1]] > 0).astype(np.float64)
+    x = np.broadcast_to(pushing, (2, 30, 3))
+    proved, seen = static_ranges(graph, None), calibrate(graph, x, samples=2, margin=1.25)
+    both = find_ranges(graph, x, Options(margin=1.25))
+    assert both.bounds[name].high * both.margin == proved.bounds[name].high * proved.margin
+    assert both.bounds[name].high < seen.bounds[name].high  # no margin is needed
+    quiet = find_ranges(graph, x * 0, Options(margin=1.25))
+    assert quiet.bounds[name] == calibrate(graph, x * 0, samples=2, margin=1.25).bounds[name]
+    compiled = dmpc.compile(graph, calibration=x)
+    verdicts = {item.what: item.verdict for item in report(compiled.graph, Assumptions()).ranges}
+    assert verdicts["drive"] == "impossible"
+
+
+def test_what_has_no_proof_is_seen():
+    lasting = network(replace(ONE, layers=(Layer(neurons=4),)))
+    lif = next(op for op in lasting.ops if op.kind == "lif")
+    beta = lif.operands[-3]
+    lasting.constants[beta] = np.ones_like(lasting.constants[beta])
+    x = samples(ONE)
+    found = find_ranges(lasting, x, Options())
+    assert found.charge == calibrate(lasting, x, samples=256, margin=1.25).charge
