@@ -49,8 +49,24 @@ def recurrent(random: np.random.Generator) -> nir.NIRGraph:
     return nir.NIRGraph.from_list(weight, loop)
 
 
+def delayed(random: np.random.Generator) -> nir.NIRGraph:
+    """An axonal delay before each layer, some of no timestep."""
+
+    def late(size: int) -> nir.Delay:
+        return nir.Delay(random.integers(0, 7, size) * 1e-4)
+
+    return nir.NIRGraph.from_list(
+        late(INPUTS),
+        nir.Linear(random.normal(0.2, 0.4, (NEURONS, INPUTS))),
+        lif(NEURONS, random),
+        late(NEURONS),
+        nir.Linear(random.normal(0.2, 0.4, (NEURONS, NEURONS))),
+        lif(NEURONS, random),
+    )
+
+
 @pytest.mark.parametrize("reset", ["value", "subtract", "late"])
-@pytest.mark.parametrize("make", [layered, recurrent])
+@pytest.mark.parametrize("make", [layered, recurrent, delayed])
 def test_file_float_graph_and_machine_agree(make, reset, tmp_path):
     path = tmp_path / "net.nir"
     nir.write(path, make(np.random.default_rng(4)))
