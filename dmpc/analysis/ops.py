@@ -36,12 +36,15 @@ def state_update(found: Analysis, op: Op) -> None:
     system = System(a * unit, b * unit, found.assumed.steps)
     identity = np.eye(len(b), dtype=np.int64)
     linear = found.driven(op, system, identity) if system.decays else None
-    if linear is not None and linear.clip(*of_bits(bits)) == linear:
+    drive = found.range(op.operands[1])
+    if not drive.magnitude.any():  # from zero, nothing ever comes, and nothing is rounded
+        bound = Interval(np.zeros_like(b), np.zeros_like(b))
+    elif linear is not None and linear.clip(*of_bits(bits)) == linear:
         found.systems[op.results[0]] = system
         bound = linear
     else:  # saturation makes it another system: one timestep, from anywhere in its width
         widest = Interval(*(np.full(len(b), end, np.int64) for end in of_bits(bits)))
-        sums = widest.through(a) + found.range(op.operands[1]).through(b[:, None])
+        sums = widest.through(a) + drive.through(b[:, None])
         bound = _shifted(sums, number(op, "shift")).with_zero()
     kept = found.prove(op, "memory state", bits, bound)
     found.ranges[op.operands[0]] = found.ranges[op.results[0]] = kept.with_zero()

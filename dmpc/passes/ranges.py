@@ -47,11 +47,14 @@ def with_proofs(seen: Ranges, proved: Ranges) -> Ranges:
     """Seen ranges, but proved ones wherever those are no more than a quarter of a bit wider.
 
     There nothing can saturate, whatever the input; elsewhere the scale trusts the samples and their
-    margin. `proved` are of the same graph.
+    margin. `proved` are of the same graph. Events have no scale; what is seen of them is kept.
     """
 
     def chosen(mine: dict[str, Interval], theirs: dict[str, Interval]) -> dict[str, Interval]:
-        return {name: _narrow(one, theirs.get(name), factor) for name, one in mine.items()}
+        return {
+            name: one if name in seen.activity else _narrow(one, theirs.get(name), factor)
+            for name, one in mine.items()
+        }
 
     factor = proved.margin / seen.margin
     return replace(
