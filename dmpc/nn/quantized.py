@@ -31,9 +31,10 @@ class QuantizedNetwork(nn.Module):
     bit. The backward pass is that of the float network at the machine's drives, memory states and
     membranes: rounding counts as identity (straight-through estimator, Bengio et al., 2013).
 
-    Scales follow the weights; the ranges on which they rest are taken once, from the calibration
-    samples `x` [samples, time, inputs], and travel with the weights (`export_onnx`).
-    Dropout has no place in the machine and is left out. Raises DmpcError where the compiler does.
+    Scales and rounding follow the weights. The ranges and second moments on which they rest are
+    those of the calibration samples `x` [samples, time, inputs], taken once; they travel with the
+    weights (`export_onnx`). Dropout has no place in the machine and is left out. Raises DmpcError
+    where the compiler does.
 
         quantized = QuantizedNetwork(network, x[:256], Options(target="paper"))
         for loss in fit(quantized, x, y, epochs=3, learning_rate=5e-4): ...
@@ -47,8 +48,7 @@ class QuantizedNetwork(nn.Module):
         self.target = load_target(self.options.target)
         self.ranges = find_ranges(self._float_graph(), np.asarray(x), self.options)
         self.ranges.origin = f"quantization-aware training, {self.ranges.origin}"
-        # Rounded to nearest: the errors of other weights are what training makes up for.
-        self.ranges.moments.clear()
+        self.ranges.moments = carried.stored_moments(self.ranges)
 
     @property
     def layers(self) -> nn.ModuleList:

@@ -10,11 +10,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    Base64Encoder,
+    BaseModel,
+    ConfigDict,
+    EncodedBytes,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from dmpc.analysis.interval import Interval
 from dmpc.errors import CompileError
-from dmpc.passes.ranges import Ranges
+from dmpc.passes.ranges import Ranges, Real
 
 KEY = "dmpc.ranges"
 
@@ -34,6 +43,39 @@ class _Bounds(BaseModel):
     high: Numbers
 
 
+class _Moments(BaseModel):
+    """A symmetric matrix [size, size]: its lower triangle, row by row, as float32 in base64."""
+
+    model_config = ConfigDict(extra="forbid")
+    size: Annotated[int, Field(ge=1)]
+    triangle: Annotated[bytes, EncodedBytes(encoder=Base64Encoder)]
+
+    @model_validator(mode="after")
+    def _whole(self) -> "_Moments":
+        if len(self.triangle) != 4 * self.size * (self.size + 1) // 2:
+            raise ValueError("the triangle has another size")
+        if not np.isfinite(np.frombuffer(self.triangle, "<f4")).all():
+            raise ValueError("numbers must be finite")
+        return self
+
+    def matrix(self) -> Real:
+        """The whole matrix."""
+        made = np.zeros((self.size, self.size))
+        made[np.tril_indices(self.size)] = np.frombuffer(self.triangle, "<f4")
+        whole: Real = made + np.tril(made, -1).T
+        return whole
+
+
+def _stored(moments: Real) -> _Moments:
+    triangle = moments[np.tril_indices(len(moments))].astype("<f4").tobytes()
+    return _Moments.model_construct(size=len(moments), triangle=triangle)
+
+
+def stored_moments(ranges: Ranges) -> dict[str, Real]:
+    """The second moments as they come back from a file: rounded to float32."""
+    return {name: _stored(moments).matrix() for name, moments in ranges.moments.items()}
+
+
 class _Carried(BaseModel):
     model_config = ConfigDict(extra="forbid")
     origin: str
@@ -43,6 +85,7 @@ class _Carried(BaseModel):
     charge: dict[str, _Bounds]
     values: dict[str, _Bounds]
     activity: dict[str, Numbers]
+    moments: dict[str, _Moments] = {}
 
 
 def to_text(ranges: Ranges) -> str:
@@ -60,6 +103,7 @@ def to_text(ranges: Ranges) -> str:
         events=ranges.events,
         margin=ranges.margin,
         activity={name: quantiles.tolist() for name, quantiles in ranges.activity.items()},
+        moments={name: _stored(moments) for name, moments in ranges.moments.items()},
         **intervals,
     ).model_dump_json()
 
@@ -81,7 +125,10 @@ def parse(text: str, where: str) -> Ranges:
         for kept in (found.bounds, found.charge, found.values)
     )
     activity = {name: np.array(quantiles) for name, quantiles in found.activity.items()}
-    return Ranges(found.origin, found.events, found.margin, bounds, charge, values, activity)
+    moments = {name: one.matrix() for name, one in found.moments.items()}
+    return Ranges(
+        found.origin, found.events, found.margin, bounds, charge, values, activity, moments
+    )
 
 
 def carried_ranges(model: str | os.PathLike[str]) -> Ranges | None:
