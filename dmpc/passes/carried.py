@@ -1,8 +1,9 @@
 """Ranges that a model carries with it: those on which its weights were trained.
 
 A network trained with quantization in its forward pass (`dmpc.nn.QuantizedNetwork`) computes the
-machine's integers at scales that follow from its weights and from ranges. Both travel in one ONNX
-file, the ranges as text under a key of its metadata, so that the compiler chooses the same scales.
+machine's integers: their scales follow from weights and ranges, their rounding from second moments.
+All travel in one ONNX file, ranges and moments as text under a key of its metadata, so that the
+compiler makes the same integers.
 """
 
 import os
