@@ -5,7 +5,6 @@ note, holds the instruction set's version and a SHA-256 digest over everything e
 """
 
 import hashlib
-import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from isa import instructions as instructions  # so that `decode` knows them
 from isa.core import Contents, Table
 from isa.elf import ElfSymbol, Section
 from isa.errors import IsaError
+from isa.files import write_file
 from isa.format import ISA_VERSION, WORD_BITS, Instruction, decode, encode
 from isa.target import Memory, Target, parse_target
 from isa.validity import MEMORY, NOTE, RESERVED, TARGET, TEXT, check
@@ -114,15 +114,9 @@ def _row_bytes(memory: Memory) -> int:
 
 def write_image(image: Image, path: Path | str) -> None:
     """Write the image's file, whole or not at all; IsaError if it cannot be written."""
-    path = Path(path)
     data = image_bytes(image)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        try:
-            beside.write_bytes(data)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        write_file(path, data)
     except OSError as error:
         raise IsaError(f"{path}: cannot write the image: {error.strerror or error}") from error
 

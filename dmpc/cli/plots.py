@@ -1,15 +1,19 @@
 """Pictures; the one place that loads a plotting library."""
 
+import io
 import re
 from typing import Any
 
+from dmpc.cli.terminal import write_bytes
 from dmpc.errors import DmpcError
 from dmpc.precision.impulse import Impulse
 from dmpc.reproduce import Reproduction
 
 
 def _pyplot(path: str) -> Any:
-    """The plotting library, drawing to files; DmpcError if it is not installed."""
+    """The plotting library, drawing to PNG files; DmpcError if it is not installed."""
+    if not path.lower().endswith(".png"):
+        raise DmpcError("pictures are PNG", where=path, hint="a name that ends in .png")
     try:
         import matplotlib
     except ImportError:
@@ -23,10 +27,9 @@ def _pyplot(path: str) -> Any:
 
 
 def _save(figure: Any, path: str) -> None:
-    try:
-        figure.savefig(path, dpi=120, metadata={"Software": None})
-    except (OSError, ValueError) as error:
-        raise DmpcError(f"cannot write the picture: {error}", where=path) from error
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=120, metadata={"Software": None})
+    write_bytes(path, picture.getvalue())
 
 
 def plot_claims(found: Reproduction, path: str) -> None:

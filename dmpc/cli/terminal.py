@@ -1,12 +1,10 @@
 """What the verbs share: the console, progress on a terminal, files written whole."""
 
 import json
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -15,6 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from dmpc.errors import DmpcError
+from isa.files import write_file
 
 UNBROKEN = 10_000  # columns: wider than any line, so that nothing wraps in a pipe or file
 
@@ -76,14 +75,8 @@ def write_text(path: str, text: str) -> None:
 
 def write_bytes(path: str, content: bytes) -> None:
     """Write a file, whole or not at all. Raises DmpcError."""
-    target = Path(path)
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        try:
-            beside.write_bytes(content)
-            beside.replace(target)
-        finally:
-            beside.unlink(missing_ok=True)
+        write_file(path, content)
     except OSError as error:
         raise DmpcError(f"cannot write: {error.strerror or error}", where=path) from error
 

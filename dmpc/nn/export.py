@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, get_args
@@ -15,6 +13,7 @@ from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 from dmpc.nn.network import DMPNetwork
 from dmpc.nn.onnx_nodes import layer_nodes, linear, state_sizes, weights
 from dmpc.onnx_scan import IR_VERSION, OPSET, TIME, initial_states, scan, value
+from isa.files import write_file
 
 Form = Literal["scan", "step"]
 NOTHING: Final[Mapping[str, str]] = {}
@@ -39,20 +38,10 @@ def export_onnx(
     appended.
 
     Initialisers bear the names of the network's `state_dict`, nodes those of its modules;
-    `metadata` is stored in the file. Writes a temporary file beside `path` and renames it. Raises
-    ValueError as `to_onnx` does, OSError if the file cannot be written.
+    `metadata` is stored in the file, which is written whole or not at all. Raises ValueError as
+    `to_onnx` does, OSError if it cannot be written.
     """
-    path = Path(path)
-    content = to_onnx(network, form, metadata).SerializeToString(deterministic=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
-        try:
-            file.write(content)
-            file.close()
-            os.chmod(file.name, 0o644)  # a temporary file is its owner's only
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+    write_file(path, to_onnx(network, form, metadata).SerializeToString(deterministic=True))
 
 
 def to_onnx(

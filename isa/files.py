@@ -1,0 +1,82 @@
+"""Files written whole or not at all: the one place of the project that writes what a user names."""
+
+import errno
+import os
+import secrets
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+unfinished: set[str] = set()
+"""Temporary files being written: whoever ends the process at once removes them (`discard`)."""
+
+
+def write_file(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file. Raises OSError if it cannot be written; what stood there then still does.
+
+    A new file appears, or an old one changes, in one step, and keeps its mode; of a symbolic link
+    the target is written. A device or FIFO is written into. Threads and processes that write the
+    same file do not disturb each other: one of them is last.
+    """
+    found = check_output(path)
+    if found is not None and not stat.S_ISREG(found.st_mode):
+        with Path(path).open("wb") as device:
+            device.write(content)
+        return
+    target = os.path.realpath(path)
+    # Not derived from the target's name, which may be as long as names can be.
+    beside = os.path.join(os.path.dirname(target), f".dmpc-{secrets.token_hex(8)}")
+    unfinished.add(beside)
+    try:
+        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+            file.write(content)
+            if found is not None:
+                _keep(file.fileno(), found)
+        os.replace(beside, target)
+    finally:
+        _remove(beside)
+
+
+def check_output(path: str | os.PathLike[str]) -> os.stat_result | None:
+    """What stands at a path that is to be written, if anything; OSError if it cannot be written."""
+    name = os.fsdecode(path)
+    if not name or "\0" in name:
+        raise _failure(errno.EINVAL if name else errno.ENOENT, path)
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        folder = os.path.dirname(os.path.realpath(path))  # of a link, the one of what it names
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise _failure(errno.EACCES if os.path.isdir(folder) else errno.ENOENT, path) from None
+        if name.endswith(os.sep):
+            raise _failure(errno.EISDIR, path) from None
+        return None
+    if stat.S_ISDIR(found.st_mode):
+        raise _failure(errno.EISDIR, path)
+    if not os.access(path, os.W_OK):
+        raise _failure(errno.EACCES, path)
+    return found
+
+
+def discard() -> None:
+    """Remove what is being written, before the process ends at once."""
+    for path in list(unfinished):
+        _remove(path)
+
+
+def _keep(file: int, found: os.stat_result) -> None:
+    """Give a file the mode of the one that it replaces, and its owner where that is allowed."""
+    now = os.fstat(file)
+    if (now.st_uid, now.st_gid) != (found.st_uid, found.st_gid):
+        with suppress(PermissionError):
+            os.fchown(file, found.st_uid, found.st_gid)
+    os.fchmod(file, stat.S_IMODE(found.st_mode))  # after the owner: a new one clears bits
+
+
+def _remove(path: str) -> None:
+    Path(path).unlink(missing_ok=True)
+    unfinished.discard(path)
+
+
+def _failure(code: int, path: str | os.PathLike[str]) -> OSError:
+    return OSError(code, os.strerror(code), os.fspath(path))
