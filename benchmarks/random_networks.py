@@ -1,0 +1,237 @@
+"""Random networks at level layers: what the compiler and the machine are tried with.
+
+A `Shape` says what a network looks like and holds a seed for its weights, which come from NumPy, so
+that a failing example prints as one short line.
+"""
+
+from dataclasses import dataclass, replace
+from random import Random
+
+import numpy as np
+
+from dmpc.ir.graph import Graph, Op, State
+from dmpc.ir.types import TensorType, event, f32
+from dmpc.ir.verify import verify
+from dmpc.legendre import legendre_system, zero_order_hold
+
+READOUTS = ("mean", "sum", "last", "max")
+FLAVOURS = ("normal", "positive", "sparse", "zero", "huge", "tiny", "uneven")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer: `states` is d, 0 for a layer without memory; `dilation` is that of its memory.
+
+    A `recurrent` layer reads its own spikes of the timestep before. `delays` is the longest axonal
+    delay of its input, which must be events, `echo` that of its own spikes, beside that timestep.
+    """
+
+    neurons: int
+    states: int = 0
+    hard: bool = True
+    strict: bool = False
+    bias: bool = True
+    flavour: str = "normal"
+    legendre: bool = True
+    dilation: int = 1
+    recurrent: bool = False
+    delays: int = 0
+    echo: int = 0
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Everything that determines a network and samples for it."""
+
+    inputs: int
+    layers: tuple[Layer, ...]
+    classes: int = 3
+    readout: str = "mean"
+    graded: bool = False
+    density: float = 0.3
+    samples: int = 3
+    steps: int = 6
+    seed: int = 0
+
+    def one_more_time(self) -> "Shape":
+        """The same network with other samples."""
+        return replace(self, samples=self.samples + 1)
+
+
+def weights(random: np.random.Generator, flavour: str, *shape: int) -> np.ndarray:
+    """Weights [.., inputs] of a layer in one of the flavours."""
+    fan = max(1, shape[-1])
+    drawn = random.normal(0.3, 1.0, shape) * 1.5 / np.sqrt(fan)
+    match flavour:
+        case "positive":
+            return np.abs(drawn)
+        case "sparse":
+            return drawn * (random.random(shape) < 0.3)
+        case "zero":
+            return np.zeros(shape)
+        case "huge":
+            return drawn * 1e6
+        case "tiny":
+            return drawn * 1e-6
+        case "uneven":  # rows of very different size: what per-neuron scales are for
+            return drawn * 10.0 ** random.uniform(-3, 3, (shape[0], *[1] * (len(shape) - 1)))
+    return drawn
+
+
+def memory(random: np.random.Generator, states: int, legendre: bool) -> tuple[np.ndarray, ...]:
+    """`A` [d, d] and `B` [d] of a memory that decays."""
+    if legendre:
+        return zero_order_hold(*legendre_system(states, float(random.integers(states + 4, 60))))
+    a = random.normal(0, 1, (states, states))
+    a *= random.uniform(0.3, 0.95) / max(np.abs(np.linalg.eigvals(a)).max(), 1e-9)
+    return a, random.normal(0, 1, states)
+
+
+def network(shape: Shape) -> Graph:
+    """The float graph of a shape."""
+    random = np.random.default_rng(shape.seed)
+    graph = Graph("random", "layers", inputs=["x"], attrs={"readout": shape.readout})
+    graph.types["x"] = f32(shape.inputs)
+    graph.locs["x"] = ("input",)
+    source, size = "x", shape.inputs
+    for number, layer in enumerate(shape.layers, 1):
+        if shape.graded and number == 1:  # values cannot wait
+            layer = replace(layer, delays=0)
+        source = _layer(graph, random, f"layer{number}", layer, source, size)
+        size = layer.neurons
+    _constant(graph, "readout.weight", weights(random, "normal", shape.classes, size))
+    _constant(graph, "readout.bias", random.normal(0, 1, shape.classes))
+    operands = (source, "readout.weight", "readout.bias")
+    out = Op("dense", operands, ("readout",), {"layer": "readout"}, ("/out",))
+    graph.add(out, f32(shape.classes))
+    graph.outputs = ["readout"]
+    verify(graph)
+    return graph
+
+
+def _constant(graph: Graph, name: str, value: np.ndarray) -> str:
+    return graph.add_constant(name, value, f32(*value.shape), (f"/{name}",))
+
+
+def _layer(
+    graph: Graph, random: np.random.Generator, name: str, layer: Layer, source: str, inputs: int
+) -> str:
+    def dense(part: str, operand: str, width: int, flavour: str) -> str:
+        weight = _constant(graph, f"{name}.{part}.weight", weights(random, flavour, n, width))
+        operands = (operand, weight)
+        if layer.bias:
+            bias = random.normal(0, 0.3, n) * (1e3 if flavour == "huge" else 1)
+            operands = (*operands, _constant(graph, f"{name}.{part}.bias", bias))
+        op = Op("dense", operands, (f"{name}.{part}",), {"layer": name}, (f"/{name}/{part}",))
+        graph.add(op, f32(n))
+        return f"{name}.{part}"
+
+    def delay(part: str, operand: str, width: int, longest: int) -> str:
+        if not longest:
+            return operand
+        late, ring = f"{name}.{part}", event(longest + 1, width)
+        drawn = random.integers(0, longest + 1, width).astype(np.uint16)
+        delays = graph.add_constant(f"{late}.delays", drawn, TensorType("u16", drawn.shape))
+        graph.states.append(State(f"{late}.waiting", f"{late}.waiting.next"))
+        graph.types[f"{late}.waiting"] = ring
+        results = (late, f"{late}.waiting.next")
+        operands = (f"{late}.waiting", operand, delays)
+        op = Op("delay", operands, results, {"layer": name}, (f"/{name}/{part}",))
+        graph.add(op, event(width), ring)
+        return late
+
+    n, d = layer.neurons, layer.states
+    source = delay("late", source, inputs, layer.delays)
+    currents = [dense("fast", source, inputs, layer.flavour)]
+    if layer.recurrent:
+        graph.states.append(State(f"{name}.before", f"{name}.spikes"))
+        graph.types[f"{name}.before"] = event(n)
+        own = delay("echo", f"{name}.before", n, layer.echo)
+        currents.append(dense("recurrent", own, n, layer.flavour))
+    if d:
+        graph.states.append(State(f"{name}.m", f"{name}.m.next"))
+        graph.types[f"{name}.m"] = f32(d)
+        drive = (source, _constant(graph, f"{name}.wx", weights(random, layer.flavour, inputs)))
+        if layer.bias:
+            drive = (*drive, _constant(graph, f"{name}.bx", random.normal(0.1, 0.3, 1)))
+        graph.add(Op("drive", drive, (f"{name}.x",), {"layer": name}, (f"/{name}/drive",)), f32(1))
+        a, b = memory(random, d, layer.legendre)
+        operands = (f"{name}.m", f"{name}.x", f"{name}.A", f"{name}.B")
+        _constant(graph, f"{name}.A", a)
+        _constant(graph, f"{name}.B", b)
+        loc = (f"/{name}/memory",)
+        graph.add(Op("memory", operands, (f"{name}.m.next",), {"layer": name}, loc), f32(d))
+        memory_read = f"{name}.m.next"
+        if layer.dilation > 1:
+            held, memory_read = f"{name}.held", f"{name}.held.next"
+            graph.states.append(State(held, memory_read))
+            graph.types[held] = f32(d)
+            attrs = {"layer": name, "period": layer.dilation}
+            operands = (held, f"{name}.m.next")
+            graph.add(Op("hold", operands, (memory_read,), attrs, (f"/{name}/hold",)), f32(d))
+        currents.append(dense("slow", memory_read, d, "normal"))
+    parameters = [
+        _constant(graph, f"{name}.beta", random.uniform(0, 0.99, n)),
+        _constant(graph, f"{name}.threshold", random.uniform(0.2, 2, n)),
+        _constant(
+            graph, f"{name}.reset", random.uniform(*(-0.5, 0.1) if layer.hard else (0, 2), n)
+        ),
+    ]
+    attrs = {
+        "layer": name,
+        "reset_mode": "hard" if layer.hard else "subtract",
+        "strict": layer.strict,
+    }
+    graph.states.append(State(f"{name}.u", f"{name}.u.next"))
+    graph.types[f"{name}.u"] = f32(n)
+    results = (f"{name}.spikes", f"{name}.u.next")
+    lif = Op("lif", (f"{name}.u", *currents, *parameters), results, attrs, (f"/{name}/lif",))
+    graph.add(lif, event(n), f32(n))
+    return results[0]
+
+
+def samples(shape: Shape, *, seed: int | None = None) -> np.ndarray:
+    """Samples [samples, steps, inputs] for a shape; some are silent, some have every input on."""
+    random = np.random.default_rng(shape.seed + 1 if seed is None else seed)
+    size = (shape.samples, shape.steps, shape.inputs)
+    if shape.graded:
+        return random.uniform(-1, 1, size)
+    x = random.random(size) < shape.density
+    x[0, random.integers(shape.steps)] = False
+    x[-1, random.integers(shape.steps)] = True
+    return x
+
+
+def random_shape(random: Random) -> Shape:
+    """The shape of a small network of one to three layers, of any kind."""
+    layers = [_random_layer(random) for _ in range(random.randint(1, 3))]
+    return Shape(
+        inputs=random.randint(1, 10),
+        layers=tuple(layers),
+        classes=random.randint(1, 6),
+        readout=random.choice(READOUTS),
+        graded=random.random() < 0.4,
+        density=random.choice((0.0, 0.1, 0.5, 1.0)),
+        samples=random.randint(1, 4),
+        steps=random.randint(1, 8),
+        seed=random.randrange(2**32),
+    )
+
+
+def _random_layer(random: Random) -> Layer:
+    def either() -> bool:
+        return random.random() < 0.5
+
+    return Layer(
+        neurons=random.randint(1, 13),
+        states=random.choice((0, random.randint(1, 12))),
+        hard=either(),
+        strict=either(),
+        bias=either(),
+        flavour=random.choice(FLAVOURS),
+        legendre=either(),
+        dilation=random.choice((1, 2, 3, 5)),
+        recurrent=either(),
+        delays=random.choice((0, 0, 1, 4)),
+        echo=random.choice((0, 0, 3)),
+    )
