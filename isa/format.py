@@ -45,6 +45,10 @@ class Field:
     read: Callable[[str], Value]
 
 
+# The functions below declare an operand. Each docstring is the kind's entry on the reference page:
+# its name, and what stands in its bits.
+
+
 def _declare(field: Field, default: Any) -> Any:
     return dataclasses.field(metadata={"format": field}, default=default)
 
@@ -66,7 +70,7 @@ def _number(text: str) -> int:
 
 
 def unsigned(bits: int, doc: str, default: Any = dataclasses.MISSING) -> Any:
-    """An unsigned number of `bits` bits."""
+    """unsigned: the number."""
     high = (1 << bits) - 1
     check = _whole(0, high)
     return _declare(
@@ -75,7 +79,7 @@ def unsigned(bits: int, doc: str, default: Any = dataclasses.MISSING) -> Any:
 
 
 def signed(bits: int, doc: str, default: Any = dataclasses.MISSING) -> Any:
-    """A two's complement number of `bits` bits."""
+    """signed: the number in two's complement."""
     half = 1 << (bits - 1)
     check = _whole(-half, half - 1)
     return _declare(
@@ -111,22 +115,22 @@ def _register(letter: str, bits: int, kind: str, doc: str, high: int) -> Any:
 
 
 def event_register(doc: str) -> Any:
-    """An event vector register, e0 .. e15."""
+    """event register: the number of the register, one of e0 .. e15."""
     return _register("e", 4, "event register", doc, 15)
 
 
 def value_register(doc: str) -> Any:
-    """A value vector register, v0 .. v15."""
+    """value register: the number of the register, one of v0 .. v15."""
     return _register("v", 4, "value register", doc, 15)
 
 
 def bank_number(doc: str) -> Any:
-    """One of the weight banks, b0 .. b2."""
+    """bank: the number of the bank, one of b0 .. b2."""
     return _register("b", 2, "bank", doc, 2)
 
 
 def flag(doc: str) -> Any:
-    """One bit, off unless written."""
+    """flag: 1 if it is set, 0 unless written."""
 
     def to_bits(value: Any) -> int:
         if not isinstance(value, bool):
@@ -144,7 +148,7 @@ def flag(doc: str) -> Any:
 
 
 def choice(names: tuple[str, ...], doc: str) -> Any:
-    """One of `names`; the first is number 0."""
+    """choice: the place of the name in its list, of which the first is 0."""
 
     def to_bits(value: Any) -> int:
         if value not in names:
@@ -165,7 +169,7 @@ def choice(names: tuple[str, ...], doc: str) -> Any:
 
 
 def bank_set(doc: str) -> Any:
-    """A set of weight banks, written b0+b1, or none."""
+    """bank set: bit n is 1 if bank n is of the set, written b0+b1, or none."""
     check = _whole(0, 2)
 
     def to_bits(value: Any) -> int:

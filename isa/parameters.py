@@ -48,8 +48,8 @@ def _to_code(leak: Int) -> Int:
     return code
 
 
-def _from_code(code: Int) -> Int:
-    """Leaks of codes: below 256 the loss itself, above it an exponent and 7 bits."""
+def from_code(code: Int) -> Int:
+    """8192 - leak, what is lost: itself below 256, from there on an exponent and 7 bits."""
     half = 1 << (LOSS_BITS - 1)
     exponent = np.maximum((code >> (LOSS_BITS - 1)) - 1, 0)
     lost = (code - exponent * half) << exponent
@@ -94,7 +94,7 @@ class Parameters:
         for name, bits in FIELDS:
             raw = (words.astype(np.int64) >> low) & ((1 << bits) - 1)
             signed = raw - (raw >> (bits - 1) << bits)
-            arrays[name] = _from_code(raw) if name == "leak" else signed
+            arrays[name] = from_code(raw) if name == "leak" else signed
             low += bits
         return cls(**arrays)
 

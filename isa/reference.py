@@ -8,10 +8,20 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 
-from isa import arithmetic, assembler, image, instructions, target, validity
+from isa import arithmetic, assembler, image, instructions, parameters, target, validity
+from isa import format as words
 from isa.core import Core
-from isa.format import ISA_VERSION, OPCODE_BITS, WORD_BITS, Instruction, Placed, layout, opcodes
-from isa.parameters import FIELDS, Parameters
+from isa.format import (
+    ISA_VERSION,
+    OPCODE_BITS,
+    STAGE_BITS,
+    WORD_BITS,
+    Instruction,
+    Placed,
+    layout,
+    opcodes,
+)
+from isa.parameters import FIELDS, LEAK_BITS, Parameters
 from isa.target import Target, load_target
 from isa.work import Work
 
@@ -61,14 +71,20 @@ def _head() -> str:
 
 
 def _words() -> str:
-    first = WORD_BITS - OPCODE_BITS
+    opcode, stage = WORD_BITS - OPCODE_BITS, WORD_BITS - OPCODE_BITS - STAGE_BITS
+    kinds = (
+        words.unsigned, words.signed, words.event_register, words.value_register,
+        words.bank_number, words.flag, words.choice, words.bank_set,
+    )  # fmt: skip
+    names = (_doc(kind).split(":", 1) for kind in kinds)
     return (
         "## Words\n\n"
         f"An instruction is one word of {WORD_BITS} bits, stored little-endian. The opcode is in "
-        f"bits {WORD_BITS - 1}:{first}, operands are below it from bit 0 upward, and bits that no "
-        "operand uses are 0. Negative numbers are in two's complement. An unknown opcode, an "
-        "unused bit that is 1, or a number that means nothing is an illegal instruction; no "
-        "encoder masks a value that does not fit."
+        f"bits {WORD_BITS - 1}:{opcode}, the stage, which every instruction has, in bits "
+        f"{opcode - 1}:{stage}; an instruction's own operands stand from bit 0 upward, and bits "
+        "that no operand uses are 0. An unknown opcode, an unused bit that is 1, or a number that "
+        "means nothing is an illegal instruction; no encoder masks a value that does not fit.\n\n"
+        f"{_table(('kind of operand', 'in its bits'), ((k, v.strip()) for k, v in names))}"
     )
 
 
@@ -111,14 +127,16 @@ def _state(machine: Target) -> str:
 
 
 def _parameters() -> str:
-    meaning = _doc(Parameters).split("\n\n", 1)[1]
+    meaning = _doc(Parameters).split("\n\n", 1)[1].replace("LEAK_BITS", str(LEAK_BITS))
     rows, low = [], 0
     for name, bits in FIELDS:
         rows.append((f"`{name}`", f"{low + bits - 1}:{low}", bits))
         low += bits
     return (
         f"### Neuron parameters\n\nAn element of the `parameter` memory packs the parameters of "
-        f"one neuron: {meaning}\n\n{_table(('field', 'bits', 'width'), rows)}"
+        f"one neuron: {meaning}\n\n{_table(('field', 'bits', 'width'), rows)}\n\n"
+        f"All are in two's complement but `leak`, a code: {_doc(parameters.from_code)}\n\n"
+        f"{_code(_sources([parameters.from_code]))}"
     )
 
 
@@ -206,15 +224,22 @@ def _default(placed: Placed) -> str:
 
 
 def _encoding(cls: type[Instruction]) -> Iterator[tuple[str, str]]:
-    """Bit ranges from the highest to the lowest, without gaps."""
-    top = WORD_BITS - OPCODE_BITS
-    yield f"{WORD_BITS - 1}:{top}", f"opcode {cls.opcode}"
-    used = sum(placed.field.bits for placed in layout(cls))
-    if used < top:
-        yield f"{top - 1}:{used}", "0"
-    for placed in reversed(layout(cls)):
-        high = placed.low + placed.field.bits - 1
-        yield f"{high}:{placed.low}" if high > placed.low else str(high), f"`{placed.name}`"
+    """Bit ranges from the highest to the lowest, without gaps or overlaps."""
+    free = WORD_BITS - OPCODE_BITS  # bits below which nothing is said yet
+    yield _bits(WORD_BITS, free), f"opcode {cls.opcode}"
+    for placed in sorted(layout(cls), key=lambda placed: -placed.low):
+        high = placed.low + placed.field.bits
+        if high < free:
+            yield _bits(free, high), "0"
+        yield _bits(high, placed.low), f"`{placed.name}`"
+        free = placed.low
+    if free:
+        yield _bits(free, 0), "0"
+
+
+def _bits(above: int, low: int) -> str:
+    """The bits from `low` up to the one below `above`."""
+    return f"{above - 1}:{low}" if above - 1 > low else str(low)
 
 
 # -- what the semantics call ----------------------------------------------------------------------
