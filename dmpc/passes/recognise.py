@@ -27,8 +27,12 @@ from dmpc.passes.recognition.network import (
     NotRecognised,
 )
 from dmpc.passes.recognition.network_rules import INPUT_COUNT
-from dmpc.passes.recognition.neuron_rules import FREE_COMPARISON
-from dmpc.passes.recognition.neurons import find_comparison, find_firing, find_neurons
+from dmpc.passes.recognition.neurons import (
+    find_comparison,
+    find_firing,
+    find_forgetful,
+    find_neurons,
+)
 from dmpc.passes.recognition.resets import settled
 from dmpc.passes.recognition.state_rules import HOLDS_OPPOSITE
 
@@ -102,7 +106,9 @@ class _Recognition:
         for state, comparison in membranes:
             with self._about(state.name):
                 neurons.append(find_neurons(network, state, comparison, memories, held))
-        self._check_comparisons(network, {comparison for _, comparison in membranes})
+        for comparison in self._free(network, {comparison for _, comparison in membranes}):
+            with self._about(comparison):
+                neurons.append(find_forgetful(network, comparison, memories, held))
         self.errors.check()
         return prune(assemble(network, ordered(network, neurons)))
 
@@ -176,8 +182,8 @@ class _Recognition:
             with self._about(value):
                 raise network.failure(HOLDS_OPPOSITE, value, spikes=network.name(leaf))
 
-    def _check_comparisons(self, network: Network, spikes: set[str]) -> None:
-        """Every comparison is some neurons' threshold, unless it belongs to a broken state."""
+    def _free(self, network: Network, spikes: set[str]) -> Iterator[str]:
+        """The comparisons that are no membrane's, unless they belong to a broken state."""
         for leaf in network.comparisons():
             looks_at = depends_on(self.graph, leaf) & self.broken
             if leaf in spikes or any(
@@ -186,8 +192,7 @@ class _Recognition:
                 if state.name in looks_at
             ):
                 continue
-            with self._about(leaf):
-                raise network.failure(FREE_COMPARISON, leaf)
+            yield leaf
 
 
 def _likeliest_first(network: Network, claims: list[tuple[State, str]]) -> list[tuple[State, str]]:

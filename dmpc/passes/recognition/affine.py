@@ -81,6 +81,11 @@ def near(a: Matrix, b: Matrix) -> bool:
     return bool(np.abs(a - b).max(initial=0.0) <= NEGLIGIBLE * scale)
 
 
+def diagonal(matrix: Matrix) -> bool:
+    """True for a square matrix whose other elements are nothing beside the largest."""
+    return matrix.shape[0] == matrix.shape[1] and near(matrix, np.diag(np.diag(matrix)))
+
+
 class Forms:
     """Affine forms of a graph's values.
 

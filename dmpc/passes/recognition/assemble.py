@@ -1,6 +1,7 @@
 """Puts recognised neurons and memories together as a layers-level graph."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import networkx as nx
 import numpy as np
@@ -62,6 +63,7 @@ class _Assembly:
         self.graph.locs["x"] = old.locs.get(old.inputs[0], (old.inputs[0],))
         self.values: dict[str, str] = {old.inputs[0]: "x"}  # leaf -> value of the new graph
         self.late: dict[Source, str] = {}
+        self.spikes = ""  # the leaf of the last layer's
         # Ways of spikes and input into a layer that are not its fast path.
         self.slow_ways = [
             op.results[0]
@@ -72,7 +74,7 @@ class _Assembly:
     def layer(self, name: str, layer: Neurons) -> None:
         """Add one layer's ops: drive, memory, fast, recurrent, hold, slow, lif."""
         if layer.slow is not None and layer.slow.memory.next not in self.values:
-            self.memory(name, layer.slow.memory)
+            self.memory(name, driven(layer.slow.memory, layer.synapses))
         currents: list[str] = []
         comparison = layer.spikes
         for found in layer.synapses:
@@ -84,6 +86,9 @@ class _Assembly:
         if layer.slow is not None:
             bias = None if currents else layer.bias
             currents.append(self.slow(name, layer.slow, bias, comparison))
+        if not currents:
+            silent = np.zeros((len(layer.bias), self.graph.types["x"].size))
+            currents.append(self.dense(name, f"{name}.fast", "x", silent, layer.bias, []))
         self.lif(name, layer, currents)
 
     def ways(self, synapses: Synapses, target: str, without: Iterable[str] = ()) -> list[Op]:
@@ -213,32 +218,41 @@ class _Assembly:
                 ("reset", layer.reset),
             )
         ]
-        old = self.network.graph.state(layer.state)
-        assert old is not None
-        loc = self.network.loc([*self.producers(layer.spikes), *self.producers(old.next)])
+        old = self.network.graph.state(layer.state or "")
+        after = self.producers(old.next) if old is not None else []
+        loc = self.network.loc([*self.producers(layer.spikes), *after])
         size = len(layer.beta)
         attrs: Mapping[str, str | bool] = {
             "layer": name,
             "reset_mode": "subtract" if layer.subtract else "hard",
             "strict": layer.strict,
         }
-        self.state(u, u_next, layer.state)
+        if old is not None:
+            self.state(u, u_next, old.name)
+        else:
+            self.graph.types[u] = f32(size)
+            self.graph.states.append(State(u, u_next, None, loc))
         op = Op("lif", (u, *currents, *names), (spikes, u_next), dict(attrs), loc)
         self.graph.add(op, event(size), f32(size))
         self.values[layer.spikes] = spikes
+        self.spikes = layer.spikes
 
     def readout(self) -> None:
         """Add the output: a linear map of the last spikes."""
         network = self.network
         output = network.graph.outputs[0]
         form = network.forms.form(output)
-        sources = [leaf for leaf in form.terms if leaf in network.comparisons()]
-        if len(sources) != 1 or len(form.terms) != 1:
-            found = network.names(form.terms)
-            raise network.failure(READOUT, output, culprits=form.terms, found=found)
+        terms = form.terms
+        if not terms and self.spikes:  # weights of zero: still the last layer's
+            size = network.graph.types[self.spikes].size
+            terms = {self.spikes: np.zeros((form.size, size))}
+        sources = [leaf for leaf in terms if leaf in network.comparisons()]
+        if len(sources) != 1 or len(terms) != 1:
+            found = network.names(terms)
+            raise network.failure(READOUT, output, culprits=terms, found=found)
         ops = network.between(sources[0], output)
         source = self.values[sources[0]]
-        self.dense("readout", "readout", source, form.terms[sources[0]], form.bias, ops)
+        self.dense("readout", "readout", source, terms[sources[0]], form.bias, ops)
         self.graph.outputs = ["readout"]
 
     def op(self, kind: str, operands: tuple[str, ...], result: str, layer: str, loc: Loc) -> str:
@@ -265,6 +279,15 @@ class _Assembly:
     def producers(self, value: str) -> list[Op]:
         """The op that computes a value, in a list; empty for a source."""
         return [op for op in [self.network.graph.producer(value)] if op is not None]
+
+
+def driven(memory: Memory, synapses: Iterable[Synapses]) -> Memory:
+    """A memory, what drives it with weights of zero alone reading the layer's own input."""
+    source = next((found.source for found in synapses if not found.source.own), None)
+    if memory.drive.via or source is None:
+        return memory
+    weight = np.zeros((1, len(source.delays)))
+    return replace(memory, drive=Synapses(source, weight, ()))
 
 
 def _products(ops: list[Op]) -> list[Op]:

@@ -62,7 +62,9 @@ def find_held(network: Network, hold: Hold, memories: Iterable[Memory]) -> Held:
     """The memory that a hold repeats. Raises CompileError where it repeats something else."""
     form = network.forms.form(hold.value)
     by_leaf = {leaf: memory for memory in memories for leaf in (memory.next, memory.state)}
-    leaf = next(iter(form.terms), "")
+    if not form.terms:
+        return Held(hold, None, late=False, matrix=np.zeros((form.size, 0)), bias=form.bias)
+    leaf = next(iter(form.terms))
     if len(form.terms) != 1 or leaf not in by_leaf:
         found = network.names(form.terms)
         raise network.failure(HOLD_SOURCE, hold.state, culprits=form.terms, found=found)

@@ -3,13 +3,12 @@
 import numpy as np
 
 from dmpc.ir.graph import State
-from dmpc.passes.recognition.affine import Affine
-from dmpc.passes.recognition.network import Memory, Network
+from dmpc.passes.recognition.affine import Affine, Matrix
+from dmpc.passes.recognition.network import Memory, Network, Source, Synapses
 from dmpc.passes.recognition.state_rules import (
     KEEPS_NOTHING,
     MANY_DRIVES,
     MEMORY_BIAS,
-    NO_DRIVE,
     NO_RELU,
     STRANGE_DRIVE,
     UNKNOWN_STATE,
@@ -28,7 +27,7 @@ def find_memory(network: Network, state: State) -> Memory:
         names = network.names(others)
         raise network.failure(NO_RELU, state.name, culprits=others, sources=names)
     if not rectified:
-        raise network.failure(NO_DRIVE, state.name, culprits=())
+        return _idle(network, state, form)
     if len(rectified) > 1:
         found, number = network.names(rectified), len(rectified)
         raise network.failure(
@@ -57,7 +56,7 @@ def _driven(network: Network, state: State, form: Affine, relu: str) -> Memory:
     return Memory(
         state=state.name,
         next=state.next,
-        a=form.terms[state.name],
+        a=_kept(state, form),
         b=form.terms[relu][:, 0],
         relu=relu,
         drive=synapses[0],
@@ -65,15 +64,37 @@ def _driven(network: Network, state: State, form: Affine, relu: str) -> Memory:
     )
 
 
+def _idle(network: Network, state: State, form: Affine) -> Memory:
+    """A memory whose drive is a constant: weights of zero leave the bias alone, or nothing."""
+    (source,) = network.graph.inputs
+    size = network.graph.types[source].size
+    drive = Synapses(Source(source, (0,) * size), np.zeros((1, size)), ())
+    driven = float(form.bias.any())
+    return Memory(
+        state=state.name,
+        next=state.next,
+        a=_kept(state, form),
+        b=form.bias,
+        relu=state.next,
+        drive=drive,
+        drive_bias=driven,
+    )
+
+
+def _kept(state: State, form: Affine) -> Matrix:
+    """What a state keeps of itself; coefficients that are all zero are not in the form."""
+    return form.terms.get(state.name, np.zeros((form.size, form.size)))
+
+
 def _check_state(network: Network, state: State, form: Affine) -> None:
     """A state that keeps nothing of itself, or is not linear, is no memory."""
     opaque = [leaf for leaf in form.terms if network.forms.opaque(leaf)]
     if opaque:
         raise network.failure(UNKNOWN_STATE, state.name, culprits=opaque, ops=network.names(opaque))
-    if state.name in form.terms:
-        return
-    names = network.names(form.terms)
-    raise network.failure(KEEPS_NOTHING, state.name, culprits=form.terms, others=names)
+    others = [leaf for leaf in form.terms if _kind(network, leaf) != "relu"]
+    if others and state.name not in form.terms:
+        names = network.names(form.terms)
+        raise network.failure(KEEPS_NOTHING, state.name, culprits=form.terms, others=names)
 
 
 def _kind(network: Network, leaf: str) -> str:
@@ -83,7 +104,11 @@ def _kind(network: Network, leaf: str) -> str:
 
 def weight_of_product(memory: Memory, product: np.ndarray, nu: np.ndarray) -> np.ndarray | None:
     """`W_m` from `P = W_m A` [n, d] and `nu = W_m B` [n, 1]; None if no such matrix exists."""
-    weight, *_ = np.linalg.lstsq(memory.a.T, product.T, rcond=None)
+    system, wanted = memory.a, product
+    if np.linalg.matrix_rank(memory.a) < len(memory.a):  # A alone does not tell
+        system = np.hstack([memory.a, memory.b[:, None]])
+        wanted = np.hstack([product, nu])
+    weight, *_ = np.linalg.lstsq(system.T, wanted.T, rcond=None)
     weight = weight.T
     agrees = np.allclose(weight @ memory.a, product, rtol=0, atol=1e-5 * np.abs(product).max())
     expected = weight @ memory.b[:, None]

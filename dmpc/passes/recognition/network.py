@@ -113,10 +113,13 @@ class Hold:
 
 @dataclass(frozen=True)
 class Held:
-    """What a hold repeats: `matrix [n, d] · m + bias [n]`; `late`: m before its update."""
+    """What a hold repeats: `matrix [n, d] · m + bias [n]`; `late`: m before its update.
+
+    Without a memory it repeats the bias alone.
+    """
 
     hold: Hold
-    memory: Memory
+    memory: Memory | None
     late: bool
     matrix: Matrix
     bias: Matrix
@@ -139,11 +142,12 @@ class Slow:
 class Neurons:
     """A vector of LIF neurons; `spikes` is the leaf of the comparison that makes them fire.
 
+    `state` is None where a comparison of inputs alone makes them fire: `beta` is then zero.
     The charge is `beta · u`, synapses of events, `bias` and `slow` together; a spike makes `reset`
     of it, or subtracts `reset` from it. `strict`: a spike needs a charge above the threshold.
     """
 
-    state: str
+    state: str | None
     spikes: str
     beta: Matrix
     threshold: Matrix

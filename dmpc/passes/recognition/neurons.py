@@ -8,14 +8,16 @@ compares.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import networkx as nx
 import numpy as np
 
 from dmpc.ir.graph import State
-from dmpc.passes.recognition.affine import Affine, Forms, Matrix, near
+from dmpc.passes.recognition.affine import Affine, Forms, Matrix, diagonal, near
 from dmpc.passes.recognition.memories import weight_of_product
 from dmpc.passes.recognition.network import Held, Memory, Network, Neurons, NotRecognised, Slow
 from dmpc.passes.recognition.neuron_rules import (
     ADAPTIVE_THRESHOLD,
+    FREE_COMPARISON,
     FULL_LEAK,
     LATE_CURRENT,
     LATERAL_RESET,
@@ -49,14 +51,13 @@ class Firing:
 def find_comparison(network: Network, state: State) -> str | None:
     """The comparison that makes a membrane's neurons fire; None if the state is no membrane.
 
-    It looks at the state, and the state's next value depends on it. Raises CompileError if there
-    are several.
+    It looks at the state, and the state's next value depends on it; where neurons keep nothing of
+    their membranes, its leak of zero tells. Raises CompileError if there are several.
     """
-    found = [
-        leaf
-        for leaf in network.comparisons()
-        if state.name in network.forms.difference(leaf).terms and network.reaches(leaf, state.next)
-    ]
+    resets = [leaf for leaf in network.comparisons() if network.reaches(leaf, state.next)]
+    found = [leaf for leaf in resets if state.name in network.forms.difference(leaf).terms]
+    above = {leaf: nx.ancestors(network.wires, leaf) for leaf in ([] if found else resets)}
+    found = found or [leaf for leaf in resets if state.name in above[leaf]]
     if len(found) > 1:
         names = network.names(found)
         raise network.failure(SEVERAL_COMPARISONS, state.name, culprits=found, comparisons=names)
@@ -124,16 +125,31 @@ def _no_threshold(network: Network, state: State, comparison: str, charge: Affin
 
 def threshold_of(difference: Affine, charge: Affine, state: str) -> Matrix | None:
     """theta where `difference = k (charge - theta)` with k > 0 per neuron; None where it is not."""
-    if state not in difference.terms or state not in charge.terms:
+    if charge.terms.keys() != difference.terms.keys():
         return None
-    ours, theirs = np.diag(charge.terms[state]), np.diag(difference.terms[state])
-    factor = np.divide(theirs, ours, out=np.ones_like(ours), where=ours != 0)
-    if np.any(factor <= 0) or charge.terms.keys() != difference.terms.keys():
+    factor = _ratio(difference, charge, state)
+    if np.any(factor <= 0):
         return None
     unit = difference.scaled(1.0 / factor)
     if not all(near(matrix, charge.terms[leaf]) for leaf, matrix in unit.terms.items()):
         return None
     return charge.bias - unit.bias
+
+
+def _ratio(form: Affine, other: Affine, state: str) -> Matrix:
+    """How many times another one of equal terms a form is, [n], by what it keeps of a state.
+
+    Where it keeps nothing, by its largest coefficient; 1 for an element that is constant.
+    """
+    ratio, largest = np.ones(form.size), np.zeros(form.size)
+    for leaf, ours in other.terms.items():
+        at = np.arange(form.size), np.abs(ours).argmax(axis=1)
+        size = np.abs(ours[at])
+        size = np.where(size > 0, np.inf, 0) if leaf == state else size
+        better = size > largest
+        ratio[better] = form.terms[leaf][at][better] / ours[at][better]
+        largest = np.maximum(largest, size)
+    return ratio
 
 
 def _reset(
@@ -190,11 +206,25 @@ def find_neurons(
 ) -> Neurons:
     """The LIF neurons that a state and a comparison make. Raises CompileError if they are not."""
     firing = find_firing(network, state, comparison)
-    charge = firing.charge
-    beta = charge.terms[state.name]
-    if not near(beta, np.diag(np.diag(beta))):
+    beta = firing.charge.terms.get(state.name)
+    if beta is not None and not diagonal(beta):
         raise _full_leak(network, state, beta)
-    inputs = {leaf: matrix for leaf, matrix in charge.terms.items() if leaf != state.name}
+    return _neurons(network, state, comparison, firing, memories, held)
+
+
+def _neurons(
+    network: Network,
+    state: State | None,
+    comparison: str,
+    firing: Firing,
+    memories: Sequence[Memory],
+    held: Sequence[Held],
+) -> Neurons:
+    """Neurons of a known charge; without a state, or a term of it, they leak all they have."""
+    charge = firing.charge
+    name = None if state is None else state.name
+    inputs = {leaf: matrix for leaf, matrix in charge.terms.items() if leaf != name}
+    kept = charge.terms.get(name or "", np.zeros((charge.size, charge.size)))
     events = {leaf: inputs.pop(leaf) for leaf in list(inputs) if network.holds_events(leaf)}
     synapses = find_synapses(network, comparison, events, own=comparison)
     sources = [found.source.leaf for found in synapses if not found.source.own]
@@ -209,17 +239,52 @@ def find_neurons(
         inputs[one.hold.next] @ one.bias for one in held if one.hold.next in inputs
     )
     return Neurons(
-        state=state.name,
+        state=name,
         spikes=comparison,
-        beta=np.diag(beta),
+        beta=np.diag(kept),
         threshold=firing.threshold,
         reset=firing.reset,
         subtract=firing.subtract,
         strict=(producer.kind == "gt") != (comparison in network.forms.flipped),
         bias=bias,
         synapses=tuple(sorted(synapses, key=lambda found: found.source.own)),
-        slow=_slow(network, comparison, inputs, memories, held),
+        slow=_slow(network, comparison, _moving(inputs, held), memories, held),
     )
+
+
+def _moving(inputs: dict[str, Matrix], held: Sequence[Held]) -> dict[str, Matrix]:
+    """Inputs without holds that repeat a constant, which is part of the bias."""
+    constant = {one.hold.next for one in held if one.memory is None}
+    return {leaf: matrix for leaf, matrix in inputs.items() if leaf not in constant}
+
+
+def find_forgetful(
+    network: Network, comparison: str, memories: Sequence[Memory], held: Sequence[Held]
+) -> Neurons:
+    """The neurons that a comparison without a membrane makes: they keep nothing of one.
+
+    Raises CompileError where it compares anything but what may charge neurons, or makes events of
+    the input itself.
+    """
+    producer = network.graph.producer(comparison)
+    assert producer is not None
+    charge, limit = (network.forms.form(name) for name in producer.operands)
+    if limit.terms:
+        charge, limit = network.forms.difference(comparison), Affine(np.zeros(1), {})
+    size = network.graph.types[comparison].size
+    charge, limit = charge.spread(size), limit.spread(size)
+    (source,) = network.graph.inputs
+    binarised = size > 1 and list(charge.terms) == [source] and diagonal(charge.terms[source])
+    known = {leaf for one in memories for leaf in (one.state, one.next, one.relu)}
+    known |= {one.hold.next for one in held}
+    strange = [
+        leaf for leaf in charge.terms if leaf not in known and not network.holds_events(leaf)
+    ]
+    if binarised or strange:
+        raise network.failure(FREE_COMPARISON, comparison)
+    zero = np.zeros(size)
+    none = Firing(charge, limit.bias, zero, subtract=False, flipped=False)
+    return _neurons(network, None, comparison, none, memories, held)
 
 
 def _full_leak(network: Network, state: State, beta: Matrix) -> NotRecognised:
@@ -247,8 +312,9 @@ def _slow(
     if not inputs:
         return None
     by_leaf = {leaf: memory for memory in memories for leaf in (memory.next, memory.state)}
-    by_leaf |= {one.hold.next: one.memory for one in held}
+    by_leaf |= {one.hold.next: one.memory for one in held if one.memory is not None}
     reading = [by_leaf[leaf] for leaf in inputs if leaf in by_leaf]
+    reading = reading or [memory for memory in memories if memory.relu in inputs]
     drives = {reading[0].relu} if reading else set()
     strange = [leaf for leaf in inputs if leaf not in by_leaf and leaf not in drives]
     if strange or len({memory.state for memory in reading}) != 1:
@@ -272,7 +338,7 @@ def _slow(
 def _held_slow(held: Sequence[Held], inputs: dict[str, Matrix]) -> Slow | None:
     """A slow current that is a held memory's alone; a period of 1 holds nothing."""
     for one in held:
-        if set(inputs) == {one.hold.next}:
+        if one.memory is not None and set(inputs) == {one.hold.next}:
             weight = inputs[one.hold.next] @ one.matrix
             hold = one.hold if one.hold.period > 1 else None
             return Slow(one.memory, weight, one.late, hold)
@@ -285,8 +351,10 @@ def _one_slow(memory: Memory, inputs: dict[str, Matrix]) -> Slow | None:
         return Slow(memory, inputs[memory.next], late=False)
     if given == {memory.state}:
         return Slow(memory, inputs[memory.state], late=True)
-    if given != {memory.state, memory.relu}:
+    if not given <= {memory.state, memory.relu}:
         return None
-    # Already written as P m[k-1] + nu x[k].
-    weight = weight_of_product(memory, inputs[memory.state], inputs[memory.relu])
+    # Already written as P m[k-1] + nu x[k]; of a memory that keeps nothing, P is zero.
+    nu = inputs[memory.relu]
+    product = inputs.get(memory.state, np.zeros((len(nu), len(memory.b))))
+    weight = weight_of_product(memory, product, nu)
     return None if weight is None else Slow(memory, weight, late=False)

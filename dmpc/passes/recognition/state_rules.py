@@ -12,13 +12,6 @@ NO_RELU = rule(
     active inputs and cuts at zero.""",
     nearest=f"a slow state is {SLOW}",
 )
-NO_DRIVE = rule(
-    "no-drive",
-    Stage.NETWORK,
-    "nothing drives the state: it is linear in itself alone",
-    why="A slow state that starts from zero and takes in nothing stays at zero for ever.",
-    nearest=f"a slow state is {SLOW}",
-)
 MANY_DRIVES = rule(
     "several-drives",
     Stage.NETWORK,

@@ -131,8 +131,8 @@ STRANGE = {
             "%c = ge(%g, %theta)"
         ),
         (
-            "net: state 'u': the state is neither a membrane nor a memory: its next value is not "
-            "linear at '/reset', and no comparison of its charge with a threshold resets it"
+            "net: '/fire': does not compare the charge of state 'u' with a constant threshold: it "
+            "looks at state 'm', '/relu', the charge is made of state 'u', input 'x', state 'm', "
         ),
     ),
     "square": (

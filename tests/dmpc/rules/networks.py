@@ -45,7 +45,10 @@ BROKEN: dict[str, Edits] = {
         ),
         ("  %d = matmul", "  %s0 = matmul(%x, %swap) : f32[2]\n  %d = matmul"),
     ),
-    "no-drive": (("%mn = add(%am, %bx)", "%mn = add(%am, %am)"),),
+    "unknown-state": (
+        ("  state %u", '  state %q : f32[2] = zeros next %qn loc("q")\n  state %u'),
+        ("%d = matmul(%x, %wx)", "%qn = mul(%q, %x) : f32[2]\n  %d = matmul(%q, %wx)"),
+    ),
     "neuron-count": (
         (THETA, "  %first = take(%h) {indices = [0]} : f32[1]\n  %c = ge(%first, %theta)"),
         ("%c = ge(%first, %theta) : bool[2]", "%c = ge(%first, %theta) : bool[1]"),

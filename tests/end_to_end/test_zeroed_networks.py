@@ -1,0 +1,163 @@
+"""Networks of which parts are zero, as pruning leaves them: layers, memories, the whole readout.
+
+Recognition reads structure from coefficients, and a coefficient of zero shows none.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import numpy_helper
+
+import dmpc
+from dmpc.backend.onnx_writer import to_onnx
+from dmpc.compiler import Options, import_layers, to_layers
+from dmpc.frontend import import_onnx, open_model
+from dmpc.ir.graph import Graph
+from dmpc.ir.interpret import interpret
+from dmpc.ir.verify import verify as verify_graph
+from dmpc.passes.base import apply
+from dmpc.passes.fold import Fold
+from dmpc.verification import verify
+from tests.dmpc.frontend import sequences
+from tests.dmpc.frontend.spellings import PLAIN, Form, scan_model, step_model, two_scans
+from tests.networks import Layer, Shape, network, networks, samples
+
+ROUNDED = 1e-6  # of the largest logit: W_m is recovered from W_m A
+
+
+def zeroed(shape: Shape, share: float, seed: int) -> Graph:
+    """A random network whose constants, as float32 holds them, are zero here and there."""
+    graph = network(shape)
+    random = np.random.default_rng(seed)
+    for name, value in graph.constants.items():
+        if not name.endswith("delays"):
+            kept = value.astype(np.float32).astype(np.float64)
+            graph.constants[name] = kept * (random.random() >= share)
+    return graph
+
+
+def calm(shape: Shape) -> Shape:
+    """Without weights so large or small that float32 alone decides on a spike."""
+    flavours = ("normal", "sparse", "zero", "positive")
+    layers = (
+        replace(one, flavour=one.flavour if one.flavour in flavours else "normal")
+        for one in shape.layers
+    )
+    return replace(shape, layers=tuple(layers), steps=max(shape.steps, 5))
+
+
+zeros = st.sampled_from((0.1, 0.3, 0.6, 0.9)), st.integers(0, 2**32 - 1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(networks(), *zeros, st.booleans())
+def test_what_comes_back_from_a_file_is_the_network(shape, share, seed, folded):
+    shape = calm(shape)
+    graph = zeroed(shape, share, seed)
+    x = samples(shape).astype(np.float64)
+    written = to_onnx(apply(Fold(), graph) if folded else graph)
+    layers = to_layers(import_onnx(written), Options())
+    verify_graph(layers)
+    wanted, found = interpret(graph, x).logits, interpret(layers, x).logits
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=ROUNDED * (1 + np.abs(wanted).max()))
+
+
+@settings(max_examples=12, deadline=None)
+@given(networks(), *zeros, st.sampled_from(("paper", "pooled")), st.booleans())
+def test_they_compile_and_run(shape, share, seed, target, seen):
+    """Every bit of the image that is made of the file, against the file."""
+    shape = calm(shape)
+    x = samples(shape).astype(np.float64)
+    layers = to_layers(import_onnx(to_onnx(zeroed(shape, share, seed))), Options())
+    options = Options(target=target, input_range=(-1.0, 1.0) if shape.graded else None)
+    if seen and shape.graded:
+        x[0, 0, 0] = 0.25  # so that it is seen to be graded
+    made = dmpc.compile(layers, calibration=x if seen else None, options=options)
+    assert verify(layers, made.image, x, max_drop=100).ok
+
+
+EVERY = {
+    "nothing": (),
+    "fast": ("wf",), "slow": ("wm",), "drive": ("wx", "bx"), "drive's weights": ("wx",),
+    "memory's input": ("b",), "memory": ("a", "b"), "memory keeps nothing": ("a",),
+    "neurons": ("wf", "wm"), "neurons and biases": ("wf", "wm", "bf", "bm"),
+    "everything": ("wf", "wm", "wx", "a", "b", "bf", "bm", "bx"),
+}  # fmt: skip
+FORMS = {
+    "step": lambda: step_model(PLAIN),
+    "scan": lambda: scan_model(Form()),
+    "two scans": two_scans,
+    "unrolled": lambda: sequences.model(sequences.Variant()),
+}
+
+
+def without(model: onnx.ModelProto, names: set[str]) -> onnx.ModelProto:
+    """A model whose weights of some names are zero."""
+    for tensor in model.graph.initializer:
+        if tensor.name.rstrip("_") in names:
+            array = np.zeros_like(numpy_helper.to_array(tensor))
+            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    return model
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("layers", ["0", "01"])
+@pytest.mark.parametrize("part", EVERY)
+def test_every_form_of_file_is_proven(part, layers, form, tmp_path):
+    """The import is run against the file itself (`frontend.proof`) on the way."""
+    names = {f"{name}{layer}" for name in EVERY[part] for layer in layers}
+    # Spellings store some weights twice.
+    names |= {f"aT{layer}" for layer in layers if "a" in EVERY[part]}
+    path = tmp_path / "net.onnx"
+    onnx.save(without(FORMS[form](), names), path)
+    graph = import_layers(path, Options())
+    assert [op.kind for op in graph.ops][-2:] == ["lif", "dense"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_readout_of_zero_answers_with_its_bias(form, bias, tmp_path):
+    path = tmp_path / "net.onnx"
+    onnx.save(without(FORMS[form](), {"wo"} if bias else {"wo", "bo"}), path)
+    made = dmpc.compile(path)
+    readout = made.layers.ops[-1]
+    assert readout.operands[0] == "layer2.spikes"
+    model = open_model(path)
+    x = np.ones((3, model.reference.steps or 7, made.layers.types["x"].size))
+    assert bool(interpret(made.layers, x).logits.any()) == bias
+    assert verify(path, made.image, x).ok
+
+
+LEAKLESS = Shape(4, (Layer(5, states=3, recurrent=True), Layer(4)), samples=4, steps=12, seed=2)
+
+
+@pytest.mark.parametrize("hard", [True, False])
+@pytest.mark.parametrize("graded", [True, False])
+def test_neurons_that_keep_nothing_of_their_membranes(hard, graded):
+    """An importer folds `0 u` away, and no state is left that a spike could reset."""
+    layers = tuple(replace(layer, hard=hard) for layer in LEAKLESS.layers)
+    shape = replace(LEAKLESS, layers=layers, graded=graded)
+    graph = network(shape)
+    for name in ("layer1.beta", "layer2.beta"):
+        graph.constants[name] *= 0
+    found = to_layers(import_onnx(to_onnx(graph)), Options())
+    assert not found.constants["layer1.beta"].any()
+    x = samples(shape).astype(np.float64)
+    wanted = interpret(graph, x).logits
+    assert np.ptp(wanted, axis=0).any()
+    np.testing.assert_allclose(interpret(found, x).logits, wanted, atol=1e-5)
+
+
+def test_a_hold_of_a_constant_is_a_bias():
+    """`W_m m + b` is held every few timesteps, and W_m is zero."""
+    shape = Shape(4, (Layer(5, states=3, dilation=3), Layer(4)), samples=4, steps=12, seed=2)
+    graph = network(shape)
+    graph.constants["layer1.A"] *= 0
+    graph.constants["layer1.B"] *= 0
+    found = to_layers(import_onnx(to_onnx(graph)), Options())
+    x = samples(shape).astype(np.float64)
+    np.testing.assert_allclose(interpret(found, x).logits, interpret(graph, x).logits, atol=1e-5)
