@@ -34,7 +34,7 @@ setup(
         "runtime": ["py.typed"],
     },
     install_requires=[
-        "click>=8.1,<9",
+        "click>=8.5,<9",
         "lark>=1.2,<2",
         "networkx>=3.2,<4",
         "nir>=1.0.8,<2",
@@ -47,5 +47,5 @@ setup(
         "rich>=13,<16",
     ],
     extras_require={"plot": PLOT, "train": TRAIN, "examples": [*TRAIN, *EXAMPLES], "test": TEST},
-    entry_points={"console_scripts": ["dmpc = dmpc.cli:main"]},
+    entry_points={"console_scripts": ["dmpc = dmpc.__main__:run"]},
 )

@@ -3,12 +3,15 @@
 import errno
 import os
 import secrets
+import shutil
 import stat
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 unfinished: set[str] = set()
-"""Temporary files being written: whoever ends the process at once removes them (`discard`)."""
+"""Temporary files and folders in use: whoever ends the process at once removes them (`discard`)."""
 
 
 def write_file(path: str | os.PathLike[str], content: bytes) -> None:
@@ -58,6 +61,18 @@ def check_output(path: str | os.PathLike[str]) -> os.stat_result | None:
     return found
 
 
+@contextmanager
+def temporary_folder() -> Iterator[str]:
+    """A folder for files that are gone afterwards."""
+    path = os.path.join(tempfile.gettempdir(), f"dmpc-{secrets.token_hex(8)}")
+    unfinished.add(path)
+    try:
+        os.mkdir(path, 0o700)
+        yield path
+    finally:
+        _remove(path)
+
+
 def discard() -> None:
     """Remove what is being written, before the process ends at once."""
     for path in list(unfinished):
@@ -74,7 +89,10 @@ def _keep(file: int, found: os.stat_result) -> None:
 
 
 def _remove(path: str) -> None:
-    Path(path).unlink(missing_ok=True)
+    if os.path.isdir(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        Path(path).unlink(missing_ok=True)
     unfinished.discard(path)
 
 

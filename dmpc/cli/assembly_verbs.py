@@ -4,17 +4,24 @@ from pathlib import Path
 
 import click
 
-from dmpc.cli.terminal import write_text
+from dmpc.cli.files import InputFile, OutputFile, beside, write_bytes, write_text
+from dmpc.cli.main import Verb
+from dmpc.cli.terminal import Output
 from isa.assembler import assemble
 from isa.disassembler import disassemble
 from isa.errors import IsaError
-from isa.image import read_image, write_image
+from isa.image import image_bytes, read_image
 
 
-@click.command("disasm", short_help="Print an image as assembly text.")
-@click.argument("image")
+@click.command("disasm", cls=Verb, short_help="Print an image as assembly text.")
+@click.argument("image", type=InputFile())
 @click.option(
-    "-o", "--output", default="-", metavar="FILE", help="File to write.  [default: stdout]"
+    "-o",
+    "--output",
+    type=OutputFile(),
+    default="-",
+    metavar="FILE",
+    help="File to write.  [default: stdout]",
 )
 @click.option("--code-only", is_flag=True, help="Instructions alone: shorter to read, not for asm.")
 def disasm(image: str, output: str, code_only: bool) -> None:
@@ -22,12 +29,16 @@ def disasm(image: str, output: str, code_only: bool) -> None:
     write_text(output, disassemble(read_image(image), data=not code_only))
 
 
-@click.command("asm", short_help="Assemble text to an image.")
-@click.argument("source")
+@click.command("asm", cls=Verb, short_help="Assemble text to an image.")
+@click.argument("source", type=InputFile())
 @click.option(
-    "-o", "--output", metavar="ELF", help="Image to write.  [default: SOURCE, ending in .elf]"
+    "-o",
+    "--output",
+    type=OutputFile(lambda given: beside(given["source"], ".elf")),
+    metavar="ELF",
+    help="Image to write.  [default: SOURCE, ending in .elf]",
 )
-def asm(source: str, output: str | None) -> None:
+def asm(source: str, output: str) -> None:
     """Assemble SOURCE, text in the form that disasm prints, to an image."""
     try:
         text = Path(source).read_text(encoding="utf-8")
@@ -36,6 +47,5 @@ def asm(source: str, output: str | None) -> None:
         raise IsaError(f"{source}: cannot read assembly text: {reason}") from error
     except UnicodeDecodeError as error:
         raise IsaError(f"{source}: not a text file; `dmpc disasm` turns an image to one") from error
-    path = output or str(Path(source).with_suffix(".elf"))
-    write_image(assemble(text, source), path)
-    click.echo(f"wrote {path}")
+    write_bytes(output, image_bytes(assemble(text, source)))
+    Output().print(f"wrote {output}")

@@ -1,16 +1,18 @@
 """`dmpc check`."""
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
-from rich.text import Text
 
 from dmpc.check import Report
 from dmpc.check import check as check_model
-from dmpc.cli.compile_verb import model_options, options_of
+from dmpc.cli.compile_verb import model_options, options_of, target_option
+from dmpc.cli.files import InputFile, ModelFile, OutputFile, write_json
+from dmpc.cli.main import Verb
 from dmpc.cli.samples import samples_of
-from dmpc.cli.terminal import Output, working, write_json
+from dmpc.cli.terminal import Output, working
 from dmpc.findings import Finding
 from dmpc.rules import Severity
 from runtime.samples import load_samples
@@ -18,14 +20,15 @@ from runtime.samples import load_samples
 STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "bold cyan"}
 
 
-@click.command("check", short_help="Say everything that is wrong with a model.")
-@click.argument("model")
+@click.command("check", cls=Verb, short_help="Say everything that is wrong with a model.")
+@click.argument("model", type=ModelFile())
 @model_options
+@target_option
 @click.option(
-    "--target", default="paper", show_default=True, help="Name of a target, or a TOML file."
-)
-@click.option(
-    "--calibration", metavar="NPZ", help="Input data, as for run, to see what layers do on it."
+    "--calibration",
+    type=InputFile(),
+    metavar="NPZ",
+    help="Input data, as for run, to see what layers do on it.",
 )
 @click.option(
     "--input-range",
@@ -35,7 +38,7 @@ STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.
     help="The input is graded, between LOW and HIGH; not needed with --calibration.",
 )
 @click.option(
-    "--json", "json_path", is_flag=False, flag_value="-", metavar="[FILE]",
+    "--json", "json_path", type=OutputFile(), is_flag=False, flag_value="-", metavar="[FILE]",
     help="Write the findings as JSON; without FILE, or with -, to stdout alone.",
 )  # fmt: skip
 def check(model: str, calibration: str | None, json_path: str | None, **chosen: Any) -> None:
@@ -50,15 +53,14 @@ def check(model: str, calibration: str | None, json_path: str | None, **chosen: 
         report = check_model(model, calibration=data, options=options_of(**chosen))
     if json_path:
         write_json(json_path, report.to_json())
-    if json_path != "-":
-        _show(report, Output())
+    _show(report, Output())
     if not report.ok:
         sys.exit(1)
 
 
 def _show(report: Report, out: Output) -> None:
     for found in report.findings:
-        out.print(_text(found))
+        out.parts(*_parts(found))
     counts = [
         f"{number} {severity}{'s' if number != 1 else ''}"
         for severity in Severity
@@ -67,15 +69,13 @@ def _show(report: Report, out: Output) -> None:
     out.print(f"{report.model}: {', '.join(counts) or 'no findings'}")
 
 
-def _text(found: Finding) -> Text:
+def _parts(found: Finding) -> Iterator[tuple[str, str]]:
     """One finding: what and where, the piece of the graph, the nearest thing, the rule's reason."""
-    text = Text(f"{found.severity}", STYLES[found.severity])
-    text.append(f": {found.where}: {found.message}", "default")
-    text.append(f"  [{found.rule}]\n" if found.rule else "\n", "dim")
-    for line in found.piece.lines():
-        text.append(f"    {line}\n", "default")
+    yield f"{found.severity}", STYLES[found.severity]
+    yield f": {found.where}: {found.message}", "default"
+    yield f"  [{found.rule}]\n" if found.rule else "\n", "dim"
+    yield from ((f"    {line}\n", "default") for line in found.piece.lines())
     for label, said in (("nearest", found.nearest), ("why", found.why)):
         if said:
-            text.append(f"  {label}: ", "bold")
-            text.append(f"{said}\n", "default")
-    return text
+            yield f"  {label}: ", "bold"
+            yield f"{said}\n", "default"

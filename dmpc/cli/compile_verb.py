@@ -1,13 +1,13 @@
 """`dmpc compile`."""
 
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any, get_args
 
 import click
 
 from dmpc.cli.activity import count_cycles
-from dmpc.cli.main import option_list
+from dmpc.cli.files import InputFile, ModelFile, OutputFile, beside, write_bytes
+from dmpc.cli.main import Verb, option_list
 from dmpc.cli.models import errors_of
 from dmpc.cli.samples import samples_of
 from dmpc.cli.summary import print_summary
@@ -23,6 +23,8 @@ from dmpc.ir.registry import did_you_mean
 from dmpc.ir.verify import READOUTS
 from dmpc.passes import PASSES
 from dmpc.passes.quantization.widths import read_widths
+from isa.image import image_bytes
+from isa.target import target_names
 from runtime.samples import load_samples
 
 
@@ -34,6 +36,8 @@ def check_pairs(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
         source, equals, result = pair.partition("=")
         if not (source and equals and result):
             raise click.BadParameter(f"{pair!r} is not IN=OUT", param=param)
+        if source in pairs:
+            raise click.BadParameter(f"state input '{source}' is given twice", param=param)
         pairs[source] = result
     return pairs
 
@@ -72,11 +76,11 @@ model_options = option_list(
         help="Neurons of a NIR file spike at their threshold, not only above it.",
     ),
     click.option(
-        "--weights", metavar="PT",
+        "--weights", type=InputFile(), metavar="PT",
         help="Weights of MODULE:FACTORY: a file that torch.save wrote of its state_dict.",
     ),
     click.option(
-        "--example-input", "example", metavar="NPZ",
+        "--example-input", "example", type=InputFile(), metavar="NPZ",
         help="Input data, as for run, on whose first sample MODULE:FACTORY is traced.  "
         "[default: the other data of the command]",
     ),
@@ -86,13 +90,17 @@ model_options = option_list(
     ),
 )  # fmt: skip
 
+target_option = click.option(
+    "--target", type=InputFile(), default="paper", show_default=True, metavar="NAME",
+    help=f"Name of a target ({', '.join(target_names())}), or a TOML file.",
+)  # fmt: skip
+
 compile_options = option_list(
     model_options,
+    target_option,
     click.option(
-        "--target", default="paper", show_default=True, help="Name of a target, or a TOML file."
-    ),
-    click.option(
-        "--calibration", metavar="NPZ", help="Input data, as for run, from which to choose scales."
+        "--calibration", type=InputFile(), metavar="NPZ",
+        help="Input data, as for run, from which to choose scales."
     ),
     click.option(
         "--input-range", nargs=2, type=float, metavar="LOW HIGH",
@@ -103,7 +111,7 @@ compile_options = option_list(
         help="Width of weights of events and of the readout.  [default: as wide as the target's]",
     ),
     click.option(
-        "--widths", metavar="TOML",
+        "--widths", type=InputFile(), metavar="TOML",
         help="Widths by layer and tensor, as dmpc quantize --save writes them.",
     ),
     click.option(
@@ -181,15 +189,24 @@ def printer(after: tuple[str, ...], all_passes: bool) -> Observer:
 
     def observe(name: str, graph: Graph) -> None:
         if all_passes or name in after:
-            click.echo(f"// after {name}\n{to_text(graph, data=False)}")
+            Output().text(f"// after {name}\n{to_text(graph, data=False)}\n")
 
     return observe
 
 
-@click.command("compile", short_help="Compile a model to an image.")
-@click.argument("model")
+def image_of(model: str) -> str:
+    """What the image of a model is called, if nothing else is said."""
+    return f"{stem(model)}.elf" if is_factory(model) else beside(model, ".elf")
+
+
+@click.command("compile", cls=Verb, short_help="Compile a model to an image.")
+@click.argument("model", type=ModelFile())
 @click.option(
-    "-o", "--output", metavar="ELF", help="Image to write.  [default: MODEL, ending in .elf]"
+    "-o",
+    "--output",
+    type=OutputFile(lambda given: image_of(given["model"])),
+    metavar="ELF",
+    help="Image to write.  [default: MODEL, ending in .elf]",
 )
 @compile_options
 @click.option(
@@ -199,7 +216,7 @@ def printer(after: tuple[str, ...], all_passes: bool) -> Observer:
 @click.option("--print-after-all", is_flag=True, help="Print the graph after every pass.")
 def compile(  # noqa: A001  named like its verb
     model: str,
-    output: str | None,
+    output: str,
     calibration: str | None,
     print_after: tuple[str, ...],
     print_after_all: bool,
@@ -220,8 +237,5 @@ def compile(  # noqa: A001  named like its verb
         with errors_of(model):
             compiled = compile_model(model, calibration=data, options=options, observe=observe)
         cycles = count_cycles(compiled, data)
-    path = output or (
-        f"{stem(model)}.elf" if is_factory(model) else str(Path(model).with_suffix(".elf"))
-    )
-    compiled.save(path)
-    print_summary(compiled, cycles, path, Output())
+    write_bytes(output, image_bytes(compiled.image))
+    print_summary(compiled, cycles, output, Output())

@@ -5,14 +5,18 @@ from typing import Any
 import click
 
 from dmpc.cli.compile_verb import model_options, options_of
+from dmpc.cli.files import ModelFile, OutputFile, write_bytes
+from dmpc.cli.main import Verb
 from dmpc.cli.models import errors_of
-from dmpc.cli.terminal import working, write_bytes
+from dmpc.cli.terminal import Output, working
 from dmpc.compiler import import_layers
 
 
-@click.command("export", short_help="Write a model as portable ONNX.")
-@click.argument("model")
-@click.option("-o", "--output", required=True, metavar="ONNX", help="File to write.")
+@click.command("export", cls=Verb, short_help="Write a model as portable ONNX.")
+@click.argument("model", type=ModelFile())
+@click.option(
+    "-o", "--output", type=OutputFile(), required=True, metavar="ONNX", help="File to write."
+)
 @model_options
 def export(model: str, output: str, **chosen: Any) -> None:
     """Write MODEL, in any form that compile takes, as an ONNX file of standard operators.
@@ -27,4 +31,4 @@ def export(model: str, output: str, **chosen: Any) -> None:
         layers = import_layers(model, options, options.example)
         content = to_onnx(layers).SerializeToString(deterministic=True)
     write_bytes(output, content)
-    click.echo(f"wrote {output}")
+    Output().print(f"wrote {output}")

@@ -9,6 +9,8 @@ import click
 from dmpc.backend.emit import embedded_graph
 from dmpc.cli.activity import typical_input
 from dmpc.cli.compile_verb import compile_options, options_of
+from dmpc.cli.files import InputFile, ModelFile, OutputFile
+from dmpc.cli.main import Verb
 from dmpc.cli.models import errors_of
 from dmpc.cli.ranges import print_ranges, range_report
 from dmpc.cli.samples import samples_of
@@ -34,8 +36,10 @@ from runtime.program import Program
 from runtime.samples import load_samples
 
 
-@click.command("inspect", short_help="Print a model's graph, or an image's memory and schedule.")
-@click.argument("file")
+@click.command(
+    "inspect", cls=Verb, short_help="Print a model's graph, or an image's memory and schedule."
+)
+@click.argument("file", type=ModelFile())
 @click.option(
     "--level",
     type=click.Choice(LEVELS),
@@ -60,10 +64,14 @@ from runtime.samples import load_samples
     metavar="N",
     help="No timestep has more than N active inputs, for --ranges.",
 )
-@click.option("--json", "json_path", metavar="FILE", help="Write the ranges as JSON; - for stdout.")
+@click.option(
+    "--json", "json_path", type=OutputFile(), metavar="FILE",
+    help="Write the ranges as JSON; - for stdout alone.",
+)  # fmt: skip
 @click.option(
     "--input",
     "samples",
+    type=InputFile(),
     metavar="NPZ",
     help="Samples from which to take the schedule's input, and the ranges seen.  [default: random "
     "input for the schedule, the calibration set for ranges]",
@@ -111,7 +119,7 @@ def inspect(
     if level or not (is_image or memory or schedule or ranges):
         with errors_of(file):
             graph = _image_graph(file, level) if is_image else _model_graph(file, level, chosen)
-        click.echo(to_text(graph, data=with_data), nl=False)
+        out.text(to_text(graph, data=with_data))
     if not (memory or schedule or ranges or (is_image and not level)):
         return
     image = read_image(file) if is_image else _compiled(file, chosen)

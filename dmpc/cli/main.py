@@ -1,12 +1,15 @@
-"""The command group, and how errors reach the user: one line on stderr, exit code 1."""
+"""The command group, and how errors reach the user: one line on stderr, exit code 1 or 2."""
 
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
 import click
 
+from dmpc.cli.files import STDOUT, claim, outputs
+from dmpc.cli.terminal import own_output, say
 from dmpc.errors import DmpcError
 from dmpc.ir.registry import did_you_mean
 from isa.errors import IsaError
@@ -25,6 +28,36 @@ VERBS = {
     "reproduce": "dmpc.cli.reproduce_verb",
 }
 
+USERS = (DmpcError, IsaError, RuntimeFailure, click.ClickException, click.exceptions.Exit)
+"""What a user can get wrong, and --help; all other errors are ours."""
+
+
+class Verb(click.Command):
+    """A verb: what all of them keep to, whatever they do."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse an option of one value that is given twice: one of the two would be ignored."""
+        given = Counter(self.make_parser(ctx).parse_args(list(args))[2])
+        for param, times in given.items():
+            single = isinstance(param, click.Option) and not (param.multiple or param.is_flag)
+            if single and times > 1:
+                raise click.UsageError(f"{param.opts[-1]} is given {times} times", ctx)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb; on an error that is no user's, a note of what it was about to do."""
+        written = outputs(ctx)
+        claim(ctx, written)
+        try:
+            with own_output(quiet=STDOUT in written.values()):
+                return super().invoke(ctx)
+        except USERS:
+            raise
+        except Exception as error:
+            about = next((p.name for p in self.params if isinstance(p, click.Argument)), None)
+            error.add_note(f"{ctx.info_name}: {ctx.params[about]}" if about else str(ctx.info_name))
+            raise
+
 
 class Verbs(click.Group):
     """Loads a verb's module when it is needed, so that `dmpc --help` stays fast."""
@@ -40,7 +73,7 @@ class Verbs(click.Group):
         if cmd_name not in VERBS:
             return None
         command = getattr(import_module(VERBS[cmd_name]), cmd_name.replace("-", "_"))
-        assert isinstance(command, click.Command)
+        assert isinstance(command, Verb)
         return command
 
     def resolve_command(
@@ -49,16 +82,40 @@ class Verbs(click.Group):
         """The verb and its arguments; a misspelt one is told the nearest."""
         name = args[0]
         if name not in VERBS and not name.startswith("-") and not ctx.resilient_parsing:
-            ctx.fail(f"No such command '{name}' ({did_you_mean(name, VERBS)})")
+            ctx.fail(f"no verb '{name}' ({did_you_mean(name, VERBS)})")
         return super().resolve_command(ctx, args)
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a verb; what a user can get wrong becomes one line on stderr and exit code 1."""
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a verb and exit; what a user can get wrong becomes one line on stderr."""
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         try:
-            return super().invoke(ctx)
+            status = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except click.UsageError as error:
+            say("error", _usage(error))
+            sys.exit(error.exit_code)
         except (DmpcError, IsaError, RuntimeFailure) as error:
-            click.echo(f"dmpc: error: {' '.join(str(error).split())}", err=True)
+            say("error", str(error))
             sys.exit(1)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _usage(error: click.UsageError) -> str:
+    """An error of usage in the words that other errors have: what, and what would help."""
+    message = error.format_message().rstrip(".")
+    path = error.ctx.command_path if error.ctx else "dmpc"
+    verb = path.partition(" ")[2]
+    return f"{verb + ': ' if verb else ''}{message[:1].lower()}{message[1:]}; see {path} --help"
 
 
 @click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})

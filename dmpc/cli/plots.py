@@ -4,7 +4,7 @@ import io
 import re
 from typing import Any
 
-from dmpc.cli.terminal import write_bytes
+from dmpc.cli.files import write_bytes
 from dmpc.errors import DmpcError
 from dmpc.precision.impulse import Impulse
 from dmpc.reproduce import Reproduction

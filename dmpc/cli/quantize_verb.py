@@ -7,11 +7,12 @@ from typing import Any
 import click
 from rich.table import Table
 
-from dmpc.cli.compile_verb import model_options, options_of
-from dmpc.cli.main import option_list
+from dmpc.cli.compile_verb import model_options, options_of, target_option
+from dmpc.cli.files import InputFile, ModelFile, OutputFile, write_json, write_text
+from dmpc.cli.main import Verb, option_list
 from dmpc.cli.models import errors_of
 from dmpc.cli.samples import samples_of
-from dmpc.cli.terminal import Output, progress, table, working, write_json, write_text
+from dmpc.cli.terminal import Output, progress, say, table, working
 from dmpc.errors import DmpcError
 from dmpc.precision.impulse import Impulse
 from dmpc.precision.losses import READOUT, Loss, sources
@@ -22,11 +23,11 @@ from runtime.samples import Samples, load_samples
 
 data_options = option_list(
     click.option(
-        "--calibration", required=True, metavar="NPZ",
+        "--calibration", type=InputFile(), required=True, metavar="NPZ",
         help="Input data, as for run, from which scales are chosen and losses are taken.",
     ),
     click.option(
-        "--input", "data", metavar="NPZ",
+        "--input", "data", type=InputFile(), metavar="NPZ",
         help="Other samples, on which the result is measured.  [default: the calibration set]",
     ),
     click.option(
@@ -35,30 +36,44 @@ data_options = option_list(
 )  # fmt: skip
 
 
-@click.command("quantize", short_help="Say what quantization costs, and find cheaper widths.")
-@click.argument("model")
+@click.command(
+    "quantize", cls=Verb, short_help="Say what quantization costs, and find cheaper widths."
+)
+@click.argument("model", type=ModelFile())
 @data_options
 @click.option("--report", is_flag=True, help="Where the loss comes from, by layer and tensor.")
 @click.option(
     "--max-drop", type=click.FloatRange(min=0), metavar="POINTS",
     help="Search the cheapest widths that keep the accuracy but for POINTS of 100.",
 )  # fmt: skip
-@click.option("--save", metavar="TOML", help="Write the widths, for dmpc compile --widths.")
 @click.option(
-    "--plot", metavar="PNG", help="Draw the memories' impulse responses (needs matplotlib)."
+    "--save",
+    type=OutputFile(),
+    metavar="TOML",
+    help="Write the widths, for dmpc compile --widths.",
 )
 @click.option(
-    "--json", "json_path", metavar="FILE", help="Write the results as JSON; - for stdout alone."
+    "--plot",
+    type=OutputFile(),
+    metavar="PNG",
+    help="Draw the memories' impulse responses (needs matplotlib).",
 )
+@click.option(
+    "--json", "json_path", type=OutputFile(), metavar="FILE",
+    help="Write the results as JSON; - for stdout alone.",
+)  # fmt: skip
 @model_options
-@click.option(
-    "--target", default="paper", show_default=True, help="Name of a target, or a TOML file."
-)
+@target_option
 @click.option(
     "--weight-bits", type=click.IntRange(min=2), metavar="BITS",
     help="Width of weights of events and of the readout.  [default: as wide as the target's]",
 )  # fmt: skip
-@click.option("--widths", metavar="TOML", help="Widths to begin with, as --save writes them.")
+@click.option(
+    "--widths",
+    type=InputFile(),
+    metavar="TOML",
+    help="Widths to begin with, as --save writes them.",
+)
 def quantize(
     model: str,
     calibration: str,
@@ -100,14 +115,13 @@ def quantize(
         plot_impulses(impulses, plot)
     if json_path:
         write_json(json_path, _plain(study, found, impulses, difference))
-    if json_path != "-":
-        out = Output()
-        if report:
-            out.print(_losses(found))
-            out.print(_impulses(impulses))
-        if report or max_drop is not None or chosen["weight_bits"] or chosen["widths"]:
-            out.print(_widths(study))
-        _print_difference(study, difference, data or calibration, out)
+    out = Output()
+    if report:
+        out.print(_losses(found))
+        out.print(_impulses(impulses))
+    if report or max_drop is not None or chosen["weight_bits"] or chosen["widths"]:
+        out.print(_widths(study))
+    _print_difference(study, difference, data or calibration, out)
     _check_drop(difference, max_drop, data or calibration)
 
 
@@ -126,7 +140,7 @@ def _check_drop(difference: Difference, max_drop: float | None, data: str) -> No
         what = "accuracy" if difference.accuracy is not None else "agreement"
         message = f"{what} drops by {difference.drop:.2f} points, {max_drop:g} were allowed"
         hint = "allow less on the calibration set, or give a larger one"
-        click.echo(f"dmpc: error: {DmpcError(message, where=data, hint=hint)}", err=True)
+        say("error", str(DmpcError(message, where=data, hint=hint)))
         sys.exit(1)
 
 

@@ -5,7 +5,8 @@ import numpy as np
 from dmpc.analysis.bounds import Assumptions
 from dmpc.analysis.report import IMPOSSIBLE, SEEN, VERDICTS, Range, Report, report
 from dmpc.backend.emit import embedded_graph
-from dmpc.cli.terminal import Output, table, write_json
+from dmpc.cli.files import write_json
+from dmpc.cli.terminal import Output, table
 from dmpc.errors import DmpcError
 from dmpc.ir.registry import Tensor
 from isa.image import Image
@@ -45,8 +46,6 @@ def print_ranges(found: Report, json_path: str | None, out: Output) -> None:
     """The table and what it says as a whole; as JSON, too, if a path is given."""
     if json_path:
         write_json(json_path, found.to_json())
-    if json_path == "-":
-        return
     made = table(
         "ranges of the machine's integers",
         "layer", "what", "bits", "proved", "seen", "used", "verdict", text=2,

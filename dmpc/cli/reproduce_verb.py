@@ -1,39 +1,58 @@
 """`dmpc reproduce`."""
 
-import tempfile
 from pathlib import Path
 
 import click
 from rich.table import Table
 
-from dmpc.cli.terminal import Output, table, write_json
+from dmpc.cli.files import InputFolder, OutputFile, write_json
+from dmpc.cli.main import Verb
+from dmpc.cli.terminal import Output, table
 from dmpc.compiler import Compiled
 from dmpc.errors import DmpcError
 from dmpc.ir.registry import Tensor
 from dmpc.reproduce import PATHS, Measured, Reproduction
 from dmpc.reproduce import reproduce as measure
+from isa.files import temporary_folder
 from runtime.program import Program
 from runtime.samples import load_samples
 
 EXAMPLE = Path("examples/spoken_digits")
+NEEDED = ("model.onnx", "model_256.onnx", "train.npz", "test.npz")
 
 
-@click.command("reproduce", short_help="Measure what the paper reports.")
+@click.command("reproduce", cls=Verb, short_help="Measure what the paper reports.")
 @click.option(
-    "--example", type=click.Path(path_type=Path), default=EXAMPLE, show_default=True,
+    "--example", type=InputFolder(), default=str(EXAMPLE), show_default=True,
     help="Folder with model.onnx, model_256.onnx, train.npz and test.npz.",
 )  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), default=200, help="Samples (200).")
-@click.option("--plot", metavar="PNG", help="Draw the comparison, too (needs matplotlib).")
-@click.option("--json", "json_path", metavar="FILE", help="Write the figures as JSON.")
-def reproduce(example: Path, limit: int, plot: str | None, json_path: str | None) -> None:
+@click.option(
+    "--plot",
+    type=OutputFile(),
+    metavar="PNG",
+    help="Draw the comparison, too (needs matplotlib).",
+)
+@click.option(
+    "--json", "json_path", type=OutputFile(), metavar="FILE",
+    help="Write the figures as JSON; - for stdout alone.",
+)  # fmt: skip
+def reproduce(example: str, limit: int, plot: str | None, json_path: str | None) -> None:
     """Print the paper's ratios of energy and throughput beside those counted here."""
-    test, train = load_samples(example / "test.npz"), load_samples(example / "train.npz")
+    folder = Path(example)
+    for name in NEEDED:
+        if not (folder / name).is_file():
+            raise DmpcError(
+                f"no file {name}",
+                where=example,
+                hint="name the folder examples/spoken_digits of the repository: --example FOLDER",
+            )
+    test, train = load_samples(folder / "test.npz"), load_samples(folder / "train.npz")
     if test.y is None:
-        raise DmpcError("no labels y", where=str(example / "test.npz"))
-    with tempfile.TemporaryDirectory() as folder:
+        raise DmpcError("no labels y", where=str(folder / "test.npz"))
+    with temporary_folder() as targets:
         found = measure(
-            example, test.x[:limit], test.y[:limit], train.x, run_measured, Path(folder)
+            folder, test.x[:limit], test.y[:limit], train.x, run_measured, Path(targets)
         )
     out = Output()
     out.print(_claims(found))

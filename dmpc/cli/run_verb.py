@@ -6,8 +6,10 @@ import click
 from rich.table import Table
 
 import runtime
+from dmpc.cli.files import InputFile, OutputFile, write_json, write_text
+from dmpc.cli.main import Verb
 from dmpc.cli.samples import data_options, samples_of
-from dmpc.cli.terminal import Output, progress, table, write_json, write_text
+from dmpc.cli.terminal import Output, progress, table
 from dmpc.cli.vcd import vcd_text
 from isa.simulator import Simulator
 from runtime.program import Result
@@ -15,11 +17,11 @@ from runtime.program import Result
 SHOWN = 10
 
 
-@click.command("run", short_help="Run an image on samples: predictions and cycles.")
-@click.argument("image")
+@click.command("run", cls=Verb, short_help="Run an image on samples: predictions and cycles.")
+@click.argument("image", type=InputFile())
 @data_options
 @click.option(
-    "--trace", metavar="VCD",
+    "--trace", type=OutputFile(), metavar="VCD",
     help="Write what every unit did in every cycle of the first sample, for a wave viewer.",
 )  # fmt: skip
 def run(image: str, data: str, json_path: str | None, limit: int | None, trace: str | None) -> None:
@@ -35,8 +37,7 @@ def run(image: str, data: str, json_path: str | None, limit: int | None, trace: 
             write_text(trace, vcd_text(timeline, program.image))
     if json_path:
         write_json(json_path, result.to_json())
-    if json_path != "-":
-        print_result(program, result, Output())
+    print_result(program, result, Output())
 
 
 def print_result(program: runtime.Program, result: Result, out: Output) -> None:

@@ -5,17 +5,19 @@ from contextlib import contextmanager
 
 import click
 
+from dmpc.cli.files import InputFile, OutputFile
 from dmpc.cli.main import option_list
 from dmpc.errors import SampleError
 from runtime.samples import RuntimeFailure
 
 data_options = option_list(
     click.option(
-        "--input", "data", required=True, metavar="NPZ",
+        "--input", "data", type=InputFile(), required=True, metavar="NPZ",
         help="Samples: x [samples, timesteps, inputs] and, where known, labels y [samples].",
     ),
     click.option(
-        "--json", "json_path", metavar="FILE", help="Write the results as JSON; - for stdout alone."
+        "--json", "json_path", type=OutputFile(), metavar="FILE",
+        help="Write the results as JSON; - for stdout alone.",
     ),
     click.option(
         "--limit", type=click.IntRange(min=1), metavar="N", help="Use the first N samples only."

@@ -1,55 +1,135 @@
-"""What the verbs share: the console, progress on a terminal, files written whole."""
+"""What the verbs share: standard output and error, progress on a terminal, tables."""
 
-import json
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, redirect_stdout, suppress
+from typing import Any, TextIO
 
 from rich import box
 from rich.console import Console, RenderableType
 from rich.progress import Progress
 from rich.table import Table
-
-from dmpc.errors import DmpcError
-from isa.files import write_file
+from rich.text import Text
 
 UNBROKEN = 10_000  # columns: wider than any line, so that nothing wraps in a pipe or file
 
+# What a terminal obeys or cannot show: controls, marks that turn the direction of text, and halves
+# of characters, which is how names that are no UTF-8 arrive.
+_CONTROL = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def clean(text: str, *, lines: bool = True) -> str:
+    """Text that a terminal shows and does not obey; with `lines`, it may have several."""
+    text = _CONTROL.sub(_escaped, text)
+    return text if lines else text.replace("\n", "\\n").replace("\t", "\\t")
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if 0xDC80 <= code <= 0xDCFF:
+        code -= 0xDC00  # a byte that is no UTF-8
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def say(kind: str, message: str) -> None:
+    """One line on standard error."""
+    with suppress(OSError):
+        print(f"dmpc: {kind}: {clean(' '.join(message.split()))}", file=sys.stderr, flush=True)
+
+
+# -- standard output ------------------------------------------------------------------------------
+
+_own: list[tuple[TextIO, bool]] = []
+
+
+@contextmanager
+def own_output(quiet: bool) -> Iterator[None]:
+    """What the verb prints goes to standard output; what a user's own modules print, to error.
+
+    `quiet`: standard output is for a file that the verb writes there, and for nothing else.
+    """
+    _own.append((sys.stdout, quiet))
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _own.pop()
+
+
+def write_out(content: bytes) -> None:
+    """Write to standard output what is no text for people."""
+    stream, _ = _own[-1]
+    stream.flush()
+    stream.buffer.write(content)
+    stream.buffer.flush()
+
 
 class Output:
-    """Standard output: styled and wrapped on a terminal, plain lines of any length elsewhere."""
+    """Standard output for people: styled and wrapped on a terminal, plain lines elsewhere."""
 
     def __init__(self) -> None:
-        self._styled = sys.stdout.isatty()
+        self._stream, self._quiet = _own[-1]
+        self._styled = self._stream.isatty()
         width = None if self._styled else UNBROKEN
-        self._console = Console(width=width, highlight=False, markup=False, emoji=False)
+        self._console = Console(
+            file=self._stream, width=width, highlight=False, markup=False, emoji=False
+        )
 
-    def print(self, item: RenderableType) -> None:
-        """Print a line of text or a table; elsewhere without the blanks that fill its lines up."""
+    def print(self, item: str | Table) -> None:
+        """Print lines or a table; elsewhere without the blanks that fill a table's lines up."""
+        self._print(clean(item) if isinstance(item, str) else item)
+
+    def parts(self, *parts: tuple[str, str]) -> None:
+        """Print texts, each with its style."""
+        self._print(Text.assemble(*((clean(text), style) for text, style in parts)))
+
+    def text(self, text: str) -> None:
+        """Print text in a form that programs read: as it is, but for what a terminal would obey."""
         if self._styled:
-            self._console.print(item)
+            self._print(clean(text), end="")
+        elif not self._quiet:
+            write_out(text.encode("utf-8", "surrogateescape"))
+
+    def _print(self, item: RenderableType, end: str = "\n") -> None:
+        if self._quiet:
+            return
+        if self._styled:
+            self._console.print(item, end=end)
             return
         with self._console.capture() as captured:
-            self._console.print(item)
-        sys.stdout.write(re.sub(r" +(?=\n)", "", captured.get()))
+            self._console.print(item, end=end)
+        self._stream.write(re.sub(r" +(?=\n)", "", captured.get()))
+
+
+class _CleanTable(Table):
+    """A table of names that users chose."""
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        """Add a row of texts."""
+        super().add_row(*(clean(cell, lines=False) for cell in cells), **options)
 
 
 def table(title: str, *columns: str, text: int = 1) -> Table:
     """A table whose first `text` columns are text and whose other columns are numbers."""
-    made = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    title, columns = clean(title), tuple(map(clean, columns))
+    made = _CleanTable(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     for number, column in enumerate(columns):
         is_text = number < text
         made.add_column(column, justify="left" if is_text else "right", no_wrap=number == 0)
     return made
 
 
+# -- progress -------------------------------------------------------------------------------------
+
+
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """A progress bar on stderr if that is a terminal; the callback takes what has been done."""
     errors = Console(stderr=True)
-    with Progress(console=errors, disable=not errors.is_terminal, transient=True) as bar:
+    with Progress(
+        console=errors, disable=not errors.is_terminal, transient=True, redirect_stdout=False
+    ) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.advance(task, done)
 
@@ -63,24 +143,3 @@ def working(what: str) -> Iterator[None]:
         return
     with errors.status(what):
         yield
-
-
-def write_text(path: str, text: str) -> None:
-    """Write a text file, whole or not at all; `-` is standard output. Raises DmpcError."""
-    if path == "-":
-        sys.stdout.write(text)
-    else:
-        write_bytes(path, text.encode("utf-8"))
-
-
-def write_bytes(path: str, content: bytes) -> None:
-    """Write a file, whole or not at all. Raises DmpcError."""
-    try:
-        write_file(path, content)
-    except OSError as error:
-        raise DmpcError(f"cannot write: {error.strerror or error}", where=path) from error
-
-
-def write_json(path: str, value: dict[str, Any]) -> None:
-    """Write JSON, whole or not at all; `-` is standard output."""
-    write_text(path, json.dumps(value, indent=1) + "\n")

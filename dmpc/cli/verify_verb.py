@@ -6,9 +6,11 @@ from typing import Any
 import click
 
 from dmpc.cli.compile_verb import model_options, options_of
+from dmpc.cli.files import InputFile, ModelFile, write_json
+from dmpc.cli.main import Verb
 from dmpc.cli.models import errors_of
 from dmpc.cli.samples import data_options, samples_of
-from dmpc.cli.terminal import Output, progress, write_json
+from dmpc.cli.terminal import Output, progress, say
 from dmpc.verification import figures
 from dmpc.verification import verify as climb
 from isa.image import read_image
@@ -16,9 +18,9 @@ from runtime.program import Program
 from runtime.samples import load_samples
 
 
-@click.command("verify", short_help="Check an image against its model, form by form.")
-@click.argument("model")
-@click.argument("image")
+@click.command("verify", cls=Verb, short_help="Check an image against its model, form by form.")
+@click.argument("model", type=ModelFile())
+@click.argument("image", type=InputFile())
 @data_options
 @click.option(
     "--max-drop", type=float, default=1.0, show_default=True, metavar="POINTS",
@@ -49,15 +51,14 @@ def verify(
         found = climb(model, loaded, x, y, options=options, max_drop=max_drop, progress=advance)
     if json_path:
         write_json(json_path, found.to_json())
-    if json_path != "-":
-        out = Output()
-        for rung in found.rungs:
-            out.print(f"{'ok  ' if rung.ok else 'FAIL'} {rung.name}")
-            for key, value in figures(rung):
-                out.print(f"       {key}: {value}")
-            if rung.reason:
-                out.print(f"       {rung.reason}")
+    out = Output()
+    for rung in found.rungs:
+        out.print(f"{'ok  ' if rung.ok else 'FAIL'} {rung.name}")
+        for key, value in figures(rung):
+            out.print(f"       {key}: {value}")
+        if rung.reason:
+            out.print(f"       {rung.reason}")
     if not found.ok:
         broken = "; ".join(f"{rung.name}: {rung.reason}" for rung in found.rungs if not rung.ok)
-        click.echo(f"dmpc: error: {image}: {broken}", err=True)
+        say("error", f"{image}: {broken}")
         sys.exit(1)

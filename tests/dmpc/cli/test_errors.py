@@ -289,18 +289,19 @@ def test_an_input_range_that_is_none(dmpc, shared, output):
         (("compile", "a.onnx", "--print-after", "fuze"), "no pass 'fuze'"),
         (("compile", "a.onnx", "--state", "u"), "'u' is not IN=OUT"),
         (("compile", "a.onnx", "--readout", "median"), "'median' is not one of"),
-        (("compile",), "Missing argument 'MODEL'"),
-        (("run", "a.elf"), "Missing option '--input'"),
+        (("compile",), "compile: missing argument 'MODEL'"),
+        (("run", "a.elf"), "run: missing option '--input'"),
         (("run", "a.elf", "--input", "a.npz", "--limit", "0"), "not in the range"),
         (("inspect", "a.elf", "--level", "top"), "'top' is not one of"),
         (("inspect", "a.elf", "--sample", "-1"), "not in the range"),
-        (("rnu",), "No such command 'rnu'"),
-        (("run", "--colour"), "No such option"),
+        (("rnu",), "no verb 'rnu'"),
+        (("run", "--colour"), "run: no such option"),
     ],
 )
 def test_usage_errors(dmpc, arguments, message):
     said = dmpc.misused(*arguments)
-    assert said.startswith("Usage: dmpc")
+    assert said.startswith("dmpc: error: ")
+    assert said.count("\n") == 1
     assert message in said
 
 

@@ -30,5 +30,6 @@ def test_reproduce(tmp_path):
 def test_an_example_that_is_not_there(tmp_path):
     found = CliRunner().invoke(main, ["reproduce", "--example", str(tmp_path / "none")])
     assert found.exit_code == 1
-    assert "test.npz" in found.output
+    assert "no file model.onnx" in found.output
+    assert "--example" in found.output
     assert len(found.output.strip().splitlines()) == 1

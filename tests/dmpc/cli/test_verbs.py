@@ -228,7 +228,7 @@ def test_help_lists_every_verb(dmpc):
 
 
 def dmpc_process(*arguments, **options):
-    command = [sys.executable, "-c", "from dmpc.cli import main; main(prog_name='dmpc')"]
+    command = [sys.executable, "-c", "from dmpc.__main__ import run; run()"]
     return subprocess.run(
         [*command, *map(str, arguments)], capture_output=True, text=True, check=False, **options
     )
@@ -279,4 +279,4 @@ def test_export_writes_a_model_that_verifies_against_the_image_of_the_first(dmpc
     said = dmpc.ok("verify", portable, files.image, "--input", files.data)
     assert "FAIL" not in said
     assert dmpc.fails("export", files.data, "-o", portable).startswith(f"{files.data}: unknown")
-    assert "Missing option '-o'" in dmpc.misused("export", files.model)
+    assert "missing option '-o'" in dmpc.misused("export", files.model)

@@ -1,0 +1,174 @@
+"""The `dmpc` command as a process: signals, standard streams, the last boundary for errors.
+
+What takes time is imported after signals are looked after, so that one that comes early is silent.
+"""
+
+import os
+import signal
+import sys
+import traceback
+import warnings
+from io import BufferedWriter, RawIOBase, TextIOWrapper
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+INTERNAL = 70
+"""Exit code of an error that is no user's."""
+
+DEBUG = "DMPC_DEBUG"
+"""Set, this environment variable shows tracebacks and the libraries' own warnings."""
+
+STOPPED = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}
+"""Signals that end the command, each with the handler that Python has if nobody chose another."""
+
+
+def run() -> NoReturn:
+    """Run the command with this process's arguments, and end the process."""
+    for number, handler in STOPPED.items():
+        if signal.getsignal(number) == handler:  # a shell or nohup may have had it ignored
+            signal.signal(number, _stop)
+    output = _own_streams()
+    if not os.environ.get(DEBUG):
+        _silence()
+    sys.exit(_ended(output, _command(output)))
+
+
+class StandardOutput(RawIOBase):
+    """Where standard output goes, with errors of its own class: no other file's, never passed over.
+
+    After one, what is still to come is dropped.
+    """
+
+    class Failure(Exception):
+        """Standard output that cannot be written; the message is one line."""
+
+    def __init__(self, file: int | None) -> None:
+        self._file, self.failed = file, False
+
+    def write(self, data: Any, /) -> int:
+        """Write what can be written at once; raises Failure."""
+        if self.failed:
+            return len(memoryview(data))
+        try:
+            if self._file is None:
+                raise OSError("it is closed")
+            return os.write(self._file, data)
+        except OSError as error:
+            self.failed = True
+            reason = error.strerror or error
+            raise self.Failure(f"standard output: cannot write: {reason}") from error
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def fileno(self) -> int:
+        """The file's descriptor."""
+        return super().fileno() if self._file is None else self._file
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return self._file is not None and os.isatty(self._file)
+
+
+def _own_streams() -> StandardOutput:
+    """Set up streams that write everything or fail, and know what to do with any character."""
+    closed = sys.stdout is None
+    for number in (0, 1, 2):  # a file that is opened must not take the place of a closed stream
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    raw = StandardOutput(None if closed else 1)
+    encoding = "utf-8" if closed else sys.stdout.encoding
+    sys.stdout = TextIOWrapper(
+        BufferedWriter(raw), encoding, "backslashreplace", line_buffering=raw.isatty()
+    )
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  for good
+    return raw
+
+
+def _silence() -> None:
+    """Keep what libraries say besides the command's own messages off the terminal."""
+    import logging
+
+    def nothing(*_: Any, **__: Any) -> None:
+        pass
+
+    logging.disable()
+    if not sys.warnoptions:
+        warnings.showwarning = nothing  # and no filter: libraries set filters, too
+    sys.unraisablehook = nothing
+
+
+def _command(output: StandardOutput) -> int:
+    """Run the command; its exit code."""
+    try:
+        from dmpc.cli import main
+
+        main(prog_name="dmpc")
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    except output.Failure as error:
+        return _say(str(error), 1)
+    except MemoryError as error:
+        if os.environ.get(DEBUG):
+            traceback.print_exc()
+        return _say(f"{_doing(error)}there is not enough memory", 1)
+    except Exception as error:  # the last boundary: a mistake of this project, said in one line
+        if os.environ.get(DEBUG):
+            traceback.print_exc()
+        return _say(_internal(error), INTERNAL)
+    return 0
+
+
+def _ended(output: StandardOutput, status: int) -> int:
+    """Write what is left of the output; the exit code."""
+    try:
+        sys.stdout.flush()
+    except output.Failure as error:
+        return _say(str(error), 1)
+    return status
+
+
+def _internal(error: Exception) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = "/".join(Path(frame.filename).parts[-3:])
+    said = f"{type(error).__name__}: {error}"
+    return (
+        f"{_doing(error)}{said} ({place}:{frame.lineno}); this is a mistake in dmpc, not in yours: "
+        f"please report it, with what {DEBUG}=1 in the environment shows"
+    )
+
+
+def _doing(error: BaseException) -> str:
+    """What the command was doing, which its verb noted on the error."""
+    return "".join(f"{note}: " for note in getattr(error, "__notes__", ()))
+
+
+def _say(message: str, status: int) -> int:
+    from dmpc.cli.terminal import say
+
+    say("error", message)
+    return status
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    """End the process at once and without a word, and leave no half-written file behind."""
+    del frame
+    discard = getattr(sys.modules.get("isa.files"), "discard", None)  # it may be loading
+    if discard:
+        discard()
+    if os.isatty(2):
+        os.write(2, b"\r\x1b[K\x1b[?25h")  # a progress bar hides the cursor
+    os._exit(128 + number)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,192 @@
+"""Files on the command line: which are read, which are written, and that none is both."""
+
+import json
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from dmpc.cli.terminal import write_out
+from dmpc.errors import DmpcError
+from dmpc.frontend.models import is_factory
+from isa.files import check_output, write_file
+
+STDOUT = "-"
+
+
+class InputFile(click.ParamType[str]):
+    """The name of a file, or of something else, that the command reads."""
+
+    name = "file"
+
+    def files(self, value: str) -> Iterator[str]:
+        """Every file that is read for a value, if it is there."""
+        yield value
+
+
+class ModelFile(InputFile):
+    """A model, or an image: with what its file refers to."""
+
+    def files(self, value: str) -> Iterator[str]:
+        """The file, its external data; of a factory, its module."""
+        yield value
+        if is_factory(value):
+            module = value.partition(":")[0].replace(".", os.sep)
+            for folder in ("", *sys.path):
+                yield os.path.join(folder, f"{module}.py")
+                yield os.path.join(folder, module, "__init__.py")
+        elif value.endswith(".onnx"):
+            yield from _external(value)
+
+
+def _external(path: str) -> Iterator[str]:
+    """The files in which an ONNX file keeps tensors; nothing of one that cannot be read."""
+    import onnx
+    from google.protobuf.message import DecodeError, Message
+
+    def tensors(message: Message) -> Iterator[onnx.TensorProto]:
+        if isinstance(message, onnx.TensorProto):
+            yield message
+        for _, value in message.ListFields():
+            parts = [value] if isinstance(value, Message) else value
+            if isinstance(parts, Iterable) and not isinstance(parts, str | bytes):
+                for part in parts:
+                    if not isinstance(part, Message):
+                        break
+                    yield from tensors(part)
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (OSError, ValueError, DecodeError):
+        return
+    places = {e.value for t in tensors(model) for e in t.external_data if e.key == "location"}
+    yield from (os.path.join(os.path.dirname(path), place) for place in sorted(places))
+
+
+class InputFolder(InputFile):
+    """A folder, of which the command may read every file."""
+
+    def files(self, value: str) -> Iterator[str]:
+        """The files in it."""
+        if os.path.isdir(value):
+            yield from (os.path.join(value, name) for name in os.listdir(value))
+
+
+class OutputFile(click.ParamType[str]):
+    """The name of a file that the command writes; `-` is standard output, however it is spelt.
+
+    `default` makes it of the other parameters where it is not given.
+    """
+
+    name = "file"
+
+    def __init__(self, default: Callable[[dict[str, Any]], str] | None = None) -> None:
+        self.default = default
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """`-` for what standard output goes to, such as /dev/stdout; else the name as it is."""
+        del param, ctx
+        try:
+            return STDOUT if os.path.samestat(os.stat(value), os.fstat(1)) else value
+        except (OSError, ValueError):
+            return value
+
+
+def outputs(ctx: click.Context) -> dict[str, str]:
+    """The files that a verb is to write, by option; those that were not chosen are set."""
+    found = {}
+    for param in ctx.command.params:
+        if isinstance(param.type, OutputFile) and param.name:
+            if ctx.params[param.name] is None and param.type.default:
+                ctx.params[param.name] = param.type.default(ctx.params)
+            if ctx.params[param.name] is not None:
+                found[param.opts[0]] = ctx.params[param.name]
+    return found
+
+
+def beside(source: str, suffix: str) -> str:
+    """What a file made of another is called."""
+    return os.path.splitext(source)[0] + suffix
+
+
+def claim(ctx: click.Context, wanted: dict[str, str]) -> None:
+    """Refuse, before anything is done, `wanted` outputs that would be wrong.
+
+    Raises DmpcError if one cannot be written, is an input of the verb, or is another output.
+    """
+    chosen = {
+        param.opts[0]
+        for param in ctx.command.params
+        if ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+    }
+    taken: dict[str | tuple[int, int], str] = {}
+    for option, path in wanted.items():
+        key = path if path == STDOUT else _identity(path, option in chosen)
+        if key is not None and taken.setdefault(key, option) != option:
+            raise DmpcError(f"{taken[key]} and {option} would both write it", where=path)
+    if not any(isinstance(key, tuple) for key in taken):
+        return  # none is there yet
+    for name, path in _inputs(ctx):
+        try:
+            found = os.stat(path)
+        except (OSError, ValueError):
+            continue
+        writer = taken.get((found.st_dev, found.st_ino))
+        if writer:
+            message = f"{writer} would overwrite what the command reads ({name})"
+            raise DmpcError(message, where=wanted[writer], hint="write another file")
+
+
+def _identity(path: str, chosen: bool) -> str | tuple[int, int] | None:
+    """What tells a file from others, under whatever name; None for a device, which is no file."""
+    try:
+        found = check_output(path)
+    except FileNotFoundError as error:
+        if chosen:
+            raise _cannot(path, error) from error
+        found = None  # beside an input that is not there, which its reader says better
+    except OSError as error:
+        raise _cannot(path, error) from error
+    if found is None:
+        return os.path.realpath(path)
+    return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
+
+
+def _inputs(ctx: click.Context) -> Iterator[tuple[str, str]]:
+    for param in ctx.command.params:
+        value = ctx.params.get(param.name or "")
+        if isinstance(param.type, InputFile) and value:
+            label = param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
+            yield from ((label, path) for path in param.type.files(value))
+
+
+# -- writing --------------------------------------------------------------------------------------
+
+
+def write_bytes(path: str, content: bytes) -> None:
+    """Write a file, whole or not at all; `-` is standard output. Raises DmpcError."""
+    if path == STDOUT:
+        write_out(content)
+        return
+    try:
+        write_file(path, content)
+    except OSError as error:
+        raise _cannot(path, error) from error
+
+
+def write_text(path: str, text: str) -> None:
+    """Write a text file, whole or not at all; `-` is standard output. Raises DmpcError."""
+    write_bytes(path, text.encode("utf-8", "surrogateescape"))
+
+
+def write_json(path: str, value: dict[str, Any]) -> None:
+    """Write JSON, whole or not at all; `-` is standard output. Raises DmpcError."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def _cannot(path: str, error: OSError) -> DmpcError:
+    return DmpcError(f"cannot write: {error.strerror or error}", where=path)
