@@ -16,7 +16,7 @@ from dmpc.compiler import Observer, Options
 from dmpc.compiler import compile as compile_model
 from dmpc.frontend import Timing
 from dmpc.frontend.models import is_factory, stem
-from dmpc.frontend.nir_format.neurons import Reset
+from dmpc.frontend.nir_format.neurons import Integration, Reset
 from dmpc.ir.graph import Graph
 from dmpc.ir.printer import to_text
 from dmpc.ir.registry import did_you_mean
@@ -74,6 +74,11 @@ model_options = option_list(
     click.option(
         "--spike-at", is_flag=True,
         help="Neurons of a NIR file spike at their threshold, not only above it.",
+    ),
+    click.option(
+        "--integration", type=click.Choice(get_args(Integration)),
+        help="How neurons of a NIR file are stepped: forward Euler; with a leak of exp(-dt/tau), "
+        "inputs as in Euler; exactly; or as Rockpool writes its files.  [default: euler]",
     ),
     click.option(
         "--weights", type=InputFile(), metavar="PT",
@@ -147,6 +152,7 @@ def options_of(
     dt: float | None = None,
     reset: Reset | None = None,
     spike_at: bool = False,
+    integration: Integration | None = None,
     weights: str | None = None,
     example: str | None = None,
     time_first: bool = False,
@@ -162,7 +168,9 @@ def options_of(
     no_count_readout: bool = False,
 ) -> Options:
     """Compiler options from the command line."""
-    timed = {"dt": dt, "reset": reset, "spike_at": spike_at or None}
+    timed = {
+        "dt": dt, "reset": reset, "spike_at": spike_at or None, "integration": integration
+    }  # fmt: skip
     given: dict[str, Any] = {name: value for name, value in timed.items() if value is not None}
     return Options(
         target=target,

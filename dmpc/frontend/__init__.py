@@ -131,7 +131,9 @@ def open_model(
     name = os.fspath(model)
     suffix = Path(name).suffix
     if timing is not None and suffix not in NIR:
-        raise ImportFailure("--dt, --reset and --spike-at are for NIR files", where=name)
+        raise ImportFailure(
+            "--dt, --reset, --spike-at and --integration are for NIR files", where=name
+        )
     if is_factory(name):
         from dmpc.frontend.torch_program.load import from_name
 

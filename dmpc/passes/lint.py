@@ -41,7 +41,8 @@ NEVER_REACHED = rule(
     "{count} of {neurons} neurons of {layer} cannot reach their threshold, whatever the input",
     why="""The largest charge that the weights allow lies below the threshold. These neurons cost
     rows of every memory and say nothing.""",
-    nearest="leave the neurons out, or lower their thresholds",
+    nearest="leave the neurons out, or lower their thresholds; of a NIR file, check the timestep "
+    "(--dt)",
     severity=Severity.WARNING,
 )
 SILENT_LAYER = rule(
@@ -50,7 +51,8 @@ SILENT_LAYER = rule(
     "no neuron of {layer} fires on the example input",
     why="""What follows sees nothing. The example may be scaled otherwise than the training data, or
     the states of the model may have been lost on the way.""",
-    nearest="compare the example with the training data: its scale, and the order of its axes",
+    nearest="compare the example with the training data: its scale, and the order of its axes; of "
+    "a NIR file, check the timestep (--dt)",
     severity=Severity.WARNING,
 )
 RESTLESS_NEURONS = rule(
@@ -78,7 +80,7 @@ LEAK_ROUNDED = rule(
     "machine rounds that to 1",
     why="""The leak is a number of few bits. So close to 1 it becomes 1 itself, and the neuron never
     forgets anything.""",
-    nearest="a slow state for time constants that long",
+    nearest="a slow state for time constants that long; of a NIR file, check the timestep (--dt)",
     severity=Severity.WARNING,
 )
 WEIGHTS_VANISH = rule(

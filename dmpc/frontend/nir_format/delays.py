@@ -43,6 +43,20 @@ class Register:
         return tuple(moved.tolist())
 
 
+@dataclass(frozen=True)
+class Line:
+    """A register of a delay `node`: elements `columns` of `source` enter it, `held` is its state.
+
+    A register without places has no state.
+    """
+
+    node: Node
+    source: Node
+    columns: Array
+    register: Register
+    held: str
+
+
 def steps_of(node: Node, timing: Timing) -> Array:
     """The delays of a Delay node in timesteps, [n] or [1].
 
@@ -51,18 +65,24 @@ def steps_of(node: Node, timing: Timing) -> Array:
     delay = node.parameters["delay"].reshape(-1)
     if np.any(delay < 0):
         raise node.error(f"a delay of {delay.min():g} s is before its time")
-    steps = np.rint(delay / timing.dt)
+    steps = np.minimum(np.rint(delay / timing.dt), 2.0 * MOST_PLACES)
     wrong = delay[np.abs(delay / timing.dt - steps) > ROUNDING * np.maximum(steps, 1)]
+    wrong = wrong[wrong <= MOST_PLACES * timing.dt]  # longer ones are refused for that
     if wrong.size:
         raise node.error(
             f"a delay of {wrong[0]:g} s is no whole number of timesteps of {timing.dt:g} s",
             "choose --dt so that it divides every delay",
         )
-    if steps.sum() > MOST_PLACES:
+    check_places(node, float(np.sum(delay / timing.dt)), timing)
+    whole: Array = steps.astype(np.int64)
+    return whole
+
+
+def check_places(node: Node, places: float, timing: Timing) -> None:
+    """Raises ImportFailure where a delay keeps too much of the past."""
+    if places > MOST_PLACES:
         raise node.error(
-            f"keeps {steps.sum():.0f} events of the past at timesteps of {timing.dt:g} s, more "
+            f"keeps {places:.0f} events of the past at timesteps of {timing.dt:g} s, more "
             f"than {MOST_PLACES}",
             "a longer timestep (--dt), or shorter delays",
         )
-    whole: Array = steps.astype(np.int64)
-    return whole

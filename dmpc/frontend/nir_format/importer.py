@@ -1,27 +1,27 @@
 """From a NIR network to the model-level graph: what each node computes in a timestep."""
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import networkx as nx
 import numpy as np
 
-from dmpc.errors import DmpcError
+from dmpc.errors import DmpcError, ImportFailure
 from dmpc.frontend.builder import Builder
 from dmpc.frontend.nir_format import network
-from dmpc.frontend.nir_format.delays import Register, steps_of
+from dmpc.frontend.nir_format.delays import Line, Register, check_places
+from dmpc.frontend.nir_format.forms import Forms, Term
 from dmpc.frontend.nir_format.network import Net, Node
-from dmpc.frontend.nir_format.neurons import Neuron, Timing, leak_step, neuron
-from dmpc.frontend.nir_format.rules import NODE_SIZE, TIMELESS_LOOP, UNFED_NODE
+from dmpc.frontend.nir_format.neurons import ROUNDING, Neuron, Timing, neuron, response
+from dmpc.frontend.nir_format.order import SPIKING, firing_order
+from dmpc.frontend.nir_format.rules import NODE_SIZE, TIMELESS_LOOP
+from dmpc.frontend.nir_format.timestep import Pace
 from dmpc.ir.graph import Array, Graph
 from dmpc.ir.verify import verify
 
 if TYPE_CHECKING:
     import nir
 
-SPIKING = ("IF", "LIF", "CubaLIF")
 INTEGRATORS = ("I", "LI", "CubaLI")
 
 
@@ -31,9 +31,13 @@ def import_nir(
     """The graph of a NIR file, or of a NIR graph in memory; see `dmpc.frontend.import_nir`."""
     where = os.fspath(source) if isinstance(source, str | os.PathLike) else "NIR graph"
     try:
-        graph = _Importer(network.read(source), timing, readout, where).run()
+        timing.check()
+        with np.errstate(all="ignore"):  # what is not finite is refused by name
+            graph = _Importer(network.read(source), timing, readout, where).run()
         verify(graph)
         return graph
+    except RecursionError:
+        raise ImportFailure("its nodes stand in too long a row", where=where) from None
     except DmpcError as error:
         for one in error.every:
             if where not in one.where:
@@ -55,16 +59,16 @@ class _Importer:
     where: str
     spikes: dict[str, str] = field(default_factory=dict)
     before: dict[str, str] = field(default_factory=dict)
-    registers: dict[str, tuple[str, Register]] = field(default_factory=dict)
-    shifted: set[str] = field(default_factory=set)
+    lines: dict[tuple[str, int], Line] = field(default_factory=dict)
     known: dict[str, str] = field(default_factory=dict)
 
     def run(self) -> Graph:
         self.builder = Builder(os.path.splitext(os.path.basename(self.where))[0])
+        self.pace = Pace(self.timing, self.where)
         self.input, output = self.net.only("Input"), self.net.only("Output")
         assert self.input.size is not None
         self.entry = self.builder.input(self.input.name, self.input.size)
-        for node in self._neurons():
+        for node in firing_order(self.net, self.timing, self.input):
             self.known = {}  # values that read a neuron of the timestep before are stale
             self._fire(node)
         self.known = {}
@@ -72,39 +76,13 @@ class _Importer:
         self._check_size(output, result)
         for name, state in self.before.items():
             self.builder.make_state(state, self.spikes[name])
-        while waiting := [name for name in self.registers if name not in self.shifted]:
-            self._shift(self.net.nodes[waiting[0]])  # which may meet another delay
+        for line in self.lines.values():
+            self._shift(line)
         graph = self.builder.graph
         graph.outputs = [result]
         graph.attrs["readout"] = self._over_time(output)
+        self.pace.tell()
         return graph
-
-    # -- order ------------------------------------------------------------------------------------
-
-    def _neurons(self) -> Iterator[Node]:
-        """Nodes of neurons, each after those that feed it, loops from where the input enters."""
-        wires: nx.DiGraph[str] = nx.DiGraph()
-        wires.add_nodes_from(self.net.nodes)
-        for name, sources in self.net.sources.items():
-            if not self._delays(self.net.nodes[name]):
-                wires.add_edges_from((source, name) for source in sources)
-        depth = nx.single_source_shortest_path_length(wires, self.input.name)
-        rank = {name: number for number, name in enumerate(self.net.nodes)}
-        loops = nx.condensation(wires)
-        order = {
-            name: position
-            for position, loop in enumerate(nx.topological_sort(loops))
-            for name in loops.nodes[loop]["members"]
-        }
-        found = [node for node in self.net.nodes.values() if node.kind in SPIKING]
-        far = len(rank)
-        yield from sorted(
-            found, key=lambda node: (order[node.name], depth.get(node.name, far), rank[node.name])
-        )
-
-    def _delays(self, node: Node) -> bool:
-        """True for a node whose whole output is of earlier timesteps."""
-        return node.kind == "Delay" and bool((steps_of(node, self.timing) > 0).all())
 
     # -- values -----------------------------------------------------------------------------------
 
@@ -123,7 +101,7 @@ class _Importer:
         if node.kind in SPIKING:
             return self.spikes.get(node.name) or self._previous(node)
         if node.kind == "Delay":
-            return self._delayed(node, path)
+            return self._delayed(node)
         current = self._current(node, path)
         if node.kind in ("Affine", "Linear"):
             return self._product(node, current)
@@ -135,10 +113,7 @@ class _Importer:
 
     def _current(self, node: Node, path: tuple[str, ...]) -> str:
         """The sum of what feeds a node."""
-        sources = self.net.sources[node.name]
-        if not sources:
-            raise node.failure(UNFED_NODE)
-        values = [self._value(self.net.nodes[name], path) for name in sources]
+        values = [self._value(self.net.nodes[name], path) for name in self.net.fed(node)]
         total = values[0]
         for value in values[1:]:
             if self._size(value) != self._size(total):
@@ -154,23 +129,22 @@ class _Importer:
             raise node.failure(NODE_SIZE, size=node.size, fed=self._size(value))
 
     def _product(self, node: Node, current: str) -> str:
-        weight = node.parameters["weight"]
-        if weight.shape[1] != self._size(current):
-            raise node.error(
-                f"weight {list(weight.shape)} takes {weight.shape[1]} elements, but is fed "
-                f"{self._size(current)}"
-            )
+        weight = node.weight(self._size(current))
         matrix = self._constant(weight, node, "weight")
         value = self._emit("matmul", (current, matrix), node)
         if node.kind == "Linear":
             return value
-        bias = self._constant(node.vector("bias", len(weight)), node, "bias")
-        return self._emit("add", (value, bias), node, "bias")
+        return self._raised(node, value, node.vector("bias", len(weight)))
 
     def _scaled(self, node: Node, value: str, factor: Array, what: str) -> str:
         if (factor == 1).all():
             return value
         return self._emit("mul", (value, self._constant(factor, node, what)), node, what)
+
+    def _raised(self, node: Node, value: str, bias: Array) -> str:
+        if not bias.any():
+            return value
+        return self._emit("add", (value, self._constant(bias, node, "bias")), node, "bias")
 
     # -- neurons ----------------------------------------------------------------------------------
 
@@ -179,6 +153,7 @@ class _Importer:
         current = self._current(node, ())
         size = self._size(current)
         made = neuron(node, size, self.timing)
+        self.pace.look(node, made, self.builder.graph, current)
         membrane = self.builder.input(f"{node.name}.v", size)
         leaked = self._scaled(node, membrane, made.beta, "leak")
         driven = self._scaled(node, current, made.gain, "gain")
@@ -199,9 +174,13 @@ class _Importer:
     def _previous(self, node: Node) -> str:
         """The spikes of the timestep before of neurons that come later in this one."""
         if node.name not in self.before:
-            size = node.size or self._fan_out(node)
-            self.before[node.name] = self.builder.input(f"{node.name}.spikes", size)
+            self.before[node.name] = self.builder.input(f"{node.name}.spikes", self._events(node))
         return self.before[node.name]
+
+    def _events(self, node: Node) -> int:
+        """The size of a node that gives events, whether it is there yet or not."""
+        known = self.spikes.get(node.name)
+        return self._size(known) if known else node.size or self._fan_out(node)
 
     def _fan_out(self, node: Node) -> int:
         """The size of neurons whose parameters are single numbers: that of a weight they feed."""
@@ -213,44 +192,51 @@ class _Importer:
 
     # -- delays -----------------------------------------------------------------------------------
 
-    def _delayed(self, node: Node, path: tuple[str, ...]) -> str:
-        """What comes out of a delay, from its register and from elements that are not late."""
-        held, register = self._register(node, path)
-        if (register.steps > 0).all():
-            ends = tuple(index - len(register.steps) for index in register.output)
-            return self._take(held, ends, node, "output")
-        return self._take(self._both(node, path), register.output, node, "output")
+    def _delayed(self, node: Node) -> str:
+        """What comes out of a delay: weights of events that are late, each by its own time."""
+        form = Forms(self.net, self.timing, self._events).of(node)
+        parts = [self._late(node, number, term) for number, term in enumerate(form.terms)]
+        if not parts:
+            return self._constant(form.bias, node, "bias")
+        if form.bias.any():
+            parts.append(self._constant(form.bias, node, "bias"))
+        total = parts[0]
+        for part in parts[1:]:
+            total = self._emit("add", (total, part), node, "sum")
+        return total
 
-    def _register(self, node: Node, path: tuple[str, ...]) -> tuple[str, Register]:
-        """A delay's state, and the register that it is."""
-        if node.name not in self.registers:
-            steps = steps_of(node, self.timing)
-            if steps.size == 1:
-                known = [self.net.nodes[name].size for name in self.net.sources[node.name]]
-                size = known[0] if known and known[0] else self._size(self._current(node, path))
-                steps = np.broadcast_to(steps, size)
-            register = Register(steps)
-            held = self.builder.input(f"{node.name}.held", register.places) if steps.any() else ""
-            self.registers[node.name] = (held, register)
-        return self.registers[node.name]
+    def _late(self, node: Node, number: int, term: Term) -> str:
+        """One term of a delay's form, its events from a register of their own."""
+        check_places(node, float(term.ages.sum()), self.timing)
+        line = self.lines.get((node.name, number))
+        if line is None:
+            line = Line(node, self.net.nodes[term.source], term.columns, Register(term.ages), "")
+            if places := line.register.places:
+                line = replace(line, held=self.builder.input(f"{node.name}.held", places))
+            self.lines[node.name, number] = line
+        if (term.ages > 0).all():
+            ends = tuple(index - len(term.ages) for index in line.register.output)
+            value = self._take(line.held, ends, node, "output")
+        else:
+            value = self._take(self._both(line), line.register.output, node, "output")
+        if term.matrix is None:
+            return value
+        return self._emit("matmul", (value, self._constant(term.matrix, node, "weight")), node)
 
-    def _shift(self, node: Node) -> None:
+    def _shift(self, line: Line) -> None:
         """What a delay's register holds next, once all values of the timestep exist."""
-        self.shifted.add(node.name)
-        held, register = self.registers[node.name]
-        if register.places:
-            shifted = self._take(self._both(node, ()), register.next, node, "shifted")
-            self.builder.make_state(held, shifted)
+        if line.held:
+            shifted = self._take(self._both(line), line.register.next, line.node, "shifted")
+            self.builder.make_state(line.held, shifted)
 
-    def _both(self, node: Node, path: tuple[str, ...]) -> str:
-        """What feeds a delay, followed by what its register holds."""
-        held, register = self.registers[node.name]
-        current = self._current(node, path)
-        if self._size(current) != len(register.steps):
-            raise node.error(
-                f"takes {len(register.steps)} elements, but is fed {self._size(current)}"
-            )
-        return self._emit("concat", (current, held), node, "both") if held else current
+    def _both(self, line: Line) -> str:
+        """What enters a register, followed by what it holds."""
+        entering = self._value(line.source, ())
+        if not np.array_equal(line.columns, np.arange(self._size(entering))):
+            entering = self._take(entering, tuple(line.columns.tolist()), line.node, "entering")
+        if not line.held:
+            return entering
+        return self._emit("concat", (entering, line.held), line.node, "both")
 
     def _take(self, value: str, indices: tuple[int, ...], node: Node, what: str) -> str:
         name = f"{node.name}.{what}"
@@ -262,9 +248,10 @@ class _Importer:
         """A membrane without spikes, where it is what a readout can give."""
         size = self._size(current)
         if node.kind == "LI":
-            step = leak_step(node, "tau", size, self.timing.dt)
-            if (step == 1).all():
-                return self._scaled(node, current, node.vector("r", size), "gain")
+            kept, taken = response(node, "tau", size, self.timing)
+            if (kept <= ROUNDING).all():
+                value = self._scaled(node, current, taken * node.vector("r", size), "gain")
+                return self._raised(node, value, node.vector("v_leak", size))
         elif node.kind == "I" and self._summed(node):
             return self._scaled(node, current, self.timing.dt * node.vector("r", size), "gain")
         raise node.error(

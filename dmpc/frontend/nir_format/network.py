@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from dmpc.errors import ErrorList, ImportFailure
 from dmpc.findings import NO_PIECE
-from dmpc.frontend.model_rules import NO_FILE
-from dmpc.frontend.nir_format.rules import NODE_KIND, PORT_COUNT
+from dmpc.frontend.nir_format.contents import contents, numbers, text
+from dmpc.frontend.nir_format.rules import NIR_VALUE, NODE_KIND, PORT_COUNT, UNFED_NODE
 from dmpc.ir.graph import Array
 from dmpc.ir.registry import did_you_mean
 from dmpc.rules import Rule
@@ -39,6 +39,11 @@ PARAMETERS: Mapping[str, tuple[str, ...]] = {
 PORT = "Port"  # where a nested graph begins or ends
 DEFAULTS = {"v_reset": 0.0, "w_in": 1.0}
 """Parameters that a file may leave out, as the `nir` package fills them in."""
+
+MOST_INPUTS = 1 << 24  # elements of a declared shape
+LARGEST = float(np.finfo(np.float32).max)  # parameter
+LONGEST_SHOWN = 60  # characters of what was found in a place
+DEEPEST = 32  # graphs in graphs
 
 REFUSED: Mapping[str, str] = {
     "Conv1d": "multiply it out to a Linear node, or keep the convolution on the host",
@@ -82,6 +87,15 @@ class Node:
             raise self.error(f"{parameter} has {value.size} elements, expected 1 or {size}")
         return np.broadcast_to(value, size)
 
+    def weight(self, size: int) -> Array:
+        """The matrix of a product that is fed `size` elements; raises ImportFailure otherwise."""
+        weight = self.parameters["weight"]
+        if weight.shape[1] != size:
+            raise self.error(
+                f"weight {list(weight.shape)} takes {weight.shape[1]} elements, but is fed {size}"
+            )
+        return weight
+
 
 @dataclass
 class Net:
@@ -99,6 +113,12 @@ class Net:
             raise ImportFailure.of(PORT_COUNT, count=len(found), kind=kind, names=listed)
         return found[0]
 
+    def fed(self, node: Node) -> list[str]:
+        """The names of the nodes that feed a node. Raises ImportFailure if there are none."""
+        if not self.sources[node.name]:
+            raise node.failure(UNFED_NODE)
+        return self.sources[node.name]
+
 
 def read(source: "str | os.PathLike[str] | nir.NIRGraph") -> Net:
     """The network of a NIR file, or of a graph in memory.
@@ -106,52 +126,36 @@ def read(source: "str | os.PathLike[str] | nir.NIRGraph") -> Net:
     Raises ImportFailure for what is no HDF5 file, no NIR graph, or holds nodes that are unknown,
     incomplete or not finite.
     """
-    graph = _contents(source) if isinstance(source, str | os.PathLike) else source.to_dict()
     net = Net()
     errors = ErrorList()
-    _add(net, graph, "", errors)
+    _add(net, contents(source), (), errors)
     errors.check()
     return net
 
 
-def _contents(path: str | os.PathLike[str]) -> dict[str, Any]:
-    import h5py
-    from nir.serialization import hdf2dict
-
-    where = os.fspath(path)
-    if not os.path.isfile(where):
-        raise ImportFailure.of(NO_FILE, where=where)
-    try:
-        with h5py.File(where, "r") as file:
-            contents: dict[str, Any] = hdf2dict(file)
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
-        raise ImportFailure(
-            f"this is not a NIR file, or it is damaged: {error}", where=where
-        ) from None
-    if not isinstance(contents.get("node"), dict):
-        raise ImportFailure("this HDF5 file holds no NIR graph: it has no group 'node'")
-    root: dict[str, Any] = contents["node"]
-    return root
-
-
-def _add(net: Net, graph: Mapping[str, Any], prefix: str, errors: ErrorList) -> None:
-    """Add the nodes and edges of a graph whose name, with a dot, is `prefix`.
+def _add(net: Net, graph: Mapping[str, Any], path: tuple[str, ...], errors: ErrorList) -> None:
+    """Add the nodes and edges of a graph, `path` the names of the graphs that it lies in.
 
     Nodes that cannot be read are entered in `errors`, each for itself.
     """
-    where = f"node '{prefix[:-1]}'" if prefix else ""
+    where = f"node '{'.'.join(path)}'" if path else ""
+    prefix = "".join(f"{name}." for name in path)
     nodes, edges = graph.get("nodes"), graph.get("edges")
-    if graph.get("type") != "NIRGraph" or not isinstance(nodes, Mapping) or edges is None:
+    if _kind(graph) != "NIRGraph" or not isinstance(nodes, Mapping) or edges is None:
         raise ImportFailure("this is no NIR graph: nodes and edges are expected", where=where)
+    if len(path) > DEEPEST:
+        raise ImportFailure(f"graphs lie in each other {len(path)} deep", where=where)
     inner = {name for name, node in nodes.items() if _kind(node) == "NIRGraph"}
     for name, node in nodes.items():
+        if prefix + name in net.sources:
+            raise ImportFailure(f"two nodes are called '{prefix}{name}'", where=where)
         if name in inner:
-            _add(net, node, f"{prefix}{name}.", errors)
+            _add(net, node, (*path, name), errors)
         else:
             net.sources[prefix + name] = []
             with errors.gather():
-                net.nodes[prefix + name] = _node(prefix + name, node, nested=bool(prefix))
-    for source, target in _edges(edges):
+                net.nodes[prefix + name] = _node(prefix + name, node, nested=bool(path))
+    for source, target in _edges(edges, where):
         ends = []
         for end, port in ((source, "Output"), (target, "Input")):
             if end not in nodes:
@@ -167,10 +171,25 @@ def _add(net: Net, graph: Mapping[str, Any], prefix: str, errors: ErrorList) -> 
         net.sources[ends[1]].append(ends[0])
 
 
-def _edges(edges: Any) -> Iterator[tuple[str, str]]:
-    for edge in edges:
-        source, target = (end.decode() if isinstance(end, bytes) else str(end) for end in edge)
-        yield source, target
+def _edges(edges: Any, where: str) -> list[tuple[str, str]]:
+    """Pairs of names; a graph without edges may have them in any empty form."""
+    scalar = isinstance(edges, np.ndarray) and edges.ndim == 0
+    if scalar or isinstance(edges, str | bytes | Mapping) or not isinstance(edges, Iterable):
+        raise _odd_edges(edges, where)
+    return [_edge(edge, where) for edge in edges]
+
+
+def _edge(edge: Any, where: str) -> tuple[str, str]:
+    pair = isinstance(edge, list | tuple | np.ndarray) and np.shape(edge)[:1] == (2,)
+    source, target = (text(end) for end in edge) if pair else (None, None)
+    if source is None or target is None:
+        raise _odd_edges(edge, where)
+    return source, target
+
+
+def _odd_edges(found: Any, where: str) -> ImportFailure:
+    shown = " ".join(ascii(found).split())[:LONGEST_SHOWN]
+    return ImportFailure.of(NIR_VALUE, where=where, problem=f"an edge is no pair of names: {shown}")
 
 
 def _port(graph: Mapping[str, Any], name: str, kind: str) -> str:
@@ -184,8 +203,7 @@ def _port(graph: Mapping[str, Any], name: str, kind: str) -> str:
 
 
 def _kind(node: Any) -> str:
-    kind = node.get("type") if isinstance(node, Mapping) else None
-    return kind.decode() if isinstance(kind, bytes) else str(kind)
+    return str(text(node.get("type")) if isinstance(node, Mapping) else None)
 
 
 def _node(name: str, given: Mapping[str, Any], *, nested: bool) -> Node:
@@ -206,10 +224,10 @@ def _parameter(node: Node, key: str, given: Mapping[str, Any]) -> Array:
     if value is None:
         raise node.error(f"has no {key}")
     try:
-        array = np.asarray(value).astype(np.float64)
-    except (TypeError, ValueError):
-        raise node.error(f"{key} is not made of numbers") from None
-    bad = array[~np.isfinite(array)]
+        array = numbers(value)
+    except ValueError as error:
+        raise node.failure(NIR_VALUE, problem=f"{key} {error}") from None
+    bad = array[~(np.abs(array) <= LARGEST)]
     if bad.size:
         raise node.error(
             f"{key} holds {bad.flat[0]} ({bad.size} of {array.size} elements are not finite)",
@@ -221,12 +239,27 @@ def _parameter(node: Node, key: str, given: Mapping[str, Any]) -> Array:
 def _size(node: Node, parameters: Mapping[str, Array], given: Mapping[str, Any]) -> int | None:
     """Number of elements that a node puts out, as far as the node itself says."""
     if node.kind in ("Input", "Output", PORT):
-        if given.get("shape") is None:
-            raise node.error("has no shape")
-        return math.prod(int(n) for n in np.atleast_1d(given["shape"]))
+        return _declared(node, given.get("shape"))
     if "weight" in parameters:
         if parameters["weight"].ndim != 2:
             raise node.error(f"weight has shape {list(parameters['weight'].shape)}, not two axes")
         return int(parameters["weight"].shape[0])
     most = max((value.size for value in parameters.values()), default=1)
     return most if most > 1 else None
+
+
+def _declared(node: Node, shape: Any) -> int:
+    """The number of elements of a shape."""
+    if shape is None:
+        raise node.error("has no shape")
+    try:
+        sizes = numbers(shape)
+    except ValueError as error:
+        raise node.failure(NIR_VALUE, problem=f"shape {error}") from None
+    whole = np.all(np.isfinite(sizes)) and np.all(sizes == np.rint(sizes)) and np.all(sizes >= 1)
+    product = math.prod(sizes.reshape(-1).tolist())
+    if sizes.ndim > 1 or not whole or product > MOST_INPUTS:
+        shown = " ".join(str(sizes.tolist()).split())[:LONGEST_SHOWN]
+        problem = f"shape {shown} is none of 1 to {MOST_INPUTS} elements"
+        raise node.failure(NIR_VALUE, problem=problem)
+    return int(product)

@@ -1,13 +1,16 @@
-"""NIR's neurons in timesteps: forward Euler of their differential equations.
+"""NIR's neurons in timesteps: their differential equations, integrated as libraries do it.
 
 With u the membrane above its rest, and I the sum of a node's inputs:
 
-    LIF   tau dv/dt = v_leak - v + r I      u += dt/tau (r I - u),   u = v - v_leak
-    IF        dv/dt = r I                   u += dt r I,             u = v - v_reset
+    LIF   tau dv/dt = v_leak - v + r I      u = beta u + gain r I,   u = v - v_leak
+    IF        dv/dt = r I                   u = u + dt r I,          u = v - v_reset
 
-so the leak is `beta = 1 - dt/tau` and the gain `dt/tau r`, or `dt r`. A neuron starts at rest, as
-in Norse and SpikingJelly; counted from there, threshold and reset become `v_threshold - rest` and
-`v_reset - rest`, and a leak potential needs no current.
+              beta           gain
+    euler     1 - dt/tau     dt/tau
+    exponential, exact, rockpool: beta = exp(-dt/tau), and dt/tau, 1 - beta, (dt/tau) / beta
+
+A neuron starts at rest, as in Norse and SpikingJelly; counted from there, threshold and reset
+become `v_threshold - rest` and `v_reset - rest`, and a leak potential needs no current.
 """
 
 import math
@@ -21,7 +24,10 @@ from dmpc.frontend.nir_format.network import Node
 from dmpc.ir.graph import Array
 
 Reset = Literal["value", "subtract", "late"]
+Integration = Literal["euler", "exponential", "exact", "rockpool"]
 ROUNDING = 1e-5  # relative, of time constants stored as float32
+LARGEST = float(np.finfo(np.float32).max)
+SHORTEST = 1e-3  # timesteps: what decays faster is gone
 
 
 @dataclass(frozen=True)
@@ -31,15 +37,23 @@ class Timing:
     `spike_at`: neurons spike at their threshold as well as above it, as SpikingJelly's do.
     `reset`: value, the membrane becomes v_reset, as NIR says; subtract, it loses v_threshold; late,
     it loses v_threshold after the next timestep's leak, as snnTorch's default.
+    `integration`: euler, forward Euler; exponential, a leak of exp(-dt/tau) and inputs as in Euler;
+    exact, the equation's own solution for an input that is constant during a timestep; rockpool, as
+    exponential, with r as Rockpool writes it, which is smaller by the leak.
     """
 
     dt: float = 1e-4
     reset: Reset = "value"
     spike_at: bool = False
+    integration: Integration = "euler"
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raises ImportFailure for what is no timestep."""
         if not (self.dt > 0 and math.isfinite(self.dt)):
-            raise ImportFailure(f"the timestep is {self.dt} s; it must be above zero")
+            raise ImportFailure(
+                f"the timestep is {self.dt:g} s; it must be above zero",
+                hint="--dt is the timestep that the network was trained with, in the file's unit",
+            )
 
 
 @dataclass(frozen=True)
@@ -62,11 +76,14 @@ def neuron(node: Node, size: int, timing: Timing) -> Neuron:
     if node.kind == "IF":
         beta, gain, rest = np.ones(size), timing.dt * parameter["r"], parameter["v_reset"]
     else:
-        step = leak_step(node, "tau_mem" if node.kind == "CubaLIF" else "tau", size, timing.dt)
-        beta, gain, rest = 1 - step, step * parameter["r"], parameter["v_leak"]
+        tau = "tau_mem" if node.kind == "CubaLIF" else "tau"
+        beta, gain = response(node, tau, size, timing)
+        gain, rest = gain * parameter["r"], parameter["v_leak"]
     if node.kind == "CubaLIF":
-        _check_synapse(node, size, timing.dt)
+        _check_synapse(node, size, timing)
         gain = gain * parameter["w_in"]
+    if not np.all(np.abs(gain) <= LARGEST):
+        raise node.error(f"what it takes of its input in {timing.dt:g} s is beyond all numbers")
     threshold = parameter["v_threshold"] - rest
     if timing.reset == "value":
         return Neuron(beta, gain, threshold, parameter["v_reset"] - rest, subtract=False)
@@ -82,27 +99,44 @@ def neuron(node: Node, size: int, timing: Timing) -> Neuron:
     return Neuron(beta, gain, threshold, amount, subtract=True)
 
 
-def leak_step(node: Node, parameter: str, size: int, dt: float) -> Array:
-    """`dt / tau` per neuron, 0 < .. <= 1. Raises ImportFailure where tau is shorter than dt."""
-    tau = node.vector(parameter, size)
+def response(node: Node, parameter: str, size: int, timing: Timing) -> tuple[Array, Array]:
+    """What a timestep leaves of a potential whose time constant is `parameter`, and what it takes
+    of its input; [size] each.
+
+    Raises ImportFailure where forward Euler overshoots because tau is shorter than dt.
+    """
+    tau, dt = node.vector(parameter, size), timing.dt
     if np.any(tau <= 0):
         raise node.error(f"{parameter} is {tau.min():g} s; a time constant is above zero")
     step: Array = dt / tau
+    if timing.integration != "euler":
+        kept = np.exp(-step)
+        taken = {"exponential": step, "exact": -np.expm1(-step), "rockpool": step / kept}
+        return kept, taken[timing.integration]
     if np.any(step > 1 + ROUNDING):
         raise node.error(
             f"{parameter} is {tau.min():g} s, shorter than a timestep of {dt:g} s, where forward "
             "Euler overshoots",
             f"give the timestep that the network was trained with, at most --dt {tau.min():g}",
         )
-    return np.minimum(step, 1.0)
+    step = np.minimum(step, 1.0)
+    return 1 - step, step
 
 
-def _check_synapse(node: Node, size: int, dt: float) -> None:
+def _check_synapse(node: Node, size: int, timing: Timing) -> None:
     """The synaptic current must be gone after its timestep: the machine keeps none per neuron."""
-    tau = node.vector("tau_syn", size)
-    if np.any(np.abs(tau) > ROUNDING * dt) and np.any(np.abs(dt / tau - 1) > ROUNDING):
+    tau, dt = node.vector("tau_syn", size), timing.dt
+    if np.any(tau < 0):
+        raise node.error(f"tau_syn is {tau.min():g} s; a time constant is not below zero")
+    if timing.integration == "euler":
+        kept = np.where(tau > ROUNDING * dt, 1 - dt / np.where(tau > 0, tau, dt), 0.0)
+        nearest = f"train with LIF neurons, or with tau_syn equal to a timestep, {dt:g} s"
+    else:
+        kept = np.exp(-dt / np.where(tau > 0, tau, SHORTEST * dt))
+        nearest = "train with LIF neurons; a synapse that decays as exp(-dt/tau) always keeps some"
+    if np.any(np.abs(kept) > ROUNDING):
         raise node.error(
             f"keeps a synaptic current for every neuron (tau_syn {tau.max():g} s); the machine "
             "keeps one membrane for every neuron and one slow state for a layer",
-            f"train with LIF neurons, or with tau_syn equal to a timestep, {dt:g} s",
+            nearest,
         )

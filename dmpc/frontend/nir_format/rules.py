@@ -1,6 +1,6 @@
 """What the nodes and wires of a NIR graph must keep to."""
 
-from dmpc.rules import Stage, rule
+from dmpc.rules import Severity, Stage, rule
 
 NODE_KIND = rule(
     "node-kind",
@@ -37,4 +37,50 @@ TIMELESS_LOOP = rule(
     "the loop {ring} has neither neurons nor a delay",
     why="Values that depend on each other within one timestep have no order to compute them in.",
     nearest="put a Delay into it",
+)
+
+NIR_LINK = rule(
+    "nir-link",
+    Stage.FILE,
+    "{problem}",
+    why="""A NIR file holds its own graph and weights. Links inside HDF5 lead to other places and
+    other files, whose contents would come in unasked; groups that contain each other have no
+    end.""",
+    nearest="write the file again, with nir.write",
+)
+NIR_VALUE = rule(
+    "nir-value",
+    Stage.IMPORT,
+    "{problem}",
+    why="""Parameters are real, finite numbers, a shape is made of whole numbers from 1 on, an edge
+    is a pair of names. Anything else in their place has no meaning that could be guessed; the real
+    part of a complex weight is another weight.""",
+    nearest="write the graph again, with nir.write",
+)
+DELAYED_BIAS = rule(
+    "delayed-bias",
+    Stage.IMPORT,
+    "delays a bias: element {element} is {bias:.4g} without any event, but not in the first "
+    "timesteps",
+    why="""The machine adds a bias at every timestep, from the first one on. Behind a delay it would
+    set in later.""",
+    nearest="add the bias after the delay",
+)
+ECHO = rule(
+    "echo",
+    Stage.IMPORT,
+    "the loop {ring} has a delay, but no neurons",
+    why="""What enters such a loop comes round again and again: every event has infinitely many
+    times of arrival. A delay line of the machine gives each event once.""",
+    nearest="neurons in the loop",
+)
+TIMESTEP = rule(
+    "timestep",
+    Stage.IMPORT,
+    "{what} at a timestep of {dt:g} s",
+    why="""A NIR file holds time constants, not the timestep that its network was trained with.
+    Read with another, the network is another one: it hardly charges, or forgets at once.""",
+    nearest="give the timestep of the training with --dt, in the unit of the file's time constants:"
+    " --dt 1 where they count timesteps",
+    severity=Severity.WARNING,
 )

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from dmpc.cli.main import main
 from dmpc.errors import ImportFailure
+from dmpc.findings import listening
 from dmpc.frontend import Timing, import_nir
 
 ONE = np.ones(2)
@@ -234,4 +235,264 @@ def test_the_commands_options_reach_the_importer(tmp_path):
     assert 'reset_mode = "subtract", strict = false' in shown.output
     path.rename(tmp_path / "net.dmpir")
     refused = run(main, ["inspect", str(tmp_path / "net.dmpir"), "--dt", "5e-4"])
-    assert "--dt, --reset and --spike-at are for NIR files" in refused.stderr
+    assert "--dt, --reset, --spike-at and --integration are for NIR files" in refused.stderr
+
+
+# -- odd contents ----------------------------------------------------------------------------------
+
+
+def replaced(name: str, value: object, *more: tuple[str, object]):
+    """An edit that puts other values in the places of some."""
+
+    def edit(file: h5py.File) -> None:
+        for place, new in ((name, value), *more):
+            file.pop(place, None)
+            file[place] = new
+
+    return edit
+
+
+def text_of(words) -> np.ndarray:
+    return np.array(words, h5py.string_dtype())
+
+
+def endless(file: h5py.File) -> None:
+    inner = file.create_group("node/nodes/n2")
+    inner.update({"type": "NIRGraph", "edges": text_of([["a", "b"]])})
+    inner["nodes"] = file["node/nodes"]
+
+
+def deep(file: h5py.File) -> None:
+    group = file["node/nodes"]
+    for _ in range(40):
+        group = group.create_group("n2")
+        group.update({"type": "NIRGraph", "edges": text_of([["a", "b"]])})
+        group = group.create_group("nodes")
+
+
+def outside(file: h5py.File) -> None:
+    file.pop("node/nodes/n0/weight")
+    file["node/nodes/n0"].create_dataset(
+        "weight", (2, 3), "f8", external=[("/etc/hostname", 0, 48)]
+    )
+
+
+COMPLEX = np.ones((2, 3)) + 1j
+N0 = "node/nodes/n0/weight"
+ODD = {
+    "complex weights": (
+        replaced(N0, COMPLEX),
+        "node 'n0' (Linear): weight is made of complex numbers, which the machine has not",
+    ),
+    "complex parameters without an imaginary part": (
+        replaced("node/nodes/n1/r", COMPLEX[0] * 0),
+        "node 'n1' (LIF): r is made of complex numbers",
+    ),
+    "numbers as text": (
+        replaced("node/nodes/n1/tau", text_of(["0.001", "0.002"])),
+        "node 'n1' (LIF): tau is not made of numbers",
+    ),
+    "records": (
+        replaced(N0, np.zeros((2, 3), [("a", "f4"), ("b", "f4")])),
+        "node 'n0' (Linear): weight is not made of numbers",
+    ),
+    "an empty weight": (replaced(N0, np.ones((2, 0))), "node 'n0' (Linear): weight is empty"),
+    "no value at all": (
+        replaced(N0, h5py.Empty("f4")),
+        "node 'n0' (Linear): has no weight",
+    ),
+    "beyond float32": (
+        replaced(N0, np.full((2, 3), 1e300)),
+        "node 'n0' (Linear): weight holds 1e+300 (6 of 6 elements are not finite)",
+    ),
+    "a weight that is a group": (
+        lambda file: (file.pop(N0), file.create_group(N0)),
+        "node 'n0' (Linear): weight is not made of numbers",
+    ),
+    "a soft link": (replaced(N0, h5py.SoftLink("/node/nodes/n1/r")), f"'/{N0}': is a link"),
+    "an external link": (
+        replaced(N0, h5py.ExternalLink("/etc/hostname", "/x")),
+        f"'/{N0}': is a link",
+    ),
+    "a broken link": (replaced(N0, h5py.SoftLink("/nowhere")), f"'/{N0}': is a link"),
+    "a linked graph": (
+        lambda file: (file.move("node", "other"), file.update({"node": h5py.SoftLink("/other")})),
+        "'/node': is a link",
+    ),
+    "storage in another file": (outside, f"'/{N0}': is stored in another file"),
+    "a group in itself": (endless, "'/node/nodes/n2/nodes': contains itself"),
+    "graphs without end": (deep, "'/node/nodes/n2/nodes/n2/"),
+    "an edge that is a number": (
+        replaced("node/edges", np.arange(6).reshape(3, 2)),
+        "an edge is no pair of names: array([0, 1])",
+    ),
+    "edges that are one text": (
+        replaced("node/edges", "input"),
+        "an edge is no pair of names: b'input'",
+    ),
+    "edges of one end": (
+        replaced("node/edges", text_of([["input"]])),
+        "an edge is no pair of names: array([b'input']",
+    ),
+    "edges of three ends": (
+        replaced("node/edges", text_of([["input", "n0", "n1"]])),
+        "an edge is no pair of names: array([b'input'",
+    ),
+    "edges in a row": (
+        replaced("node/edges", text_of(["input", "n0"])),
+        "an edge is no pair of names: b'input'",
+    ),
+    "edges in a group": (
+        lambda file: (file["node"].pop("edges"), file.create_group("node/edges")),
+        "an edge is no pair of names: {}",
+    ),
+    "a shape of text": (
+        replaced("node/nodes/input/shape", "three"),
+        "node 'input' (Input): shape is not made of numbers",
+    ),
+    "a negative shape": (
+        replaced("node/nodes/input/shape", np.array([-3, -1])),
+        "node 'input' (Input): shape [-3.0, -1.0] is none of 1 to",
+    ),
+    "half an input": (
+        replaced("node/nodes/input/shape", np.array([2.5])),
+        "node 'input' (Input): shape [2.5] is none of 1 to",
+    ),
+    "a shape that is no number": (
+        replaced("node/nodes/input/shape", np.array([np.nan])),
+        "node 'input' (Input): shape [nan] is none of 1 to",
+    ),
+    "an endless shape": (
+        replaced("node/nodes/input/shape", np.array([1 << 62, 1 << 62])),
+        "node 'input' (Input): shape [4.611686018427388e+18,",
+    ),
+    "a shape of two axes": (
+        replaced("node/nodes/input/shape", np.array([[3]])),
+        "node 'input' (Input): shape [[3.0]] is none of 1 to",
+    ),
+    "a kind that is a number": (
+        replaced("node/nodes/n1/type", 7),
+        "node 'n1': unknown kind of node 'None'",
+    ),
+    "kinds of a graph": (
+        replaced("node/type", text_of(["NIRGraph", "NIRGraph"])),
+        "this is no NIR graph: nodes and edges are expected",
+    ),
+    "a name with a line break": (
+        lambda file: file["node/nodes"].move("n1", "n\n1"),
+        "'/node/nodes': holds the name 'n\\n1'",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("edit", "message"), ODD.values(), ids=ODD)
+def test_odd_contents(edit, message, tmp_path):
+    path = broken(tmp_path, edit)
+    with pytest.raises(ImportFailure) as caught:
+        import_nir(path)
+    said = str(caught.value)
+    assert said.startswith(f"{path}: {message}")
+    assert said.isprintable()
+
+
+def test_nothing_in_the_metadata_matters(tmp_path):
+    def edit(file: h5py.File) -> None:
+        file["node/nodes/n1/metadata"] = h5py.SoftLink("/nowhere")
+
+    with pytest.raises(ImportFailure, match="is a link"):
+        import_nir(broken(tmp_path, edit))
+    plain = import_nir(broken(tmp_path, lambda _: None))
+    path = broken(tmp_path, lambda file: file["node"].create_group("metadata").update({"a": "b"}))
+    assert import_nir(path) == plain
+
+
+def test_two_nodes_of_one_name():
+    inner = nir.NIRGraph(
+        {"b": lif(), "i": nir.Input(ONE), "o": nir.Output(ONE)}, [], type_check=False
+    )
+    both = nir.NIRGraph({"a": inner, "a.b": lif()}, [], type_check=False)
+    with pytest.raises(ImportFailure, match=r"two nodes are called 'a\.b'"):
+        import_nir(both)
+
+
+def test_a_graph_in_itself():
+    whole = graph(W, lif())
+    whole.nodes["n2"] = whole
+    with pytest.raises(ImportFailure, match="this NIR graph cannot be read"):
+        import_nir(whole)
+
+
+def test_a_long_row_of_nodes():
+    scales = [nir.Scale(2 * np.ones(3)) for _ in range(3000)]
+    with pytest.raises(ImportFailure, match="its nodes stand in too long a row"):
+        import_nir(graph(*scales, W, lif()))
+
+
+BIAS = nir.Affine(np.ones((2, 3)), np.array([0.0, 0.5]))
+LATE = {
+    "a bias": (
+        graph(BIAS, nir.Delay(1e-4 * ONE), lif()),
+        "node 'n1' (Delay): delays a bias: element 1 is 0.5 without any event",
+    ),
+    "an echo": (
+        graph(W, nir.Delay(1e-4 * ONE), nir.Scale(0.5 * ONE), lif(),
+              edges=[("input", "n0"), ("n0", "n1"), ("n1", "n2"), ("n2", "n1"), ("n2", "n3"),
+                     ("n3", "output")]),
+        "node 'n1' (Delay): the loop n2 -> n1 has a delay, but no neurons",
+    ),
+    "a weight that does not fit": (
+        graph(nir.Linear(np.ones((2, 4))), nir.Delay(1e-4 * ONE), lif()),
+        "node 'n0' (Linear): weight [2, 4] takes 4 elements, but is fed 3",
+    ),
+    "an integrator": (
+        graph(W, nir.I(ONE), nir.Delay(1e-4 * ONE), lif()),
+        "node 'n1' (I): stands before a delay",
+    ),
+    "one delay for many": (
+        graph(nir.Delay(np.array([0.6])), W, lif()),
+        "node 'n0' (Delay): keeps 18000 events of the past",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("wrong", "message"), LATE.values(), ids=LATE)
+def test_delays_that_no_machine_has(wrong, message):
+    with pytest.raises(ImportFailure) as caught:
+        import_nir(wrong)
+    assert str(caught.value).startswith(f"NIR graph: {message}")
+
+
+# -- the timestep ----------------------------------------------------------------------------------
+
+ODD_PACE = {
+    "time in steps": (graph(W, lif(tau=20 * ONE), nir.Linear(np.eye(2)), lif(tau=20 * ONE)), 1e-4,
+                      "node 'n1', and 1 more: tau is 2e+05 timesteps at a timestep of 0.0001 s"),
+    "IF of small steps": (graph(W, nir.IF(ONE, ONE)), 1e-4,
+                          "even with all inputs active, no neuron fires within 3.33e+03 timesteps"),
+    "IF of large steps": (graph(W, nir.IF(1e4 * ONE, ONE)), 1.0,
+                          "one input event overcomes the threshold 1e+04 times over"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("made", "dt", "message"), ODD_PACE.values(), ids=ODD_PACE)
+def test_a_timestep_that_does_not_fit(made, dt, message):
+    with listening() as told:
+        import_nir(made, timing=Timing(dt=dt))
+    (found,) = told
+    assert (found.rule, found.severity) == ("timestep", "warning")
+    assert message in f"{found.where.removeprefix('NIR graph: ')}: {found.message}"
+    assert "--dt" in found.nearest
+
+
+def test_time_constants_far_below_the_timestep():
+    with listening() as told:
+        import_nir(graph(W, lif()), timing=Timing(dt=1.0, integration="exact"))
+    assert [found.message for found in told] == ["tau is 0.001 timesteps at a timestep of 1 s"]
+
+
+@pytest.mark.parametrize("dt", [1e-3, 1e-4, 1e-5])
+def test_usual_time_constants_are_no_news(dt):
+    with listening() as told:
+        import_nir(graph(W, lif(tau=2e-2 * ONE)), timing=Timing(dt=dt))
+        import_nir(graph(W, nir.IF(ONE / dt, ONE)), timing=Timing(dt=dt))
+    assert told == []

@@ -4,7 +4,7 @@ import nir
 import numpy as np
 import pytest
 
-from dmpc.errors import ImportFailure
+from dmpc.errors import CompileError, ImportFailure
 from dmpc.frontend import Timing, import_nir, load
 from dmpc.ir.interpret import interpret
 from dmpc.passes.base import apply
@@ -218,6 +218,122 @@ def test_delays_one_after_the_other_add_up():
     np.testing.assert_array_equal(interpret(one, X).outputs, interpret(two, X).outputs)
 
 
+@pytest.mark.parametrize("delays", [[3] * NEURONS, [2, 1, 0, 2, 1, 0]])
+@pytest.mark.parametrize("first", [True, False], ids=["weights first", "delay first"])
+def test_a_delay_behind_weights(delays, first):
+    """The k-th input feeds neuron k alone, or all neurons are equally late."""
+    late = np.array(delays)
+    apart = len(set(delays)) > 1
+    weight = np.diag(np.full(NEURONS, 6.0)) if apart else RANDOM.normal(0, 4, (NEURONS, NEURONS))
+    linear_, delay, node = nir.Linear(weight), nir.Delay(late * DT), lif(NEURONS)
+    pair = (linear_, delay) if first else (delay, linear_)
+    spread = affine(INPUTS, NEURONS)
+    graph = nir.NIRGraph.from_list(spread, lif(NEURONS), *pair, node)
+    before = import_nir(nir.NIRGraph.from_list(spread, graph.nodes["lif"]), timing=Timing(dt=DT))
+    wanted = []
+    for spikes in interpret(before, X).outputs:
+
+        def currents(k, _, spikes=spikes):
+            return weight @ [spikes[k - d, i] if k >= d else 0.0 for i, d in enumerate(late)]
+
+        wanted.append(steps(node, currents))
+    imported = import_nir(graph, timing=Timing(dt=DT))
+    assert_spikes(imported, np.array(wanted))
+    assert_spikes(apply(Recognise(), imported), np.array(wanted))
+
+
+def test_a_delay_between_sums_scales_and_delays():
+    one, two = nir.Linear(RANDOM.normal(0, 4, (NEURONS, INPUTS))), lif(NEURONS)
+    graph = nir.NIRGraph(
+        {
+            "input": nir.Input(np.array([INPUTS])), "d0": nir.Delay(np.full(INPUTS, DT)), "w": one,
+            "scale": nir.Scale(np.full(NEURONS, 0.5)), "d1": nir.Delay(np.full(NEURONS, 2 * DT)),
+            "lif": two, "output": nir.Output(np.array([NEURONS])),
+        },
+        [
+            ("input", "d0"), ("d0", "w"), ("w", "scale"), ("w", "d1"), ("scale", "d1"),
+            ("d1", "lif"), ("lif", "output"),
+        ],
+    )  # fmt: skip
+    plain = nir.NIRGraph.from_list(
+        nir.Delay(np.full(INPUTS, 3 * DT)), nir.Linear(1.5 * one.weight), two
+    )
+    found, wanted = (import_nir(made, timing=Timing(dt=DT)) for made in (graph, plain))
+    assert_spikes(found, interpret(wanted, X).outputs)
+    assert_spikes(apply(Recognise(), found), interpret(wanted, X).outputs)
+
+
+def test_a_delay_behind_weights_in_a_loop():
+    graph, node = recurrent(inner=False)
+    graph.nodes["rec"] = nir.Linear(node["rec"].weight)
+    graph.nodes["delay"] = nir.Delay(np.full(NEURONS, 2 * DT))
+    graph.edges = [edge for edge in graph.edges if edge != ("rec", "lif")]
+    graph.edges += [("rec", "delay"), ("delay", "lif")]
+
+    def currents(x):
+        return lambda k, spikes: (
+            linear(node["w"], x[k])
+            + node["rec"].weight @ (spikes[k - 2] if k >= 2 else np.zeros(NEURONS))
+        )
+
+    wanted = np.array([steps(node["lif"], currents(x)) for x in X])
+    assert_spikes(import_nir(graph, timing=Timing(dt=DT)), wanted)
+
+
+def test_a_delay_for_each_synapse_is_refused():
+    full = nir.Linear(RANDOM.normal(0, 4, (NEURONS, INPUTS)))
+    delay = nir.Delay(np.arange(NEURONS) * DT)
+    graph = import_nir(nir.NIRGraph.from_list(full, delay, lif(NEURONS)), timing=Timing(dt=DT))
+    with pytest.raises(CompileError, match="element 0 of input 'input' arrives after both 0 and 1"):
+        apply(Recognise(), graph)
+
+
+# -- integration -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("integration", ["exponential", "exact", "rockpool"])
+def test_integration_as_libraries_do_it(integration):
+    first, node = affine(INPUTS, NEURONS), lif(NEURONS)
+    kept = np.exp(-DT / node.tau)
+    gain = {"exponential": DT / node.tau * node.r, "exact": (1 - kept) * node.r, "rockpool": 1.0}
+    if integration == "rockpool":  # as it writes the factor 1
+        node.r = node.tau * kept / DT
+    wanted = []
+    for x in X:
+        v, spikes = np.zeros(NEURONS), []
+        for k in range(X.shape[1]):
+            v = kept * v + gain[integration] * linear(first, x[k])
+            spikes.append((v > node.v_threshold).astype(float))
+            v = v - spikes[-1] * node.v_threshold
+        wanted.append(spikes)
+    timing = Timing(dt=DT, reset="subtract", integration=integration)
+    imported = import_nir(nir.NIRGraph.from_list(first, node), timing=timing)
+    assert 0.05 < np.mean(wanted) < 0.999
+    np.testing.assert_array_equal(interpret(imported, X).outputs, wanted)
+
+
+def test_a_synapse_that_decays_exponentially_keeps_something():
+    one = np.ones(NEURONS)
+
+    def made(tau_syn):
+        cuba = nir.CubaLIF(tau_syn * one, 5 * DT * one, one, 0 * one, one)
+        return nir.NIRGraph.from_list(affine(INPUTS, NEURONS), cuba)
+
+    for integration, tau_syn in (("euler", DT), ("exact", 0.0)):
+        import_nir(made(tau_syn), timing=Timing(dt=DT, integration=integration))
+    with pytest.raises(ImportFailure, match="keeps a synaptic current for every neuron"):
+        import_nir(made(DT), timing=Timing(dt=DT, integration="exponential"))
+
+
+def test_a_leaky_readout_that_keeps_nothing_adds_its_rest():
+    first, node, out = affine(INPUTS, NEURONS), lif(NEURONS), affine(NEURONS, CLASSES)
+    rest = nir.LI(np.full(CLASSES, DT), np.full(CLASSES, 2.0), np.full(CLASSES, 0.5))
+    found = import_nir(nir.NIRGraph.from_list(first, node, out, rest), timing=Timing(dt=DT))
+    plain = import_nir(nir.NIRGraph.from_list(first, node, out), timing=Timing(dt=DT))
+    wanted = 0.5 + 2 * interpret(plain, X).outputs
+    np.testing.assert_allclose(interpret(found, X).outputs, wanted, atol=1e-9)
+
+
 # -- other nodes -----------------------------------------------------------------------------------
 
 
@@ -283,6 +399,10 @@ def test_load_knows_nir_files(tmp_path):
     assert load(path) == import_nir(path)
 
 
-def test_the_timestep_must_be_above_zero():
-    with pytest.raises(ImportFailure, match=r"the timestep is 0\.0 s; it must be above zero"):
-        Timing(dt=0.0)
+@pytest.mark.parametrize("dt", [0.0, -1e-4, float("nan"), float("inf")])
+def test_the_timestep_must_be_above_zero(dt, tmp_path):
+    path = tmp_path / "net.nir"
+    nir.write(path, nir.NIRGraph.from_list(affine(INPUTS, NEURONS), lif(NEURONS)))
+    with pytest.raises(ImportFailure) as caught:
+        import_nir(path, timing=Timing(dt=dt))
+    assert str(caught.value).startswith(f"{path}: the timestep is {dt:g} s; it must be above zero")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import nir
 import numpy as np
 
@@ -19,6 +20,15 @@ GRAPHS = {
         nir.Scale(ONE),
         edges=[("input", "n0"), ("n0", "n1"), ("n1", "n1"), ("n1", "output")],
     ),
+    "nir-value": lambda: graph(nir.Linear(np.full((2, 3), 1j)), lif()),
+    "delayed-bias": lambda: graph(nir.Affine(np.ones((2, 3)), ONE), nir.Delay(1e-4 * ONE), lif()),
+    "echo": lambda: graph(
+        W,
+        nir.Delay(1e-4 * ONE),
+        lif(),
+        edges=[("input", "n0"), ("n0", "n1"), ("n1", "n1"), ("n1", "n2"), ("n2", "output")],
+    ),
+    "timestep": lambda: graph(W, lif(tau=20 * ONE)),
     "two kinds": lambda: graph(nir.Linear(np.full((2, 3), np.nan)), nir.Threshold(ONE)),
 }
 
@@ -30,6 +40,17 @@ def checked(folder: Path, name: str) -> Report:
     return check(path)
 
 
+def linked(folder: Path) -> Report:
+    """The report on a file of which a weight lies elsewhere."""
+    path = folder / "nir-link.nir"
+    nir.write(path, graph(W, lif()))
+    with h5py.File(path, "r+") as file:
+        file.pop("node/nodes/n0/weight")
+        file["node/nodes/n0/weight"] = h5py.ExternalLink("/etc/hostname", "/weight")
+    return check(path)
+
+
 def cases(folder: Path) -> dict[str, Callable[[], Report]]:
     """Every graph that breaks one rule."""
-    return {name: lambda n=name: checked(folder, n) for name in GRAPHS if name != "two kinds"}
+    made = {name: lambda n=name: checked(folder, n) for name in GRAPHS if name != "two kinds"}
+    return {**made, "nir-link": lambda: linked(folder)}
