@@ -23,6 +23,7 @@ from isa.image import Image
 from isa.interface import provenance
 from isa.simulator import left_behind
 from runtime.program import Program
+from runtime.samples import check_labels
 
 CHUNK = 128  # samples whose traces are held at once
 LOGIT_TOLERANCE = 1e-3  # of the largest logit, float32 against float64
@@ -112,6 +113,8 @@ class _Climb:
         self.program = Program(image, self.integer.name)
         self.reference = imported.reference
         self.name, self.x, self.y = imported.name, x, y
+        if y is not None:
+            check_labels(y, len(x), self.program.classes)
         self.spikes = [name for name in _spikes(self.layers) if name in self.integer.types]
         self.watched = _watched(image)
         self.logits: dict[str, list[Tensor]] = {"reference": [], "float": [], "integer": []}

@@ -20,6 +20,7 @@ from isa.elf import ElfSymbol, Section
 from isa.errors import IsaError
 from isa.files import write_file
 from isa.format import ISA_VERSION, WORD_BITS, Instruction, decode, encode
+from isa.kinds import kind_of
 from isa.target import Memory, Target, parse_target
 from isa.validity import MEMORY, NOTE, RESERVED, TARGET, TEXT, check
 
@@ -148,7 +149,8 @@ def parse_image(data: bytes, origin: str) -> Image:
 def _check_seal(data: bytes) -> None:
     """Nothing of a file is looked at before its digest agrees, so damage has one message."""
     if not data.startswith(elf.MAGIC):
-        raise IsaError("not an ELF file")
+        found = kind_of(data) or "not an ELF file"
+        raise IsaError(f"{found}, not an image (`dmpc compile` and `dmpc asm` make images)")
     if len(data) < _DIGEST.stop or len(data) < elf.stated_size(data):
         raise IsaError(f"truncated after {len(data)} bytes; copy or compile it again")
     *sizes, owner, version = _SEAL.unpack_from(data, elf.HEADER_BYTES)

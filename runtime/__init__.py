@@ -5,8 +5,9 @@ result = program.run(x)            # x: [samples, timesteps, inputs]
 result.predictions, result.cycles
 """
 
+from runtime.errors import RuntimeFailure
 from runtime.program import Program, Result, load
-from runtime.samples import RuntimeFailure, Samples, load_samples
+from runtime.samples import Samples, load_samples
 from runtime.saturation import Saturated
 
 __all__ = ["Program", "Result", "RuntimeFailure", "Samples", "Saturated", "load", "load_samples"]

@@ -14,7 +14,8 @@ from isa.errors import IsaError
 from isa.image import Image, read_image
 from isa.interface import Numbers, interface, provenance
 from isa.simulator import Counts, Observer, Run, Simulator
-from runtime.samples import RuntimeFailure, check_input
+from runtime.errors import RuntimeFailure
+from runtime.samples import check_input, check_labels
 from runtime.saturation import Saturated, saturated
 
 Integers = NDArray[np.int64]
@@ -158,6 +159,8 @@ class Program:
         `batch` samples run in lockstep on the simulator; it changes the speed and nothing else.
         """
         inputs, clipped = self.encode(x)
+        if labels is not None:
+            labels = check_labels(np.asarray(labels), len(inputs), self.classes)
         run = self.device.run(inputs, batch=batch, observe=observe, progress=progress)
         integers = run.logits[:, : self.classes]
         steps = x.shape[1] if self.interface.output.average else 1
@@ -168,7 +171,7 @@ class Program:
             timesteps=x.shape[1],
             integers=integers,
             counts=run.counts,
-            labels=None if labels is None else np.asarray(labels, np.int64),
+            labels=labels,
             saturated=saturated(run.counts, self._provenance, clipped, inputs.size),
             energy=self._energy(run.counts),
         )

@@ -1,6 +1,5 @@
 """Samples from an `.npz` file, checked before anything runs."""
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,10 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isa.interface import Numbers
-
-
-class RuntimeFailure(Exception):
-    """Samples or an image that cannot be run; the message is one line."""
+from runtime.errors import RuntimeFailure
+from runtime.npz import read_arrays
 
 
 @dataclass(frozen=True)
@@ -27,20 +24,12 @@ def load_samples(path: Path | str) -> Samples:
 
     Raises RuntimeFailure if the file is missing, not an `.npz`, or its arrays do not fit.
     """
-    try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in ("x", "y") if name in archive}
-            names = list(archive)
-    except OSError as error:
-        raise RuntimeFailure(f"{path}: cannot read samples: {error.strerror or error}") from error
-    except (ValueError, zipfile.BadZipFile, EOFError, AttributeError, TypeError, KeyError) as error:
-        raise RuntimeFailure(f"{path}: not an .npz file of plain arrays") from error
+    arrays, held = read_arrays(path, ("x", "y"))
     if "x" not in arrays:
-        held = ", ".join(names) or "nothing"
         raise RuntimeFailure(f"{path}: no array 'x' [samples, timesteps, inputs]; it holds {held}")
     try:
         x = check_input(arrays["x"])
-        return Samples(x, None if "y" not in arrays else _labels(arrays["y"], len(x)))
+        return Samples(x, None if "y" not in arrays else check_labels(arrays["y"], len(x)))
     except RuntimeFailure as error:
         raise RuntimeFailure(f"{path}: {error}") from error
 
@@ -59,9 +48,25 @@ def check_input(x: Numbers) -> Numbers:
     return x
 
 
-def _labels(y: Numbers, samples: int) -> NDArray[np.int64]:
+def check_labels(y: Numbers, samples: int, classes: int | None = None) -> NDArray[np.int64]:
+    """Labels `y` as class numbers, one a sample, of `classes` if that is known.
+
+    Whole numbers of any type are labels. RuntimeFailure names the first that is not.
+    """
     if y.shape != (samples,):
-        raise RuntimeFailure(f"y has shape {list(y.shape)}; it must be [{samples}], one a sample")
-    if y.dtype.kind not in "biu":
-        raise RuntimeFailure(f"y holds {y.dtype}; labels must be integers")
+        what = f"y has shape {list(y.shape)}; it must be [{samples}], one a sample"
+        if y.ndim == 2 and len(y) == samples and y.dtype.kind in "biuf":
+            how = "y[:, 0]" if y.shape[1] == 1 else "one-hot labels: y.argmax(1)"
+            what = f"{what} ({how})"
+        raise RuntimeFailure(what)
+    if y.dtype.kind not in "biuf":
+        raise RuntimeFailure(f"y holds {y.dtype}; labels must be numbers of classes")
+    if y.dtype.kind == "f":
+        y = y.astype(np.float64)
+    most = np.iinfo(np.int32).max if classes is None else classes - 1
+    wrong = ~((y >= 0) & (y <= most) & (y == np.floor(y)))
+    if wrong.any():
+        at = int(wrong.argmax())
+        known = "classes are" if classes is None else f"the network has {classes},"
+        raise RuntimeFailure(f"y[{at}] is {y[at]}, which is no class; {known} numbered from 0")
     return y.astype(np.int64)

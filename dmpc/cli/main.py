@@ -13,7 +13,7 @@ from dmpc.cli.terminal import own_output, say
 from dmpc.errors import DmpcError
 from dmpc.ir.registry import did_you_mean
 from isa.errors import IsaError
-from runtime.samples import RuntimeFailure
+from runtime.errors import RuntimeFailure
 
 VERBS = {
     "compile": "dmpc.cli.compile_verb",

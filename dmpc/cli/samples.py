@@ -8,7 +8,7 @@ import click
 from dmpc.cli.files import InputFile, OutputFile
 from dmpc.cli.main import option_list
 from dmpc.errors import SampleError
-from runtime.samples import RuntimeFailure
+from runtime.errors import RuntimeFailure
 
 data_options = option_list(
     click.option(

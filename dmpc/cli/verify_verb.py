@@ -47,7 +47,7 @@ def verify(
     options, loaded = options_of(**chosen), read_image(image)
     with samples_of(data):
         Program(loaded, image).encode(x)
-    with progress("verifying", len(x)) as advance, errors_of(model):
+    with progress("verifying", len(x)) as advance, errors_of(model), samples_of(data):
         found = climb(model, loaded, x, y, options=options, max_drop=max_drop, progress=advance)
     if json_path:
         write_json(json_path, found.to_json())

@@ -139,8 +139,7 @@ def open_model(
 
         return from_name(name, example, weights=weights, readout=readout, time_first=time_first)
     if suffix not in SUFFIXES:
-        known = f"{', '.join(SUFFIXES)}, package.module:factory"
-        raise ImportFailure(f"unknown kind of file '{suffix}'", where=name, hint=f"known: {known}")
+        raise ImportFailure(f"unknown kind of model '{suffix}'", where=name, hint=_belongs(suffix))
     if weights is not None:
         raise ImportFailure(
             "weights are for package.module:factory; a file holds its own", where=name
@@ -156,3 +155,14 @@ def open_model(
 
         return open_onnx(model, states=states, readout=readout)
     return Model(name, load_dmpir(model))
+
+
+def _belongs(suffix: str) -> str:
+    """What a file is for that is no model, by its suffix; or the suffixes that models have."""
+    if suffix in (".npz", ".npy", ".csv", ".mat"):
+        return "samples belong to --input or --calibration"
+    if suffix in (".pt", ".pth", ".ckpt", ".safetensors"):
+        return "weights belong to a module: package.module:factory --weights FILE"
+    if suffix in (".elf", ".s"):
+        return "that is for images: dmpc run, inspect, disasm or asm"
+    return f"known: {', '.join(SUFFIXES)}, package.module:factory"

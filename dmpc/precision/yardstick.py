@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dmpc.backend.emit import interface_of
+from dmpc.errors import SampleError
 from dmpc.ir.graph import Graph
 from dmpc.ir.interpret import interpret
 from dmpc.ir.registry import Tensor
@@ -43,6 +44,11 @@ class Yardstick:
         self.spikes = [op.results[0] for op in layers.ops if op.kind == "lif"]
         self.floats = interpret(layers, x.astype(np.float64), trace=self.spikes)
         self.answers = self.floats.logits.argmax(1)
+        classes = self.floats.logits.shape[1]
+        if y is not None and y.max() >= classes:
+            raise SampleError(
+                f"label {y.max()} is no class; the network has {classes}, numbered from 0"
+            )
 
     def of(self, integer: Graph) -> Difference:
         """How an integer graph of the network differs, on all samples."""

@@ -15,8 +15,8 @@ from dmpc.errors import DmpcError
 from dmpc.ir.interpret import interpret
 from dmpc.legendre import legendre_system, zero_order_hold
 from dmpc.verification import verify
+from runtime.errors import RuntimeFailure
 from runtime.program import Program
-from runtime.samples import RuntimeFailure
 from tests.networks import Layer, Shape, network, networks, samples
 
 PLAIN = Shape(inputs=5, layers=(Layer(neurons=6, states=3), Layer(neurons=4, states=2)), seed=3)

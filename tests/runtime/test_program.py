@@ -59,7 +59,7 @@ def test_predictions_are_the_largest_logits_and_logits_the_mean_over_timesteps()
 def test_accuracy_is_the_share_of_labels_met():
     found = program().run(X)
     labels = found.predictions.copy()
-    labels[:2] += 1
+    labels[:2] = (labels[:2] + 1) % 3
     assert program().run(X, labels).accuracy == pytest.approx(3 / 5)
     assert found.accuracy is None
 
@@ -191,3 +191,10 @@ def test_progress_is_told():
     seen = []
     program().run(X, batch=2, progress=seen.append)
     assert seen == [2, 2, 1]
+
+
+def test_labels_of_no_class_are_refused():
+    with pytest.raises(RuntimeFailure, match=r"y\[4\] is 3, which is no class; the network has 3"):
+        program().run(X, np.array([0, 1, 2, 0, 3]))
+    with pytest.raises(RuntimeFailure, match=r"y has shape \[4\]; it must be \[5\]"):
+        program().run(X, np.zeros(4, int))

@@ -1,9 +1,18 @@
 """Samples from files: what is accepted, and what is said of everything else."""
 
+import os
+import re
+import zipfile
+from pathlib import Path
+from random import Random
+
+import h5py
 import numpy as np
 import pytest
+import scipy.io
+import torch
 
-from runtime import RuntimeFailure, load_samples
+from runtime import RuntimeFailure, load_samples, npz
 
 X = np.zeros((3, 4, 2))
 
@@ -52,12 +61,33 @@ FAULTS = {
     "text": ({"x": np.full((1, 1, 1), "a")}, "x holds <U1; it must be bool, integer or float"),
     "labels shape": (
         {"x": X, "y": np.zeros((3, 1), int)},
-        "y has shape [3, 1]; it must be [3], one a sample",
+        "y has shape [3, 1]; it must be [3], one a sample (y[:, 0])",
     ),
     "labels number": (
         {"x": X, "y": np.zeros(2, int)}, "y has shape [2]; it must be [3], one a sample",
     ),
-    "labels kind": ({"x": X, "y": np.zeros(3)}, "y holds float64; labels must be integers"),
+    "labels kind": (
+        {"x": X, "y": np.array(["a", "b", "c"])}, "y holds <U1; it must be bool, integer or float",
+    ),
+    "one-hot labels": (
+        {"x": X, "y": np.eye(3)},
+        "y has shape [3, 3]; it must be [3], one a sample (one-hot labels: y.argmax(1))",
+    ),
+    "negative label": ({"x": X, "y": np.array([0, 1, -1])}, "y[2] is -1, which is no class; "),
+    "half a label": ({"x": X, "y": np.array([0, 1.5, 1])}, "y[1] is 1.5, which is no class; "),
+    "NaN label": ({"x": X, "y": np.array([np.nan, 0, 1])}, "y[0] is nan, which is no class; "),
+    "label beyond int64": (
+        {"x": X, "y": np.array([2**64 - 1, 0, 1], np.uint64)},
+        "y[0] is 18446744073709551615, which is no class; classes are numbered from 0",
+    ),
+    "objects": (
+        {"x": np.array([[1], [1, 2]], dtype=object)},
+        "x holds Python objects, not numbers; lists of events must be binned (docs/samples.md)",
+    ),
+    "records": (
+        {"x": np.zeros((1, 1, 1), "i4,f4")},
+        "x holds [('f0', '<i4'), ('f1', '<f4')]; it must be bool, integer or float",
+    ),
 }  # fmt: skip
 
 
@@ -66,7 +96,7 @@ def test_arrays_that_do_not_fit(tmp_path, fault):
     arrays, message = FAULTS[fault]
     path = tmp_path / "a.npz"
     np.savez(path, **arrays)
-    assert refused(path) == f"{path}: {message}"
+    assert refused(path).startswith(f"{path}: {message}")
 
 
 def test_a_missing_file(tmp_path):
@@ -78,44 +108,233 @@ def test_a_folder(tmp_path):
     assert refused(tmp_path) == f"{tmp_path}: cannot read samples: Is a directory"
 
 
-def pickled(path):
-    np.savez(path, x=np.array([{"a": 1}], dtype=object))
+def test_whole_labels_of_any_type(tmp_path):
+    for kind in (bool, np.uint64, np.float16, ">f8"):
+        np.savez(tmp_path / "a.npz", x=X, y=np.array([0, 1, 1]).astype(kind))
+        assert load_samples(tmp_path / "a.npz").y.tolist() == [0, 1, 1]
 
 
-def cut(path):
+def test_order_and_types_of_arrays_are_kept(tmp_path):
+    x = np.arange(24).reshape(3, 4, 2)
+    for given in (x, np.asfortranarray(x), x.astype(">f4"), x.astype(np.longdouble), x[:, ::2]):
+        np.savez_compressed(tmp_path / "a.npz", x=given)
+        read = load_samples(tmp_path / "a.npz").x
+        assert read.dtype == given.dtype
+        assert (read == given).all()
+        assert read.flags.writeable
+
+
+def test_a_name_that_stands_twice(tmp_path):
+    path = tmp_path / "a.npz"
     np.savez(path, x=X)
-    path.write_bytes(path.read_bytes()[:-40])
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("x.npy", b"")
+    assert refused(path) == f"{path}: holds x twice"
 
 
-def bent(path):
-    """One byte of the array is another: the archive's checksum tells."""
-    np.savez(path, x=X + 3)
+# -- files of other kinds -------------------------------------------------------------------------
+
+
+def npy(path):
+    with path.open("wb") as file:
+        np.save(file, X)
+
+
+FORM = "samples are an .npz of x [samples, timesteps, inputs] and, where known, labels y [samples]"
+SAVE = "np.savez('a.npz', x=x, y=labels)"
+OTHERS = {
+    "empty": (lambda path: path.write_bytes(b""), f"an empty file; {FORM} ({SAVE}"),
+    "text": (
+        lambda path: path.write_text("0,1\n1,0\n"),
+        f"text; {FORM} (x = np.loadtxt('a.dat', delimiter=',').reshape(samples, timesteps, ",
+    ),
+    "npy": (npy, f"an .npy file; {FORM} (x = np.load('a.dat'); {SAVE})"),
+    "hdf5": (
+        lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99)),
+        f"an HDF5 file; {FORM} (spikes of SHD and SSC: x = np.zeros((samples, timesteps, 700), ",
+    ),
+    "matlab": (
+        lambda path: path.write_bytes(b"MATLAB 5.0 MAT-file" + bytes(99)),
+        f"a MATLAB file; {FORM} (x = scipy.io.loadmat('a.dat')['x']; {SAVE})",
+    ),
+    "torch": (
+        lambda path: zipfile.ZipFile(path, "w").writestr("archive/data.pkl", b"."),
+        f"a file of torch.save; {FORM} (x = torch.load('a.dat', weights_only=True).numpy(); ",
+    ),
+    "unknown": (lambda path: path.write_bytes(b"\xff\x00"), f"not an .npz file; {FORM} ("),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_file_of_another_kind_is_named_with_what_to_do(tmp_path, kind):
+    write, message = OTHERS[kind]
+    path = tmp_path / "a.dat"
+    write(path)
+    assert refused(path).startswith(f"{path}: {message}")
+
+
+def code_of_the_page(*words):
+    """The blocks of docs/samples.md that hold the words, which are all there is for each."""
+    text = (Path(__file__).parents[2] / "docs" / "samples.md").read_text("utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (found,) = [block for block in blocks if all(word in block for word in words)]
+    return found
+
+
+def test_the_pages_recipes_make_samples(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(1).random((3, 20, 2)) < 0.3
+    np.save("x.npy", x)
+    np.save("y.npy", np.arange(3))
+    np.savetxt("x.csv", x.reshape(-1, 2), delimiter=",")
+    scipy.io.savemat("x.mat", {"x": x.astype(float)})
+    torch.save(torch.from_numpy(x), "x.pt")
+    for words in ('np.load("x.npy")', "np.loadtxt", "loadmat", "torch.load"):
+        Path("samples.npz").unlink(missing_ok=True)
+        exec(code_of_the_page(words), {})
+        assert (load_samples("samples.npz").x == x).all()
+
+
+def test_the_pages_recipe_bins_events(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with h5py.File("shd.h5", "w") as file:
+        spikes = file.create_group("spikes")
+        times = spikes.create_dataset("times", (2,), h5py.vlen_dtype(np.float16))
+        units = spikes.create_dataset("units", (2,), h5py.vlen_dtype(np.uint16))
+        times[0], units[0] = np.float16([0, 0.5, 1.4]), np.uint16([3, 699, 5])
+        times[1], units[1] = np.float16([]), np.uint16([])
+        file["labels"] = np.uint16([19, 0])
+    exec(code_of_the_page("h5py"), {})
+    loaded = load_samples("samples.npz")
+    assert loaded.x.shape == (2, 100, 700)
+    assert np.argwhere(loaded.x).tolist() == [[0, 0, 3], [0, 35, 699], [0, 99, 5]]
+    assert loaded.y.tolist() == [19, 0]
+
+
+# -- damaged files --------------------------------------------------------------------------------
+
+
+def archive(path, header=None, data=bytes(192), magic=b"\x93NUMPY\x01\x00"):
+    """An `.npz` of zeros [3, 4, 2] whose header's text, data or magic number are others."""
+    text = header or "{'descr': '<f8', 'fortran_order': False, 'shape': (3, 4, 2), }"
+    raw = magic + len(text).to_bytes(2, "little") + text.encode() + data
+    with zipfile.ZipFile(path, "w") as made:
+        made.writestr("x.npy", raw)
+
+
+def header(shape="(3, 4, 2)", descr="'<f8'"):
+    return f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}"
+
+
+def patched(path, at, value):
+    """A byte of the entry's header is another, there and in the archive's directory."""
     data = bytearray(path.read_bytes())
-    data[150] ^= 255
+    data[at] = data[data.index(b"PK\x01\x02") + at + 2] = value
     path.write_bytes(bytes(data))
 
 
-@pytest.mark.parametrize(
-    "write",
-    [
-        lambda path: path.write_bytes(b""),
-        lambda path: path.write_bytes(b"PK\x03\x04nothing"),
-        lambda path: path.write_text("x = 1\n"),
-        lambda path: path.write_bytes(b"\x93NUMPY\x01\x00garbage"),
-        pickled,
-        cut,
-        bent,
-    ],
-    ids=["empty", "zip header", "text", "npy header", "pickled", "cut", "bent"],
-)
-def test_a_file_of_another_kind(tmp_path, write):
+def with_byte(at, value):
+    def write(path):
+        archive(path)
+        patched(path, at, value)
+
+    return write
+
+
+def cut(path):
+    archive(path)
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+DAMAGED = {
+    "sound": (archive, None),
+    "huge": (
+        lambda path: archive(path, header("(1000000000, 1000, 700)")),
+        "x is damaged: float64 [1000000000, 1000, 700] is 5600000000000000 bytes, 192 are there",
+    ),
+    "no end of it": (lambda path: archive(path, header(f"({'9' * 4999},)")), "x: damaged, or not"),
+    "negative": (lambda path: archive(path, header("(-3, -4, 2)")), "x: damaged, or not as np"),
+    "no shape": (lambda path: archive(path, header("'three'")), "x: damaged, or not as np.savez"),
+    "nested": (lambda path: archive(path, header("(" * 3000)), "x: damaged, or not as np.savez"),
+    "long header": (lambda path: archive(path, header() + " " * 60000), "x: damaged, or not as "),
+    "no dtype": (lambda path: archive(path, header(descr="'q?'")), "x: damaged, or not as np"),
+    "void": (
+        lambda path: archive(path, header("(10**18, 1, 1)".replace("10**18", "1" * 18), "'|V0'")),
+        "x holds |V0; it must be bool, integer or float",
+    ),
+    "too short": (
+        lambda path: archive(path, data=bytes(191)),
+        "x is damaged: float64 [3, 4, 2] is 192 bytes, 191 are there",
+    ),
+    "version": (
+        lambda path: archive(path, magic=b"\x93NUMPY\x07\x00"),
+        "x: damaged, or not as np.savez writes it: a format of version 7.0",
+    ),
+    "checksum": (with_byte(14, 1), "x: damaged, or not as np.savez writes it: Bad CRC-32 for fil"),
+    "encrypted": (with_byte(6, 1), "x is encrypted; save it without a password"),
+    "compression": (
+        with_byte(8, 99),
+        "x: damaged, or not as np.savez writes it: That compression method is not supported",
+    ),
+    "cut": (cut, "damaged, or not as np.savez writes it: File is not a zip file"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_damaged_files(tmp_path, kind):
+    write, message = DAMAGED[kind]
     path = tmp_path / "a.npz"
     write(path)
-    assert refused(path) == f"{path}: not an .npz file of plain arrays"
+    if message is None:
+        assert load_samples(path).x.shape == (3, 4, 2)
+    else:
+        assert refused(path).startswith(f"{path}: {message}")
 
 
-def test_a_plain_npy_file(tmp_path):
-    path = tmp_path / "a.npz"
-    with path.open("wb") as file:
-        np.save(file, X)
-    assert refused(path) == f"{path}: not an .npz file of plain arrays"
+def test_an_array_beyond_the_machines_memory_is_not_asked_for(tmp_path, monkeypatch):
+    archive(tmp_path / "a.npz")
+    monkeypatch.setattr(npz, "_memory", lambda: 100)
+    assert "x takes 0.0 GiB, this machine has 0.0 GiB; save fewer" in refused(tmp_path / "a.npz")
+
+
+def test_a_pipe_is_no_file_of_samples(tmp_path):
+    os.mkfifo(tmp_path / "a.npz")
+    assert refused(tmp_path / "a.npz").endswith("a pipe or device; save them to a file first")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_files_with_a_few_bytes_changed(tmp_path, seed):
+    """They load as they were, for bytes that mean nothing, or are refused; nothing else."""
+    path, random = tmp_path / "a.npz", Random(seed)
+    whole = np.random.default_rng(seed).random((3, 4, 2))
+    (np.savez_compressed if seed % 2 else np.savez)(path, x=whole, y=np.arange(3))
+    data, refusals = path.read_bytes(), 0
+    for _ in range(150):
+        path.write_bytes(mutated(data, random))
+        said = ""
+        try:
+            loaded = load_samples(path)
+        except RuntimeFailure as error:
+            said = str(error)
+        if said:
+            refusals += 1
+            assert said.startswith(f"{path}: ")
+            assert said.isprintable()
+        else:
+            assert (loaded.x == whole).all()
+            assert loaded.y is None or loaded.y.tolist() == [0, 1, 2]
+    assert refusals > 75
+
+
+def mutated(data: bytes, random: Random) -> bytes:
+    changed = bytearray(data)
+    for _ in range(random.randint(1, 3)):
+        at = random.randrange(len(changed))
+        match random.randrange(3):
+            case 0:
+                changed[at] ^= 1 << random.randrange(8)
+            case 1:
+                changed[at : at + 4] = random.choice((bytes(4), b"\xff" * 4, b"PK\1\2"))
+            case 2:
+                del changed[at : at + random.choice((1, 8, 999))]
+    return bytes(changed)

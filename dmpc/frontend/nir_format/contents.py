@@ -58,7 +58,10 @@ def _of_file(path: str) -> Mapping[str, Any]:
         raise ImportFailure(f"this is not a NIR file, or it is damaged: {reason}") from None
     root = found.get("node")
     if not isinstance(root, dict):
-        raise ImportFailure("this HDF5 file holds no NIR graph: it has no group 'node'")
+        raise ImportFailure(
+            "this HDF5 file holds no NIR graph: it has no group 'node'",
+            hint="samples belong to --input or --calibration, as .npz: docs/samples.md",
+        )
     return root
 
 

@@ -185,8 +185,8 @@ def edited(data):
 DAMAGE = {
     "truncated": (cut, "truncated"),
     "edited": (edited, "checksum differs"),
-    "empty": (lambda data: data[:0], "not an ELF file"),
-    "text": (lambda data: b"hello\n" * len(data), "not an ELF file"),
+    "empty": (lambda data: data[:0], "an empty file, not an image"),
+    "text": (lambda data: b"hello\n" * len(data), "text, not an image"),
 }
 
 
@@ -308,3 +308,20 @@ def test_usage_errors(dmpc, arguments, message):
 def test_a_misspelt_verb_or_pass_is_told_the_nearest(dmpc):
     assert "did you mean run?" in dmpc.misused("rnu")
     assert "did you mean fuse?" in dmpc.misused("compile", "a.onnx", "--print-after", "fuze")
+
+
+@pytest.mark.parametrize("verb", ["run", "verify", "quantize"])
+def test_labels_of_no_class_name_their_file(dmpc, files, tmp_path, verb):
+    data = tmp_path / "wrong.npz"
+    samples = np.load(files.data)
+    np.savez(data, x=samples["x"], y=np.full(len(samples["x"]), 4))
+    said = dmpc.fails(
+        *{
+            "run": ("run", files.image, "--input", data),
+            "verify": ("verify", files.model, files.image, "--input", data),
+            "quantize": ("quantize", files.model, "--calibration", data),
+        }[verb]
+    )
+    assert said.startswith(f"{data}: ")
+    assert "4" in said
+    assert "is no class; the network has 4, numbered from 0" in said

@@ -318,7 +318,7 @@ def test_half_precision_is_refused(tmp_path):
 def test_files_are_told_apart_by_suffix(tmp_path):
     with pytest.raises(
         ImportFailure,
-        match=r"unknown kind of file '.pt' \(known: .onnx, .nir, .h5, .pt2, .dmpir, package",
+        match=r"unknown kind of model '.pt' \(weights belong to a module: package.module:factory ",
     ):
         load(tmp_path / "net.pt")
     path = tmp_path / "net.dmpir"
