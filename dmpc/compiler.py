@@ -53,7 +53,8 @@ class Options:
     timesteps become the answer, where a one-timestep model leaves that open. `timing` says how
     the neurons of a NIR file are stepped; None: as is usual. `weights` (a file of a `state_dict`),
     `example` [samples, timesteps, inputs] and `time_first` are for models given as
-    `package.module:factory`; a calibration set is an example, too. `margin` is the headroom above
+    `package.module:factory`; a calibration set is an example, too. `trust` lets what is pickled in
+    a file of torch run. `margin` is the headroom above
     calibrated ranges. `weight_bits` is the width of weights of events and of the readout, `widths`
     those of single layers and tensors (`dmpc.passes.quantization.widths`); both default to what the
     target holds.
@@ -66,6 +67,7 @@ class Options:
     weights: str | os.PathLike[str] | None = None
     example: Tensor | None = field(default=None, compare=False, repr=False)
     time_first: bool = False
+    trust: bool = False
     input_range: tuple[float, float] | None = None
     calibration_samples: int = 256
     margin: float = 1.25
@@ -110,6 +112,7 @@ def import_model(model: AnyModel, options: Options, x: Tensor | None = None) -> 
         example=x if options.example is None else options.example,
         weights=options.weights,
         time_first=options.time_first,
+        trust=options.trust,
     )
 
 

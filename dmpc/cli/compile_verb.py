@@ -93,6 +93,11 @@ model_options = option_list(
         "--time-first", is_flag=True,
         help="MODULE:FACTORY takes [timesteps, samples, inputs], not [samples, timesteps, inputs].",
     ),
+    click.option(
+        "--trust", is_flag=True,
+        help="Run what is pickled in a .pt2 file or in --weights: only for files whose author you "
+        "know.",
+    ),
 )  # fmt: skip
 
 target_option = click.option(
@@ -156,6 +161,7 @@ def options_of(
     weights: str | None = None,
     example: str | None = None,
     time_first: bool = False,
+    trust: bool = False,
     target: str = "paper",
     input_range: tuple[float, float] | None = None,
     weight_bits: int | None = None,
@@ -180,6 +186,7 @@ def options_of(
         weights=weights,
         example=load_samples(example).x if example else None,
         time_first=time_first,
+        trust=trust,
         input_range=input_range,
         weight_bits=weight_bits,
         widths=read_widths(widths) if widths else {},

@@ -121,12 +121,14 @@ def open_model(
     example: "Tensor | None" = None,
     weights: str | os.PathLike[str] | None = None,
     time_first: bool = False,
+    trust: bool = False,
 ) -> Model:
     """A model by its name: a file of a known suffix, or `package.module:factory`.
 
     `states` and `readout` are those of `import_onnx`, `timing` that of `import_nir`. A factory's
     module is traced on `example` [samples, timesteps, inputs] with `weights` from a file of its
-    `state_dict`; see `from_torch`. Raises ImportFailure.
+    `state_dict`; see `from_torch`. Files are data, and nothing in them is run; `trust` lets what is
+    pickled in a `.pt2` file or in weights be unpickled, which runs its code. Raises ImportFailure.
     """
     name = os.fspath(model)
     suffix = Path(name).suffix
@@ -134,10 +136,16 @@ def open_model(
         raise ImportFailure(
             "--dt, --reset, --spike-at and --integration are for NIR files", where=name
         )
+    if trust and weights is None and suffix != ".pt2":
+        raise ImportFailure(
+            "--trust is for .pt2 files and for --weights; nothing else holds code", where=name
+        )
     if is_factory(name):
         from dmpc.frontend.torch_program.load import from_name
 
-        return from_name(name, example, weights=weights, readout=readout, time_first=time_first)
+        return from_name(
+            name, example, weights=weights, readout=readout, time_first=time_first, trust=trust
+        )
     if suffix not in SUFFIXES:
         raise ImportFailure(f"unknown kind of model '{suffix}'", where=name, hint=_belongs(suffix))
     if weights is not None:
@@ -147,7 +155,7 @@ def open_model(
     if suffix == ".pt2":
         from dmpc.frontend.torch_program.load import from_file
 
-        return from_file(model, readout=readout)
+        return from_file(model, readout=readout, trust=trust)
     if suffix in NIR:
         return Model(name, import_nir(model, timing=timing, readout=readout))
     if suffix == ".onnx":

@@ -10,7 +10,7 @@ from dmpc.errors import ImportFailure
 from dmpc.frontend import onnx_import
 from dmpc.frontend.models import Model, stem
 from dmpc.frontend.torch_program.convert import to_onnx
-from dmpc.frontend.torch_program.modules import from_factory, load_weights
+from dmpc.frontend.torch_program.modules import from_factory
 from dmpc.frontend.torch_program.program import (
     as_module,
     check_reset,
@@ -20,6 +20,7 @@ from dmpc.frontend.torch_program.program import (
 )
 from dmpc.frontend.torch_program.reference import TorchReference
 from dmpc.frontend.torch_program.rules import EXAMPLE_SHAPE, NO_EXAMPLE
+from dmpc.frontend.torch_program.weights import load_weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,6 +72,7 @@ def from_name(
     weights: str | os.PathLike[str] | None = None,
     readout: str | None = None,
     time_first: bool = False,
+    trust: bool = False,
 ) -> Model:
     """The model of `package.module:factory`, traced on an example; raises ImportFailure."""
     if x is None:
@@ -78,15 +80,20 @@ def from_name(
     _need_torch(name)
     module = from_factory(name)
     if weights is not None:
-        load_weights(module, weights)
+        load_weights(module, weights, trust=trust)
     return from_module(module, x, name, readout=readout, time_first=time_first)
 
 
-def from_file(path: str | os.PathLike[str], *, readout: str | None = None) -> Model:
-    """The model of a `.pt2` file that `torch.export.save` wrote; raises ImportFailure."""
+def from_file(
+    path: str | os.PathLike[str], *, readout: str | None = None, trust: bool = False
+) -> Model:
+    """The model of a `.pt2` file that `torch.export.save` wrote; raises ImportFailure.
+
+    What is pickled in it runs only with `trust`.
+    """
     name = os.fspath(path)
     _need_torch(name)
-    program = load(path)
+    program = load(path, trust=trust)
     graph, time = _imported(program, name, onnx_import.Options({}, readout, "zero"))
     time_first = time == 0
     (source,) = program.graph_signature.user_inputs

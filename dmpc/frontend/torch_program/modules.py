@@ -1,4 +1,4 @@
-"""Finding a user's module: `package.module:factory`, and its weights."""
+"""Finding a user's module: `package.module:factory`."""
 
 from __future__ import annotations
 
@@ -8,22 +8,16 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from dmpc.errors import ImportFailure
-from dmpc.frontend.model_rules import NO_FILE
 from dmpc.frontend.torch_program.rules import (
-    CODE_IN_WEIGHTS,
     NO_ATTRIBUTE,
     NO_MODULE,
-    NO_STATE_DICT,
     NOT_A_MODULE,
-    OTHER_WEIGHTS,
     THEIR_ERROR,
 )
 from dmpc.ir.registry import did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
-
-NESTED = ("state_dict", "model_state_dict", "model")  # where checkpoints keep the weights
 
 
 def from_factory(name: str) -> nn.Module:
@@ -80,32 +74,3 @@ def _theirs(name: str, what: str, error: Exception) -> ImportFailure:
     line = f" ({os.path.basename(frame.filename)}:{frame.lineno})"
     said = f"{type(error).__name__}: {error}"
     return ImportFailure.of(THEIR_ERROR, where=name, what=what, error=said, line=line)
-
-
-def load_weights(module: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Set a module's weights to those of a file that `torch.save` wrote of its `state_dict`.
-
-    Code in the file is not run. Raises ImportFailure if it is no such file or does not fit.
-    """
-    import torch
-
-    where = os.fspath(path)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ImportFailure.of(NO_FILE, where=where) from None
-    except Exception as error:  # torch raises many classes on files that are not its own
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ImportFailure.of(CODE_IN_WEIGHTS, where=where, reason=reason) from None
-    for key in NESTED:
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise ImportFailure.of(NO_STATE_DICT, where=where)
-    if state and all(key.startswith("module.") for key in state):  # saved from DataParallel
-        state = {key.removeprefix("module."): tensor for key, tensor in state.items()}
-    try:
-        module.load_state_dict(state)
-    except RuntimeError as error:
-        reason = "; ".join(line.strip() for line in str(error).splitlines()[1:])
-        raise ImportFailure.of(OTHER_WEIGHTS, where=where, reason=reason) from None

@@ -15,7 +15,14 @@ import numpy as np
 
 from dmpc.errors import ImportFailure
 from dmpc.frontend.model_rules import NO_FILE
-from dmpc.frontend.torch_program.rules import FORWARD_FAILS, NO_PROGRAM, STALE_MODULE, UNTRACEABLE
+from dmpc.frontend.torch_program.archive import operations, read_program
+from dmpc.frontend.torch_program.rules import (
+    DAMAGED_PROGRAM,
+    FORWARD_FAILS,
+    NO_PROGRAM,
+    STALE_MODULE,
+    UNTRACEABLE,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +31,7 @@ if TYPE_CHECKING:
 
     from dmpc.ir.registry import Tensor
 
+SPIKINGJELLY = "torch.ops.sj_"
 BATCHES = (2, 3)  # the second where the sequence has as many timesteps as the first
 
 
@@ -166,30 +174,36 @@ def export(module: nn.Module, example: torch.Tensor, name: str) -> ExportedProgr
             raise ImportFailure.of(UNTRACEABLE, where=name, error=said) from error
 
 
-def load(path: str | os.PathLike[str]) -> ExportedProgram:
+def load(path: str | os.PathLike[str], *, trust: bool = False) -> ExportedProgram:
     """The program in a `.pt2` file, of fixed sizes.
 
-    Raises ImportFailure if it is none, or if it holds operations of a library not imported.
+    Nothing in the file is run, unless the user trusts it: then torch reads it. Raises ImportFailure
+    if it is none, or if it holds operations of a library that is not installed.
     """
     import torch
 
     where = os.fspath(path)
     if not Path(path).is_file():
         raise ImportFailure.of(NO_FILE, where=where)
-    _register_custom_operations()
+    read = torch.export.load if trust else read_program
     with warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")
         try:
-            program = torch.export.load(where)
-        except Exception as error:  # torch raises many classes on files that are not its own
+            _register_custom_operations(where)
+            program = read(where)
+        except ImportFailure:
+            raise
+        except Exception as error:  # torch raises many classes on what it cannot build
             raise _unreadable(where, error) from None
     return _fixed(program, where)
 
 
-def _register_custom_operations() -> None:
+def _register_custom_operations(where: str) -> None:
     """Programs that hold SpikingJelly's operations load only once it is imported."""
     import importlib
 
+    if not any(name.startswith(SPIKINGJELLY) for name in operations(where)):
+        return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -215,27 +229,16 @@ def _quiet() -> Iterator[None]:
 def _unreadable(where: str, error: Exception) -> ImportFailure:
     import zipfile
 
-    text = _archive_text(where)
-    if "sj_" in text and "torch.ops.sj_" in text:
+    if not zipfile.is_zipfile(where):
+        return ImportFailure.of(NO_PROGRAM, where=where)
+    if any(name.startswith(SPIKINGJELLY) for name in operations(where)):
         return ImportFailure(
             "the program holds fused neurons of SpikingJelly 2, which is not installed here",
             where=where,
             hint="pip install 'spikingjelly>=2'",
         )
-    if not zipfile.is_zipfile(where):
-        return ImportFailure.of(NO_PROGRAM, where=where)
-    return ImportFailure(f"torch cannot load the program: {_first_line(error)}", where=where)
-
-
-def _archive_text(where: str) -> str:
-    """The program's description inside a .pt2 archive; empty if there is none."""
-    import zipfile
-
-    if not zipfile.is_zipfile(where):
-        return ""
-    with zipfile.ZipFile(where) as archive:
-        names = [name for name in archive.namelist() if name.endswith(".json")]
-        return "\n".join(archive.read(name).decode("utf-8", "replace") for name in names)
+    reason = f"{type(error).__name__}: {_first_line(error)[:200]}"
+    return ImportFailure.of(DAMAGED_PROGRAM, where=where, reason=reason)
 
 
 def _first_line(error: Exception) -> str:
@@ -256,6 +259,9 @@ def _fixed(program: ExportedProgram, where: str) -> ExportedProgram:
         size if isinstance(size, int) else max(2, int(ranges[size.node.expr].lower))
         for size in given[0].shape
     ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = program.run_decompositions({})  # what writes in place is not traced again
     return export(as_module(program), torch.zeros(sizes, dtype=given[0].dtype), where)
 
 

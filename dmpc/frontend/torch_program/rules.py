@@ -55,14 +55,22 @@ CODE_IN_WEIGHTS = rule(
     Stage.FILE,
     "holds no weights that can be read without running its code: {reason}",
     why="A pickled module runs code when it is read. Weights alone do not, and weights are enough.",
-    nearest="save module.state_dict() with torch.save",
+    nearest="save module.state_dict() with torch.save; --trust if you know who wrote the file",
 )
 NO_STATE_DICT = rule(
     "no-state-dict",
     Stage.FILE,
-    "holds no state_dict",
-    why="A state_dict maps names of parameters to tensors; checkpoints hold one under state_dict.",
+    "holds no state_dict; it holds {held}",
+    why="""A state_dict maps names of parameters to tensors. It may stand anywhere in a checkpoint,
+    under any key; tensors in a list have no names.""",
     nearest="save module.state_dict()",
+)
+SEVERAL_WEIGHTS = rule(
+    "several-weights",
+    Stage.FILE,
+    "holds more than one set of weights that fits the module: {names}",
+    why="Weights of every epoch, or averages of them, are other networks; nothing tells which.",
+    nearest="save the one that is meant by itself",
 )
 OTHER_WEIGHTS = rule(
     "weights-misfit",
@@ -77,6 +85,36 @@ NO_PROGRAM = rule(
     "this is no program that torch.export saved",
     why="A .pt2 file is what torch.export.save writes. torch.save and torch.jit.save write others.",
     nearest="torch.export.save(torch.export.export(module, (x,)), path)",
+)
+
+OLD_PROGRAM = rule(
+    "old-program",
+    Stage.FILE,
+    "torch 2.7 or older saved this program, its weights pickled",
+    why="Reading what is pickled can run code. Newer versions store weights as plain bytes.",
+    nearest="save it again with torch 2.8 or newer; --trust if you know who wrote the file",
+)
+DAMAGED_PROGRAM = rule(
+    "damaged-program",
+    Stage.FILE,
+    "the program cannot be read: {reason}",
+    why="The file is an archive of parts that name each other. One is missing, cut off or changed.",
+    nearest="torch.export.save writes it whole",
+)
+CODE_IN_PROGRAM = rule(
+    "code-in-program",
+    Stage.FILE,
+    "{what} that only running the file's code could read",
+    why="A model file is data. Pickled objects run code when they are read; tensors are plain.",
+    nearest="save the program without it; --trust if you know who wrote the file",
+)
+UNSAFE_TEXT = rule(
+    "unsafe-text",
+    Stage.FILE,
+    "'{field}' holds '{text}', which is not what belongs there",
+    why="""torch evaluates parts of a program's description as Python: expressions of sizes, names,
+    operations. Only what can be nothing else than that is given to it.""",
+    nearest="torch.export.save writes it anew; --trust if you know who wrote the file",
 )
 
 # -- tracing --------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from dmpc.errors import ImportFailure
 from dmpc.frontend import from_torch, open_model
 from dmpc.frontend.torch_program.convert import to_onnx
 from dmpc.frontend.torch_program.program import check_reset, export
+from tests.dmpc.frontend.torch_program import hostile
 from tests.dmpc.frontend.torch_program.test_convert import B, Function, M, T
 from tests.dmpc.frontend.torch_program.test_modules import SOURCE, X
 
@@ -67,6 +68,19 @@ def cases(folder: Path) -> dict[str, Callable[[], Report]]:
         torch.save(content, "state.pt")
         open_model(net, example=X, weights="state.pt")
 
+    def program_of(parts: dict[str, bytes]) -> None:
+        hostile.write(Path("made.pt2"), parts)
+        open_model("made.pt2")
+
+    def hostile_file(kind: str) -> None:
+        hostile.program(Path("made.pt2"))
+        parts = hostile.parts(Path("made.pt2"))
+        hostile.REFUSED[kind][0](parts, "marker")
+        program_of(parts)
+
+    def ones(scale: float) -> dict[str, torch.Tensor]:
+        return {"fc.weight": torch.full((2, 3), scale), "fc.bias": torch.zeros(2)}
+
     actions: dict[str, Callable[[], object]] = {
         **{name: lambda f=function: program(f) for name, function in FUNCTIONS.items()},
         "many-arguments": two_inputs,
@@ -80,6 +94,11 @@ def cases(folder: Path) -> dict[str, Callable[[], Report]]:
         "code-in-weights": lambda: weights(nn.Linear(3, 2)),
         "no-state-dict": lambda: weights([1, 2]),
         "weights-misfit": lambda: weights({"fc.weight": torch.zeros(2, 3)}),
+        "several-weights": lambda: weights({"one": ones(1.0), "other": ones(2.0)}),
+        "old-program": lambda: program_of({"a/version": b"8.1"}),
+        "damaged-program": lambda: program_of({"a/archive_format": b"pt2"}),
+        "code-in-program": lambda: hostile_file("opaque constant"),
+        "unsafe-text": lambda: hostile_file("expression"),
         "no-program": lambda: open_model("text.pt2"),
     }
     return {name: lambda a=action: _refused(a, folder) for name, action in actions.items()}

@@ -1,5 +1,6 @@
 """Models by the name of a factory: finding it, its weights, its errors, and the command line."""
 
+import argparse
 import json
 import sys
 
@@ -11,8 +12,9 @@ from dmpc.errors import ImportFailure
 from dmpc.frontend import open_model
 from dmpc.frontend.models import is_factory, stem
 from dmpc.frontend.torch_program.convert import to_onnx
-from dmpc.frontend.torch_program.modules import from_factory, load_weights
+from dmpc.frontend.torch_program.modules import from_factory
 from dmpc.frontend.torch_program.program import example_of, export
+from dmpc.frontend.torch_program.weights import load_weights
 from tests.dmpc.frontend.torch_program.test_spikingjelly import with_version2
 
 SOURCE = """
@@ -94,6 +96,9 @@ def test_a_factory_needs_an_example_of_its_input():
         open_model("users_net:Net", example=X[0])
 
 
+TWO = (("a", 1), ("b", 2))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -102,8 +107,22 @@ def test_a_factory_needs_an_example_of_its_input():
             {"fc.weight": torch.zeros(2, 4), "fc.bias": torch.zeros(2)},
             "size mismatch for fc.weight",
         ),
-        ([1, 2], "holds no state_dict"),
-        (np.zeros(3), "cannot|without running its code"),
+        ([1, 2], "holds no state_dict; it holds a list of 2, without names"),
+        ({"epoch": 1, "lr": 0.1}, r"it holds 'epoch' \(int\), 'lr' \(float\)"),
+        (
+            {0: torch.zeros(2, 3), 1: torch.zeros(2)},
+            r"holds no state_dict; it holds '0' \(Tensor\)",
+        ),
+        ({"net": {"fc.weight": torch.zeros(2, 3)}}, 'does not fit the module: Missing.*"fc.bias"'),
+        (
+            {"fc.weight": torch.zeros(2, 3) + 1j, "fc.bias": torch.zeros(2)},
+            "does not fit the module: fc.weight is complex in the file",
+        ),
+        (
+            {k: {"fc.weight": v * torch.ones(2, 3), "fc.bias": torch.ones(2)} for k, v in TWO},
+            "more than one set of weights that fits the module: 'a', 'b'",
+        ),
+        (np.zeros(3), "holds no state_dict; it holds a ndarray"),
         (None, "no such file"),
     ],
 )
@@ -124,10 +143,32 @@ def test_a_saved_module_is_not_unpickled():
         open_model("users_net:Net", example=X, weights="module.pt")
 
 
+def _wrapped(prefix):
+    return lambda state: {f"{prefix}{key}": value for key, value in state.items()}
+
+
 WRAPS = {
     "plain": dict,
     "checkpoint": lambda state: {"state_dict": state, "epoch": 3},
-    "parallel": lambda state: {f"module.{key}": value for key, value in state.items()},
+    **{
+        f"under {key}": lambda state, key=key: {key: state, "epoch": 3, "optimizer": {"state": {}}}
+        for key in ("net", "network", "state", "params", "weights", "anything")
+    },
+    "deep": lambda state: {"runs": [{"best": {"w": state}}], "loss": 0.1},
+    "arguments": lambda state: {"net": state, "args": argparse.Namespace(lr=np.float64(0.1))},
+    "usual before others": lambda state: {
+        "ema": {k: 2 * v for k, v in state.items()},
+        "net": state,
+    },
+    "twice the same": lambda state: {"last": state, "best": dict(state)},
+    "parallel": _wrapped("module."),
+    "compiled": _wrapped("_orig_mod."),
+    "compiled in parallel": _wrapped("module._orig_mod."),
+    "compiled part": lambda state: {k.replace("fc.", "fc._orig_mod."): v for k, v in state.items()},
+    "part of a larger module": lambda state: {**_wrapped("net.")(state), "loss.w": torch.ones(3)},
+    "bfloat16": lambda state: {key: value.bfloat16() for key, value in state.items()},
+    "arrays": lambda state: {key: value.numpy() for key, value in state.items()},
+    "with words": lambda state: {**state, "version": "3", 7: 8},
 }
 
 
