@@ -8,9 +8,9 @@ from onnx import TensorProto
 from dmpc.errors import ImportFailure
 from dmpc.frontend.context import Arguments, Context, Handler, loc_of, unsupported
 from dmpc.frontend.onnx_file import Node
-from dmpc.frontend.operator_rules import CAST, ONLY_COMPARISONS, ONLY_RELU, TRAINING
+from dmpc.frontend.operator_rules import CAST, ONLY_RELU, TRAINING
 from dmpc.frontend.reduce import after_reduction
-from dmpc.frontend.steps import follow, start
+from dmpc.frontend.steps import as_steps, follow, start
 from dmpc.frontend.tensors import Known, Tensor, Traced
 
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
@@ -28,6 +28,7 @@ BINARY = {
     "LessOrEqual": ("ge", True),
     "Less": ("gt", True),
 }
+LOGIC = {"And": ("ge", 2.0), "Or": ("ge", 1.0), "Xor": ("eq", 1.0)}
 
 
 def elementwise(ctx: Context, node: Node, kind: str, *tensors: Tensor) -> list[Tensor]:
@@ -48,7 +49,26 @@ def binary(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     """Arithmetic and comparisons of two tensors."""
     kind, swapped = BINARY[node.op]
     pair = (inputs[1], inputs[0]) if swapped else (inputs[0], inputs[1])
+    if kind == "eq":
+        pair = (_number(ctx, node, pair[0]), _number(ctx, node, pair[1]))
     return elementwise(ctx, node, kind, *pair)
+
+
+def logic(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
+    """And, Or, Xor of two truth values, by how many of them are true."""
+    pair = (_number(ctx, node, inputs[0]), _number(ctx, node, inputs[1]))
+    (both,) = elementwise(ctx, node, "add", *pair)
+    kind, least = LOGIC[node.op]
+    return elementwise(ctx, node, kind, both, Known(np.array([least])))
+
+
+def _number(ctx: Context, node: Node, tensor: Tensor) -> Tensor:
+    """A truth value as 0 or 1; numbers as they are."""
+    if isinstance(tensor, Known):
+        return replace(tensor, array=tensor.array.astype(np.float64))
+    assert isinstance(tensor, Traced)
+    truth = ctx.builder.graph.types[tensor.value].dtype == "bool"
+    return elementwise(ctx, node, "cast", tensor)[0] if truth else tensor
 
 
 def mod(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
@@ -87,6 +107,7 @@ def stepping(kind: str) -> Handler:
 
     def handle(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
         operands = [tensor for tensor in inputs.tensors if tensor is not None]
+        as_steps(ctx, node, *operands)
         found = follow(ctx, node, kind, *operands) or (
             step_of(ctx, node, kind, operands[0]) if len(operands) == 1 else None
         )
@@ -169,6 +190,7 @@ def _smaller(ctx: Context, node: Node, a: Tensor, b: Tensor, *, unit: bool = Fal
 
 def _check_limit(ctx: Context, node: Node, a: Tensor, b: Tensor) -> None:
     """Only steps may have other limits than zero."""
+    as_steps(ctx, node, a)
     if not (isinstance(a, Traced) and a.value in ctx.builder.steps and isinstance(b, Known)):
         raise ImportFailure.of(ONLY_RELU, op=node.op)
 
@@ -190,7 +212,7 @@ def batch_norm(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
 
 
 def invert(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
-    """Not of a comparison: the opposite comparison."""
+    """Not: of a threshold the opposite comparison, of another truth value whether it is 0."""
     tensor = inputs[0]
     assert isinstance(tensor, Traced)
     stepped = follow(ctx, node, "not", tensor)
@@ -198,7 +220,7 @@ def invert(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
         return stepped
     made_by = ctx.builder.graph.producer(tensor.value)
     if made_by is None or made_by.kind not in ("ge", "gt"):
-        raise ImportFailure.of(ONLY_COMPARISONS)
+        return _is_zero(ctx, node, _number(ctx, node, tensor))
     opposite = "gt" if made_by.kind == "ge" else "ge"
     operands = made_by.operands[::-1]
     value = ctx.builder.emit(
@@ -207,11 +229,16 @@ def invert(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     return [replace(tensor, value=value)]
 
 
+def _is_zero(ctx: Context, node: Node, tensor: Tensor) -> list[Tensor]:
+    return elementwise(ctx, node, "eq", tensor, Known(np.zeros(1)))
+
+
 def cast(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     """Cast between truth values and numbers."""
     tensor, to = inputs[0], node.integer("to", 0)
     assert isinstance(tensor, Traced)
     type_ = ctx.builder.graph.types[tensor.value]
+    given = ctx.builder.graph.producer(tensor.value) is None  # whether it holds spikes shows later
     if type_.dtype == "bool":
         if to == TensorProto.BOOL:
             return [tensor]
@@ -226,10 +253,21 @@ def cast(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
         made_by = ctx.builder.graph.producer(tensor.value)
         if made_by is not None and made_by.kind == "cast":
             return [replace(tensor, value=made_by.operands[0])]
+        as_steps(ctx, node, tensor)
+        stepped = follow(ctx, node, "truth", tensor)
+        if stepped is not None:
+            return stepped
+        if given:
+            (zero,) = _is_zero(ctx, node, tensor)
+            return _is_zero(ctx, node, _number(ctx, node, zero))
     elif to in INTEGERS:
+        as_steps(ctx, node, tensor)
         stepped = step_of(ctx, node, "trunc", tensor)
         if stepped is not None:
             return stepped
+        if given:
+            (part,) = elementwise(ctx, node, "fmod", tensor, Known(np.ones(1)))
+            return elementwise(ctx, node, "sub", tensor, part)
     name = TensorProto.DataType.Name(to)
     raise ImportFailure.of(CAST, from_=type_.dtype, to=name)
 

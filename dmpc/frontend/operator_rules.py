@@ -58,13 +58,6 @@ ONLY_RELU = rule(
     at the ends of their range, which is counted.""",
     nearest="leave the limit out, or use Relu",
 )
-ONLY_COMPARISONS = rule(
-    "only-comparisons",
-    Stage.IMPORT,
-    "Not is supported of a comparison only",
-    why="Truth values are spikes, and spikes come from comparisons with a threshold.",
-    nearest="GreaterOrEqual, or Less",
-)
 CAST = rule(
     "cast",
     Stage.IMPORT,

@@ -19,6 +19,7 @@ def temporal(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
 
 SINGLE: Mapping[str, Handler] = {
     **dict.fromkeys(elementwise.BINARY, elementwise.binary),
+    **dict.fromkeys(elementwise.LOGIC, elementwise.logic),
     **dict.fromkeys(MOVEMENT, movement.move),
     **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceSum"), reduction),
     **dict.fromkeys(("AveragePool", "CumSum", "DFT", "GlobalAveragePool"), temporal),

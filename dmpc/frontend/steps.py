@@ -3,6 +3,7 @@
 Spikes are also written without a comparison: `relu(sign(v))`, `ceil(clip(v, 0, 1))`, `(sign(v) + 1)
 / 2`. What such an expression gives below, at and above zero is followed through all that is done to
 it, so that it becomes the comparison that it is: `>` or `>=`, by what it gives at zero itself.
+A spike is such a value too: `as_steps` makes the step from 0 to 1 of it where an operator asks.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from dmpc.frontend.context import Context, loc_of
 from dmpc.frontend.onnx_file import Node
 from dmpc.frontend.tensors import Known, Tensor, Traced
 from dmpc.ir.graph import Array, Graph, Loc
+from dmpc.ir.registry import EvalContext, op_def
 from dmpc.rules import Stage, rule
 
 HALF_SPIKE = rule(
@@ -72,6 +74,50 @@ def follow(ctx: Context, node: Node, kind: str, *tensors: Tensor) -> list[Tensor
         parts.append(float(FUNCTIONS[kind](*operands)))
     step = Step(first.argument, *parts)
     return [emit(ctx, node, step, traced[0], truth=kind in TRUTHS)]
+
+
+def as_steps(ctx: Context, node: Node, *tensors: Tensor) -> None:
+    """Enter values that depend on one 0/1 number, a spike or what was made of it, as its steps."""
+    builder, loc = ctx.builder, loc_of(node)
+    for tensor in tensors:
+        if not isinstance(tensor, Traced) or tensor.value in builder.steps:
+            continue
+        ends = _ends(builder.graph, tensor.value)
+        size = builder.graph.types[tensor.value].size
+        if ends is None or builder.graph.types[ends[0]].size != size:
+            continue
+        condition, false, true = ends
+        number = builder.emit("cast", (condition,), {}, f"{condition}.number", loc)
+        argument = builder.plus(number, np.full(size, -0.5), loc)
+        builder.steps[tensor.value] = Step(argument, false, true, true)
+
+
+def _ends(graph: Graph, value: str) -> tuple[str, float, float] | None:
+    """The truth value that a value depends on alone, and what it is where that is false, true."""
+    producer = graph.producer(value)
+    boolean = graph.types[value].dtype == "bool"
+    own = (value, 0.0, 1.0) if boolean else None
+    if producer is None or producer.kind in ("matmul", "take", "concat"):
+        return own
+    ends: list[tuple[str, float, float]] = []
+    for operand in producer.operands:
+        if operand in graph.constants:
+            numbers = np.unique(graph.constants[operand].astype(np.float64))
+            found = ("", numbers[0], numbers[0]) if len(numbers) == 1 else None
+        else:
+            found = _ends(graph, operand)
+        if found is None:
+            return own
+        ends.append(found)
+    names = {name for name, _, _ in ends if name}
+    if len(names) != 1 or producer.kind == "where":
+        return own
+    evaluate = op_def(producer.kind).evaluate
+    sides = [
+        float(evaluate(EvalContext(), producer.attrs, *(np.array([one[i]]) for one in ends))[0][0])
+        for i in (1, 2)
+    ]
+    return names.pop(), sides[0], sides[1]
 
 
 def _uniform(number: Known) -> bool:

@@ -32,7 +32,7 @@ COMPARISONS = {
 }  # fmt: skip
 LOGIC = {
     "logical_and": "And", "logical_or": "Or", "bitwise_and": "And", "bitwise_or": "Or",
-    "__and__": "And", "__or__": "Or",
+    "__and__": "And", "__or__": "Or", "logical_xor": "Xor", "bitwise_xor": "Xor", "__xor__": "Xor",
 }  # fmt: skip
 UNARY = {
     "abs": "Abs", "ceil": "Ceil", "exp": "Exp", "floor": "Floor", "log": "Log", "neg": "Neg",
@@ -115,7 +115,7 @@ def _alike(emitter: Emitter, one: Any, other: Any) -> tuple[str, str]:
 
 
 def logic(emitter: Emitter, call: Call) -> str:
-    """`and`, `or` of truth values."""
+    """`and`, `or`, `xor` of truth values."""
     import torch
 
     if call.result.dtype != torch.bool:

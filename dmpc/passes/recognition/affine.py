@@ -2,7 +2,8 @@
 
 A value is `bias + sum over leaves of matrix · leaf`, in float64. Leaves are inputs, states, results
 of `relu` and of comparisons, and values at which the caller asks to stop. What is not affine (a
-product of two computed values, a choice) is a leaf of its own, called opaque.
+product of two computed values, a choice) is a leaf of its own, called opaque. Any function of one
+0/1 number is affine in it: a spike that is compared, rectified or multiplied again stays a spike.
 """
 
 from collections.abc import Mapping
@@ -13,12 +14,13 @@ import numpy.typing as npt
 
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.ops_model import taken_indices
+from dmpc.ir.registry import EvalContext, op_def
 
 Matrix = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 NEGLIGIBLE = 1e-6  # of the largest coefficient; weights are float32
 COMPARISONS = ("ge", "gt")
-TIMING = ("eq", "mod", "fmod", "floor")  # what holds are made of, never affine
+TIMING = ("eq", "mod", "fmod", "floor")  # what holds are made of, affine in 0/1 numbers alone
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,8 @@ class Forms:
 
     `stops` are values that are leaves although they could be expanded. `assumed` gives spikes a
     value, by leaf. `flipped` are comparisons that are true where there is no spike: their leaf is
-    taken to be the spike. Equal comparisons and equal rectifiers share one leaf.
+    taken to be the spike. Equal comparisons and equal rectifiers share one leaf; those that look at
+    nothing but 0/1 numbers are none.
     """
 
     def __init__(
@@ -110,6 +113,7 @@ class Forms:
         self.shared: dict[str, tuple[str, bool]] = base.shared if base else {}
         self.assumed: Mapping[str, Matrix] = {}
         self.known: dict[str, Affine] = {}
+        self.truths: frozenset[str] = base.truths if base else held_truths(graph)
         if base is None:
             self._share()
 
@@ -148,12 +152,10 @@ class Forms:
         return self._result(self.producers[value], value)
 
     def _result(self, op: Op, value: str) -> Affine:
-        if op.kind in COMPARISONS:
-            return self._comparison(value)
-        if op.kind == "relu":
-            return self._relu(op, value)
+        if op.kind in COMPARISONS or op.kind == "relu":
+            return self._kinked(op, value)
         if op.kind in TIMING:
-            return self.leaf(value)
+            return self._of_truth(op) or self.leaf(value)
         if op.kind == "take":
             return self._taken(op.operands[0], np.array(taken_indices(op.attrs), np.int64))
         if op.kind == "matmul":
@@ -170,29 +172,52 @@ class Forms:
         size = self.graph.types[value].size
         forms = [form.spread(size) for form in forms]
         found = self._where(*forms) if op.kind == "where" else self._product(op.kind, *forms)
-        return found or self.leaf(value)
+        return found or self._of_truth(op) or self.leaf(value)
 
     def _constant(self, name: str) -> Matrix:
         return self.graph.constants[name].astype(np.float64)
 
-    def _comparison(self, value: str) -> Affine:
-        leaf, opposite = self.shared.get(value, (value, False))
-        if leaf in self.assumed:
-            form = Affine(self.assumed[leaf], {})
-        elif not (terms := self.difference(leaf)).terms:
-            strict = self.producers[leaf].kind == "gt"
-            return Affine((terms.bias > 0 if strict else terms.bias >= 0).astype(np.float64), {})
-        else:
-            form = self.leaf(leaf)
+    def _kinked(self, op: Op, value: str) -> Affine:
+        """A comparison or rectifier: its leaf, or what it is where its argument is given."""
+        leaf, opposite = self.shared.get(value, ("", False))
+        if leaf not in self.assumed:
+            known = self._of_truth(op)
+            if known is not None or not leaf:
+                return known or self.leaf(value)
+        form = Affine(self.assumed[leaf], {}) if leaf in self.assumed else self.leaf(leaf)
         if opposite != (leaf in self.flipped):
             return Affine(np.ones(form.size), {}).plus(form, -1.0)
         return form
 
-    def _relu(self, op: Op, value: str) -> Affine:
-        argument = self.form(op.operands[0])
-        if not argument.terms:
-            return Affine(np.maximum(argument.bias, 0), {})
-        return self.leaf(self.shared.get(value, (value, False))[0])
+    def _of_truth(self, op: Op) -> Affine | None:
+        """An op each of whose elements depends on one 0/1 number, or on none; None for others."""
+        size = self.graph.types[op.results[0]].size
+        forms = [self.form(operand) for operand in op.operands]
+        leaves = dict.fromkeys(leaf for form in forms for leaf in form.terms)
+        if not all(self._is_truth(leaf) for leaf in leaves):
+            return None
+        forms = [form.spread(size) for form in forms]
+        read = {
+            leaf: np.any([form.terms[leaf] != 0 for form in forms if leaf in form.terms], axis=0)
+            for leaf in leaves
+        }
+        if np.any(sum(mask.sum(axis=1) for mask in read.values()) > 1):
+            return None
+        false = [form.bias for form in forms]
+        true = [form.bias + sum(m.sum(axis=1) for m in form.terms.values()) for form in forms]
+        with np.errstate(all="ignore"):
+            ends = [
+                np.asarray(op_def(op.kind).evaluate(EvalContext(), op.attrs, *arrays)[0], float)
+                for arrays in (_as_typed(op, false), _as_typed(op, true))
+            ]
+        if not np.isfinite(ends).all():
+            return None
+        rise = (ends[1] - ends[0])[:, None]
+        return affine(ends[0], {leaf: rise * mask for leaf, mask in read.items()})
+
+    def _is_truth(self, leaf: str) -> bool:
+        """True for a leaf that is 0 or 1 in every timestep."""
+        return leaf in self.truths or self.graph.types[leaf].dtype == "bool"
 
     def _mapped(self, value: str, matrix: Matrix) -> Affine:
         """`matrix · value`; joined vectors part by part, and a leaf without its own wide form."""
@@ -255,6 +280,8 @@ class Forms:
             value = op.results[0]
             if op.kind not in ("relu", *COMPARISONS):
                 continue
+            if self._of_truth(op) is not None:
+                continue
             relu, strict = op.kind == "relu", op.kind == "gt"
             argument = self.form(op.operands[0]) if relu else self.difference(value)
             negated = argument.scaled(-np.ones(argument.size))
@@ -267,3 +294,33 @@ class Forms:
             if value not in self.shared:
                 self.shared[value] = (value, False)
                 leaves.append((value, strict, argument))
+
+
+def _as_typed(op: Op, arrays: list[Matrix]) -> list[Matrix | npt.NDArray[np.bool_]]:
+    """Operands of an op, the condition of a choice as the truth value that it is."""
+    choice = op.kind == "where"
+    return [array != 0 if choice and n == 0 else array for n, array in enumerate(arrays)]
+
+
+def held_truths(graph: Graph) -> frozenset[str]:
+    """The states that hold 0 or 1 in every timestep: spikes of earlier ones."""
+    producers = {op.results[0]: op for op in graph.ops}
+    found = {s.name for s in graph.states if s.init is None or _binary(graph.constants[s.init])}
+
+    def holds(value: str) -> bool:
+        if value in graph.constants:
+            return _binary(graph.constants[value])
+        if value in found or graph.types[value].dtype == "bool":
+            return True
+        op = producers.get(value)
+        if op is None or op.kind not in ("take", "concat", "where", "mul", "relu", "cast"):
+            return False
+        return all(holds(operand) for operand in op.operands)
+
+    while lost := {s.name for s in graph.states if s.name in found and not holds(s.next)}:
+        found -= lost
+    return frozenset(found)
+
+
+def _binary(array: npt.NDArray[np.generic]) -> bool:
+    return bool(np.isin(array, (0, 1)).all())

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from dmpc.ir.graph import Op, State
 from dmpc.ir.ops_model import taken_indices
-from dmpc.passes.recognition.affine import COMPARISONS
 from dmpc.passes.recognition.network import Lines, Network, Numbers, Past
 from dmpc.passes.recognition.state_rules import LINE_START
 
@@ -193,7 +192,7 @@ class _Selecting:
 
     def _cast(self, op: Op) -> Selection | None:
         producer = self.forms.producers.get(op.operands[0])
-        if producer is None or producer.kind not in COMPARISONS:
+        if producer is None or op.operands[0] not in self.forms.shared:
             return None
         leaf, opposite = self.forms.shared[op.operands[0]]
         return self._leaf(leaf, opposite=opposite)
@@ -227,7 +226,7 @@ class _Selecting:
 
     def _by_form(self, op: Op, value: str) -> Selection | None:
         """Sums, choices and signs, where the value is small enough for a matrix."""
-        if op.kind not in ("sub", "where", "neg", "mul", "div"):
+        if op.kind not in ("sub", "where", "neg", "mul", "div", "cast"):
             return None
         operands = [*op.operands, value]
         if any(self.graph.types[name].size > LARGEST for name in operands):

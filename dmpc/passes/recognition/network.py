@@ -183,8 +183,12 @@ class Network:
 
     def comparisons(self) -> list[str]:
         """Distinct comparisons, in execution order."""
-        found = [op.results[0] for op in self.graph.ops if op.kind in COMPARISONS]
-        return list(dict.fromkeys(self.forms.shared[value][0] for value in found))
+        return list(dict.fromkeys(self.forms.shared[value][0] for value in self._compared()))
+
+    def _compared(self) -> list[str]:
+        """Every comparison that is more than a function of others, in execution order."""
+        found = (op.results[0] for op in self.graph.ops if op.kind in COMPARISONS)
+        return [value for value in found if value in self.forms.shared]
 
     def reaches(self, leaf: str, value: str) -> bool:
         """True if a value depends on a comparison, or one equal to it, within the timestep."""
@@ -239,8 +243,7 @@ class Network:
         A state's own comparisons, which look at it, are not among them.
         """
         own = nx.descendants(self.wires, value) if self.graph.state(value) else set()
-        every = {op.results[0] for op in self.graph.ops if op.kind in COMPARISONS}
-        return frozenset(every - own)
+        return frozenset(set(self._compared()) - own)
 
     def is_source(self, leaf: str) -> bool:
         """True for what feeds a layer: the network's input, or spikes of this timestep."""

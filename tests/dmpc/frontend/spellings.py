@@ -82,6 +82,51 @@ RESETS = {
     "where not": ["nc = Not(c)", "V = Where(nc, v, reset)"],
     "subtract": ["st = Mul(s, theta)", "V = Sub(v, st)"],
     "where subtract": ["vt = Sub(v, theta)", "V = Where(c, vt, v)"],
+    # The spike compared again, in every way in which one number is told from another.
+    "s > 0": ["again = Greater(s, zero)", "V = Where(again, reset, v)"],
+    "s + s > some of each neuron": [
+        "twice = Add(s, s)",
+        "again = Greater(twice, some)",
+        "V = Where(again, reset, v)",
+    ],
+    "some of each neuron <= s": ["again = LessOrEqual(some, s)", "V = Where(again, reset, v)"],
+    "s < one": ["no = Less(s, one)", "V = Where(no, v, reset)"],
+    "s == one": ["again = Equal(s, one)", "V = Where(again, reset, v)"],
+    "v (s == zero)": ["no = Equal(s, zero)", "k = Cast(no) to 1", "V = Mul(v, k)"],
+    "s != zero": ["no = Equal(s, zero)", "again = Not(no)", "V = Where(again, reset, v)"],
+    "bool(s)": ["again = Cast(s) to 9", "V = Where(again, reset, v)"],
+    "bool(1 - s)": ["k = Sub(one, s)", "no = Cast(k) to 9", "V = Where(no, v, reset)"],
+    "int(s) == one": [
+        "count = Cast(s) to 7",
+        "number = Cast(count) to 1",
+        "again = Equal(number, one)",
+        "V = Where(again, reset, v)",
+    ],
+    "c xor true": ["no = Xor(c, true)", "V = Where(no, v, reset)"],
+    "c and true": ["again = And(c, true)", "V = Where(again, reset, v)"],
+    "c or c": ["again = Or(c, c)", "V = Where(again, reset, v)"],
+    "c == true": ["again = Equal(c, true)", "V = Where(again, reset, v)"],
+    "not not again": [
+        "again = Greater(s, zero)",
+        "no = Not(again)",
+        "once = Not(no)",
+        "V = Where(once, reset, v)",
+    ],
+    "|s - 1|": ["less = Sub(s, one)", "k = Abs(less)", "V = Mul(v, k)"],
+    "sign(s)": ["more = Sign(s)", "k = Sub(one, more)", "V = Mul(v, k)"],
+    "s s": ["twice = Mul(s, s)", "k = Sub(one, twice)", "V = Mul(v, k)"],
+    "relu(1 - 2 s)": ["odd = Div(s, gain)", "k = Sub(one, odd)", "r = Relu(k)", "V = Mul(v, r)"],
+    "max(s, some)": [
+        "more = Max(s, gain)",
+        "again = Greater(more, gain)",
+        "V = Where(again, reset, v)",
+    ],
+    "subtract s > 0": [
+        "again = Greater(s, zero)",
+        "n = Cast(again) to 1",
+        "st = Mul(n, theta)",
+        "V = Sub(v, st)",
+    ],
 }
 CHARGES = {
     "leak": ["bu = Mul(V0, beta)", "gi = Mul(I, gain)", "v = Add(bu, gi)"],
@@ -177,6 +222,7 @@ def weights(seed: int = 0) -> dict[str, np.ndarray]:
 
     shared = {"zero": 0, "one": 1, "theta": 0.75, "reset": 0, "tau": 2, "beta": 0.5, "gain": 0.5}
     found = {name: np.float32(value) for name, value in shared.items()}
+    found |= {"true": np.bool_(True), "some": np.float32([0.5, 0.25, 0.125, 1])}
     for layer, inputs in ((0, M), (1, N)):
         a, b = random(D, D) / 4, random(D)
         wm = random(N, D)

@@ -82,7 +82,7 @@ def test_parameters_are_recovered(spelling, tmp_path):
     _, layers, _ = recognised(step_model(spelling), tmp_path)
     stored = weights()
     lif = layers.producer("layer1.spikes")
-    soft = spelling.reset in ("subtract", "where subtract")
+    soft = "subtract" in spelling.reset
     strict = spelling.threshold in STRICT
     assert lif.attrs == {
         "layer": "layer1", "reset_mode": "subtract" if soft else "hard", "strict": strict
