@@ -8,8 +8,7 @@ A model is a file, a torch module's factory, or a module in memory (`from_torch`
 `dmpc.nn` holds the layers to train, `runtime` runs images, `isa` is the machine.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # as typing's, which takes longer to load than all of this
 
 if TYPE_CHECKING:
     from dmpc.compiler import Compiled, Options, compile  # noqa: A004  the project's verb
@@ -28,8 +27,10 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Load what is used: the command must look after signals before it loads anything else."""
+    from importlib import import_module
+
     if name not in _HOMES:
         raise AttributeError(f"module 'dmpc' has no attribute '{name}'")
     value = globals()[name] = getattr(import_module(_HOMES[name]), name)

@@ -3,15 +3,18 @@
 What takes time is imported after signals are looked after, so that one that comes early is silent.
 """
 
+from __future__ import annotations
+
 import os
 import signal
 import sys
-import traceback
-import warnings
 from io import BufferedWriter, RawIOBase, TextIOWrapper
-from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any, NoReturn
 
 INTERNAL = 70
 """Exit code of an error that is no user's."""
@@ -97,6 +100,7 @@ def _own_streams() -> StandardOutput:
 def _silence() -> None:
     """Keep what libraries say besides the command's own messages off the terminal."""
     import logging
+    import warnings
 
     def nothing(*_: Any, **__: Any) -> None:
         pass
@@ -118,12 +122,10 @@ def _command(output: StandardOutput) -> int:
     except output.Failure as error:
         return _say(str(error), 1)
     except MemoryError as error:
-        if os.environ.get(DEBUG):
-            traceback.print_exc()
+        _show_traceback()
         return _say(f"{_doing(error)}there is not enough memory", 1)
     except Exception as error:  # the last boundary: a mistake of this project, said in one line
-        if os.environ.get(DEBUG):
-            traceback.print_exc()
+        _show_traceback()
         return _say(_internal(error), INTERNAL)
     return 0
 
@@ -137,9 +139,18 @@ def _ended(output: StandardOutput, status: int) -> int:
     return status
 
 
+def _show_traceback() -> None:
+    if os.environ.get(DEBUG):
+        import traceback
+
+        traceback.print_exc()
+
+
 def _internal(error: Exception) -> str:
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    place = "/".join(Path(frame.filename).parts[-3:])
+    from traceback import extract_tb
+
+    frame = extract_tb(error.__traceback__)[-1]
+    place = "/".join(frame.filename.split(os.sep)[-3:])
     said = f"{type(error).__name__}: {error}"
     return (
         f"{_doing(error)}{said} ({place}:{frame.lineno}); this is a mistake in dmpc, not in yours: "

@@ -6,9 +6,13 @@ import secrets
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+READER_SECONDS = 5.0
+"""How long a FIFO that is written waits for somebody to read it."""
 
 unfinished: set[str] = set()
 """Temporary files and folders in use: whoever ends the process at once removes them (`discard`)."""
@@ -18,12 +22,12 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file. Raises OSError if it cannot be written; what stood there then still does.
 
     A new file appears, or an old one changes, in one step, and keeps its mode; of a symbolic link
-    the target is written. A device or FIFO is written into. Threads and processes that write the
-    same file do not disturb each other: one of them is last.
+    the target is written. A device is written into, and a FIFO, if somebody reads it. Threads and
+    processes that write the same file do not disturb each other: one of them is last.
     """
     found = check_output(path)
     if found is not None and not stat.S_ISREG(found.st_mode):
-        with Path(path).open("wb") as device:
+        with open(_opened(path), "wb") as device:
             device.write(content)
         return
     target = os.path.realpath(path)
@@ -77,6 +81,23 @@ def discard() -> None:
     """Remove what is being written, before the process ends at once."""
     for path in list(unfinished):
         _remove(path)
+
+
+def _opened(path: str | os.PathLike[str]) -> int:
+    """A device or FIFO, open for writing; a FIFO waits for its reader, but not for ever."""
+    patience = time.monotonic() + READER_SECONDS
+    while True:
+        try:
+            file = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+            break
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            if time.monotonic() > patience:
+                raise OSError(errno.ENXIO, "nobody reads from it", os.fspath(path)) from error
+        time.sleep(0.01)
+    os.set_blocking(file, True)
+    return file
 
 
 def _keep(file: int, found: os.stat_result) -> None:

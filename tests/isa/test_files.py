@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from isa import files
 from isa.files import discard, unfinished, write_file
 
 
@@ -50,6 +51,13 @@ def test_a_fifo_is_written_into(tmp_path):
     reader.join()
     assert read == [b"x" * 200_000]
     assert path.is_fifo()
+
+
+def test_a_fifo_that_nobody_reads_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "READER_SECONDS", 0.05)
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(OSError, match="nobody reads from it"):
+        write_file(tmp_path / "fifo", b"x")
 
 
 def test_a_device_is_written_into():
