@@ -8,7 +8,11 @@ from typing import Any
 from dmpc.backend.emit import emit
 from dmpc.compiler import (
     AnyModel,
+    Compiled,
+    Observer,
     Options,
+    check_level,
+    check_options,
     find_ranges,
     from_layers,
     import_model,
@@ -19,7 +23,6 @@ from dmpc.errors import CompileError, DmpcError, SampleError
 from dmpc.findings import Finding, listening, tell
 from dmpc.frontend.models import Model
 from dmpc.ir.graph import Graph
-from dmpc.ir.levels import rank
 from dmpc.ir.registry import Tensor
 from dmpc.passes.lint import lint_bounds, lint_example, lint_recognised, lint_rounding
 from dmpc.passes.quantize import Quantize
@@ -84,7 +87,7 @@ def check(
     way = _Way(options, calibration)
     with listening() as told:
         try:
-            way.go(model)
+            way.go(model, None)
             errors: tuple[Finding, ...] = ()
         except SampleError:
             raise
@@ -94,6 +97,13 @@ def check(
     found = [one if one.where.startswith(name) else one.inside(name) for one in every]
     found.sort(key=lambda one: list(Severity).index(one.severity))
     return Report(name, options.target, way.reached, tuple(found))
+
+
+def compile_and_tell(
+    model: AnyModel, *, calibration: Tensor | None, options: Options, observe: Observer | None
+) -> Compiled:
+    """`dmpc.compile`, which tells whoever listens all that `check` would find; raises as it."""
+    return _Way(options, calibration).go(model, observe)
 
 
 class _Way:
@@ -106,22 +116,30 @@ class _Way:
         self.reached = ""
         self.layers = Graph("", "layers")
 
-    def go(self, model: AnyModel) -> None:
-        """Bring a model as far as it comes; raises DmpcError."""
+    def go(self, model: AnyModel, observe: Observer | None) -> Compiled:
+        """Bring a model to its image; raises DmpcError."""
+
+        def passed(name: str, graph: Graph) -> None:
+            self._observe(name, graph)
+            if observe:
+                observe(name, graph)
+
+        check_options(self.options)
         imported = import_model(model, self.options, self.calibration)
         graph = imported.graph
         self.reached = graph.level
-        if rank(graph.level) > rank("layers"):
-            return
-        layers = to_layers(graph, self.options, self._observe)
+        check_level(graph)
+        layers = to_layers(graph, self.options, passed)
         if graph.level == "layers":
             _tell(lint_recognised(graph))
         prove_model(imported, layers, self.calibration)
         self.reached, self.layers = layers.level, layers
         ranges = find_ranges(layers, self.calibration, self.options, model)
         self._lint(ranges)
-        emit(from_layers(layers, ranges, self.target, self.options, self._observe), self.text)
+        scheduled = from_layers(layers, ranges, self.target, self.options, passed)
+        image = emit(scheduled, self.text)
         self.reached = "image"
+        return Compiled(image, layers, scheduled, ranges)
 
     def _lint(self, ranges: Ranges) -> None:
         """Look at the ranges that were seen, and at those that no input can leave."""

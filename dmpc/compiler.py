@@ -18,7 +18,7 @@ from dmpc.ir.registry import Tensor
 from dmpc.ir.verify import READOUTS
 from dmpc.passes.base import Pass, apply
 from dmpc.passes.break_dependency import BreakDependency
-from dmpc.passes.calibration import calibrate
+from dmpc.passes.calibration import calibrate, is_binary
 from dmpc.passes.carried import carried_ranges
 from dmpc.passes.count_readout import CountReadout
 from dmpc.passes.fold import Fold
@@ -202,6 +202,12 @@ def find_ranges(
     """
     if calibration is not None:
         _check_calibration(graph, calibration)
+        if options.input_range is not None and is_binary(calibration):
+            raise CompileError(
+                "the calibration set holds events, 0 and 1 alone, and an input range is for graded "
+                "values",
+                hint="leave one of the two out",
+            )
     errors = ErrorList()
     with errors.gather():
         check_layers(graph)
@@ -248,21 +254,27 @@ def compile(  # noqa: A001  the verb of the whole project
     IsaError with one line for the user.
     """
     options = options or Options()
-    _check(options)
+    check_options(options)
     text = target_text(options.target)
     target = parse_target(text, options.target)
     layers = import_layers(model, options, calibration, observe)
-    if rank(layers.level) > rank("layers"):
-        raise CompileError(
-            f"the graph is at level {layers.level}; compile from level model or layers",
-            where=layers.name,
-        )
+    check_level(layers)
     ranges = find_ranges(layers, calibration, options, model)
     scheduled = from_layers(layers, ranges, target, options, observe)
     return Compiled(emit(scheduled, text), layers, scheduled, ranges)
 
 
-def _check(options: Options) -> None:
+def check_level(graph: Graph) -> None:
+    """Refuse a graph that is past what a compilation begins with."""
+    if rank(graph.level) > rank("layers"):
+        raise CompileError(
+            f"the graph is at level {graph.level}; compile from level model or layers",
+            where=graph.name,
+        )
+
+
+def check_options(options: Options) -> None:
+    """Refuse options that make no sense, whatever the model."""
     if options.readout is not None and options.readout not in READOUTS:
         raise CompileError(
             f"unknown readout '{options.readout}'", hint=f"one of {', '.join(READOUTS)}"

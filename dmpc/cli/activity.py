@@ -15,10 +15,14 @@ SAMPLES, STEPS, SEED = 4, 50, 0
 
 @dataclass(frozen=True)
 class Cycles:
-    """Mean cycles per timestep, the input they were counted on, and saturations seen there."""
+    """Mean cycles per timestep, the input they were counted on, and saturations seen there.
+
+    `measured`: that input was the user's own, and no guess at it.
+    """
 
     per_timestep: float
     origin: str
+    measured: bool
     saturated: tuple[Saturated, ...]
 
 
@@ -31,10 +35,11 @@ def count_cycles(compiled: Compiled, calibration: Tensor | None) -> Cycles:
     else:
         x = typical_input(program)
         kind = f"events of density {DENSITY}" if program.takes_events else "values"
-        origin = f"random {kind}, without a calibration set"
+        origin = f"random {kind}"
     result = program.run(x)
     timesteps = result.timesteps * len(result.cycles)
-    return Cycles(float(result.cycles.sum()) / timesteps, origin, result.saturated)
+    per_timestep = float(result.cycles.sum()) / timesteps
+    return Cycles(per_timestep, origin, calibration is not None, result.saturated)
 
 
 def typical_input(program: Program) -> Tensor:

@@ -8,8 +8,8 @@ import click
 
 from dmpc.check import Report
 from dmpc.check import check as check_model
-from dmpc.cli.compile_verb import model_options, options_of, target_option
-from dmpc.cli.files import InputFile, ModelFile, OutputFile, write_json
+from dmpc.cli.compile_verb import compile_options, options_of
+from dmpc.cli.files import ModelFile, OutputFile, write_json
 from dmpc.cli.main import Verb
 from dmpc.cli.samples import samples_of
 from dmpc.cli.terminal import Output, working
@@ -22,21 +22,7 @@ STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.
 
 @click.command("check", cls=Verb, short_help="Say everything that is wrong with a model.")
 @click.argument("model", type=ModelFile())
-@model_options
-@target_option
-@click.option(
-    "--calibration",
-    type=InputFile(),
-    metavar="NPZ",
-    help="Input data, as for run, to see what layers do on it.",
-)
-@click.option(
-    "--input-range",
-    nargs=2,
-    type=float,
-    metavar="LOW HIGH",
-    help="The input is graded, between LOW and HIGH; not needed with --calibration.",
-)
+@compile_options
 @click.option(
     "--json", "json_path", type=OutputFile(), is_flag=False, flag_value="-", metavar="[FILE]",
     help="Write the findings as JSON; without FILE, or with -, to stdout alone.",

@@ -5,15 +5,17 @@ from typing import Any, get_args
 
 import click
 
+from dmpc.check import compile_and_tell
 from dmpc.cli.activity import count_cycles
 from dmpc.cli.files import InputFile, ModelFile, OutputFile, beside, write_bytes
 from dmpc.cli.main import Verb, option_list
-from dmpc.cli.models import errors_of
+from dmpc.cli.models import errors_of, warn
 from dmpc.cli.samples import samples_of
 from dmpc.cli.summary import print_summary
 from dmpc.cli.terminal import Output, working
-from dmpc.compiler import Observer, Options
-from dmpc.compiler import compile as compile_model
+from dmpc.compiler import Options
+from dmpc.errors import CompileError
+from dmpc.findings import listening
 from dmpc.frontend import Timing
 from dmpc.frontend.models import is_factory, stem
 from dmpc.frontend.nir_format.neurons import Integration, Reset
@@ -174,6 +176,9 @@ def options_of(
     no_count_readout: bool = False,
 ) -> Options:
     """Compiler options from the command line."""
+    ctx = click.get_current_context()
+    if example and not is_factory(ctx.params.get("model") or ctx.params["file"]):
+        raise click.UsageError("--example-input is for package.module:factory", ctx)
     timed = {
         "dt": dt, "reset": reset, "spike_at": spike_at or None, "integration": integration
     }  # fmt: skip
@@ -199,14 +204,28 @@ def options_of(
     )
 
 
-def printer(after: tuple[str, ...], all_passes: bool) -> Observer:
+class Printer:
     """An observer that prints the graph after the passes asked for."""
 
-    def observe(name: str, graph: Graph) -> None:
-        if all_passes or name in after:
-            Output().text(f"// after {name}\n{to_text(graph, data=False)}\n")
+    def __init__(self, after: tuple[str, ...], all_passes: bool) -> None:
+        self._wanted = dict.fromkeys(PASSES if all_passes else after)
+        self._missing = [] if all_passes else list(self._wanted)
 
-    return observe
+    def __bool__(self) -> bool:
+        return bool(self._wanted)
+
+    def __call__(self, name: str, graph: Graph) -> None:
+        """Print the graph, if this pass was asked for."""
+        if name in self._wanted:
+            Output().text(f"// after {name}\n{to_text(graph, data=False)}\n")
+        if name in self._missing:
+            self._missing.remove(name)
+
+    def check(self, model: str) -> None:
+        """Refuse to have printed nothing; raises CompileError."""
+        if self._missing:
+            message = f"pass '{self._missing[0]}' did not run, so that there is nothing to print"
+            raise CompileError(message, where=model, hint="choose a pass that this model needs")
 
 
 def image_of(model: str) -> str:
@@ -246,11 +265,12 @@ def compile(  # noqa: A001  named like its verb
     """
     options = options_of(**chosen)
     data = load_samples(calibration).x if calibration else None
-    observe = printer(print_after, print_after_all)
-    prints = bool(print_after) or print_after_all
-    with nullcontext() if prints else working("compiling"), samples_of(calibration):
-        with errors_of(model):
-            compiled = compile_model(model, calibration=data, options=options, observe=observe)
+    observe = Printer(print_after, print_after_all)
+    with nullcontext() if observe else working("compiling"), samples_of(calibration):
+        with errors_of(model), listening() as told:
+            compiled = compile_and_tell(model, calibration=data, options=options, observe=observe)
         cycles = count_cycles(compiled, data)
+    observe.check(model)
+    warn(told, model)
     write_bytes(output, image_bytes(compiled.image))
     print_summary(compiled, cycles, output, Output())

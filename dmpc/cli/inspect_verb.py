@@ -11,7 +11,7 @@ from dmpc.cli.activity import typical_input
 from dmpc.cli.compile_verb import compile_options, options_of
 from dmpc.cli.files import InputFile, ModelFile, OutputFile
 from dmpc.cli.main import Verb
-from dmpc.cli.models import errors_of
+from dmpc.cli.models import errors_of, refuse_unread
 from dmpc.cli.ranges import print_ranges, range_report
 from dmpc.cli.samples import samples_of
 from dmpc.cli.terminal import Output, table
@@ -114,13 +114,27 @@ def inspect(
     """
     declared = chosen["input_range"]
     is_image = not is_factory(file) and Path(file).suffix not in SUFFIXES
+    graph_alone = not (memory or schedule or ranges or (is_image and not level))
+    scheduled = schedule or (is_image and not (level or memory or ranges))
+    refuse_unread(
+        {
+            "when no graph is printed": () if level or graph_alone else ("with_data",),
+            "without --ranges": () if ranges else ("timesteps", "events", "json_path"),
+            "without --ranges or --schedule": () if ranges or scheduled else ("samples",),
+            "without --schedule": () if scheduled else ("sample", "timestep"),
+            "for an image, which is compiled": _compiling(ranges, samples) if is_image else (),
+        }
+    )
     out = Output()
     calibration = chosen["calibration"]
     if level or not (is_image or memory or schedule or ranges):
         with errors_of(file):
-            graph = _image_graph(file, level) if is_image else _model_graph(file, level, chosen)
+            if is_image:
+                graph = _image_graph(file, level)
+            else:
+                graph = _model_graph(file, level, chosen, graph_alone)
         out.text(to_text(graph, data=with_data))
-    if not (memory or schedule or ranges or (is_image and not level)):
+    if graph_alone:
         return
     image = read_image(file) if is_image else _compiled(file, chosen)
     if ranges:
@@ -159,13 +173,37 @@ def _image_graph(file: str, level: str | None) -> Graph:
     return graph
 
 
-def _model_graph(file: str, level: str | None, chosen: dict[str, Any]) -> Graph:
-    """A model's graph at a level, compiled as far as needed."""
+def _compiling(ranges: bool, samples: str | None) -> set[str]:
+    """Options that say how to compile; of an image, some say what to assume for ranges."""
+    read = {"input_range", *(() if samples else ("calibration",))} if ranges else set()
+    return {name for name in COMPILING if name not in read}
+
+
+COMPILING = {one.name for one in click.command("")(compile_options(lambda: None)).params}
+
+# The first level that an option of compile has an effect on, where it is not the first of all.
+EFFECT = {
+    "no_dependency_breaking": "layers",
+    **dict.fromkeys(
+        ("target", "calibration", "input_range", "weight_bits", "widths", "no_count_readout"),
+        "integer",
+    ),
+    **dict.fromkeys(("no_stationarity", "no_overlap", "no_balance"), "partitioned"),
+    "no_fusion": "fused",
+}
+
+
+def _model_graph(file: str, level: str | None, chosen: dict[str, Any], alone: bool) -> Graph:
+    """A model's graph at a level, compiled as far as needed; nothing else is asked if `alone`."""
     calibration = chosen.pop("calibration")
     options = options_of(**chosen)
     data = load_samples(calibration).x if calibration else None
     graph = import_model(file, options, data).graph
     wanted = level or ("layers" if graph.level == "model" else graph.level)
+    if alone:
+        late = (name for name, first in EFFECT.items() if rank(first) > rank(wanted))
+        example = {"calibration"} if is_factory(file) else set()
+        refuse_unread({f"for the graph at level {wanted}": set(late) - example})
     if rank(wanted) < rank(graph.level):
         raise DmpcError(f"the graph is at level {graph.level}, past {wanted}", where=file)
     if wanted == graph.level:

@@ -1,12 +1,13 @@
 """What `dmpc compile` prints: layers, products, memories, cycles, advice."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from dmpc.analysis.coarse import coarse_thresholds
 from dmpc.backend.places import bank_of, share_of
 from dmpc.cli.activity import Cycles
-from dmpc.cli.terminal import Output, table
+from dmpc.cli.terminal import Output, say, table
 from dmpc.compiler import Compiled
 from isa.sharing import PERIOD
 
@@ -17,15 +18,24 @@ def print_summary(compiled: Compiled, cycles: Cycles, path: str, out: Output) ->
     out.print(_products(compiled))
     out.print(_memories(compiled))
     frequency = compiled.image.target.frequency_mhz
-    microseconds = cycles.per_timestep / frequency
-    out.print(
-        f"{cycles.per_timestep:.1f} cycles per timestep on {cycles.origin}: "
-        f"{microseconds:.2f} us at {frequency:g} MHz"
-    )
+    time = f"{cycles.per_timestep / frequency:.2f} us at {frequency:g} MHz"
+    if cycles.measured:
+        out.print(f"{cycles.per_timestep:.1f} cycles per timestep on {cycles.origin}: {time}")
+    else:
+        out.print(
+            f"about {cycles.per_timestep:.0f} cycles per timestep, a guess: {time}; it was run on "
+            f"{cycles.origin}, and data of yours (--calibration) may need more or fewer"
+        )
     out.print(f"scales from {compiled.ranges.origin}")
-    for line in _advice(compiled, cycles):
-        out.print(line)
+    if compiled.ranges.origin.startswith("static"):
+        kind = "binary events" if compiled.ranges.events else "graded values"
+        out.print(
+            "note: without --calibration, scales leave room for every possible input, and the "
+            f"input is taken for {kind}; a calibration set gives states and membranes precision"
+        )
     out.print(f"wrote {path}")
+    for warning in _warnings(compiled, cycles):
+        say("warning", f"{path}: {warning}")
 
 
 def _layers(compiled: Compiled) -> Any:
@@ -95,18 +105,10 @@ def _memories(compiled: Compiled) -> Any:
     return made
 
 
-def _advice(compiled: Compiled, cycles: Cycles) -> list[str]:
-    lines = []
-    if compiled.ranges.origin.startswith("static"):
-        kind = "binary events" if compiled.ranges.events else "graded values"
-        lines.append(
-            "note: without --calibration, scales leave room for every possible input, and the "
-            f"input is taken for {kind}; a calibration set gives states and membranes precision"
-        )
+def _warnings(compiled: Compiled, cycles: Cycles) -> Iterator[str]:
     for layer, number in coarse_thresholds(compiled.layers, compiled.graph).items():
-        lines.append(
-            f"warning: {number} thresholds of {layer} are less than one step of their membranes, "
+        yield (
+            f"{number} thresholds of {layer} are less than one step of their membranes, "
             "which reach too far for 16 bits; a calibration set would show how far they really go"
         )
-    lines += [f"warning: on {cycles.origin}, {item}" for item in cycles.saturated]
-    return lines
+    yield from (f"on {cycles.origin}, {item}" for item in cycles.saturated)

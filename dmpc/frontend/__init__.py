@@ -33,6 +33,19 @@ __all__ = [
 
 NIR = (".nir", ".h5")
 SUFFIXES = (".onnx", *NIR, ".pt2", ".dmpir")
+FACTORY = "package.module:factory"
+READ_BY: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "timing": (NIR, "--dt, --reset, --spike-at and --integration are for NIR files"),
+    "trust": ((".pt2",), "--trust is for .pt2 files and for --weights; nothing else holds code"),
+    "weights": ((FACTORY,), f"weights are for {FACTORY}; a file holds its own"),
+    "states": ((".onnx",), "--state is for ONNX files"),
+    "time_first": ((FACTORY,), f"--time-first is for {FACTORY}"),
+    "readout": (
+        (FACTORY, ".onnx", ".pt2", *NIR),
+        "--readout is not for graph text, which says its own",
+    ),
+}
+"""Options that only some kinds of models read: which, and what the others are told."""
 NO_STATES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -132,25 +145,25 @@ def open_model(
     """
     name = os.fspath(model)
     suffix = Path(name).suffix
-    if timing is not None and suffix not in NIR:
-        raise ImportFailure(
-            "--dt, --reset, --spike-at and --integration are for NIR files", where=name
-        )
-    if trust and weights is None and suffix != ".pt2":
-        raise ImportFailure(
-            "--trust is for .pt2 files and for --weights; nothing else holds code", where=name
-        )
-    if is_factory(name):
+    kind = FACTORY if is_factory(name) else suffix
+    if kind not in (FACTORY, *SUFFIXES):
+        raise ImportFailure(f"unknown kind of model '{suffix}'", where=name, hint=_belongs(suffix))
+    given = {
+        "timing": timing is not None,
+        "trust": trust and weights is None,
+        "weights": weights is not None,
+        "states": bool(states),
+        "time_first": time_first,
+        "readout": readout is not None,
+    }
+    for option, (kinds, message) in READ_BY.items():
+        if given[option] and kind not in kinds:
+            raise ImportFailure(message, where=name)
+    if kind == FACTORY:
         from dmpc.frontend.torch_program.load import from_name
 
         return from_name(
             name, example, weights=weights, readout=readout, time_first=time_first, trust=trust
-        )
-    if suffix not in SUFFIXES:
-        raise ImportFailure(f"unknown kind of model '{suffix}'", where=name, hint=_belongs(suffix))
-    if weights is not None:
-        raise ImportFailure(
-            "weights are for package.module:factory; a file holds its own", where=name
         )
     if suffix == ".pt2":
         from dmpc.frontend.torch_program.load import from_file

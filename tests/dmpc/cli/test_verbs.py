@@ -23,7 +23,8 @@ def test_compile_alone_writes_beside_the_model_and_says_what_calibration_improve
     assert "scales from static ranges" in said
     assert "note: without --calibration" in said
     assert "a calibration set gives states and membranes precision" in said
-    assert "cycles per timestep on random events" in said
+    assert "cycles per timestep, a guess: " in said
+    assert "it was run on random events of density" in said
 
 
 def test_compile_summarises_layers_memories_and_cycles(dmpc, files):

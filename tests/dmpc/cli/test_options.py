@@ -1,0 +1,160 @@
+"""No option is accepted and ignored, and a command that a message prints works as printed."""
+
+import shlex
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from dmpc.cli.models import quoted
+from dmpc.cli.terminal import clean
+from isa.target import target_names
+from tests.dmpc.cli.conftest import write_model
+
+
+@pytest.mark.parametrize(
+    ("file", "arguments", "said"),
+    [
+        ("image", ("--json", "a.json"), "--json has no effect without --ranges"),
+        ("image", ("--timesteps", 3), "--timesteps has no effect without --ranges"),
+        ("image", ("--memory", "--events", 3), "--events has no effect without --ranges"),
+        ("image", ("--memory", "--sample", 1), "--sample has no effect without --schedule"),
+        ("image", ("--ranges", "--timestep", 1), "--timestep has no effect without --schedule"),
+        ("image", ("--memory", "--input", "x.npz"), "--input has no effect without --ranges or"),
+        ("image", ("--data",), "--data has no effect when no graph is printed"),
+        ("image", ("--target", "pooled"), "--target has no effect for an image"),
+        ("image", ("--no-fusion",), "--no-fusion has no effect for an image"),
+        ("image", ("--calibration", "x.npz"), "--calibration has no effect for an image"),
+        ("model", ("--json", "-"), "--json has no effect without --ranges"),
+        ("model", ("--input", "x.npz"), "--input has no effect without --ranges or --schedule"),
+        ("model", ("--target", "pooled"), "--target has no effect for the graph at level layers"),
+        ("model", ("--level", "integer", "--no-fusion"), "--no-fusion has no effect for the"),
+        ("model", ("--level", "model", "--no-dependency-breaking"), "at level model"),
+        ("model", ("--memory", "--data"), "--data has no effect when no graph is printed"),
+        ("model", ("--example-input", "x.npz"), "--example-input is for package.module:factory"),
+    ],
+)
+def test_inspect_refuses_what_it_would_ignore(dmpc, shared, file, arguments, said):
+    assert said in dmpc.misused("inspect", getattr(shared, file), *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--time-first",), "--time-first is for package.module:factory"),
+        (("--dt", "0.1"), "are for NIR files"),
+        (("--print-after", "recognise", "--readout", "mean"), None),
+        (("--no-dependency-breaking", "--print-after", "break-dependency"), "did not run"),
+        (("--input-range", 0, 1, "--calibration", "DATA"), "the calibration set holds events"),
+    ],
+)
+def test_compile_refuses_what_it_would_ignore(dmpc, shared, tmp_path, arguments, said):
+    arguments = [shared.data if word == "DATA" else word for word in arguments]
+    image = tmp_path / "a.elf"
+    if said is None:
+        assert "// after recognise" in dmpc.ok("compile", shared.model, "-o", image, *arguments)
+        return
+    assert said in dmpc.fails("compile", shared.model, "-o", image, *arguments)
+    assert not image.exists()
+
+
+def test_options_of_other_models_are_refused(dmpc, shared, tmp_path):
+    text = tmp_path / "small.dmpir"
+    text.write_text(dmpc.ok("inspect", shared.model, "--data"))
+    assert "--readout is not for graph text" in dmpc.fails("compile", text, "--readout", "max")
+    assert "--state is for ONNX files" in dmpc.fails("compile", text, "--state", "a=b")
+
+
+def test_help_names_the_targets(dmpc):
+    said = " ".join(dmpc.ok("compile", "--help").split())
+    assert all(name in said for name in target_names())
+
+
+def unknown(nodes):
+    nodes[2] = helper.make_node("Softsign", ["sum"], ["drive"], name="/squash")
+    nodes[7] = helper.make_node("Celu", ["u"], ["leaked"], name="/odd_leak")
+
+
+@pytest.mark.parametrize("name", ["net.onnx", "my net's.onnx", "two  blanks.onnx", "größe.onnx"])
+def test_a_command_in_a_message_works_as_printed(dmpc, shared, tmp_path, name, bash):
+    model = write_model(tmp_path / name, change=unknown)
+    data = tmp_path / "my data.npz"
+    data.write_bytes(shared.data.read_bytes())
+    given = (
+        "--target", "paper", "--state", "u=u_next", "--no-fusion", "--calibration", data,
+        "--weight-bits", 4,
+    )  # fmt: skip
+    said = dmpc.fails("compile", model, *given)
+    printed = said.partition(" (and 1 more: ")[2].removesuffix(")")
+    words = bash(printed)
+    assert words[:3] == ["dmpc", "check", str(model)]
+    expected = ["--state", "u=u_next", "--target", "paper", "--calibration", str(data),
+                "--weight-bits", "4", "--no-fusion"]  # fmt: skip
+    assert sorted(words[3:]) == sorted(expected)
+    found = dmpc(*words[1:])
+    assert found.exit_code == 1
+    assert found.stdout.endswith(": 2 errors\n")
+
+
+def test_verify_hands_its_samples_on_to_check(dmpc, shared, tmp_path):
+    model = write_model(tmp_path / "net.onnx", change=unknown)
+    said = dmpc.fails("verify", model, shared.image, "--input", shared.data)
+    assert said.endswith(f"(and 1 more: dmpc check {model} --calibration {shared.data})")
+
+
+@pytest.fixture
+def bash():
+    """The words that bash makes of a command."""
+    import subprocess
+
+    def words(command):
+        script = f"printf '%s\\0' {command}"
+        run = subprocess.run(["bash", "-c", script], capture_output=True, check=True)
+        return run.stdout.decode().split("\0")[:-1]
+
+    return words
+
+
+@pytest.mark.parametrize("word", ["a\x1b[31m", "a\nb", "a\tb", "a  b", "it's", "\udcff.onnx", "-"])
+def test_any_word_can_be_quoted_in_one_line(word):
+    text = quoted(word)
+    assert clean(text, lines=False) == text
+    assert " ".join(text.split()) == text
+    if "$" not in text:
+        assert shlex.split(text) == [word]
+
+
+def test_compile_tells_what_check_warns_of(dmpc, shared, tmp_path):
+    model = write_model(tmp_path / "net.onnx", threshold=np.full(1, 1e6))
+    result = dmpc("compile", model, "--calibration", shared.data)
+    assert result.exit_code == 0
+    warnings = result.stderr.splitlines()
+    assert warnings
+    assert all(line.startswith(f"dmpc: warning: {model}") for line in warnings)
+    assert any("no neuron of layer1 fires" in line for line in warnings)
+    checked = dmpc("check", model, "--calibration", shared.data).stdout
+    assert f"\n{model}: {len(warnings)} warning" in checked
+
+
+def test_what_was_measured_is_told_from_a_guess(dmpc, shared, tmp_path):
+    image = tmp_path / "a.elf"
+    measured = dmpc.ok("compile", shared.model, "--calibration", shared.data, "-o", image)
+    assert "cycles per timestep on 4 calibration samples: " in measured
+    assert "guess" not in measured
+    guessed = dmpc.ok("compile", shared.model, "-o", image)
+    assert "a guess: " in guessed
+    assert "(--calibration) may need more or fewer" in guessed
+
+
+def test_control_characters_reach_no_terminal(dmpc, tmp_path):
+    def dangerous(nodes):
+        unknown(nodes)
+        nodes[2].name = "/squash\x1b[2J\x9b31m\u202e\r\x07"
+
+    model = write_model(tmp_path / "a\x1b[31m.onnx", change=dangerous)
+    result = dmpc("check", model)
+    assert result.exit_code == 1
+    said = result.output + dmpc("compile", model).output + dmpc("inspect", model).output
+    assert r"/squash\x1b[2J\x9b31m\u202e\x0d\x07" in said
+    assert r"a\x1b[31m.onnx" in said
+    assert not set(said) & set("\x1b\x9b\u202e\r\x07")
