@@ -1,15 +1,24 @@
 """Assembly text to an image: the inverse of `isa.disassembler`, and a way to write programs.
 
+`.target` names the machine: one that ships, or a TOML file in the text's own folder. `.io`, with
+the program's name, says how it is fed and read, so that it can be run: `input` takes events or
+values (kind) of a size, values in steps of a scale in so many bits; `output` are the first size
+numbers emitted, in steps of a scale, which average=1 divides by the timesteps. The host chooses how
+many timesteps a sample has. Events have 1 bit, values those of the target's registers, scales are
+1 and average is 0 if they are left out. `.mem` gives rows of a memory, from 0 on.
+
 An operand that equals its field's default may be left out. A loop's `length` is a number of words
 or the label right behind its body. A label that begins with ".L" is only a place; any other names
 a symbol of the image, which reaches up to the `.end` of that name, or is empty without one.
 """
 
+import os
+
 import numpy as np
 from lark import Token
 
 from isa.core import Table
-from isa.errors import IsaError
+from isa.errors import IsaError, named
 from isa.format import (
     BODY,
     INSTRUCTIONS,
@@ -22,8 +31,10 @@ from isa.format import (
     opcodes,
 )
 from isa.image import Image, Symbol
+from isa.interface import INTERFACE, interface
+from isa.interface_text import interface_note
 from isa.syntax import Node, Source, nearest, nodes, parse, tokens
-from isa.target import Memory, Target, parse_target, target_text
+from isa.target import Memory, Target, parse_target, target_names, target_text
 from isa.validity import MEMORY, TARGET, TEXT, check
 
 
@@ -38,11 +49,12 @@ def assemble(text: str, origin: str) -> Image:
     target = parse_target(stated, f"{origin}: {TARGET}")
     code = sections.code()
     memories = sections.memories(target)
-    image = Image(stated, code, memories, tuple(sections.symbols), sections.notes())
-    try:
+    notes = sections.notes() | sections.interface(target)
+    image = Image(stated, code, memories, tuple(sections.symbols), notes, origin)
+    with named(origin):
         check(image)
-    except IsaError as error:
-        raise IsaError(f"{origin}: {error}") from error
+        if INTERFACE in notes:
+            interface(image)
     return image
 
 
@@ -78,10 +90,29 @@ class _Sections:
         found = tokens(node)
         if node.data == "target_text":
             return self.source.lines(found)
+        name = self.source.name(found[0])
+        if name not in target_names():
+            name = self._beside(name, found[0])
         try:
-            return target_text(self.source.name(found[0]))
+            return target_text(name)
         except IsaError as error:
             raise self.source.fault(found[0], str(error)) from error
+
+    def _beside(self, name: str, token: Token) -> str:
+        """The path of a file that the text names: within the text's own folder, or refused.
+
+        Whoever assembles a text of another's reads no other file by it.
+        """
+        folder = os.path.realpath(os.path.dirname(self.source.origin) or os.curdir)
+        path = os.path.realpath(os.path.join(folder, name.replace("\0", "")))
+        outside = os.path.isabs(name) or os.path.commonpath((folder, path)) != folder
+        if outside or not os.path.isfile(path):
+            known = ", ".join(target_names())
+            message = (
+                f"target {name!r}: neither a shipped target ({known}) nor a file in this folder"
+            )
+            raise self.source.fault(token, message)
+        return path
 
     def code(self) -> tuple[Instruction, ...]:
         """The program."""
@@ -148,6 +179,17 @@ class _Sections:
                 found[str(name)] = self.source.lines(lines).encode()
         return found
 
+    def interface(self, target: Target) -> dict[str, bytes]:
+        """The note of the `.io` section, if there is one."""
+        found = self._of("io")
+        if not found:
+            return {}
+        if len(found) > 1:
+            raise self.source.fault(found[1], "a second .io")
+        if any(tokens(node)[0] == INTERFACE for node in self._of("note")):
+            raise self.source.fault(found[0], f".io says what .note {INTERFACE} says; one of them")
+        return {INTERFACE: interface_note(self.source, found[0], target)}
+
     def _hex(self, token: Token) -> bytes:
         text = token.strip()
         try:
@@ -210,7 +252,7 @@ def _instruction(source: Source, node: Node, at: int, marks: _Marks) -> Instruct
     if cls is None:
         what, known = "instruction", [cls.mnemonic for cls in opcodes()]
         if mnemonic.startswith("."):
-            what, known = "directive", [".isa", ".target", ".text", ".mem", ".note", ".end"]
+            what, known = "directive", [".isa", ".target", ".io", ".text", ".mem", ".note", ".end"]
         raise source.fault(mnemonic, f"no {what} {mnemonic}; {nearest(mnemonic, known)}")
     fields = {placed.name: placed for placed in layout(cls)}
     operands: dict[str, Value] = {}

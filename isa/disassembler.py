@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from isa.core import Table
 from isa.format import BODY, ISA_VERSION, Instruction, encode, layout
 from isa.image import Image, Symbol
+from isa.interface import INTERFACE
+from isa.interface_text import interface_text
 from isa.target import Memory, target_names, target_text
 from isa.validity import MEMORY, TEXT, check
 
@@ -21,13 +23,16 @@ def disassemble(image: Image, *, data: bool = True) -> str:
     Raises IsaError on an image that could not be written to a file.
     """
     check(image)
-    lines = [f".isa {ISA_VERSION}", *_target(image, by_name=not data), "", ".text", *_code(image)]
+    io = interface_text(image.notes.get(INTERFACE, b""))
+    lines = [f".isa {ISA_VERSION}", *_target(image, by_name=not data)]
+    lines += ["", *io, "", ".text", *_code(image)] if data and io else ["", ".text", *_code(image)]
     if data:
         for memory in image.target.memories.values():
             if memory.name in image.memories:
                 lines += ["", *_memory(image, memory, image.memories[memory.name])]
         for name in sorted(image.notes):
-            lines += ["", f".note {name}", *_note(image.notes[name])]
+            if name != INTERFACE or not io:
+                lines += ["", f".note {name}", *_note(image.notes[name])]
     return "\n".join(lines) + "\n"
 
 

@@ -17,7 +17,7 @@ from isa import elf
 from isa import instructions as instructions  # so that `decode` knows them
 from isa.core import Contents, Table
 from isa.elf import ElfSymbol, Section
-from isa.errors import IsaError
+from isa.errors import IsaError, named
 from isa.files import write_file
 from isa.format import ISA_VERSION, WORD_BITS, Instruction, decode, encode
 from isa.kinds import kind_of
@@ -45,7 +45,7 @@ class Image:
 
     `memories` maps a memory to its rows from 0 on, [rows, lanes]; rows beyond are unwritten.
     `notes` maps section names to bytes that mean nothing to the machine. The order of symbols and
-    notes has no meaning.
+    notes has no meaning. `origin` is the file that it came from, for errors about it.
     """
 
     target_text: str
@@ -53,6 +53,7 @@ class Image:
     memories: dict[str, Table] = field(default_factory=dict)
     symbols: tuple[Symbol, ...] = ()
     notes: dict[str, bytes] = field(default_factory=dict)
+    origin: str = ""
 
     @cached_property
     def target(self) -> Target:
@@ -136,13 +137,11 @@ def read_image(path: Path | str) -> Image:
 
 def parse_image(data: bytes, origin: str) -> Image:
     """The image in the bytes of a file; IsaError names `origin` and what is wrong."""
-    try:
+    with named(origin):
         _check_seal(data)
-        image = _image(*elf.read_elf(data))
+        image = _image(*elf.read_elf(data), origin)
         if image_bytes(image) != data:
             raise IsaError("not in the form that this version writes; compile it again")
-    except IsaError as error:
-        raise IsaError(f"{origin}: {error}") from error
     return image
 
 
@@ -165,7 +164,7 @@ def _check_seal(data: bytes) -> None:
         )
 
 
-def _image(sections: dict[str, bytes], symbols: list[ElfSymbol]) -> Image:
+def _image(sections: dict[str, bytes], symbols: list[ElfSymbol], origin: str) -> Image:
     missing = [name for name in (NOTE, TEXT, TARGET) if name not in sections]
     if missing:
         raise IsaError(f"no section {missing[0]}")
@@ -187,6 +186,7 @@ def _image(sections: dict[str, bytes], symbols: list[ElfSymbol]) -> Image:
         tables,
         tuple(_symbol(s, units) for s in symbols),
         {n: d for n, d in sections.items() if n not in RESERVED and not n.startswith(MEMORY)},
+        origin,
     )
 
 

@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from isa.errors import IsaError
-from isa.image import Image
+from isa.errors import IsaError, named
+from isa.format import Instruction, layout
+from isa.image import Image, Symbol
+from isa.instructions import Fire, InputEvents, InputValues, Lif, Readout
+from isa.validity import TEXT
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
 
@@ -38,7 +41,8 @@ class Input(_Note):
         if self.kind == "events":
             return x.astype(np.int64), 0
         limit = (1 << (self.bits - 1)) - 1
-        real = np.rint(x.astype(np.float64) / self.scale)
+        with np.errstate(over="ignore"):  # beyond every limit, like other large numbers
+            real = np.rint(x.astype(np.float64) / self.scale)
         clipped = np.clip(real, -limit, limit)
         return clipped.astype(np.int64), int(np.count_nonzero(clipped != real))
 
@@ -82,30 +86,92 @@ T_ = TypeVar("T_")
 def notes(interface: Interface, provenance: tuple[Provenance, ...]) -> dict[str, bytes]:
     """The image's notes that hold an interface and the provenance of every instruction."""
     return {
-        INTERFACE: _INTERFACE.dump_json(interface),
+        INTERFACE: interface_bytes(interface),
         PROVENANCE: _PROVENANCE.dump_json(provenance, exclude_defaults=True),
     }
 
 
+def interface_bytes(interface: Interface) -> bytes:
+    """The note that holds an interface."""
+    return _INTERFACE.dump_json(interface)
+
+
+def parse_interface(note: bytes) -> Interface:
+    """The interface that a note holds; IsaError if it holds none."""
+    return _parse(INTERFACE, note, _INTERFACE)
+
+
 def interface(image: Image) -> Interface:
-    """The interface of an image; IsaError if it has none."""
-    return _read(image, INTERFACE, _INTERFACE)
+    """The interface of an image; IsaError if it has none, or another than its program."""
+    with named(image.origin):
+        if INTERFACE not in image.notes:
+            raise IsaError(
+                f"the image has no {INTERFACE}, which says how it is fed and read; give the "
+                "assembly text an .io section (docs/isa.md), or compile a model"
+            )
+        found = parse_interface(image.notes[INTERFACE])
+        _check_input(image, found.input)
+        return found
+
+
+def _check_input(image: Image, source: Input) -> None:
+    """What the notes say is what the program takes from the host."""
+    most = 1 if source.kind == "events" else image.target.values.bits
+    if source.bits > most:
+        raise IsaError(
+            f"{INTERFACE}: input.bits: {source.bits}; {source.kind} of target "
+            f"{image.target.name} have {most}"
+        )
+    for pc, op in enumerate(image.code):
+        if isinstance(op, InputEvents | InputValues):
+            kind = "events" if isinstance(op, InputEvents) else "values"
+            if (kind, op.inputs) != (source.kind, source.size):
+                raise IsaError(
+                    f"{INTERFACE}: input: {source.size} {source.kind}, but the program takes "
+                    f"{op.inputs} {kind} (pc {pc})"
+                )
 
 
 def provenance(image: Image) -> tuple[Provenance, ...]:
-    """The provenance of every instruction of an image; IsaError if it has none."""
-    found = _read(image, PROVENANCE, _PROVENANCE)
-    if len(found) != len(image.code):
-        raise IsaError(f"{PROVENANCE} speaks of {len(found)} of {len(image.code)} instructions")
-    return found
+    """The provenance of every instruction of an image; IsaError if its note makes no sense.
+
+    Without one, as in a program written by hand, a layer is the innermost symbol of the code.
+    """
+    if PROVENANCE not in image.notes:
+        return tuple(
+            Provenance(layer=_symbol(image, pc), path="program") for pc in range(len(image.code))
+        )
+    with named(image.origin):
+        found = _parse(PROVENANCE, image.notes[PROVENANCE], _PROVENANCE)
+        if len(found) != len(image.code):
+            raise IsaError(f"{PROVENANCE} speaks of {len(found)} of {len(image.code)} instructions")
+        for pc, (op, item) in enumerate(zip(image.code, found, strict=True)):
+            for name in item.values:
+                if name not in left_by(op):
+                    raise IsaError(f"{PROVENANCE}: {pc}.values: {op.mnemonic} leaves no {name}")
+        return found
 
 
-def _read(image: Image, name: str, adapter: TypeAdapter[T_]) -> T_:
-    if name not in image.notes:
-        raise IsaError(f"the image has no {name}; compile it from a model")
+def left_by(op: Instruction) -> tuple[str, ...]:
+    """The operands of an instruction that name a vector which it leaves behind."""
+    state = ("row",) if isinstance(op, Fire | Lif | Readout) else ()
+    kinds = ("event register", "value register")
+    return state + tuple(p.name for p in layout(type(op)) if p.field.kind in kinds)
+
+
+def _symbol(image: Image, pc: int) -> str:
+    around = (s for s in image.symbols if s.section == TEXT and 0 <= pc - s.offset < s.size)
+    return min(around, key=lambda s: (s.size, s.name), default=_NOWHERE).name
+
+
+_NOWHERE = Symbol("", TEXT, 0, 0)
+
+
+def _parse(name: str, note: bytes, adapter: TypeAdapter[T_]) -> T_:
     try:
-        return adapter.validate_json(image.notes[name])
+        return adapter.validate_json(note, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise IsaError(f"{name}: {where}: {first['msg']}") from error
+        where = f"{where}: " if where else ""
+        raise IsaError(f"{name}: {where}{first['msg']}") from error

@@ -146,21 +146,54 @@ def _control() -> str:
     return f"## Loops and samples\n\n{_doc(instructions.Loop)}\n\n{batch}\n\n{_code(sources)}"
 
 
+EXAMPLE = """\
+.target paper
+.io     "more of the first two inputs"
+        input           kind=events, size=4
+        output          size=2
+
+.text
+main:   loop            counter=samples, length=end
+        clear.membranes row=0, groups=1
+        clear.value     dest=v0, size=4
+        clear.logits    row=0, groups=1, mode=sum
+step:   loop            counter=steps, length=after
+        input.events    dest=e0, inputs=4
+        acc.events      bank=b0, source=e0, row=0, inputs=4, groups=1
+        lif             dest=e1, row=0, parameters=0, groups=1, banks=b0, shift=0
+        count.events    counts=v0, source=e1, size=4
+.end step
+after:  acc.values      bank=b1, source=v0, row=0, inputs=4, groups=1
+        readout         row=0, parameters=1, groups=1, banks=b1, mode=sum
+        emit            row=0, groups=1
+        sync
+.end after
+end:    halt
+
+.mem spike              # a row for each input: its weights to the 4 neurons of a group
+        40   0   0   0
+         0  40   0   0
+         0   0  40   0
+         0   0   0  40
+.mem memory_a           # a row for each neuron: its weights to the classes
+         1   0   0   0
+         1   0   0   0
+         0   1   0   0
+         0   1   0   0
+.mem parameter          # four neurons of threshold 100 that leak nothing; no bias of logits
+       100 100 100 100
+         0   0   0   0
+"""
+
+
 def _text_and_file() -> str:
-    example = ".text\n" + "\n".join(
-        (
-            "        loop            counter=samples, length=.L4",
-            "        loop            counter=steps, length=.L3",
-            "        input.events    dest=e0, inputs=140",
-            ".L3:    sync",
-            ".L4:    halt",
-        )
-    )
     names = (validity.NOTE, validity.TEXT, f"{validity.MEMORY}<memory>", validity.TARGET)
     holds = ("version and digest", "the program", "rows of a memory, from 0 on", "TOML text")
     sections = _table(("section", "holds"), zip((f"`{n}`" for n in names), holds, strict=True))
     return (
-        f"## Assembly text\n\n{_doc(assembler)}\n\n{_code(example, 'asm')}\n\n"
+        f"## Assembly text\n\n{_doc(assembler)}\n\nA whole program; `dmpc asm` makes an image of "
+        "it, and `dmpc run`, `inspect` and `disasm` take that like any other:\n\n"
+        f"{_code(EXAMPLE, 'asm')}\n\n"
         f"## Image\n\n{_doc(image)}\n\n{sections}"
     )
 

@@ -16,7 +16,7 @@ Node = Tree[Token]
 _WORDS = {
     "_NL": "the end of the line", "NAME": "a name", "STRING": "a quoted name", "COLON": "':'",
     "COMMA": "','", "EQUAL": "'='", "VALUE": "a value", "DATA": "numbers", "LINE": "a '|' line",
-    "_ISA": "'.isa'", "_TARGET": "'.target'", "_TEXT": "'.text'", "_MEM": "'.mem'",
+    "_ISA": "'.isa'", "_TARGET": "'.target'", "_IO": "'.io'", "_TEXT": "'.text'", "_MEM": "'.mem'",
     "_NOTE": "'.note'", "_END": "'.end'", "$END": "the end of the file",
 }  # fmt: skip
 
@@ -77,9 +77,11 @@ class Source:
         if token.type != "STRING":
             return str(token)
         try:
-            return str(json.loads(token))
+            name = str(json.loads(token))
+            name.encode()  # half a surrogate pair, which JSON can spell, is no text
         except ValueError as error:
             raise self.fault(token, f"{token} is not a quoted name: {error}") from error
+        return name
 
     def numbers(self, token: Token) -> list[int]:
         """Numbers apart by blanks or commas, in Python's notation."""

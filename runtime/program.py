@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isa.energy import energy
-from isa.errors import IsaError
+from isa.errors import named
 from isa.image import Image, read_image
-from isa.interface import Numbers, interface, provenance
+from isa.interface import INTERFACE, Numbers, interface, provenance
 from isa.simulator import Counts, Observer, Run, Simulator
+from isa.timing import Timeline
 from runtime.errors import RuntimeFailure
 from runtime.samples import check_input, check_labels
 from runtime.saturation import Saturated, saturated
@@ -124,11 +125,9 @@ class Program:
 
     def __init__(self, image: Image, origin: str, device: Device | None = None) -> None:
         self.image, self.origin = image, origin
-        try:
+        with named(origin):
             self.interface, self._provenance = interface(image), provenance(image)
-        except IsaError as error:
-            raise RuntimeFailure(f"{origin}: {error}") from error
-        self.device: Device = device or Simulator(image)
+            self.device: Device = device or Simulator(image)
 
     @property
     def inputs(self) -> int:
@@ -156,12 +155,20 @@ class Program:
     ) -> Result:
         """Run samples `x` [samples, timesteps, inputs]; RuntimeFailure if they do not fit.
 
+        A Trap of the machine names the image.
+
         `batch` samples run in lockstep on the simulator; it changes the speed and nothing else.
         """
         inputs, clipped = self.encode(x)
         if labels is not None:
             labels = check_labels(np.asarray(labels), len(inputs), self.classes)
-        run = self.device.run(inputs, batch=batch, observe=observe, progress=progress)
+        with named(self.origin):
+            run = self.device.run(inputs, batch=batch, observe=observe, progress=progress)
+        if run.logits.shape[1] < self.classes:
+            raise RuntimeFailure(
+                f"{self.origin}: the program emits {run.logits.shape[1]} numbers, its interface "
+                f"({INTERFACE}) promises {self.classes}"
+            )
         integers = run.logits[:, : self.classes]
         steps = x.shape[1] if self.interface.output.average else 1
         return Result(
@@ -175,6 +182,12 @@ class Program:
             saturated=saturated(run.counts, self._provenance, clipped, inputs.size),
             energy=self._energy(run.counts),
         )
+
+    def trace(self, x: Numbers) -> Timeline:
+        """When each instruction ran on the first of samples `x`, and what every unit did."""
+        inputs, _ = self.encode(x[:1])
+        with named(self.origin):
+            return Simulator(self.image).trace(inputs[0])
 
     def encode(self, x: Numbers) -> tuple[Integers, int]:
         """The device's integers for samples `x`, and how many of them had to be clipped."""
@@ -209,5 +222,5 @@ class Program:
 
 
 def load(path: Path | str) -> Program:
-    """Load an image onto the simulator; IsaError or RuntimeFailure if it cannot run."""
+    """Load an image onto the simulator; IsaError if it cannot run."""
     return Program(read_image(path), str(path))

@@ -5,13 +5,17 @@ from itertools import groupby
 from dmpc.backend.lower import Lowered, lower
 from dmpc.backend.places import REGISTERS
 from dmpc.backend.tables import memory_tables
-from dmpc.errors import CompileError
+from dmpc.errors import CompileError, VerifyError
 from dmpc.ir.graph import Graph
+from dmpc.ir.levels import LEVELS
 from dmpc.ir.parser import parse
 from dmpc.ir.printer import to_text
+from dmpc.ir.verify import verify
+from isa.errors import IsaError
 from isa.image import Image, Symbol
-from isa.interface import Input, Interface, Output, notes
+from isa.interface import INTERFACE, Input, Interface, Output, interface, notes
 from isa.target import parse_target
+from isa.validity import check
 
 GRAPH_NOTE = ".dmpc.graph"
 
@@ -20,11 +24,11 @@ def emit(graph: Graph, target_text: str) -> Image:
     """The image of a scheduled graph for the target that `target_text` describes.
 
     Notes carry the graph itself, where each instruction comes from, and what a runtime needs to
-    feed events and to read logits.
+    feed events and to read logits. Raises CompileError for what the target cannot hold.
     """
     target = parse_target(target_text, "target")
     program = lower(graph, target)
-    return Image(
+    image = Image(
         target_text,
         tuple(item.instruction for item in program),
         memory_tables(graph, target),
@@ -34,15 +38,37 @@ def emit(graph: Graph, target_text: str) -> Image:
             **notes(interface_of(graph), tuple(item.provenance for item in program)),
         },
     )
+    try:
+        check(image)
+    except IsaError as error:
+        raise CompileError(str(error), where=graph.name) from error
+    return image
 
 
 def embedded_graph(image: Image) -> Graph:
-    """The graph that an image was made from; CompileError if it carries none."""
+    """The verified graph that an image was made from; DmpcError if it carries none.
+
+    Its interface is the image's: whoever compares the two feeds both alike.
+    """
+    where = f"{image.origin}: {GRAPH_NOTE}" if image.origin else GRAPH_NOTE
     if GRAPH_NOTE not in image.notes:
         raise CompileError(
-            "the image carries no graph", hint="it was assembled by hand; compile the model instead"
+            "the image carries no graph",
+            where=image.origin,
+            hint="it was assembled by hand; compile the model instead",
         )
-    return parse(image.notes[GRAPH_NOTE].decode(), GRAPH_NOTE)
+    try:
+        graph = parse(image.notes[GRAPH_NOTE].decode(), where)
+        verify(graph)
+    except UnicodeDecodeError as error:
+        raise CompileError(f"not UTF-8: {error}", where=where) from None
+    except VerifyError as error:
+        raise error.inside(where) from None
+    if graph.level != LEVELS[-1]:
+        raise CompileError(f"the graph is at level {graph.level}, not {LEVELS[-1]}", where=where)
+    if interface_of(graph) != interface(image):
+        raise CompileError(f"the graph has another interface than {INTERFACE}", where=where)
+    return graph
 
 
 def interface_of(graph: Graph) -> Interface:

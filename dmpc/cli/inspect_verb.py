@@ -23,13 +23,11 @@ from dmpc.frontend.models import is_factory
 from dmpc.ir.graph import Graph
 from dmpc.ir.levels import LEVELS, rank
 from dmpc.ir.printer import to_text
-from isa.arithmetic import Int
 from isa.disassembler import assembly
 from isa.format import Instruction
 from isa.image import Image, read_image
 from isa.instructions import HoldValue
 from isa.interface import interface, provenance
-from isa.simulator import Simulator
 from isa.target import load_target
 from isa.timing import Span
 from runtime.program import Program
@@ -140,7 +138,7 @@ def inspect(
     if ranges:
         data = samples or calibration
         x = load_samples(data).x if data else None
-        with samples_of(data):
+        with samples_of(data), errors_of(file):
             found = range_report(image, file, x, timesteps, events, declared)
         print_ranges(found, json_path, out)
         if not (memory or schedule):
@@ -157,8 +155,8 @@ def inspect(
                 f"there is no sample {sample}; the last is {len(x) - 1}", where=samples or file
             )
         with samples_of(samples):
-            inputs, _ = program.encode(x[sample : sample + 1])
-        _print_schedule(program, inputs[0], timestep, out)
+            spans = program.trace(x[sample:]).spans
+        _print_schedule(program, spans, x.shape[1], timestep, out)
 
 
 def _image_graph(file: str, level: str | None) -> Graph:
@@ -258,14 +256,16 @@ def _every(op: Instruction) -> int:
     return op.every if isinstance(op, HoldValue) else 1
 
 
-def _print_schedule(program: Program, x: Int, timestep: int | None, out: Output) -> None:
-    """Issue, start and end of every instruction of one timestep of `x` [timesteps, inputs]."""
-    image, origin, steps = program.image, program.origin, len(x)
+def _print_schedule(
+    program: Program, ran: list[Span], steps: int, timestep: int | None, out: Output
+) -> None:
+    """Issue, start and end of every instruction of one of the `steps` timesteps of a run."""
+    image, origin = program.image, program.origin
     wanted = steps // 2 if timestep is None else timestep
     if wanted >= steps:
         raise DmpcError(f"there is no timestep {wanted}; the last is {steps - 1}", where=origin)
     by_pc: dict[int, list[Span]] = defaultdict(list)
-    for span in Simulator(image).trace(x).spans:
+    for span in ran:
         by_pc[span.pc].append(span)
     every = {pc: _every(image.code[pc]) for pc in sorted(by_pc)}
     spans = [

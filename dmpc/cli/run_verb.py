@@ -11,7 +11,6 @@ from dmpc.cli.main import Verb
 from dmpc.cli.samples import data_options, samples_of
 from dmpc.cli.terminal import Output, progress, table
 from dmpc.cli.vcd import vcd_text
-from isa.simulator import Simulator
 from runtime.program import Result
 
 SHOWN = 10
@@ -32,9 +31,7 @@ def run(image: str, data: str, json_path: str | None, limit: int | None, trace: 
     with progress("running", len(x)) as advance, samples_of(data):
         result = program.run(x, y, progress=advance)
         if trace:
-            inputs, _ = program.encode(x[:1])
-            timeline = Simulator(program.image).trace(inputs[0])
-            write_text(trace, vcd_text(timeline, program.image))
+            write_text(trace, vcd_text(program.trace(x), program.image))
     if json_path:
         write_json(json_path, result.to_json())
     print_result(program, result, Output())

@@ -11,6 +11,7 @@ from isa.disassembler import assembly, disassemble
 from isa.errors import IsaError
 from isa.format import INSTRUCTIONS, build, layout
 from isa.image import Image, Symbol, image_bytes
+from isa.interface import INTERFACE, Input, Interface, Output, interface
 from tests.isa.programs import CLASSES, PAPER, any_instruction, images
 
 HEAD = ".target paper\n.text\n"
@@ -136,8 +137,8 @@ FAULTS = {
     ".txt": "3:1: no directive .txt; did you mean .text?",
     " halt halt": "3:11: the end of the line where one of these belongs: '='",
     "halt, halt": "3:5: ',' where one of these belongs: ':', a name, the end of the line",
-    "é": "3:1: 'é' where one of these belongs: '.end', '.isa', ",
-    "| text": "3:1: '|' where one of these belongs: '.end', '.isa', ",
+    "é": "3:1: 'é' where one of these belongs: '.end', '.io', '.isa', ",
+    "| text": "3:1: '|' where one of these belongs: '.end', '.io', '.isa', ",
     f"{LIF}, shift=32": "3:61: lif: shift: 32 is not a whole number from -32 to 31",
     f"{LIF}, shift=x": "3:61: lif: shift: 'x' is not a number",
     f"{LIF}, shft=1": "3:55: lif has no operand shft; did you mean shift?",
@@ -206,3 +207,106 @@ def test_faults_of_the_whole(text, message):
 def test_an_image_that_cannot_be_written_cannot_be_shown():
     with pytest.raises(IsaError, match=re.escape("symbol a: 0 .. 9 of 1 in .text")):
         disassemble(Image(PAPER, (INSTRUCTIONS["halt"](),), symbols=(Symbol("a", ".text", 0, 9),)))
+
+
+# -- the interface --------------------------------------------------------------------------------
+
+IO = '.target paper\n.io "my program"\n{}\n.text\nhalt\n'
+FULL = "input kind=values, size=3, bits=8, scale=0.1\noutput size=2, scale=1e-30, average=1"
+
+
+def test_an_interface_is_text_both_ways():
+    image = assemble(IO.format(FULL), "test.s")
+    assert interface(image) == Interface(
+        name="my program",
+        input=Input(kind="values", size=3, bits=8, scale=0.1),
+        output=Output(size=2, scale=1e-30, average=True),
+    )
+    text = disassemble(image)
+    assert re.sub(" +", " ", text).count(FULL.replace("\n", "\n ")) == 1
+    assert ".note" not in text
+    assert image_bytes(assemble(text, "again.s")) == image_bytes(image)
+
+
+def test_what_an_interface_leaves_out():
+    events = interface(assemble(IO.format("input kind=events, size=3\noutput size=2"), "test.s"))
+    assert (events.input.bits, events.input.scale) == (1, 1.0)
+    assert (events.output.scale, events.output.average) == (1.0, False)
+    values = interface(assemble(IO.format("output size=2\ninput kind=values, size=3"), "test.s"))
+    assert values.input.bits == 16
+
+
+def test_an_interface_that_is_not_as_text_would_make_it_stays_a_note():
+    note = assemble(IO.format(FULL), "test.s").notes[INTERFACE]
+    for changed in (note.replace(b",", b", "), b"{}", b"\xff"):
+        image = Image(PAPER, (INSTRUCTIONS["halt"](),), notes={INTERFACE: changed})
+        text = disassemble(image)
+        assert f".note {INTERFACE}" in text
+        if changed != note.replace(b",", b", "):
+            with pytest.raises(IsaError, match=r"again\.s: \.dmpc\.io: "):
+                assemble(text, "again.s")
+        else:
+            assert image_bytes(assemble(text, "again.s")) == image_bytes(image)
+
+
+IO_FAULTS = {
+    "": "2:5: input kind: Field required",
+    "input kind=events": "3:1: input size: Field required",
+    "input kind=sound, size=3": "3:12: input kind: Input should be 'events' or 'values'",
+    "input kind=events, size=x": "3:25: input size: Input should be a valid integer",
+    f"input kind=events, size={'9' * 5000}": "3:25: input size: ",
+    "input kind=events, size=3, scale=nan": "3:34: input scale: Input should be ",
+    "input kind=events, size=3": "2:5: output size: Field required",
+    "input kind=events, size=3\noutput size=0": "4:13: output size: Input should be greater than",
+    "input kind=events, size=3\noutput size=1, average=maybe": "4:24: output average: Input should",
+    "inputs kind=events": "3:1: no inputs in .io; did you mean input?",
+    "input size=1\ninput size=1": "4:1: a second input",
+    "input size=1, size=1": "3:15: input: size is given twice",
+    "input sizes=1": "3:7: input has no sizes; did you mean size?",
+    FULL + "\n.io other": "5:1: a second .io",
+    FULL + f"\n.note {INTERFACE}\n| x": "2:1: .io says what .note .dmpc.io says; one of them",
+    "input kind=events, size=3, bits=2\noutput size=1": " .dmpc.io: input.bits: 2; events of ",
+    FULL
+    + "\n.text\ninput.values dest=v0, inputs=4": " .dmpc.io: input: 3 values, but the program ",
+}
+
+
+@pytest.mark.parametrize(("text", "message"), IO_FAULTS.items(), ids=[f[:30] for f in IO_FAULTS])
+def test_faults_of_an_interface(text, message):
+    whole = IO.format(text)
+    if "\n.text\n" in text:
+        whole = whole.replace("\n.text\nhalt", "")
+    with pytest.raises(IsaError) as caught:
+        assemble(whole, "test.s")
+    assert str(caught.value).startswith(f"test.s:{message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_target_file_lies_in_the_texts_own_folder(tmp_path, monkeypatch):
+    inside = tmp_path / "inside"
+    (inside / "deep").mkdir(parents=True)
+    for path in (inside / "mine.toml", inside / "deep" / "mine.toml", tmp_path / "mine.toml"):
+        path.write_text(PAPER.replace('name = "paper"', 'name = "mine"'))
+    (inside / "link.toml").symlink_to(tmp_path / "mine.toml")
+    origin = str(inside / "a.s")
+    for name in ("mine.toml", "deep/mine.toml", "./deep/../mine.toml"):
+        image = assemble(f'.target "{name}"\n.text\nhalt', origin)
+        assert image.target.name == "mine"
+        text = disassemble(image)
+        assert image_bytes(assemble(text, "elsewhere.s")) == image_bytes(image)
+    for name in ("../mine.toml", "link.toml", str(inside / "mine.toml"), "deep/../../mine.toml"):
+        with pytest.raises(IsaError) as caught:
+            assemble(f'.target "{name}"\n.text\nhalt', origin)
+        message = f"{origin}:1:9: target {name!r}: neither a shipped target (paper, pooled) nor a f"
+        assert str(caught.value).startswith(message)
+    monkeypatch.chdir(inside)
+    assert assemble('.target "mine.toml"\n.text\nhalt', "a.s").target.name == "mine"
+
+
+@pytest.mark.parametrize("name", ["\\ud800", "\\u0000", "a\\nb"])
+def test_odd_names_are_refused_in_one_line(name):
+    for text in (f'.target "{name}"\n.text', f'{HEAD}"{name}": halt'):
+        with pytest.raises(IsaError) as caught:
+            assemble(text, "test.s")
+        assert str(caught.value).startswith("test.s:")
+        assert str(caught.value).isprintable()

@@ -2,11 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from isa.errors import IsaError
-from isa.image import Image, image_bytes, read_image, write_image
-from isa.instructions import Halt, Sync
+from isa.image import Image, Symbol, image_bytes, read_image, write_image
+from isa.instructions import Halt, InputEvents, InputValues, Sync
 from isa.interface import (
     INTERFACE,
     PROVENANCE,
@@ -25,7 +26,7 @@ DESCRIBED = Interface(
     input=Input(kind="values", size=3, bits=16, scale=0.5),
     output=Output(size=10, scale=0.25, average=True),
 )
-SOURCES = (Provenance(layer="layer1", nodes=("/fc",), values={"dest": "x"}), Provenance())
+SOURCES = (Provenance(layer="layer1", nodes=("/fc",)), Provenance())
 
 
 def image(**changed):
@@ -44,12 +45,23 @@ def test_notes_are_the_same_bytes_every_time():
     assert image_bytes(image()) == image_bytes(image())
 
 
-@pytest.mark.parametrize(("name", "read"), [(INTERFACE, interface), (PROVENANCE, provenance)])
-def test_an_image_without_the_note(name, read):
-    bare = Image(PAPER, (Halt(),))
+def test_an_image_without_an_interface():
     with pytest.raises(IsaError) as caught:
-        read(bare)
-    assert str(caught.value) == f"the image has no {name}; compile it from a model"
+        interface(Image(PAPER, (Halt(),), origin="a.elf"))
+    assert str(caught.value).startswith(
+        f"a.elf: the image has no {INTERFACE}, which says how it is"
+    )
+
+
+def test_without_provenance_it_is_the_innermost_symbol():
+    symbols = (
+        Symbol("all", ".text", 0, 3),
+        Symbol("two", ".text", 1, 1),
+        Symbol("x", ".text", 0, 0),
+    )
+    code = (Sync(), Sync(), Sync(), Halt())
+    found = provenance(Image(PAPER, code, symbols=symbols))
+    assert [item.layer for item in found] == ["all", "two", "all", ""]
 
 
 def text(**changed):
@@ -75,6 +87,16 @@ def text(**changed):
         (text(output__scale=-1.0), "output.scale: Input should be greater than 0"),
         (text(colour="red"), "colour: Extra inputs are not permitted"),
         (text(name=3), "name: Input should be a valid string"),
+        (text(input__size="3"), "input.size: Input should be a valid integer"),
+        (text(input__size=3.0), "input.size: Input should be a valid integer"),
+        (text(input__size=None), "input.size: Input should be a valid integer"),
+        (text(input__size=7).replace(b"7", b"9" * 5000), "Invalid JSON: number out of range"),
+        (text(output__average=1), "output.average: Input should be a valid boolean"),
+        (text(input=[]), "input: Input should be an object"),
+        (text(name="\ud800"), "Invalid JSON: "),
+        (b"\xff", "Invalid JSON"),
+        (b"[" * 5000, "Invalid JSON: recursion limit exceeded"),
+        (text(input__kind="events"), "input.bits: 16; events of target paper have 1"),
     ],
 )
 def test_an_interface_that_makes_no_sense_is_refused(note, message):
@@ -89,3 +111,44 @@ def test_provenance_must_speak_of_every_instruction():
     made = Image(PAPER, (Sync(), Sync(), Halt()), notes=notes(DESCRIBED, SOURCES))
     with pytest.raises(IsaError, match=r"\.dmpc\.debug speaks of 2 of 3 instructions"):
         provenance(made)
+
+
+@pytest.mark.parametrize(
+    ("note", "message"),
+    [
+        (b"{}", "Input should be a valid array"),
+        (b"[1, {}]", "0: Input should be an object"),
+        (b'[{"layer": 1}, {}]', "0.layer: Input should be a valid string"),
+        (b'[{"values": {"dest": 1}}, {}]', "0.values.dest: Input should be a valid string"),
+        (b'[{"values": {"dest": "x"}}, {}]', "0.values: sync leaves no dest"),
+        (b'[{"colour": "red"}, {}]', "0.colour: Extra inputs are not permitted"),
+        (b"[{}, {}", "Invalid JSON"),
+    ],
+)
+def test_provenance_that_makes_no_sense_is_refused(note, message):
+    made = Image(PAPER, (Sync(), Halt()), notes={PROVENANCE: note}, origin="a.elf")
+    with pytest.raises(IsaError) as caught:
+        provenance(made)
+    assert str(caught.value).startswith(f"a.elf: {PROVENANCE}: {message}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("op", "message"),
+    [
+        (InputValues(dest=0, inputs=4), "input: 3 values, but the program takes 4 values (pc 0)"),
+        (InputEvents(dest=0, inputs=3), "input: 3 values, but the program takes 3 events (pc 0)"),
+    ],
+)
+def test_an_interface_of_another_program_is_refused(op, message):
+    made = Image(PAPER, (op, Halt()), notes=notes(DESCRIBED, (Provenance(),) * 2))
+    with pytest.raises(IsaError) as caught:
+        interface(made)
+    assert str(caught.value) == f"{INTERFACE}: {message}"
+
+
+def test_numbers_beyond_all_scales_are_clipped():
+    tiny = Input(kind="values", size=1, bits=8, scale=1e-300)
+    integers, clipped = tiny.integers(np.array([1e300, -1e300, 0.0]))
+    assert integers.tolist() == [127, -127, 0]
+    assert clipped == 2

@@ -9,8 +9,9 @@ import pytest
 import runtime
 from dmpc import Options
 from dmpc import compile as compile_network
-from isa.errors import IsaError
-from isa.image import Image, write_image
+from isa.errors import IsaError, Trap
+from isa.image import write_image
+from isa.instructions import Lif
 from isa.interface import INTERFACE, PROVENANCE
 from runtime import Program, RuntimeFailure
 from tests.networks import Layer, Shape, network, samples
@@ -161,13 +162,42 @@ def test_clipped_input_says_how_much_of_it_and_what_would_help():
     assert "--input-range" in item.advice
 
 
-@pytest.mark.parametrize("note", [INTERFACE, PROVENANCE])
-def test_an_image_without_its_notes_is_refused(note):
-    notes = {name: data for name, data in IMAGE.notes.items() if name != note}
-    bare = Image(IMAGE.target_text, IMAGE.code, IMAGE.memories, IMAGE.symbols, notes)
-    with pytest.raises(RuntimeFailure) as caught:
-        program(bare)
-    assert str(caught.value) == f"net.elf: the image has no {note}; compile it from a model"
+def with_notes(**changed):
+    notes = {name: changed.get(name, data) for name, data in IMAGE.notes.items()}
+    kept = {name: data for name, data in notes.items() if data is not None}
+    return replace(IMAGE, notes=kept)
+
+
+def test_an_image_without_an_interface_is_refused():
+    with pytest.raises(IsaError) as caught:
+        program(with_notes(**{INTERFACE: None}))
+    assert str(caught.value).startswith(f"net.elf: the image has no {INTERFACE}, which says how")
+
+
+def test_without_provenance_layers_are_the_symbols_of_the_code():
+    found = program(with_notes(**{PROVENANCE: None})).run(X)
+    assert found.logits.tolist() == program().run(X).logits.tolist()
+    assert {"layer1.step", "readout.step", "input"} < found.energy.by_layer.keys()
+
+
+def test_an_interface_that_promises_more_than_is_emitted_is_refused():
+    note = IMAGE.notes[INTERFACE].replace(b'"size":3', b'"size":5')
+    with pytest.raises(RuntimeFailure, match=r"^net\.elf: the program emits 4 numbers, its inter"):
+        program(with_notes(**{INTERFACE: note})).run(X)
+
+
+def test_a_trap_names_the_image():
+    code = [replace(op, row=9) if isinstance(op, Lif) else op for op in IMAGE.code]
+    broken = program(replace(IMAGE, code=tuple(code)))
+    for run in (broken.run, broken.trace):
+        with pytest.raises(Trap, match=r"^net\.elf: trap at pc \d+, cycle \d+: ") as caught:
+            run(X)
+        assert caught.value.pc is not None
+
+
+def test_a_program_of_another_shape_names_the_image():
+    with pytest.raises(IsaError, match=r"^net\.elf: pc 0: the program must begin with the loop "):
+        program(replace(IMAGE, code=IMAGE.code[1:], notes=with_notes(**{PROVENANCE: None}).notes))
 
 
 def test_a_missing_image(tmp_path):
