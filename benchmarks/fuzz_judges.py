@@ -100,8 +100,9 @@ def _spoken(case: Case, result: Any) -> Verdict:
         return find(place_of(error), _trace(error))
     said = f"{result.stdout}{result.stderr}"
     if CONTROL.search(said):
-        character = ascii(CONTROL.search(said)[0])  # type: ignore[index]
-        return find(f"control character {character} in: {_masked(said)}", ascii(said[:LONGEST]))
+        return find(
+            f"control character in: {_masked(CONTROL.sub('', said))}", ascii(said[:LONGEST])
+        )
     if code == 0:
         fine = all(line.startswith("dmpc: ") for line in result.stderr.splitlines())
         return Verdict("accepted") if fine else find(f"stderr: {_masked(said)}", result.stderr)

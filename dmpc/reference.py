@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dmpc.errors import DmpcError
+from dmpc.frontend.boundary import one_line
 from dmpc.frontend.models import Model
 from dmpc.frontend.tensors import Traced
 from dmpc.ir.graph import Graph
@@ -22,6 +23,8 @@ COUNTERS: Mapping[str, type[np.generic]] = {
     "tensor(int64)": np.int64, "tensor(int32)": np.int32,
 }  # fmt: skip
 """Types of states that count timesteps; all others are float32."""
+FATAL = 4
+"""The severity from which on onnxruntime writes a log; what it raises is told once, as an error."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ class OnnxReference:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = FATAL
         options.intra_op_num_threads = 1
         # The file as it stands: optimised, the product of a transposed matrix with a vector is
         # another (onnxruntime 1.32).
@@ -135,7 +138,8 @@ class OnnxReference:
             raise self._cannot(error) from error
 
     def _cannot(self, error: Exception) -> DmpcError:
-        return DmpcError(f"onnxruntime cannot run the model: {error}", where=self.path)
+        reason = one_line(error).rpartition("Status Message: ")[2]
+        return DmpcError(f"onnxruntime cannot run the model: {reason}", where=self.path)
 
     def _tail_axes(self) -> int:
         """Axes of the input that are features of a timestep."""

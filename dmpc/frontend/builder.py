@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dmpc.errors import ImportFailure
+from dmpc.frontend.boundary import check_size
 from dmpc.frontend.model_rules import STATE_TYPE
 from dmpc.frontend.operator_rules import (
     MIXED_SAMPLES,
     NOT_FINITE,
+    NOT_REAL,
     SHAPE_MISFIT,
     UNEVEN,
 )
@@ -26,6 +28,17 @@ if TYPE_CHECKING:
 def clean(name: str) -> str:
     """A user's name in characters that the text form can write."""
     return re.sub(r"[^A-Za-z0-9_./:-]", "_", name).rstrip(":") or "value"
+
+
+def broadcast(tensors: Sequence[Tensor], where: str) -> tuple[int, ...]:
+    """The shape that tensors have together; raises ImportFailure if there is none."""
+    try:
+        shape = np.broadcast_shapes(*(tensor.shape for tensor in tensors))
+    except ValueError:
+        shapes = ", ".join(str(list(tensor.shape)) for tensor in tensors)
+        raise ImportFailure.of(SHAPE_MISFIT, where=where, shapes=shapes) from None
+    check_size(shape, where)
+    return shape
 
 
 class Builder:
@@ -65,8 +78,12 @@ class Builder:
     def constant(self, array: Array, name: str, loc: Loc) -> str:
         """Add a constant, stored as float64 or bool; `name` is the user's weight, if known.
 
-        Raises ImportFailure on NaN and infinity.
+        Raises ImportFailure on NaN and infinity, and on what is no number.
         """
+        if array.dtype.kind in "OSUc":
+            kind = "complex numbers" if array.dtype.kind == "c" else "text"
+            weight = name or "of this node"
+            raise ImportFailure.of(NOT_REAL, where=loc[0], weight=weight, kind=kind)
         boolean = array.dtype == np.bool_
         stored = array.astype(np.bool_ if boolean else np.float64)
         if not np.isfinite(stored).all():
@@ -104,11 +121,7 @@ class Builder:
 
         Raises ImportFailure if elements of different samples or timesteps would meet.
         """
-        try:
-            shape = np.broadcast_shapes(*(tensor.shape for tensor in tensors))
-        except ValueError:
-            shapes = ", ".join(str(list(tensor.shape)) for tensor in tensors)
-            raise ImportFailure.of(SHAPE_MISFIT, where=loc[0], shapes=shapes) from None
+        shape = broadcast(tensors, loc[0])
         traced = [tensor for tensor in tensors if isinstance(tensor, Traced)]
         spread = [np.broadcast_to(tensor.positions, shape) for tensor in traced]
         if any(t.domain != traced[0].domain for t in traced) or any(
@@ -166,6 +179,8 @@ class Builder:
         if np.any(patterns != patterns[0]):
             raise ImportFailure.of(UNEVEN, where=loc[0])
         outputs = weight.array.shape[1]
+        check_size((groups.width, outputs, tensor.features), loc[0])
+        check_size((len(rows), outputs), loc[0])
         matrix = np.zeros((groups.width, outputs, tensor.features))
         for group, pattern in enumerate(patterns[0]):
             np.add.at(matrix[group].T, pattern, weight.array.astype(np.float64))

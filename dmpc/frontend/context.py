@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from onnx import GraphProto, NodeProto
 
 from dmpc.errors import ErrorList, ImportFailure
+from dmpc.frontend.boundary import Poisoned, boundary, shown
 from dmpc.frontend.builder import Builder
 from dmpc.frontend.excerpt import excerpt
 from dmpc.frontend.nearest import nearest
@@ -77,10 +78,6 @@ class Arguments:
             where = self.node.name
             raise ImportFailure.of(COMPUTED, where=where, op=self.node.op, what=what)
         return tensor
-
-
-class Poisoned(Exception):
-    """What a graph computes depends on a node that could not be imported."""
 
 
 @dataclass
@@ -159,6 +156,8 @@ class Context:
             if name and name not in tensors:
                 raise ImportFailure.of(NO_VALUE, where=node.name, op=node.op, name=name)
             inputs.append(tensors[name] if name else None)
+        if node.foreign:
+            raise unsupported(node, self.operators)
         known = [tensor for tensor in inputs if isinstance(tensor, Known)]
         if len(known) == len([t for t in inputs if t is not None]) and not _has_body(node):
             arrays = [t.array if isinstance(t, Known) else None for t in inputs]
@@ -166,7 +165,8 @@ class Context:
             return [Known(array, name) for array in evaluate(node, arrays)]
         if node.op not in self.operators:
             raise unsupported(node, self.operators)
-        return self.operators[node.op](self, node, Arguments(node, inputs, tensors))
+        with boundary(node.name, shown(node.proto, [t.shape if t else None for t in inputs])):
+            return self.operators[node.op](self, node, Arguments(node, inputs, tensors))
 
 
 def at_node(error: ImportFailure, graph: GraphProto, node: NodeProto) -> ImportFailure:

@@ -6,6 +6,7 @@ import numpy as np
 from onnx import TensorProto
 
 from dmpc.errors import ImportFailure
+from dmpc.frontend.builder import broadcast
 from dmpc.frontend.context import Arguments, Context, Handler, loc_of, unsupported
 from dmpc.frontend.onnx_file import Node
 from dmpc.frontend.operator_rules import CAST, ONLY_RELU, TRAINING
@@ -34,7 +35,7 @@ LOGIC = {"And": ("ge", 2.0), "Or": ("ge", 1.0), "Xor": ("eq", 1.0)}
 def elementwise(ctx: Context, node: Node, kind: str, *tensors: Tensor) -> list[Tensor]:
     """An op on each element of broadcast tensors."""
     if kind == "mul" and any(isinstance(t, Known) and not t.array.any() for t in tensors):
-        shape = np.broadcast_shapes(*(tensor.shape for tensor in tensors))
+        shape = broadcast(tensors, node.name)
         return [Known(np.zeros(shape, np.float32))]
     stepped = follow(ctx, node, kind, *tensors)
     if stepped is not None:
@@ -268,7 +269,7 @@ def cast(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
         if given:
             (part,) = elementwise(ctx, node, "fmod", tensor, Known(np.ones(1)))
             return elementwise(ctx, node, "sub", tensor, part)
-    name = TensorProto.DataType.Name(to)
+    name = TensorProto.DataType.Name(to) if to in TensorProto.DataType.values() else f"type {to}"
     raise ImportFailure.of(CAST, from_=type_.dtype, to=name)
 
 

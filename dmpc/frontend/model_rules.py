@@ -40,6 +40,21 @@ OLD_OPSET = rule(
     why="Operators changed their inputs and attributes from opset to opset.",
     nearest="export with opset {least} or later",
 )
+BROKEN_WEIGHT = rule(
+    "broken-weight",
+    Stage.FILE,
+    "weight '{name}' cannot be read: {reason}",
+    why="What is stored of the weight is not what its type and shape say.",
+    nearest="export the model again",
+)
+NOT_EVALUATED = rule(
+    "not-evaluated",
+    Stage.IMPORT,
+    "{op} of constants cannot be computed: {reason}",
+    why="""What depends on constants alone is computed while the model is imported, as ONNX's own
+    reference computes it.""",
+    nearest="check the node's attributes and the shapes of its operands",
+)
 BROKEN_STANDARD = rule(
     "broken-standard",
     Stage.FILE,

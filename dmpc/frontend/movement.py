@@ -7,7 +7,13 @@ import numpy as np
 from dmpc.errors import ImportFailure
 from dmpc.frontend.context import Arguments, Context, loc_of
 from dmpc.frontend.onnx_file import Node, evaluate
-from dmpc.frontend.operator_rules import APART_IN_TIME, JOINED_CONSTANTS, STEERED, TRAINING
+from dmpc.frontend.operator_rules import (
+    APART_IN_TIME,
+    JOINED_CONSTANTS,
+    SHAPE_MISFIT,
+    STEERED,
+    TRAINING,
+)
 from dmpc.frontend.tensors import Known, MixesTime, Tensor, Traced
 
 
@@ -58,6 +64,11 @@ def concat(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
         (p.domain, p.reduced) != (traced[0].domain, traced[0].reduced) for p in traced
     ):
         raise ImportFailure.of(APART_IN_TIME)
+    axis = node.axis("axis", 0, len(traced[0].shape))
+    rests = {(*part.shape[:axis], *part.shape[axis + 1 :]) for part in traced}
+    if len(rests) > 1 or len({len(part.shape) for part in traced}) > 1:
+        shapes = ", ".join(str(list(part.shape)) for part in traced)
+        raise ImportFailure.of(SHAPE_MISFIT, shapes=shapes)
     names = list(dict.fromkeys(part.value for part in traced))
     sizes = {part.value: part.features for part in traced}
     width = sum(sizes.values())
@@ -65,6 +76,6 @@ def concat(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     value = ctx.builder.emit("concat", names, {}, node.proto.output[0], loc_of(node))
     index = np.concatenate(
         [part.positions * width + offsets[part.value] + part.elements for part in traced],
-        axis=node.integer("axis", 0),
+        axis=axis,
     )
     return [replace(traced[0], value=value, features=width, index=index)]

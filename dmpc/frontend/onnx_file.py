@@ -1,41 +1,44 @@
 """ONNX files: reading, and evaluating single nodes on known arrays."""
 
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, helper, numpy_helper
 from onnx.inliner import inline_local_functions
 from onnx.reference import ReferenceEvaluator
+from onnx.shape_inference import InferenceError, infer_node_outputs
 
 from dmpc.errors import ImportFailure
+from dmpc.frontend.boundary import MOST_ELEMENTS, boundary, check_size, one_line
 from dmpc.frontend.model_rules import (
     BROKEN_STANDARD,
+    BROKEN_WEIGHT,
     NO_FILE,
     NO_OPSET,
+    NOT_EVALUATED,
     NOT_ONNX,
     OLD_OPSET,
     UNREADABLE,
 )
+from dmpc.frontend.operator_rules import WRONG_AXES
 from dmpc.ir.graph import Array
 
 MIN_OPSET = 13
 DOMAINS = ("", "ai.onnx")
-# What the reference evaluator raises on a node that it cannot run.
-REFUSALS = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    NotImplementedError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
+MOST_BYTES = 2**31 - 1  # of a protocol buffer
+# Operators whose results are as large as their operands or attributes say.
+SIZED = (
+    "BlackmanWindow", "CenterCropPad", "Col2Im", "ConstantOfShape", "DFT", "EyeLike", "Expand",
+    "HammingWindow", "HannWindow", "MaxUnpool", "MelWeightMatrix", "OneHot", "Pad", "RandomNormal",
+    "RandomUniform", "Range", "Resize", "Tile", "Upsample",
+)  # fmt: skip
+STEERING = 64  # elements of an operand that may say how large a result is
 
 
 Source = str | os.PathLike[str] | ModelProto
@@ -58,21 +61,76 @@ def read_model(source: Source, name: str) -> tuple[ModelProto, int]:
         raise ImportFailure.of(OLD_OPSET, where=name, opset=opset, least=MIN_OPSET)
     try:
         onnx.checker.check_model(model)
-        return (inline_local_functions(model) if model.functions else model), opset
-    except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ImportFailure.of(BROKEN_STANDARD, where=name, reason=reason) from None
+        model = inline_local_functions(model) if model.functions else model
+    except Exception as error:  # the checker and the inliner raise what they like
+        raise ImportFailure.of(BROKEN_STANDARD, where=name, reason=one_line(error)) from None
+    try:
+        return _dense(model), opset
+    except ImportFailure as error:
+        raise error.inside(name) from None
+
+
+def _dense(model: ModelProto) -> ModelProto:
+    """The model with its sparse weights written out; itself if it has none."""
+    if not any(graph.sparse_initializer for graph in graphs(model.graph)):
+        return model
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    for graph in graphs(copy.graph):
+        for sparse in graph.sparse_initializer:
+            name = sparse.values.name
+            check_size(sparse.dims, name)
+            with boundary(name):
+                values = numpy_helper.to_array(sparse.values)
+                indices = numpy_helper.to_array(sparse.indices)
+                array = np.zeros(sparse.dims, values.dtype)
+                flat = indices.ndim < 2
+                places = np.unravel_index(indices, array.shape) if flat else tuple(indices.T)
+                array[places] = values
+                graph.initializer.append(numpy_helper.from_array(array, name))
+        del graph.sparse_initializer[:]
+    return copy
+
+
+def graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    """A graph, and all within the attributes of its nodes."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from graphs(attribute.g)
 
 
 def _load(path: str | os.PathLike[str], name: str) -> ModelProto:
     if not Path(path).is_file():
         raise ImportFailure.of(NO_FILE, where=name)
     try:
-        return onnx.load(path)
+        size = Path(path).stat().st_size
+        if size > MOST_BYTES:
+            raise ImportFailure.of(NOT_ONNX, where=name, problem=f"has {size:,} bytes, too many")
+        model = onnx.load(path)
+        if not _is_text(model):
+            problem = "holds a name that is not UTF-8"
+            raise ImportFailure.of(NOT_ONNX, where=name, problem=problem)
     except DecodeError:
         raise ImportFailure.of(NOT_ONNX, where=name, problem="is damaged") from None
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        raise ImportFailure.of(UNREADABLE, where=name, reason=error) from None
+    except ImportFailure:
+        raise
+    except Exception as error:  # a library reads weights beside the file, and raises what it likes
+        raise ImportFailure.of(UNREADABLE, where=name, reason=one_line(error)) from None
+    return model
+
+
+def _is_text(message: Message) -> bool:
+    """Whether every name within a message is text; a reader finds bytes where it is none."""
+    for field, value in message.ListFields():
+        values = value if field.is_repeated else (value,)
+        if field.message_type is not None:
+            if not all(map(_is_text, values)):
+                return False
+        elif field.type == field.TYPE_STRING and not all(isinstance(v, str) for v in values):
+            return False
+    return True
 
 
 def initializers(graph: GraphProto) -> dict[str, Array]:
@@ -81,8 +139,10 @@ def initializers(graph: GraphProto) -> dict[str, Array]:
     for tensor in graph.initializer:
         try:
             found[tensor.name] = numpy_helper.to_array(tensor)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ImportFailure(f"weight '{tensor.name}' cannot be read: {error}") from None
+        except Exception as error:  # what it raises depends on the type of the elements
+            raise ImportFailure.of(
+                BROKEN_WEIGHT, name=tensor.name, reason=one_line(error)
+            ) from None
     return found
 
 
@@ -110,6 +170,22 @@ class Node:
         """What errors call the node."""
         return label(self.proto)
 
+    @property
+    def foreign(self) -> bool:
+        """True for an operator that is not of the standard."""
+        return self.proto.domain not in DOMAINS
+
+    def axis(self, attribute: str, default: int, rank: int) -> int:
+        """An axis of a tensor of so many, counted from 0; raises ImportFailure if there is none."""
+        return self.axes([self.integer(attribute, default)], rank)[0]
+
+    def axes(self, axes: Sequence[int], rank: int) -> list[int]:
+        """Axes of a tensor of so many, counted from 0; raises ImportFailure if there are none."""
+        if any(not -rank <= axis < rank for axis in axes):
+            given = list(map(int, axes))
+            raise ImportFailure.of(WRONG_AXES, where=self.name, op=self.op, axes=given, rank=rank)
+        return [int(axis) % rank for axis in axes]
+
     def integer(self, attribute: str, default: int) -> int:
         """An integer attribute."""
         found = self._find(attribute)
@@ -123,7 +199,7 @@ class Node:
     def text(self, attribute: str, default: str) -> str:
         """A text attribute."""
         found = self._find(attribute)
-        return default if found is None else found.s.decode()
+        return default if found is None else found.s.decode("utf-8", "replace")
 
     def integers(self, attribute: str) -> list[int] | None:
         """A list of integers; None if absent."""
@@ -146,6 +222,7 @@ def evaluate(node: Node, arrays: Sequence[Array | None]) -> list[Array]:
 
     Raises ImportFailure if the node cannot be run on them.
     """
+    _check_result(node, arrays)
     proto = NodeProto()
     proto.CopyFrom(node.proto)
     names = [f"input{i}" if array is not None else "" for i, array in enumerate(arrays)]
@@ -160,8 +237,33 @@ def evaluate(node: Node, arrays: Sequence[Array | None]) -> list[Array]:
         [onnx.ValueInfoProto(name=name) for name in outputs],
     )
     try:
-        results = ReferenceEvaluator(graph, opsets={"": node.opset}).run(None, feeds)
-    except REFUSALS as error:
-        raise ImportFailure(f"{node.op} cannot be evaluated: {error}", where=node.name) from None
-    found = {name: np.asarray(array) for name, array in zip(outputs, results, strict=True)}
+        with np.errstate(all="ignore"):  # infinity and NaN are found where they become weights
+            results = ReferenceEvaluator(graph, opsets={"": node.opset}).run(None, feeds)
+        found = {name: np.asarray(array) for name, array in zip(outputs, results, strict=True)}
+    except Exception as error:  # what the evaluator raises depends on the operator
+        raise ImportFailure.of(
+            NOT_EVALUATED, where=node.name, op=node.op, reason=one_line(error)
+        ) from None
     return [found[name] if name else np.zeros(0) for name in proto.output]
+
+
+def _check_result(node: Node, arrays: Sequence[Array | None]) -> None:
+    """Raise ImportFailure if a node's results are too large to be computed."""
+    present = [array for array in arrays if array is not None]
+    product = math.prod(max(array.size, 1) for array in present)
+    if node.op not in SIZED and product <= MOST_ELEMENTS:
+        return
+    names = {name: a for name, a in zip(node.proto.input, arrays, strict=True) if a is not None}
+    tensors = {name: numpy_helper.from_array(a) for name, a in names.items() if a.size <= STEERING}
+    types = {
+        name: helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+        for name, a in names.items()
+    }
+    opset = helper.make_opsetid("", node.opset)
+    try:
+        schema = onnx.defs.get_schema(node.proto.op_type, node.opset)
+        results = infer_node_outputs(schema, node.proto, types, tensors, opset_imports=[opset])
+    except (InferenceError, onnx.defs.SchemaError, RuntimeError, ValueError):
+        return  # the evaluator says what is wrong
+    for result in results.values():
+        check_size([dim.dim_value for dim in result.tensor_type.shape.dim], node.name)

@@ -10,6 +10,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from dmpc.errors import DmpcError, ImportFailure
+from dmpc.frontend.boundary import boundary, check_size
 from dmpc.frontend.builder import Builder
 from dmpc.frontend.context import Context
 from dmpc.frontend.excerpt import located
@@ -89,14 +90,15 @@ def import_onnx(
     model, opset = read_model(source, name)
     systems = Systems()
     try:
-        first, signature = _import(model, opset, options, STAND_INS[0], systems)
-        if _open(model) and _import(model, opset, options, STAND_INS[1], systems)[0] != first:
-            raise ImportFailure.of(SIZE_DEPENDENT)
-        first.name = Path(name).stem
-        verify(first)
-        tell_unused(model.graph, name)
-        if signature.time is None and options.readout is None:
-            tell_readout(name)
+        with boundary():
+            first, signature = _import(model, opset, options, STAND_INS[0], systems)
+            if _open(model) and _import(model, opset, options, STAND_INS[1], systems)[0] != first:
+                raise ImportFailure.of(SIZE_DEPENDENT)
+            first.name = Path(name).stem
+            verify(first)
+            tell_unused(model.graph, name)
+            if signature.time is None and options.readout is None:
+                tell_readout(name)
     except ImportFailure as error:
         raise located(error, model.graph).inside(name) from None
     except DmpcError as error:
@@ -142,6 +144,7 @@ def _shape(value: ValueInfoProto, stand_ins: tuple[int, ...]) -> tuple[int, ...]
             shape.append(stand_ins[axis])
         else:
             raise ImportFailure.of(UNKNOWN_SIZE, name=value.name, axis=axis)
+    check_size(shape, value.name)
     return tuple(shape)
 
 

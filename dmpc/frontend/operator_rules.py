@@ -25,6 +25,13 @@ NOT_FINITE = rule(
     a division by zero when weights were folded.""",
     nearest="did training diverge?",
 )
+NOT_REAL = rule(
+    "not-real",
+    Stage.IMPORT,
+    "weight '{weight}' holds {kind}",
+    why="Weights, thresholds and leaks are real numbers.",
+    nearest="real numbers; complex ones as their real and imaginary parts",
+)
 COMPUTED_PRODUCT = rule(
     "computed-product",
     Stage.IMPORT,

@@ -16,7 +16,6 @@ from dmpc.frontend.operator_rules import (
     OVER_CLASSES,
     OVER_FEATURES,
     OVER_SOME_TIME,
-    WRONG_AXES,
 )
 from dmpc.frontend.tensors import Known, Tensor, Traced
 
@@ -51,9 +50,7 @@ def _axes(node: Node, inputs: Arguments, rank: int) -> list[int]:
     axes = node.integers("axes") if given is None else [int(a) for a in given.array.reshape(-1)]
     if not axes:
         return [] if node.integer("noop_with_empty_axes", 0) else list(range(rank))
-    if any(not -rank <= axis < rank for axis in axes):
-        raise ImportFailure.of(WRONG_AXES, op=node.op, axes=axes, rank=rank)
-    return sorted(axis % rank for axis in axes)
+    return sorted(node.axes(axes, rank))
 
 
 def _over_features(ctx: Context, node: Node, tensor: Traced) -> Traced:

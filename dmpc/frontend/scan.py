@@ -6,6 +6,7 @@ import numpy as np
 from onnx import GraphProto
 
 from dmpc.errors import ImportFailure
+from dmpc.frontend.boundary import check_size
 from dmpc.frontend.context import Arguments, Context, loc_of
 from dmpc.frontend.model_rules import (
     BACKWARDS,
@@ -61,8 +62,11 @@ def scan(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
         finals.append(_final(ctx, state, init, next_, parts))
     ctx.finals.update(node.proto.output[: parts.states])
     ctx.scanned = True
-    stacked = zip(results[parts.states :], parts.output_axes, strict=True)
-    return [*finals, *(_stack(result, axis, parts) for result, axis in stacked)]
+    stacked: list[Tensor] = []
+    for result, axis in zip(results[parts.states :], parts.output_axes, strict=True):
+        (place,) = node.axes([axis], len(result.shape) + 1)
+        stacked.append(_stack(result, place, parts))
+    return [*finals, *stacked]
 
 
 def _parts(node: Node, inputs: Arguments) -> Parts:
@@ -70,7 +74,10 @@ def _parts(node: Node, inputs: Arguments) -> Parts:
     count = node.integer("num_scan_inputs", 0)
     states = len(inputs.tensors) - count
     outputs = len(body.output) - states
-    if count < 1 or states < 0 or len(body.input) != len(inputs.tensors) or outputs < 0:
+    fits = count > 0 <= states and outputs >= 0 and len(body.input) == len(inputs.tensors)
+    axes = node.integers("scan_input_axes") or [0] * max(count, 0)
+    output_axes = node.integers("scan_output_axes") or [0] * outputs
+    if not fits or (len(axes), len(output_axes)) != (count, outputs):
         raise ImportFailure.of(SCAN_COUNT)
     for direction in ("scan_input_directions", "scan_output_directions"):
         if any(node.integers(direction) or ()):
@@ -79,8 +86,7 @@ def _parts(node: Node, inputs: Arguments) -> Parts:
     traced = [tensor for tensor in scanned if isinstance(tensor, Traced)]
     if len(traced) != len(scanned) or any(t.domain is not traced[0].domain for t in traced):
         raise ImportFailure.of(SCAN_CONSTANT)
-    axes = node.integers("scan_input_axes") or [0] * count
-    axes = [axis % len(tensor.shape) for axis, tensor in zip(axes, traced, strict=True)]
+    axes = [node.axes([axis], len(t.shape))[0] for axis, t in zip(axes, traced, strict=True)]
     outer = traced[0].domain
     for tensor, axis in zip(traced, axes, strict=True):
         _find_time(tensor, axis)
@@ -90,7 +96,7 @@ def _parts(node: Node, inputs: Arguments) -> Parts:
         states=states,
         scanned=traced,
         input_axes=axes,
-        output_axes=node.integers("scan_output_axes") or [0] * outputs,
+        output_axes=output_axes,
         outer=outer,
         inner=Domain(tuple(inner)),
     )
@@ -186,7 +192,7 @@ def _carry(ctx: Context, node: Node, state: Traced, init: Known, result: Tensor)
 def _stack(result: Known | Traced, axis: int, parts: Parts) -> Tensor:
     """An output of the body at every timestep."""
     steps = parts.outer.steps
-    axis %= len(result.shape) + 1
+    check_size((steps, *result.shape))
     if isinstance(result, Known):
         return Known(np.stack([result.array] * steps, axis=axis), result.name)
     slices = [_at(result, np.asarray(step), parts) for step in range(steps)]

@@ -4,10 +4,20 @@ from collections.abc import Iterator, Mapping
 
 from onnx import GraphProto, NodeProto, helper
 
+from dmpc.errors import ImportFailure
 from dmpc.frontend.normalise.rewriting import rename, replace_nodes, subgraphs
 from dmpc.frontend.normalise.shapes import constants
-from dmpc.frontend.onnx_file import Node
+from dmpc.frontend.onnx_file import Node, label
 from dmpc.ir.graph import Array
+from dmpc.rules import Stage, rule
+
+BRANCH_COUNT = rule(
+    "branch-signature",
+    Stage.IMPORT,
+    "If and the branch that is taken differ in their numbers of outputs",
+    why="The branch that is taken stands in the place of the If, and gives its outputs in order.",
+    nearest="export the branch again",
+)
 
 
 def inline_branches(graph: GraphProto, outside: Mapping[str, Array]) -> bool:
@@ -37,6 +47,8 @@ def _taken(
     nodes = list(branch.node)
     for inner in nodes:
         rename(inner, new)
+    if len(node.output) != len(branch.output):
+        raise ImportFailure.of(BRANCH_COUNT, where=label(node))
     for output, result in zip(node.output, branch.output, strict=True):
         name = new.get(result.name, result.name)
         nodes.append(helper.make_node("Identity", [name], [output], output))

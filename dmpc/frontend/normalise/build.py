@@ -3,6 +3,7 @@
 import numpy as np
 from onnx import GraphProto, NodeProto, helper, numpy_helper
 
+from dmpc.frontend.boundary import at
 from dmpc.frontend.normalise.flow import ABSENT, Flow, Kind
 from dmpc.frontend.normalise.rewriting import subgraphs
 from dmpc.frontend.normalise.shapes import Types
@@ -25,7 +26,8 @@ def build(graph: GraphProto, opset: int, types: Types, known: dict[str, Array], 
             flow.tensors[value.name] = flow.value(Kind.WHOLE, value.name).number
     writes = Writes(flow, opset)
     for node in graph.node:
-        _add(flow, node, opset, known, cuts, writes)
+        with at(node):
+            _add(flow, node, opset, known, cuts, writes)
     return flow
 
 

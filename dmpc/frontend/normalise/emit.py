@@ -242,4 +242,4 @@ def _axis(flow: Flow, operation: Operation) -> int:
     value = flow.values[operation.results[0]]
     if value.shape is None:
         raise ImportFailure("has a shape that is not known", where=label(operation.node))
-    return Node(operation.node, 0).integer("axis", 0) % len(value.shape)
+    return Node(operation.node, 0).axis("axis", 0, len(value.shape))

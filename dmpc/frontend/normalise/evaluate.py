@@ -6,6 +6,7 @@ import numpy as np
 from onnx import numpy_helper
 
 from dmpc.errors import ImportFailure
+from dmpc.frontend.boundary import at
 from dmpc.frontend.normalise.flow import ABSENT, Flow, Operation
 from dmpc.frontend.onnx_file import Node, evaluate
 from dmpc.ir.graph import Array
@@ -50,11 +51,12 @@ class Evaluator:
     def run(self, operation: Operation, given: Mapping[int, Array]) -> Arrays:
         """The results of one operation."""
         operands = [None if o == ABSENT else given[o] for o in operation.operands]
-        results = evaluate(Node(operation.node, self.opset), operands)
-        return {
-            number: widened(result)
-            for number, result in zip(operation.results, results, strict=True)
-        }
+        with at(operation.node):
+            results = evaluate(Node(operation.node, self.opset), operands)
+            return {
+                number: widened(result)
+                for number, result in zip(operation.results, results, strict=True)
+            }
 
     def equal(self, first: int, second: int) -> bool:
         """Whether two static values are the same array."""

@@ -4,12 +4,16 @@ from collections.abc import Mapping
 
 from onnx import GraphProto, ModelProto
 
+from dmpc.errors import ErrorList
+from dmpc.frontend.context import at_node, unsupported
 from dmpc.frontend.normalise.branches import inline_branches
 from dmpc.frontend.normalise.roll import roll
 from dmpc.frontend.normalise.sequences import Lists
 from dmpc.frontend.normalise.shapes import Shape, infer, with_sizes
 from dmpc.frontend.normalise.slices import CUTTERS, FEWEST_STEPS
 from dmpc.frontend.normalise.unroll import unroll_loops
+from dmpc.frontend.onnx_file import DOMAINS, Node, graphs
+from dmpc.frontend.operators import OPERATORS
 
 CONTROL = ("If", "Loop")
 """Operators that `normalise` replaces wherever they stand."""
@@ -26,6 +30,7 @@ def normalise(
     """
     if not _may_loop(model.graph, sequence):
         return model
+    _check_operators(model.graph)
     sized = with_sizes(model, sizes)
     while True:
         sized, types, known = infer(sized)
@@ -33,6 +38,16 @@ def normalise(
         changed |= inline_branches(sized.graph, known)
         if not changed and not unroll_loops(sized.graph, known):
             return roll(sized, opset, types, known) if sequence else sized
+
+
+def _check_operators(graph: GraphProto) -> None:
+    """What is not of the standard has no shapes either: errors behind it would name other nodes."""
+    errors = ErrorList()
+    for inner in graphs(graph):
+        for node in inner.node:
+            if node.domain not in DOMAINS:
+                errors.add(at_node(unsupported(Node(node, 0), OPERATORS), inner, node))
+    errors.check()
 
 
 def _may_loop(graph: GraphProto, sequence: bool) -> bool:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from onnx import GraphProto, NodeProto
 
+from dmpc.frontend.boundary import at
+
 
 def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
     """The graphs in a node's attributes."""
@@ -19,9 +21,10 @@ def replace_nodes(
     nodes: list[NodeProto] = []
     changed = False
     for node in graph.node:
-        new = replace(node)
-        changed |= new is not None
-        nodes += [node] if new is None else new
+        with at(node):
+            new = replace(node)
+            changed |= new is not None
+            nodes += [node] if new is None else new
     if changed:
         kept = GraphProto(node=nodes)
         del graph.node[:]

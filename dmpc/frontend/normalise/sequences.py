@@ -60,7 +60,10 @@ class Lists:
         if sizes and (sizes[0] not in self.known or self.known[sizes[0]].tolist() != 1):
             return None
         # ONNX ignores keepdims if a size is given. What torch means by it is what onnxruntime does.
-        return source, split.integer("axis", 0), bool(split.integer("keepdims", 1))
+        axis = split.integer("axis", 0)
+        if source in self.shapes:
+            axis = split.axis("axis", 0, len(self.shapes[source]))
+        return source, axis, bool(split.integer("keepdims", 1))
 
     def _insert(self, node: NodeProto) -> None:
         items, count = self.items[node.input[0]]

@@ -17,6 +17,7 @@ from onnx import (
 from onnx.shape_inference import InferenceError, infer_shapes
 
 from dmpc.errors import ImportFailure
+from dmpc.frontend.boundary import at, one_line
 from dmpc.frontend.normalise.rewriting import subgraphs
 from dmpc.frontend.onnx_file import DOMAINS, Node, evaluate
 from dmpc.ir.graph import Array
@@ -58,9 +59,8 @@ def infer(model: ModelProto) -> tuple[ModelProto, Types, dict[str, Array]]:
     while True:
         try:
             model = infer_shapes(model, data_prop=True)
-        except (InferenceError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise ImportFailure(f"its shapes contradict each other: {reason}") from None
+        except (InferenceError, RuntimeError, ValueError) as error:
+            raise ImportFailure(f"its shapes contradict each other: {one_line(error)}") from None
         folded = _Folding(opset)
         known = folded.graph(model.graph, {}, {})
         if not folded.changed:
@@ -110,7 +110,8 @@ class _Folding:
         for node in graph.node:
             for inner in subgraphs(node):
                 self.graph(inner, shapes, known)
-            array = self._fold(node, shapes, known)
+            with at(node):
+                array = self._fold(node, shapes, known)
             if array is None:
                 continue
             known[node.output[0]] = array

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from onnx import GraphProto, NodeProto
 
+from dmpc.frontend.boundary import at
 from dmpc.frontend.normalise.shapes import Shape, attributes_key
 from dmpc.frontend.onnx_file import Node
 from dmpc.ir.graph import Array
@@ -35,7 +36,7 @@ def pieces(node: NodeProto, opset: int, shape: Shape, known: dict[str, Array]) -
 
 def _gather(node: Node, shape: Shape, known: dict[str, Array]) -> Iterator[Piece]:
     places = known.get(node.proto.input[1])
-    axis = node.integer("axis", 0) % len(shape)
+    axis = node.axis("axis", 0, len(shape))
     if places is not None and places.ndim < 2 and places.size == 1:
         step = int(places.reshape(-1)[0])
         yield Piece(node.proto.output[0], axis, step % shape[axis], bool(places.ndim))
@@ -45,22 +46,23 @@ def _slice(node: Node, shape: Shape, known: dict[str, Array]) -> Iterator[Piece]
     if any(name not in known for name in node.proto.input[1:] if name):
         return
     starts, ends, *rest = (known[name] if name else None for name in node.proto.input[1:])
-    assert starts is not None
-    assert ends is not None
+    if starts is None or ends is None:
+        return
     axes = rest[0] if rest and rest[0] is not None else range(len(starts))
     strides = rest[1] if len(rest) > 1 and rest[1] is not None else [1] * len(starts)
     cut = []
-    for start, end, axis, stride in zip(starts, ends, axes, strides, strict=True):
+    along = node.axes([int(axis) for axis in axes], len(shape))
+    for start, end, axis, stride in zip(starts, ends, along, strides, strict=True):
         taken = range(shape[axis])[int(start) : int(end) : int(stride)]
         if taken != range(shape[axis]):
-            cut.append((int(axis) % len(shape), taken))
+            cut.append((axis, taken))
     if len(cut) == 1 and len(cut[0][1]) == 1:
         yield Piece(node.proto.output[0], cut[0][0], cut[0][1][0], True)
 
 
 def _split(node: Node, shape: Shape, known: dict[str, Array]) -> Iterator[Piece]:
     del known
-    axis = node.integer("axis", 0) % len(shape)
+    axis = node.axis("axis", 0, len(shape))
     if len(node.proto.output) == shape[axis]:
         for step, output in enumerate(node.proto.output):
             yield Piece(output, axis, step, True)
@@ -103,8 +105,9 @@ def find_cuts(
     for node in graph.node:
         if node.input and node.input[0] in shapes:
             source = same.get(node.input[0], node.input[0])
-            for piece in pieces(node, opset, shapes[node.input[0]], known):
-                places.setdefault((source, piece.axis), set()).add(piece.step)
+            with at(node):
+                for piece in pieces(node, opset, shapes[node.input[0]], known):
+                    places.setdefault((source, piece.axis), set()).add(piece.step)
     features = {(value.name, len(shapes.get(value.name, ())) - 1) for value in graph.input}
     sizes = {
         (name, axis): shapes[name][axis]

@@ -26,6 +26,14 @@ LOOP_LENGTH = rule(
     counted ahead, and its condition is always true.""",
     nearest="a loop over all timesteps of the input, without a condition that is computed",
 )
+LOOP_COUNT = rule(
+    "loop-counts",
+    Stage.IMPORT,
+    "Loop and its body differ in their numbers of inputs and outputs",
+    why="""The body takes the iteration, the condition and what is handed on, and gives the
+    condition, what is handed on and a piece of each sequence.""",
+    nearest="export the loop again",
+)
 
 
 def unroll_loops(graph: GraphProto, known: Mapping[str, Array]) -> bool:
@@ -45,6 +53,10 @@ def _unrolled(
     if node.op_type != "Loop" or (counted and node.input[0] not in known):
         return None
     body = Node(node, 0).subgraph("body")
+    handed = len(node.input) - 2  # what an iteration hands on
+    fits = len(body.input) == handed + 2 and len(body.output) > handed >= 0
+    if not fits or len(node.output) != len(body.output) - 1 or not any(node.output):
+        raise ImportFailure.of(LOOP_COUNT, where=label(node))
     iterations = _iterations(node, body, {**known, **constants(body)})
     used = {name for other in graph.node for name in other.output}
     used |= {tensor.name for tensor in graph.initializer}

@@ -74,7 +74,7 @@ class Writes:
         if array.size == 0:
             return None
         if node.op_type == "ScatterElements":
-            axis = attributes.integer("axis", 0) % len(data.shape)
+            axis = attributes.axis("axis", 0, len(data.shape))
             wanted = (*data.shape[:axis], 1, *data.shape[axis + 1 :])
             full = array.shape == wanted and bool(np.all(array == array.flat[0]))
         else:

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import onnx
 
 from dmpc.check import Report, check
 from dmpc.frontend import open_model
+from dmpc.frontend.operators import OPERATORS
 from tests.dmpc.frontend.sequences import D, N, Nodes, T, Variant, over_time, toeplitz
 from tests.dmpc.frontend.sequences import dft_circular as circular
 from tests.dmpc.frontend.sequences import model as sequence
@@ -96,5 +98,15 @@ def cases(folder: Path) -> dict[str, Callable[[], Report]]:
         onnx.save(sequence(Variant()), path)
         return check(replace(open_model(path), graph=graph))
 
+    def surprised() -> Report:
+        """An operator that fails in a way that nothing expects."""
+        path = folder / "surprised.onnx"
+        onnx.save(step_model(Spelling()), path)
+        with patch.dict(OPERATORS, Relu=lambda *_: [][1]):
+            report = check(path)
+        first, *_ = report.findings
+        return replace(report, findings=(first,))  # it has a Relu for each layer
+
     found = {name: lambda name=name: checked(name) for name in MODELS}
-    return {**found, **wholes.cases(folder), "not-the-model": misread}
+    found |= {"not-the-model": misread, "importer-fault": surprised}
+    return {**found, **wholes.cases(folder)}

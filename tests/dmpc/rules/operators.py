@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tests.dmpc.frontend.sequences import D, T, Variant, conv
 from tests.dmpc.frontend.sequences import model as sequence
-from tests.dmpc.frontend.spellings import Form, Spelling, scan_model, step_model
+from tests.dmpc.frontend.spellings import Form, Spelling, scan_model, step_model, value
 
 Make = Callable[[], onnx.ModelProto]
 
@@ -111,6 +111,25 @@ def not_finite() -> onnx.ModelProto:
     return model
 
 
+def with_constant(array: np.ndarray, op: str, *inputs: str) -> Make:
+    """As `with_step`, with a constant `odd.constant`."""
+
+    def make() -> onnx.ModelProto:
+        model = with_step(op, *inputs)()
+        store(model.graph, "odd.constant", array)
+        return model
+
+    return make
+
+
+def two_answers() -> onnx.ModelProto:
+    """An If of one output, whose branches have two."""
+    copies = [node("Identity", ["x"], "left"), node("Identity", ["v0"], "right")]
+    outputs = [value("left", "batch", 5), value("right", "batch", 4)]
+    branch = helper.make_graph(copies, "branch", [], outputs)
+    return with_step("If", "true", then_branch=branch, else_branch=branch)()
+
+
 def wide_kernel() -> onnx.ModelProto:
     model = sequence(Variant(conv))
     kernel = next(one.input[1] for one in model.graph.node if one.op_type == "Conv")
@@ -130,6 +149,10 @@ MODELS: dict[str, Make] = {
     "training-mode": with_step("Dropout", "x", "", "true"),
     "shape-misfit": misfit,
     "not-finite": not_finite,
+    "not-real": with_constant(np.array(["a"]), "Add", "x", "odd.constant"),
+    "not-evaluated": with_step("Add", "three", "first"),
+    "vast-tensor": with_constant(np.array([10**9, 3]), "Expand", "three", "odd.constant"),
+    "branch-signature": two_answers,
     "computed-product": with_step("MatMul", "x", "v0"),
     "mixed-samples": chained(
         node("Gather", ["x", "swap"], "turned", axis=0),

@@ -128,6 +128,13 @@ def endless() -> onnx.ModelProto:
     return model([loop], [value("x", 2, T, M)], [value("y", 2, C)], constants)
 
 
+def uncounted() -> onnx.ModelProto:
+    """A Loop with an output more than its body gives."""
+    made = endless()
+    made.graph.node[0].output.append("more")
+    return made
+
+
 MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "unlike-timesteps": lambda: network(partial(rectified, T - 1)),
     "unlike-constants": lambda: network(other_weight),
@@ -136,6 +143,7 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "twins": lambda: network(twins),
     "mixed-times": lambda: network(mixed),
     "loop-length": endless,
+    "loop-counts": uncounted,
 }
 
 

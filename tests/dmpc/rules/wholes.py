@@ -134,6 +134,10 @@ def one_step(model: Model) -> None:
     store(model.graph, "to", np.array([1]))
 
 
+def long_weight(graph: onnx.GraphProto) -> None:
+    graph.initializer[0].raw_data += bytes(3)
+
+
 def from_input(model: Model) -> None:
     store(model.graph, "nought", np.ones(1, np.float32))
 
@@ -144,6 +148,7 @@ MODELS: dict[str, Callable[[], Model]] = {
     "no-opset": lambda: opset("com.example", 17),
     "old-opset": lambda: opset("", 11),
     "broken-standard": lambda: step(lambda g: node_of(g, "v0_").input.__setitem__(0, "nothing")),
+    "broken-weight": lambda: step(long_weight),
     "no-input": lambda: alone([], node("Relu", ["weights"], "y")),
     "unknown-size": lambda: step(dim("x", 1, "features")),
     "input-axes": lambda: alone([value("x", 3)], node("Relu", ["x"], "y")),
