@@ -106,13 +106,11 @@ def _spoken(case: Case, result: Any) -> Verdict:
     if code == 0:
         fine = all(line.startswith("dmpc: ") for line in result.stderr.splitlines())
         return Verdict("accepted") if fine else find(f"stderr: {_masked(said)}", result.stderr)
-    if code == 2:
-        return Verdict("refused")
-    if code != 1:
+    if code not in (1, 2):
         return find(f"exit code {code}", said)
-    if case.argv[0] in ("check", "verify") and not result.stderr:
+    if code == 1 and case.argv[0] in ("check", "verify") and not result.stderr:
         return Verdict("caught" if CAUGHT.search(said) else "refused", detail=said)
-    return _one_line(case, result.stderr)
+    return _one_line(case if code == 1 else Case(case.argv), result.stderr)
 
 
 def _one_line(case: Case, text: str) -> Verdict:

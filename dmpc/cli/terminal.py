@@ -59,17 +59,22 @@ def own_output(quiet: bool) -> Iterator[None]:
 
 def write_out(content: bytes) -> None:
     """Write to standard output what is no text for people."""
-    stream, _ = _own[-1]
+    stream, _ = _output()
     stream.flush()
     stream.buffer.write(content)
     stream.buffer.flush()
+
+
+def _output() -> tuple[TextIO, bool]:
+    """Standard output and whether it is quiet; outside of a verb it is Python's own."""
+    return _own[-1] if _own else (sys.stdout, False)
 
 
 class Output:
     """Standard output for people: styled and wrapped on a terminal, plain lines elsewhere."""
 
     def __init__(self) -> None:
-        self._stream, self._quiet = _own[-1]
+        self._stream, self._quiet = _output()
         self._styled = self._stream.isatty()
         width = None if self._styled else UNBROKEN
         self._console = Console(
