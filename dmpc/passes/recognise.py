@@ -14,6 +14,7 @@ from dmpc.ir.prune import prune
 from dmpc.passes.base import Pass
 from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.assemble import assemble, ordered
+from dmpc.passes.recognition.extra_states import raise_causes
 from dmpc.passes.recognition.holds import find_held, find_hold, timing_of
 from dmpc.passes.recognition.lines import check_start, find_lines
 from dmpc.passes.recognition.memories import find_memory
@@ -57,7 +58,12 @@ class Recognise(Pass):
             raise CompileError(f"needs a graph of level model, not {graph.level}", where=graph.name)
         if len(graph.inputs) != 1:
             raise CompileError.of(INPUT_COUNT, where=graph.name, number=len(graph.inputs))
-        return _Recognition(settled(prune(graph))).run()
+        graph = settled(prune(graph))
+        try:
+            return _Recognition(graph).run()
+        except CompileError as error:
+            raise_causes(graph, error)
+            raise
 
 
 class _Recognition:

@@ -36,6 +36,34 @@ ADAPTIVE_THRESHOLD = rule(
     nearest="a constant threshold for each neuron; a slow negative current from the slow state "
     "adapts the neurons in its place",
 )
+SYNAPTIC_CURRENT = rule(
+    "synaptic-current",
+    Stage.NETWORK,
+    "a synaptic current is one more state for every neuron: it keeps something of itself and is "
+    "driven by {sources}",
+    why="""The machine keeps one membrane for every neuron and one slow state of a few elements for
+    a layer, driven by a rectified scalar. No choice of its parameters gives a filter for each
+    neuron.""",
+    nearest="currents that act in their own timestep alone (LIF neurons, alpha = 0)",
+)
+LEAKY_READOUT = rule(
+    "leaky-readout",
+    Stage.NETWORK,
+    "the last layer keeps a membrane {how} ({state}) and the output is made of it; no readout of "
+    "the machine leaks",
+    why="""The readout unit adds up weights of spikes over all timesteps, or keeps the last or the
+    largest sum of one timestep. It has no membrane that decays from timestep to timestep.""",
+    nearest="the mean, sum, last or maximum over time of a linear map of the spikes, or spiking "
+    "neurons that are counted",
+)
+REFRACTORY = rule(
+    "refractory",
+    Stage.NETWORK,
+    "the neurons of {state} are shut off for some time after a spike, by {by}",
+    why="""The neuron unit sees a spike in its own timestep: it sets the membrane or takes something
+    off it. A time of rest would be a counter, one more state for every neuron.""",
+    nearest="a reset far below the threshold has much of the effect",
+)
 LATE_CURRENT = rule(
     "late-current",
     Stage.NETWORK,

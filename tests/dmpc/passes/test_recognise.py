@@ -148,8 +148,8 @@ STRANGE = {
     "readout of the membrane": (
         "%y = matmul(%s, %wf) => %y = matmul(%h, %wf)",
         (
-            "net: '/out': the output depends on state 'u', input 'x', '/m_next' (a readout is a "
-            "linear map of the spikes of one layer)"
+            "net: state 'u': the last layer keeps a membrane that spikes reset (state 'u') and the "
+            "output is made of it; no readout of the machine leaks"
         ),
     ),
     "binarised input": (

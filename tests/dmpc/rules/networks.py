@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 from dmpc.check import Report, check
 from dmpc.ir.parser import parse
+from tests.dmpc.passes.test_extra_states import NETWORKS, text_with
 from tests.dmpc.passes.test_recognise import HELD, NEAR_HOLDS, SECOND, STRANGE, TEXT, pair_of
 from tests.dmpc.passes.test_recognise_past import RECURRENT, STRANGE_PAST
 
 Edits = tuple[tuple[str, str], ...]
+EXTRA_STATES = ("leaky-readout", "synaptic-current", "refractory")
 THETA = "  %c = ge(%h, %theta)"
 RESET = "%un = where(%c, %rest, %h)"
 ADAPTATION = (
@@ -29,6 +31,7 @@ BROKEN: dict[str, Edits] = {
   %y =""",
         ),
     ),
+    "readout": (("%y = matmul(%s, %wf)", "%sx = add(%s, %f) : f32[2]\n  %y = matmul(%sx, %wf)"),),
     "input-count": (
         ("  state %u", '  input %z : f32[2] loc("z")\n  state %u'),
         ("%f = matmul(%x, %wf)", "%xz = add(%x, %z) : f32[2]\n  %f = matmul(%xz, %wf)"),
@@ -100,4 +103,6 @@ def cases() -> dict[str, Callable[[], Report]]:
         for name, (*edits, _) in STRANGE_PAST.items()
     }
     every |= BROKEN
-    return {name: lambda edits=edits: checked(edits) for name, edits in every.items()}
+    found = {name: lambda edits=edits: checked(edits) for name, edits in every.items()}
+    extra = {name: text_with(*NETWORKS[name][:2]) for name in EXTRA_STATES}
+    return found | {name: lambda text=text: check(parse(text)) for name, text in extra.items()}

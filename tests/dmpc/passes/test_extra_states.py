@@ -1,0 +1,184 @@
+"""Neurons with one more state than the machine keeps: the reason is the state, in any spelling."""
+
+import re
+
+import pytest
+
+from dmpc.errors import CompileError
+from dmpc.ir.parser import parse
+from dmpc.passes.base import apply
+from dmpc.passes.recognise import Recognise
+
+CONSTANTS = {
+    "wf": ((2, 3), [0.5, 0.25, 0.125, 0.5, -0.5, 0.75]),
+    "wo": ((2, 2), [1.0, -1.0, 0.5, 0.5]),
+    "wr": ((2, 2), [0.0, 0.5, 0.25, 0.0]),
+    "half": ((1,), [0.5]),
+    "most": ((1,), [0.9]),
+    "theta": ((1,), [1.0]),
+    "zero": ((1,), [0.0]),
+    "ones": ((2,), [1.0, 1.0]),
+}
+LIF = """l = mul(%u, %most)
+h = add(%l, CURRENT)
+c = ge(%h, THRESHOLD)
+s = cast(%c)
+un = where(%c, %zero, %h)"""
+FED = "f = matmul(%x, %wf)\n" + LIF.replace("CURRENT", "%f")
+PLAIN = FED.replace("THRESHOLD", "%theta")
+OUT = "\ny = matmul(%s, %wo)"
+U, O, I, W, B, R, P = (  # noqa: E741
+    (name, f"{name}n" if name != "p" else "s") for name in "uoiwbrp"
+)
+READOUT = PLAIN + "\nz = matmul(%s, %wo)\nol = mul(%o, %most)\non = add(%ol, %z)\ny = "
+SYNAPSE = "fx = matmul(%x, %wf)\nil = mul(%i, %half)\nin = add(%il, %fx)\n"
+DRIVEN = LIF.replace("CURRENT", "%in").replace("THRESHOLD", "%theta") + OUT
+MOVING = "bt = mul(%b, %half)\nth = add(%bt, %theta)\n" + FED.replace("THRESHOLD", "%th")
+SPIKES = "\nbl = mul(%b, %most)\nbn = add(%bl, %s)" + OUT
+PULLED = "fx = matmul(%x, %wf)\nfw = sub(%fx, %w)\n" + LIF.replace("CURRENT", "%fw").replace(
+    "THRESHOLD", "%theta"
+)
+LATE = """bl = mul(%b, %most)
+bn = add(%bl, %p)
+bt = mul(%bn, %half)
+th = add(%bt, %theta)
+fx = matmul(%x, %wf)
+op = gt(%p, %zero)
+dr = where(%op, %th, %zero)
+g = sub(%fx, %dr)
+l = mul(%u, %most)
+un = add(%l, %g)
+c = ge(%un, %th)
+s = cast(%c)"""
+PULLED_LATE = """wl = mul(%w, %most)
+wm = mul(%u, %half)
+wa = add(%wl, %wm)
+wp = mul(%p, %half)
+wn = add(%wa, %wp)
+fx = matmul(%x, %wf)
+fw = sub(%fx, %wn)
+up = sub(%u, %p)
+l = mul(%up, %most)
+un = add(%l, %fw)
+c = gt(%un, %theta)
+s = cast(%c)"""
+COUNTED = """f = matmul(%x, %wf)
+free = gt(%theta, %r)
+fm = where(%free, %f, %zero)
+l = mul(%u, %most)
+h = add(%l, %fm)
+c = ge(%h, %theta)
+s = cast(%c)
+un = where(%c, %zero, %h)
+rd = sub(%r, %ones)
+rr = relu(%rd)
+three = add(%ones, %ones)
+rn = where(%c, %three, %rr)"""
+SHUT = """f = matmul(%x, %wf)
+l = mul(%u, %most)
+h0 = add(%l, %f)
+op = gt(%p, %zero)
+h = where(%op, %zero, %h0)
+c = ge(%h, %theta)
+s = cast(%c)
+un = where(%c, %zero, %h)"""
+
+# name -> states with their next values, the timestep, the rule, and the state that is to blame
+NETWORKS = {
+    "leaky-readout": ((U, O), READOUT + "add(%on, %zero)", "leaky-readout", "o"),
+    "readout of before": ((U, O), READOUT + "add(%o, %zero)", "leaky-readout", "o"),
+    "readout, then weights": ((U, O), READOUT + "matmul(%on, %wr)", "leaky-readout", "o"),
+    "readout with a relu": (
+        (U, O),
+        READOUT.replace("%z)", "%zr)").replace("ol =", "zr = relu(%z)\nol =") + "add(%on, %zero)",
+        "leaky-readout", "o",
+    ),
+    "readout behind a synapse": (
+        (U, I, O),
+        READOUT.replace("%ol, %z)", "%ol, %in)").replace(
+            "ol =", "il = mul(%i, %half)\nin = add(%il, %z)\nol ="
+        ) + "add(%on, %zero)",
+        "leaky-readout", "o",
+    ),
+    "readout of a membrane": ((U,), PLAIN + "\ny = matmul(%un, %wo)", "leaky-readout", "u"),
+    "readout of a charge": ((U,), PLAIN + "\ny = matmul(%h, %wo)", "leaky-readout", "u"),
+    "synaptic-current": ((U, I), SYNAPSE + DRIVEN, "synaptic-current", "i"),
+    "synapse of before": ((U, I), SYNAPSE + DRIVEN.replace("%in", "%i"), "synaptic-current", "i"),
+    "synapse with a relu": (
+        (U, I),
+        SYNAPSE.replace("il =", "fr = relu(%fx)\nil =").replace("%il, %fx", "%il, %fr") + DRIVEN,
+        "synaptic-current", "i",
+    ),
+    "recurrent synapse": (
+        (U, I, P),
+        SYNAPSE.replace("il =", "rx = matmul(%p, %wr)\nfr = add(%fx, %rx)\nil =").replace(
+            "%il, %fx", "%il, %fr"
+        ) + DRIVEN,
+        "synaptic-current", "i",
+    ),
+    "threshold": ((U, B), MOVING + SPIKES, "adaptive-threshold", "b"),
+    "threshold that is taken off": (
+        (U, B),
+        MOVING.replace("un = where(%c, %zero, %h)", "d = sub(%h, %th)\nun = where(%c, %d, %h)")
+        + SPIKES,
+        "adaptive-threshold", "b",
+    ),
+    "threshold that is taken off late": ((U, B, P), LATE + OUT, "adaptive-threshold", "b"),
+    "current of spikes": (
+        (U, W), PULLED + "\nwl = mul(%w, %most)\nwn = add(%wl, %s)" + OUT,
+        "adaptive-threshold", "w",
+    ),
+    "current of the membrane": (
+        (U, W),
+        PULLED + "\nwl = mul(%w, %most)\nwm = mul(%un, %half)\nwa = add(%wl, %wm)"
+        "\nwn = add(%wa, %s)" + OUT,
+        "adaptive-threshold", "w",
+    ),
+    "current, late": ((U, W, P), PULLED_LATE + OUT, "adaptive-threshold", "w"),
+    "refractory": ((U, R), COUNTED + OUT, "refractory", "r"),
+    "refractory for one timestep": ((U, P), SHUT + OUT, "refractory", "p"),
+}  # fmt: skip
+
+
+def text_with(states: tuple[tuple[str, str], ...], timestep: str) -> str:
+    """A network of two neurons in graph text."""
+    lines = ["dmpir 1", 'graph "net" level model {', '  attr readout = "mean"']
+    lines.append('  input %x : f32[3] loc("x")')
+    lines += [f'  state %{s} : f32[2] = zeros next %{n} loc("{s}")' for s, n in states]
+    for name, (shape, _) in CONSTANTS.items():
+        lines.append(f"  const %{name} : f32[{', '.join(map(str, shape))}]")
+    for name, op in (line.split(" = ") for line in timestep.splitlines()):
+        type_ = "bool" if re.match(r"g[et]\(", op) else "f32"
+        lines.append(f'  %{name} = {op} : {type_}[2] loc("/{name}")')
+    lines += ["  output %y", "}", "data {"]
+    lines += [f"  %{name} = f64 {values}" for name, (_, values) in CONSTANTS.items()]
+    return "\n".join([*lines, "}", ""])
+
+
+def test_the_network_without_another_state():
+    assert apply(Recognise(), parse(text_with((U,), PLAIN + OUT))).level == "layers"
+
+
+@pytest.mark.parametrize("case", NETWORKS.values(), ids=NETWORKS)
+def test_the_state_is_the_reason(case):
+    states, timestep, rule, blamed = case
+    with pytest.raises(CompileError) as caught:
+        apply(Recognise(), parse(text_with(states, timestep)))
+    (only,) = caught.value.every
+    assert only.rule.name == rule
+    assert f"state '{blamed}'" in str(only)
+
+
+def test_faults_that_do_not_follow_from_it_are_still_told():
+    second = """
+fz = matmul(%s, %wo)
+vl = matmul(%v, %wr)
+vh = add(%vl, %fz)
+vc = ge(%vh, %theta)
+vs = cast(%vc)
+vn = where(%vc, %zero, %vh)
+y = matmul(%vs, %wo)"""
+    timestep = MOVING + SPIKES.replace(OUT, second)
+    with pytest.raises(CompileError) as caught:
+        apply(Recognise(), parse(text_with((U, B, ("v", "vn")), timestep)))
+    assert [one.rule.name for one in caught.value.every] == ["adaptive-threshold", "full-leak"]
