@@ -15,8 +15,8 @@ def legendre_system(states: int, window: float) -> tuple[Matrix, Matrix]:
     """
     if states < 1:
         raise ValueError(f"Legendre memory: {states} states; it needs at least 1")
-    if not (window >= 1 and np.isfinite(window)):
-        raise ValueError(f"Legendre memory: window is {window}; it spans at least 1 timestep")
+    if not (np.isreal(window) and window >= 1 and np.isfinite(window)):
+        raise ValueError(f"Legendre memory: window is {window!r}; it spans at least 1 timestep")
     i, j = np.arange(states)[:, None], np.arange(states)[None, :]
     rate = (2 * i + 1) / window
     a = rate * np.where(i < j, -1.0, (-1.0) ** (i - j + 1))

@@ -9,8 +9,10 @@ Tensors are [batch, time, features]. The equations are the paper's (Sun et al., 
 """
 
 from dmpc.legendre import legendre_system, zero_order_hold
+from dmpc.nn.activity import TrainingWarning
 from dmpc.nn.delays import AxonalDelays
 from dmpc.nn.export import export_onnx, load_weights, to_onnx
+from dmpc.nn.initial import initialise
 from dmpc.nn.layer import DMPLayer, LayerState
 from dmpc.nn.lif import LIF
 from dmpc.nn.memory import LegendreMemory
@@ -30,9 +32,11 @@ __all__ = [
     "Measurement",
     "QuantizedNetwork",
     "Run",
+    "TrainingWarning",
     "as_input",
     "export_onnx",
     "fit",
+    "initialise",
     "legendre_system",
     "load_weights",
     "measure",

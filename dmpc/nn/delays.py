@@ -7,6 +7,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from dmpc.nn.sizes import check_whole
+
 SHARPEST: Final = 0.23
 
 
@@ -18,18 +20,14 @@ class AxonalDelays(nn.Module):
     neural networks using dilated convolutions with learnable spacings", Hammouamri et al., ICLR
     2024; there for every synapse, here for every axon, as in Shrestha and Orchard, SLAYER, 2018).
     With a spread of 0 they are whole timesteps, which is what inference and the machine use.
-    Raises ValueError if `inputs` or `longest` is below 1.
+    Raises ValueError unless `inputs` and `longest` are whole numbers of at least 1.
     """
 
     def __init__(self, inputs: int, longest: int) -> None:
         super().__init__()
-        if inputs < 1 or longest < 1:
-            raise ValueError(
-                f"AxonalDelays: {inputs} inputs, at most {longest} timesteps late; both are at "
-                "least 1"
-            )
-        self.longest = longest
-        self.delay = nn.Parameter(torch.rand(inputs) * longest)
+        inputs = check_whole("AxonalDelays", "inputs", inputs, 1)
+        self.longest = check_whole("AxonalDelays", "longest", longest, 1)
+        self.delay = nn.Parameter(torch.rand(inputs) * self.longest)
         self.spread = 0.0
 
     def sharpen(self, progress: float) -> None:

@@ -10,6 +10,7 @@ import onnx
 import torch
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
+from dmpc.nn.activity import warn_of_stuck
 from dmpc.nn.network import DMPNetwork
 from dmpc.nn.onnx_nodes import layer_nodes, linear, state_sizes, weights
 from dmpc.onnx_scan import IR_VERSION, OPSET, TIME, initial_states, scan, value
@@ -38,10 +39,14 @@ def export_onnx(
     appended.
 
     Initialisers bear the names of the network's `state_dict`, nodes those of its modules;
-    `metadata` is stored in the file, which is written whole or not at all. Raises ValueError as
-    `to_onnx` does, OSError if it cannot be written.
+    `metadata` is stored in the file, which is written whole or not at all. Warns
+    (`TrainingWarning`) of layers none of whose neurons carried anything when these very weights
+    were last trained or measured. Raises ValueError as `to_onnx` does, OSError if the file cannot
+    be written.
     """
-    write_file(path, to_onnx(network, form, metadata).SerializeToString(deterministic=True))
+    content = to_onnx(network, form, metadata).SerializeToString(deterministic=True)
+    warn_of_stuck("export_onnx", network, 2)
+    write_file(path, content)
 
 
 def to_onnx(
@@ -49,8 +54,17 @@ def to_onnx(
 ) -> ModelProto:
     """The ONNX model that `export_onnx` writes.
 
-    Raises ValueError if `form` is unknown or a weight is NaN or infinite.
+    Raises ValueError if `network` is no DMPNetwork, `form` is unknown, a weight is NaN or infinite
+    or `metadata` is no text.
     """
+    if not isinstance(network, DMPNetwork):
+        raise ValueError(
+            f"export_onnx: network is {type(network).__name__}, not a DMPNetwork (a "
+            "QuantizedNetwork has a method export_onnx; other modules: torch.onnx.export, or "
+            "dmpc.from_torch)"
+        )
+    if not all(isinstance(text, str) for item in metadata.items() for text in item):
+        raise ValueError(f"export_onnx: metadata {dict(metadata)!r} is not text by text")
     if form not in get_args(Form):
         raise ValueError(f"export_onnx: form is {form!r}; choose one of {get_args(Form)}")
     graph = _scan_graph(network) if form == "scan" else _step_graph(network)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dmpc.nn.delays import AxonalDelays
 from dmpc.nn.lif import LIF
 from dmpc.nn.memory import LegendreMemory
+from dmpc.nn.sizes import check_whole
 
 
 class LayerState(NamedTuple):
@@ -46,7 +47,8 @@ class DMPLayer(nn.Module):
     Parameters: `inputs` (M), `neurons` (N), `memory` (d, the number of memory states), `window`
     in timesteps, `lif` (default: beta 0.5, gain 0.5, threshold 1, hard reset to 0), `dilation` in
     timesteps (1: the slow current reads every timestep's memory). Raises ValueError if a size or
-    `dilation` is below 1, `memory` or `delays` below 0, or a memory has no window.
+    `dilation` is below 1, `memory` or `delays` below 0, one of them is no whole number, or a memory
+    has no window of at least 1.
     """
 
     def __init__(
@@ -62,18 +64,13 @@ class DMPLayer(nn.Module):
         delays: int = 0,
     ) -> None:
         super().__init__()
-        for name, size in (("inputs", inputs), ("neurons", neurons)):
-            if size < 1:
-                raise ValueError(f"DMPLayer: {name} is {size}; a layer needs at least 1")
-        if dilation < 1 or dilation != int(dilation):
-            raise ValueError(
-                f"DMPLayer: dilation is {dilation}; it is a whole number of timesteps, at least 1"
-            )
+        self.inputs = check_whole("DMPLayer", "inputs", inputs, 1)
+        self.neurons = check_whole("DMPLayer", "neurons", neurons, 1)
+        self.dilation = check_whole("DMPLayer", "dilation", dilation, 1)
+        memory = check_whole("DMPLayer", "memory", memory, 0)
+        delays = check_whole("DMPLayer", "delays", delays, 0)
         if memory and window is None:
             raise ValueError(f"DMPLayer: {memory} memory states, but no window in timesteps")
-        if delays < 0:
-            raise ValueError(f"DMPLayer: delays is {delays}; the longest delay is 0 or more")
-        self.inputs, self.neurons, self.dilation = inputs, neurons, int(dilation)
         self.fast = nn.Linear(inputs, neurons)
         self.slow_path: SlowPath | None = None
         if memory:

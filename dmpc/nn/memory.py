@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dmpc.legendre import legendre_system, zero_order_hold
+from dmpc.nn.sizes import check_whole
 
 
 class LegendreMemory(nn.Module):
@@ -21,6 +22,7 @@ class LegendreMemory(nn.Module):
 
     def __init__(self, states: int, window: float) -> None:
         super().__init__()
+        states = check_whole("LegendreMemory", "states", states, 1)
         a_bar, b_bar = zero_order_hold(*legendre_system(states, window))
         self.states, self.window = states, window
         dtype = torch.get_default_dtype()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from dmpc.nn.layer import DMPLayer, LayerState
 from dmpc.nn.lif import LIF
+from dmpc.nn.sizes import check_whole
 
 
 class Run(NamedTuple):
@@ -30,8 +32,8 @@ class DMPNetwork(nn.Module):
     `window` (timesteps) of every layer; whether layers are `recurrent`; the longest of the learned
     `delays` of every layer's inputs, 0 for none; `dropout`, the probability of losing a layer's
     spike, in training only; `lif`, the neurons' parameters; `dilation` in timesteps, of every layer
-    or of each. Raises ValueError if there is no hidden layer, a size or dilation is below 1, there
-    is not one dilation for each layer, or `dropout` is outside [0, 1).
+    or of each. Raises ValueError if there is no hidden layer, not one dilation for each layer,
+    `dropout` is outside [0, 1), or as `DMPLayer` does.
     """
 
     def __init__(
@@ -49,14 +51,17 @@ class DMPNetwork(nn.Module):
         dilation: int | Sequence[int] = 1,
     ) -> None:
         super().__init__()
-        if not hidden:
-            raise ValueError("DMPNetwork: hidden is empty; give the neurons of at least one layer")
-        if classes < 1:
-            raise ValueError(f"DMPNetwork: classes is {classes}; a readout needs at least 1")
+        if not isinstance(hidden, Iterable) or not len(hidden):
+            shown = "empty" if isinstance(hidden, Iterable) else repr(hidden)
+            raise ValueError(
+                f"DMPNetwork: hidden is {shown}; give the neurons of at least one layer as a list"
+            )
+        classes = check_whole("DMPNetwork", "classes", classes, 1)
         if not 0 <= dropout < 1:
             raise ValueError(f"DMPNetwork: dropout is {dropout}; it must be in [0, 1)")
-        sizes = [inputs, *hidden]
-        dilations = [dilation] * len(hidden) if isinstance(dilation, int) else list(dilation)
+        sizes = [check_whole("DMPNetwork", "inputs", inputs, 1)]
+        sizes += [check_whole("DMPNetwork", "neurons", neurons, 1) for neurons in hidden]
+        dilations = list(dilation) if isinstance(dilation, Iterable) else [dilation] * len(hidden)
         if len(dilations) != len(hidden):
             raise ValueError(
                 f"DMPNetwork: {len(dilations)} dilations for {len(hidden)} layers; give one number "
@@ -68,6 +73,16 @@ class DMPNetwork(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
         self.readout = nn.Linear(sizes[-1], classes)
+        # By their contents: a copy of a new network is new, one whose weights were loaded is not.
+        self.made = self.fingerprint()
+        self.stuck: tuple[bytes, tuple[tuple[int, str], ...]] = (self.made, ())
+
+    def fingerprint(self) -> bytes:
+        """What tells the present weights from others."""
+        found = hashlib.sha256()
+        for parameter in self.parameters():
+            found.update(parameter.detach().cpu().float().numpy().tobytes())
+        return found.digest()
 
     @property
     def dmp_layers(self) -> list[DMPLayer]:

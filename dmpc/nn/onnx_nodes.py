@@ -107,9 +107,10 @@ def weights(network: DMPNetwork) -> list[TensorProto]:
     """
     tensors = []
     for name, tensor in network.state_dict().items():
+        tensor = tensor.detach().cpu().float()
         if not tensor.isfinite().all():
             raise ValueError(f"export_onnx: {name!r} holds NaN or infinity; did training diverge?")
-        tensors.append(_constant(name, tensor.detach().cpu().numpy().astype(np.float32)))
+        tensors.append(_constant(name, tensor.numpy()))
     for i, layer in enumerate(network.dmp_layers):
         tensors += _neuron(f"layers.{i}.lif", layer.lif)
         if layer.states and layer.dilation > 1:

@@ -49,9 +49,11 @@ def main(chosen: tuple[str, ...], out: Path, epochs: int, seed: int) -> None:
             network,
             *recipe["load"](SPOKEN / "train.npz"),
             epochs=epochs,
+            batch=64,
             learning_rate=2e-2,
             spike_penalty=0.05,
             augment=recipe["vary"],
+            initial_rate=None,
         )
         for epoch, loss in enumerate(training, start=1):
             if sys.stderr.isatty():

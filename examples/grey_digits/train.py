@@ -46,6 +46,7 @@ def train(suffix: str, out: Path, epochs: int) -> None:
         learning_rate=2e-2,
         spike_penalty=0.05,
         augment=vary,
+        initial_rate=None,  # from the weights that torch draws, as they are
     )
     for epoch, loss in enumerate(training, start=1):
         if sys.stderr.isatty():

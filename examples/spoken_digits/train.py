@@ -64,9 +64,11 @@ def main(out: Path, epochs: int, seed: int, hidden: int) -> None:
         network,
         *load(HERE / "train.npz"),
         epochs=epochs,
+        batch=64,
         learning_rate=2e-2,
         spike_penalty=0.05,
         augment=vary,
+        initial_rate=None,  # from the weights that torch draws, as they are
     )
     for epoch, loss in enumerate(training, start=1):
         if sys.stderr.isatty():

@@ -96,6 +96,8 @@ def test_grey_digits_data_is_what_the_script_makes(tmp_path: Path) -> None:
         assert data.read_bytes() == (GREY / data.name).read_bytes(), data.name
 
 
+# In one epoch of so few samples the layers are silent still.
+@pytest.mark.filterwarnings("ignore::dmpc.nn.TrainingWarning")
 @pytest.mark.parametrize("example", [SPOKEN, GREY], ids=["spoken", "grey"])
 def test_training_scripts_train_and_export(
     example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -204,7 +204,7 @@ def test_quantization_aware_training(tmp_path: Path, family: str) -> None:
     ("wrong", "message"),
     [
         ({"memory": 3}, "DMPLayer: 3 memory states, but no window in timesteps"),
-        ({"delays": -1}, "DMPLayer: delays is -1; the longest delay is 0 or more"),
+        ({"delays": -1}, "DMPLayer: delays is -1; it is a whole number, at least 0"),
     ],
 )
 def test_what_a_layer_cannot_be(wrong: dict[str, int], message: str) -> None:

@@ -62,7 +62,7 @@ def test_buffers_are_the_float64_result_rounded_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("states", "window", "message"), [(0, 4.0, "0 states"), (3, 0.5, r"window is 0\.5")]
+    ("states", "window", "message"), [(0, 4.0, "states is 0"), (3, 0.5, r"window is 0\.5")]
 )
 def test_impossible_memories_are_refused(states: int, window: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):

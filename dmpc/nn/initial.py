@@ -1,0 +1,100 @@
+"""Weights to start from: layers that fire on the data at hand."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from dmpc.nn.layer import DMPLayer
+from dmpc.nn.network import DMPNetwork
+from dmpc.nn.samples import check_samples
+
+RATE: Final = 0.1
+SAMPLES: Final = 128  # that are looked at
+FEEDBACK: Final = 0.25  # of the threshold: what recurrent synapses spread membranes by
+WIDENED: Final = 6  # times at most
+LOGITS: Final = 0.5  # spread of the logits over samples
+
+
+@torch.no_grad()
+def initialise(network: DMPNetwork, x: Tensor, rate: float = RATE) -> None:
+    """Scale the weights of a new network, so that its layers fire on `x` and its classes differ.
+
+    `x` [samples, time, inputs] is training data, of which 128 samples are looked at. What each
+    path adds to a layer's membranes, before any spike, gets the same spread over neurons,
+    samples and timesteps, and with its bias a mean of 0 in every neuron: together the spread
+    with which a normal distribution is above the threshold in a share `rate` of the timesteps.
+    (Neurons that fire are reset, so they fire less often; where less than half as often, the
+    spread is widened.) The scalar drive is given weights of one sign, that of its mean: it
+    starts as how much happens, and its relu cannot be dead. Recurrent synapses are scaled to a
+    quarter of the threshold; logits to a spread of 0.5 and a mean of 0. Layer by layer from the
+    first, as in data-dependent initialisation (Salimans and Kingma, 2016; Mishkin and Matas,
+    2016, LSUV). The directions of the weights are those that the network was made with, and the
+    choice of samples is always the same.
+
+    Raises ValueError if `rate` is outside (0, 0.5) or `x` is no data for this network.
+    """
+    if not 0 < rate < 0.5:
+        raise ValueError(f"initialise: rate is {rate}; neurons fire in a share of (0, 0.5)")
+    x = check_samples("initialise", network, x)
+    chosen = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:SAMPLES]
+    spikes = x[chosen].to(network.readout.weight.dtype)
+    training = network.training
+    network.eval()  # delays are whole timesteps
+    for layer in network.dmp_layers:
+        spikes = _settled(layer, spikes, rate)
+    _center(network.readout, spikes.mean(dim=1, keepdim=True), LOGITS)
+    network.train(training)
+
+
+def _settled(layer: DMPLayer, x: Tensor, rate: float) -> Tensor:
+    """The spikes of a layer for `x` [batch, time, inputs], after its weights were scaled."""
+    lif, late = layer.lif, layer.late(x)
+    paths = [(layer.fast, late)]
+    if layer.slow_path is not None:
+        drive, memory, slow = layer.slow_path
+        drive.weight.abs_()
+        drive.bias.zero_()
+        heard = drive(late)
+        _scale(drive, -1.0 if heard.mean() < 0 else 1.0, heard.square().mean().sqrt())
+        paths.append((slow, layer.held(memory(torch.relu(drive(late)).squeeze(2)))))
+    if layer.recurrent is not None:
+        each = layer.recurrent.weight.square().sum(dim=1).mean() * rate * (1 - rate)
+        spread = lif.gain * (each / (1 - lif.beta**2)).sqrt()
+        _scale(layer.recurrent, FEEDBACK * lif.threshold, spread)
+    wanted = lif.threshold / NormalDist().inv_cdf(1 - rate) / math.sqrt(len(paths))
+    for linear, source in paths:
+        _center(linear, source, wanted, lif.beta, lif.gain)
+    spikes: Tensor = layer(x)
+    for _ in range(WIDENED):
+        if spikes.mean() >= rate / 2:
+            break
+        for linear, _source in paths:
+            linear.weight.mul_(1.5)
+            linear.bias.mul_(1.5)
+        spikes = layer(x)
+    return spikes
+
+
+def _center(
+    linear: nn.Linear, x: Tensor, spread: float, beta: float = 0.0, gain: float = 1.0
+) -> None:
+    """Give what a module adds to leaking membranes this spread and a mean of 0 in each neuron."""
+    linear.bias.zero_()
+    charge, charges = torch.zeros_like(linear(x[:, 0])), []
+    for now in linear(x).unbind(1):
+        charge = beta * charge + gain * now
+        charges.append(charge)
+    charged = torch.stack(charges, dim=1)
+    _scale(linear, spread, (charged - charged.mean(dim=(0, 1))).square().mean().sqrt())
+    linear.bias.copy_(-linear(x).mean(dim=(0, 1)))
+
+
+def _scale(linear: nn.Linear, factor: float, by: Tensor) -> None:
+    """Multiply weights by `factor / by`, if there is anything to divide by."""
+    if by > torch.finfo(by.dtype).tiny:
+        linear.weight.mul_(factor / by)
