@@ -53,6 +53,7 @@ class Builder:
         self.half_spikes: dict[str, tuple[Step, Loc]] = {}
         self.unit_clips: dict[str, str] = {}
         self.recurrences: dict[tuple[str, bytes, bytes], str] = {}
+        self.clock = ""  # the state that counts timesteps, once one is needed
 
     def input(self, name: str, size: int) -> str:
         """Declare an input or state of the timestep; `finish` tells the two apart."""
@@ -203,6 +204,21 @@ class Builder:
         self.graph.locs[name] = loc
         self.make_state(name, value)
         return name
+
+    def held(self, value: str, period: int, loc: Loc) -> str:
+        """The value of the last timestep whose number, from 0, is a multiple of `period`."""
+        if not self.clock:
+            self.clock = self.input("timestep", 1)
+            self.make_state(self.clock, self.plus(self.clock, np.ones(1), loc))
+        length = self.constant(np.full(1, float(period)), "", loc)
+        rest = self.emit("mod", (self.clock, length), {}, f"{value}.phase", loc)
+        zero = self.constant(np.zeros(1), "", loc)
+        now = self.emit("eq", (rest, zero), {}, f"{value}.now", loc)
+        before = self.input(f"{value}.before", self.graph.types[value].size)
+        self.graph.locs[before] = loc
+        next_ = self.emit("where", (now, value, before), {}, f"{value}.held", loc)
+        self.make_state(before, next_)
+        return next_
 
     def recurrence(self, drive: str, a: Array, b: Array, loc: Loc) -> str:
         """`m = a [d, d] m[k-1] + b [d] drive`, a state from zero; returns its next value.

@@ -13,8 +13,9 @@ from dmpc.frontend.operator_rules import (
     SHAPE_MISFIT,
     STEERED,
     TRAINING,
+    UNEVEN,
 )
-from dmpc.frontend.tensors import Known, MixesTime, Tensor, Traced
+from dmpc.frontend.tensors import Known, MixesTime, Tensor, Traced, plain
 
 
 def move(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
@@ -25,7 +26,10 @@ def move(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
         raise ImportFailure.of(STEERED, op=node.op)
     steering = [inputs.known(i, "arrangement") for i in range(1, len(inputs.tensors))]
     arrays = [tensor.index, *(None if known is None else known.array for known in steering)]
-    return [tensor.moved(index) for index in evaluate(node, arrays)]
+    results = [tensor.moved(index) for index in evaluate(node, arrays)]
+    if tensor.reduced is None and not all(map(plain, results)):
+        raise MixesTime.of(UNEVEN, where=node.name)
+    return list(results)
 
 
 def pad(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from dmpc.frontend.builder import Builder
 from dmpc.frontend.realise import TOLERANCE, System, realise
-from dmpc.frontend.tensors import Index, Mixed, Traced
+from dmpc.frontend.tensors import Index, Mixed, Traced, even, plain
 from dmpc.ir.graph import Array, Loc
 from dmpc.legendre import Matrix
 
@@ -119,15 +119,20 @@ def settle(builder: Builder, systems: Systems, tensor: Mixed, loc: Loc) -> Trace
     Adds states and ops to the graph as needed; the axis of time is then known.
     """
     sources = _sources(tensor)
+    moved = None
     if sources is not None and np.all(sources >= 0):
-        return Traced(tensor.value, tensor.features, sources, tensor.domain)
+        moved = Traced(tensor.value, tensor.features, sources, tensor.domain)
+        if plain(moved):
+            return moved
     for view in views(tensor):
-        found = None if sources is None else _delayed(builder, view, view.arranged(sources), loc)
+        found = None if sources is None else _late(builder, view, view.arranged(sources), loc)
         if found is None and tensor.features == 1:
             found = _filtered(builder, systems, view, loc)
         if found is not None:
             tensor.domain.time = view.time
             return found
+    if moved is not None and even(moved):
+        return moved
     return _averaged(tensor) or tensor
 
 
@@ -165,20 +170,45 @@ def _few(array: Array) -> Array:
     return np.asarray(flat[:: max(1, flat.size // 64)])
 
 
+def _late(builder: Builder, view: View, sources: Index, loc: Loc) -> Traced | None:
+    """Elements of earlier timesteps: each some timesteps late, or held for some."""
+    return _delayed(builder, view, sources, loc) or _held(builder, view, sources, loc)
+
+
 def _delayed(builder: Builder, view: View, sources: Index, loc: Loc) -> Traced | None:
-    """The value of some timesteps before, and zero before the first."""
+    """Each element as it was its own number of timesteps before, and zero before the first."""
     features, steps = view.tensor.features, view.positions.shape[1]
     last = sources[0, -1]
-    lag = steps - 1 - int(np.argmax(view.positions[0] == last[0] // features))
-    elements = last % features
-    expected = np.full(sources.shape, -1)
-    expected[:, lag:] = view.positions[:, : steps - lag, None] * features + elements
-    if np.any(last < 0) or not np.array_equal(sources, expected):
+    if np.any(last < 0):
         return None
-    value = view.tensor.value
-    for _ in range(lag):
-        value = builder.previous(value, loc)
-    return view.traced(value, features, elements)
+    at = np.argmax(view.positions[0] == (last // features)[:, None], axis=1)
+    lags, elements = steps - 1 - at, last % features
+    source = np.arange(steps)[:, None] - lags
+    expected = view.positions[:, source.clip(0)] * features + elements
+    if not np.array_equal(sources, np.where(source >= 0, expected, -1)):
+        return None
+    past = [view.tensor.value]
+    while len(past) <= lags.max():
+        past.append(builder.previous(past[-1], loc))
+    wanted = np.unique(lags)
+    value = past[wanted[0]]
+    if len(wanted) > 1:
+        parts = [past[lag] for lag in wanted]
+        value = builder.emit("concat", parts, {}, f"{past[0]}.delayed", loc)
+    chosen = np.searchsorted(wanted, lags) * features + elements
+    return view.traced(value, features * len(wanted), chosen)
+
+
+def _held(builder: Builder, view: View, sources: Index, loc: Loc) -> Traced | None:
+    """Elements of the last timestep whose number a period divides."""
+    features, steps = view.tensor.features, view.positions.shape[1]
+    first, elements = sources[0], sources[0, 0] % features
+    period = int(np.argmax(np.append(np.any(first != first[0], axis=1), True)))
+    held = np.arange(steps) // period * period
+    expected = view.positions[:, held, None] * features + elements
+    if period >= steps or not np.array_equal(sources, expected):
+        return None
+    return view.traced(builder.held(view.tensor.value, period, loc), features, elements)
 
 
 # -- a mean or sum over time -----------------------------------------------------------------------

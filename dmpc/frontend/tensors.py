@@ -163,6 +163,20 @@ class Layout:
         return replace(like, value=value, features=self.width, index=index.reshape(shape))
 
 
+def even(tensor: Traced) -> bool:
+    """Whether all positions of which a tensor holds elements have the same number of them."""
+    counts = np.bincount(tensor.positions.reshape(-1))
+    present = counts[counts > 0]
+    return bool(np.all(present == present[:1]))
+
+
+def plain(tensor: Traced) -> bool:
+    """Whether a tensor holds whole timesteps, and does not repeat some in place of others."""
+    repeats = len(np.unique(tensor.index)) < tensor.index.size
+    all_there = len(np.unique(tensor.positions)) == tensor.domain.size
+    return even(tensor) and (all_there or not repeats)
+
+
 def layout(positions: Index) -> Layout:
     """Group elements by position; raises ImportFailure if positions hold different numbers."""
     flat = positions.reshape(-1)

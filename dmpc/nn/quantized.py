@@ -88,6 +88,8 @@ class QuantizedNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Whole sequences: `x` [batch, time, inputs] -> logits [batch, classes]."""
+        if torch.compiler.is_exporting():
+            raise ValueError("it runs integers, no torch operations: import its export_onnx file")
         return self.run(x).logits
 
 

@@ -245,6 +245,15 @@ def index(emitter: Emitter, call: Call) -> str:
     return _gathered(emitter, call, given[0], indices[given[0]])
 
 
+def gather(emitter: Emitter, call: Call) -> str:
+    """`gather`: for every element its own place of an axis, by constants."""
+    source, places = call.tensor("self"), call["index"]
+    if not isinstance(places, Constant):
+        raise ImportFailure.of(FORM, what="gather by computed values", nearest="where")
+    inputs = [emitter.use(source), emitter.use(places)]
+    return emitter.emit("GatherElements", inputs, call.name, axis=call.axis("dim", source.rank))
+
+
 def _gathered(emitter: Emitter, call: Call, axis: int, places: Operand) -> str:
     if not isinstance(places, Constant) or str(places.dtype) == "torch.bool":
         raise ImportFailure.of(FORM, what="indexing by computed values", nearest="where")
@@ -279,6 +288,7 @@ HANDLERS: Mapping[str, Handler] = {
     ),
     "copy": copy,
     "flip": flip,
+    "gather": gather,
     "index": index,
     "index_select": index_select,
     "narrow": narrow,

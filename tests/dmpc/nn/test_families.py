@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from dmpc import from_torch
 from dmpc.compiler import Options, import_model, to_layers
 from dmpc.compiler import compile as compile_model
+from dmpc.frontend.proof import prove
 from dmpc.ir.interpret import interpret
 from dmpc.nn import (
     LIF,
@@ -182,6 +184,24 @@ def test_the_exported_file_compiles_to_the_same_network(
     other = DMPNetwork(12, [16, 20], 5, lif=LIF(0.5, 2.0), **FAMILIES[family]).eval()
     load_weights(other, path)
     assert torch.equal(other(x), run.logits)
+
+
+@families
+@torch.no_grad()
+def test_the_module_itself_imports_as_its_export(tmp_path: Path, family: str) -> None:
+    network, x = network_of(family), events(8, 18, 12).numpy()
+    export_onnx(network, tmp_path / "model.onnx")
+    exported = to_layers(import_model(tmp_path / "model.onnx", Options()).graph, Options())
+    model = from_torch(network, x)
+    layers = to_layers(model.graph, Options())
+    assert prove(model, layers, x).holds
+    trace = ["layer1.spikes", "layer2.spikes"]
+    ours, theirs = (interpret(graph, x, trace=trace) for graph in (layers, exported))
+    np.testing.assert_allclose(ours.logits, theirs.logits, atol=1e-4)
+    for name in trace:
+        assert np.array_equal(ours.traces[name], theirs.traces[name])
+    kinds = [sorted(op.kind for op in graph.ops) for graph in (layers, exported)]
+    assert kinds[0] == kinds[1]
 
 
 @families
