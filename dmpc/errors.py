@@ -6,6 +6,7 @@ from typing import Self
 
 from dmpc.findings import NO_PIECE, Finding, Piece
 from dmpc.rules import Rule, Severity
+from isa.errors import one_line
 
 
 class DmpcError(Exception):
@@ -30,7 +31,7 @@ class DmpcError(Exception):
         piece: Piece = NO_PIECE,
     ) -> None:
         super().__init__(message)
-        self.message = " ".join(message.split())
+        self.message = one_line(message)
         self.where = where
         self.hint = hint
         self.detail = detail

@@ -3,9 +3,29 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+LONGEST = 1500  # characters of a message
+
+
+def one_line(text: str) -> str:
+    """A text as one line to print: no control characters, and cut in its middle if it is endless.
+
+    Messages quote what a user wrote, which may be anything.
+    """
+    text = " ".join(text.split())
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 4 :]}"
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    return character if character.isprintable() else ascii(character)[1:-1]
+
 
 class IsaError(Exception):
     """A program, image or target that the hardware cannot take; the message is one line."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(one_line(message))
 
 
 class Trap(IsaError):

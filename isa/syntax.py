@@ -30,6 +30,10 @@ def _grammar() -> Lark:
 def parse(text: str, origin: str) -> Node:
     """The tree of assembly `text`, as `assembly.lark` names its nodes; IsaError says where not."""
     try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise IsaError(f"{origin}: not text: {error}") from error
+    try:
         return _grammar().parse(text.replace("\r\n", "\n") + "\n")
     except UnexpectedInput as error:
         found, expected = "this", set[str]()

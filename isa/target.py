@@ -4,6 +4,7 @@ The target is data. A file is validated on load (unknown keys, ranges, sums), an
 the text of the target it was built for, so a run never guesses.
 """
 
+import re
 import tomllib
 from collections.abc import Iterator
 from functools import cached_property
@@ -30,6 +31,9 @@ def smallest_integer(bits: int) -> np.dtype[np.signedinteger]:
 
 DELAY_BITS = 12
 """Of an axon's delay, a number with a sign: 0 .. 2047 timesteps."""
+
+_ENDLESS = re.compile(r"[0-9_]{1000,}")  # more digits than any number of a target has
+FAULTS = 8  # of a target, in one message
 
 _UNITS = ("control", "event", "delay", "drive", "update", "parameter", "neuron", "readout")
 
@@ -240,12 +244,22 @@ class Target(_Section):
 def parse_target(text: str, origin: str) -> Target:
     """The target that TOML `text` describes; IsaError names `origin`, the key and the reason."""
     try:
-        return Target.model_validate(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise IsaError(f"{origin}: not TOML: {error}") from error
+        table = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        told = str(error)
+        if endless := _ENDLESS.search(text):
+            told = f"a number of {len(endless[0])} digits (at line {_line(text, endless)})"
+        raise IsaError(f"{origin}: not TOML: {told}") from error
+    try:
+        return Target.model_validate(table)
     except ValidationError as error:
-        faults = (_fault(".".join(map(str, e["loc"])), e["type"], e["msg"]) for e in error.errors())
-        raise IsaError(f"{origin}: {'; '.join(faults)}") from error
+        faults = [_fault(".".join(map(str, e["loc"])), e["type"], e["msg"]) for e in error.errors()]
+        more = [f"and {len(faults) - FAULTS} more"] if len(faults) > FAULTS else []
+        raise IsaError(f"{origin}: {'; '.join(faults[:FAULTS] + more)}") from error
+
+
+def _line(text: str, found: re.Match[str]) -> int:
+    return text.count("\n", 0, found.start()) + 1
 
 
 def _fault(key: str, kind: str, message: str) -> str:
@@ -267,8 +281,10 @@ def target_text(name_or_path: str) -> str:
     if name_or_path in target_names():
         return (resources.files("isa") / "targets" / f"{name_or_path}.toml").read_text("utf-8")
     try:
-        return Path(name_or_path).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        if not Path(name_or_path).is_file():
+            raise FileNotFoundError(name_or_path)
+        return Path(name_or_path).read_text("utf-8-sig")
+    except (OSError, ValueError) as error:
         known = ", ".join(target_names())
         raise IsaError(
             f"target {name_or_path!r}: neither a shipped target ({known}) nor a readable file"

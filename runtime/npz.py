@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
+from isa.errors import one_line
 from isa.interface import Numbers
 from isa.kinds import kind_of_file
 from runtime.errors import RuntimeFailure
@@ -61,7 +62,7 @@ def _reading(where: str) -> Iterator[None]:
     except OSError as error:
         raise RuntimeFailure(f"{where}: cannot read samples: {error.strerror or error}") from error
     except Exception as error:
-        told = _printable(str(error) or type(error).__name__)
+        told = one_line(str(error) or type(error).__name__)[:200]
         raise RuntimeFailure(f"{where}: damaged, or not as np.savez writes it: {told}") from error
 
 
@@ -125,10 +126,5 @@ def _memory() -> int:
 
 
 def _listed(names: list[str]) -> str:
-    shown = ", ".join(map(_printable, names[:_SHOWN])) or "nothing"
+    shown = ", ".join(one_line(name)[:200] for name in names[:_SHOWN]) or "nothing"
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
-
-
-def _printable(text: str) -> str:
-    shown = " ".join(text.split())
-    return (shown if shown.isprintable() else ascii(shown)[1:-1])[:200]

@@ -41,7 +41,7 @@ def disasm(image: str, output: str, code_only: bool) -> None:
 def asm(source: str, output: str) -> None:
     """Assemble SOURCE, text in the form that disasm prints, to an image."""
     try:
-        text = Path(source).read_text(encoding="utf-8")
+        text = Path(source).read_text(encoding="utf-8-sig")
     except OSError as error:
         reason = error.strerror or error
         raise IsaError(f"{source}: cannot read assembly text: {reason}") from error

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from dmpc.errors import ImportFailure
+from dmpc.errors import ImportFailure, VerifyError
 from dmpc.frontend.model_rules import NO_FILE
 from dmpc.ir.graph import Graph
 from dmpc.ir.parser import parse
@@ -18,11 +18,14 @@ def load_dmpir(path: str | os.PathLike[str]) -> Graph:
     """
     where = os.fspath(path)
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ImportFailure.of(NO_FILE, where=where) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ImportFailure(f"this is not a text file: {error}", where=where) from None
     graph = parse(text, where)
-    verify(graph)
+    try:
+        verify(graph)
+    except VerifyError as error:
+        raise error.inside(where) from None
     return graph

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from dmpc.ir.registry import Attrs, AttrSpec
+from dmpc.ir.registry import BITS, Attrs, AttrSpec
 from dmpc.ir.types import TensorType
 
 INTEGER = ("integer", "partitioned", "fused", "placed", "scheduled")
 FUSED = ("fused", "placed", "scheduled")
 LAYER = AttrSpec(str, "name of the layer: layer1, layer2, ..., readout")
-SUM_BITS = AttrSpec(int, "width to which the consumer saturates the total of its sums")
+SUM_BITS = AttrSpec(int, "width to which the consumer saturates the total of its sums", limits=BITS)
 
 
 def integers(type_: TensorType, what: str, *shape: int) -> None:

@@ -26,7 +26,7 @@ from dmpc.ir.integer_types import (
     like,
     number,
 )
-from dmpc.ir.registry import Attrs, AttrSpec, EvalContext, OpDef, Tensor, register
+from dmpc.ir.registry import BITS, SHIFTS, Attrs, AttrSpec, EvalContext, OpDef, Tensor, register
 from dmpc.ir.types import TensorType
 from isa import arithmetic
 
@@ -59,7 +59,7 @@ MATVEC = register(
         _evaluate_matvec,
         {
             "layer": LAYER,
-            "bits": AttrSpec(int, "width of the exact sums"),
+            "bits": AttrSpec(int, "width of the exact sums", limits=BITS),
             "stationary": AttrSpec(
                 str,
                 "input: rows of active inputs, sums of all neurons; output: all rows, sums of one "
@@ -124,9 +124,11 @@ SCALAR_DRIVE = register(
         _evaluate_drive,
         {
             "layer": LAYER,
-            "shift": AttrSpec(int, "right shift of the sum, rounded to nearest; negative: left"),
+            "shift": AttrSpec(
+                int, "right shift of the sum, rounded to nearest; negative: left", limits=SHIFTS
+            ),
             "bias": AttrSpec(int, "bias in steps of y"),
-            "bits": AttrSpec(int, "width of y"),
+            "bits": AttrSpec(int, "width of y", limits=BITS),
             "scale": AttrSpec(float, "real value of one step of y"),
         },
         parameters=("weight",),
@@ -161,8 +163,8 @@ STATE_UPDATE = register(
         _evaluate_update,
         {
             "layer": LAYER,
-            "shift": AttrSpec(int, "right shift of the sum, rounded to nearest"),
-            "bits": AttrSpec(int, "width of m"),
+            "shift": AttrSpec(int, "right shift of the sum, rounded to nearest", limits=SHIFTS),
+            "bits": AttrSpec(int, "width of m", limits=BITS),
         },
         parameters=("A", "B"),
     )

@@ -11,7 +11,7 @@ from dmpc.ir.integer_types import (
     number,
     same_vectors,
 )
-from dmpc.ir.registry import Attrs, AttrSpec, EvalContext, OpDef, Tensor, register
+from dmpc.ir.registry import BITS, SHIFTS, Attrs, AttrSpec, EvalContext, OpDef, Tensor, register
 from dmpc.ir.types import TensorType
 from isa import arithmetic
 
@@ -36,7 +36,7 @@ LEAK_OP = register(
         ("leaked",),
         _infer_leak,
         _evaluate_leak,
-        {"layer": LAYER, "fraction": AttrSpec(int, "fractional bits of beta")},
+        {"layer": LAYER, "fraction": AttrSpec(int, "fractional bits of beta", limits=BITS)},
         parameters=("beta",),
     )
 )
@@ -74,9 +74,9 @@ INTEGRATE_EVENTS = register(
         _evaluate_integrate_events,
         {
             "layer": LAYER,
-            "shift": AttrSpec(int, "right shift of the total; negative: left"),
+            "shift": AttrSpec(int, "right shift of the total; negative: left", limits=SHIFTS),
             "sum_bits": SUM_BITS,
-            "bits": AttrSpec(int, "width of the membrane"),
+            "bits": AttrSpec(int, "width of the membrane", limits=BITS),
         },
     )
 )
@@ -105,7 +105,7 @@ INTEGRATE_VALUES = register(
         {
             "layer": LAYER,
             "sum_bits": SUM_BITS,
-            "bits": AttrSpec(int, "width of the membrane"),
+            "bits": AttrSpec(int, "width of the membrane", limits=BITS),
         },
         parameters=("shift", "bias"),
     )
@@ -140,7 +140,7 @@ FIRE = register(
         {
             "layer": LAYER,
             "reset_mode": RESET_MODE,
-            "bits": AttrSpec(int, "width of the membrane"),
+            "bits": AttrSpec(int, "width of the membrane", limits=BITS),
         },
         parameters=("threshold", "reset"),
     )
@@ -183,10 +183,12 @@ LIF_STEP = register(
         {
             "layer": LAYER,
             "events": AttrSpec(int, "how many of the sums are event sums"),
-            "event_shift": AttrSpec(int, "right shift of the event total; negative: left"),
-            "fraction": AttrSpec(int, "fractional bits of beta"),
+            "event_shift": AttrSpec(
+                int, "right shift of the event total; negative: left", limits=SHIFTS
+            ),
+            "fraction": AttrSpec(int, "fractional bits of beta", limits=BITS),
             "sum_bits": SUM_BITS,
-            "bits": AttrSpec(int, "width of the membrane"),
+            "bits": AttrSpec(int, "width of the membrane", limits=BITS),
             "reset_mode": RESET_MODE,
         },
         parameters=LIF_PARAMETERS,

@@ -12,7 +12,7 @@ from dmpc.ir.integer_types import (
     number,
     same_vectors,
 )
-from dmpc.ir.registry import Attrs, AttrSpec, EvalContext, OpDef, Tensor, register
+from dmpc.ir.registry import BITS, Attrs, AttrSpec, EvalContext, OpDef, Tensor, register
 from dmpc.ir.types import TensorType
 from isa import arithmetic
 
@@ -46,7 +46,7 @@ ACCUMULATE_LOGITS = register(
         {
             "layer": LAYER,
             "mode": AttrSpec(str, "how timesteps combine", choices=("sum", "last", "max")),
-            "bits": AttrSpec(int, "width of a logit"),
+            "bits": AttrSpec(int, "width of a logit", limits=BITS),
         },
         parameters=("bias", "shift"),
     )
@@ -76,7 +76,7 @@ COUNT = register(
         ("counts_next",),
         _infer_count,
         _evaluate_count,
-        {"layer": LAYER, "bits": AttrSpec(int, "width of a count")},
+        {"layer": LAYER, "bits": AttrSpec(int, "width of a count", limits=BITS)},
     )
 )
 
@@ -127,7 +127,7 @@ TOTAL_LOGITS = register(
         _evaluate_total,
         {
             "layer": LAYER,
-            "bits": AttrSpec(int, "width of a logit"),
+            "bits": AttrSpec(int, "width of a logit", limits=BITS),
             "scale": AttrSpec(float, "real value of one step of a logit", required=False),
         },
         parameters=("bias", "shift"),

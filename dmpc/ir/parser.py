@@ -4,7 +4,7 @@ import base64
 import binascii
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from importlib import resources
 
 import numpy as np
@@ -17,8 +17,11 @@ from dmpc.ir.levels import LEVELS
 from dmpc.ir.printer import VERSION
 from dmpc.ir.registry import all_ops, did_you_mean
 from dmpc.ir.types import TensorType
+from isa.errors import one_line
 
 Node = Tree[Token]
+DIGITS = 100  # of a whole number
+DEEPEST = 50  # lists within lists
 DTYPES = {
     **{f"f{bits}": np.dtype(f"<f{bits // 8}") for bits in (16, 32, 64)},
     **{f"i{bits}": np.dtype(f"<i{bits // 8}") for bits in (8, 16, 32, 64)},
@@ -51,7 +54,7 @@ class _Source:
     """The text being parsed: makes errors that point into it."""
 
     def __init__(self, text: str, filename: str) -> None:
-        self.lines = text.splitlines()
+        self.lines = text.split("\n")  # as the grammar counts them
         self.filename = filename
 
     def error(self, line: int, column: int, message: str, hint: str = "") -> ParseError:
@@ -69,7 +72,8 @@ class _Source:
     def syntax(self, error: UnexpectedInput) -> ParseError:
         expected: set[str] = set()
         found = "end of text"
-        line, column = len(self.lines), len(self.lines[-1]) + 1 if self.lines else 1
+        text = "\n".join(self.lines).rstrip()
+        line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
         if isinstance(error, UnexpectedEOF):
             expected = set(error.expected)
         elif isinstance(error, UnexpectedToken):
@@ -78,7 +82,7 @@ class _Source:
                 found, line, column = f"'{error.token}'", error.line, error.column
         elif isinstance(error, UnexpectedCharacters):
             expected = set(error.allowed or ())
-            found, line, column = f"'{error.char}'", error.line, error.column
+            found, line, column = f"'{one_line(error.char)}'", error.line, error.column
         words = sorted(_spelling(terminal) for terminal in expected)
         near = did_you_mean(found.strip("'"), words)
         return self.error(
@@ -113,7 +117,7 @@ class _Builder:
 
     def graph(self, tree: Node) -> Graph:
         version = _token(tree, 0)
-        if int(version) != VERSION:
+        if self.whole(version) != VERSION:
             raise self.source.at(version, f"text form {version}; this version reads {VERSION}")
         body = _tree(tree, 1)
         name, level = _token(body, 0), _token(body, 1)
@@ -142,6 +146,7 @@ class _Builder:
         return graph
 
     def attr(self, graph: Graph, tree: Node) -> None:
+        self.once(graph.attrs, _token(tree, 0))
         graph.attrs[str(_token(tree, 0))] = self.value(tree.children[1])
 
     def input(self, graph: Graph, tree: Node) -> None:
@@ -164,7 +169,8 @@ class _Builder:
 
     def place(self, graph: Graph, tree: Node) -> None:
         memory, row, rows = _token(tree, 1), _token(tree, 2), _token(tree, 3)
-        place = Place(self.string(memory), int(row), int(rows))
+        place = Place(self.string(memory), self.whole(row), self.whole(rows))
+        self.once(graph.placement, _token(tree, 0))
         graph.placement[_name(_token(tree, 0))] = place
 
     def asm(self, graph: Graph, tree: Node) -> None:
@@ -182,10 +188,10 @@ class _Builder:
             raise self.source.at(kind, f"{len(results)} results but {len(types)} types")
         names = tuple(self.define(graph, *pair) for pair in zip(results, types, strict=True))
         operands = tuple(_name(token) for part in lists[1:] for token in _tokens(part))
-        attrs = {
-            str(_token(pair, 0)): self.value(pair.children[1])
-            for pair in (_trees(parts["attrs"]) if "attrs" in parts else ())
-        }
+        attrs: dict[str, Attr] = {}
+        for pair in _trees(parts["attrs"]) if "attrs" in parts else ():
+            self.once(attrs, _token(pair, 0))
+            attrs[str(_token(pair, 0))] = self.value(pair.children[1])
         graph.ops.append(Op(str(kind), operands, names, attrs, self.loc(tree)))
 
     def define(self, graph: Graph, token: Token, tree: Node) -> str:
@@ -197,7 +203,7 @@ class _Builder:
 
     def type(self, tree: Node) -> TensorType:
         dtype = _token(tree, 0)
-        shape = tuple(int(token) for token in _tokens(_tree(tree, 1)))
+        shape = tuple(map(self.whole, _tokens(_tree(tree, 1))))
         scale: float | str | None = None
         for part in tree.children[2:]:
             token = _token(part, 0)
@@ -216,20 +222,38 @@ class _Builder:
         parts = [part for part in _trees(tree) if part.data == "loc"]
         return tuple(self.string(token) for part in parts for token in _tokens(part))
 
-    def value(self, item: Token | Node) -> Attr:
+    def value(self, item: Token | Node, depth: int = 0) -> Attr:
         if isinstance(item, Tree):
-            return tuple(self.value(child) for child in item.children)
+            if depth == DEEPEST:
+                line, column = getattr(item.meta, "line", 0), getattr(item.meta, "column", 1)
+                raise self.source.error(line, column, f"lists within lists, {DEEPEST} deep")
+            return tuple(self.value(child, depth + 1) for child in item.children)
         if item.type in ("TRUE", "FALSE"):
             return item.type == "TRUE"
         if item.type in ("INT", "FLOAT"):
-            return int(item) if item.type == "INT" else float(item)
+            return self.whole(item) if item.type == "INT" else float(item)
         return self.string(item)
+
+    def whole(self, token: Token) -> int:
+        if len(token) > DIGITS:
+            raise self.source.at(token, f"a number of {len(token)} digits; {DIGITS} are read")
+        return int(token)
+
+    def once(self, known: Container[str], token: Token) -> None:
+        """Refuse a name that a table has already: one of the two would be ignored."""
+        name = _name(token) if token.type == "NAME" else str(token)
+        if name in known:
+            raise self.source.at(token, f"{token} stands twice")
 
     def string(self, token: Token) -> str:
         try:
-            return str(json.loads(token))
+            text = str(json.loads(token))
+            text.encode()  # half a surrogate pair, which JSON can spell, is no text
         except json.JSONDecodeError as error:
             raise self.source.at(token, f"bad string: {error.msg}") from None
+        except UnicodeEncodeError as error:
+            raise self.source.at(token, f"bad string: {error.reason}") from None
+        return text
 
     def entry(self, graph: Graph, tree: Node, declared: dict[str, Token]) -> None:
         token, code = _token(tree, 0), _token(tree, 1)
@@ -238,23 +262,28 @@ class _Builder:
             raise self.source.at(
                 token, f"data for %{name}, which is not a constant", did_you_mean(name, declared)
             )
+        self.once(graph.constants, token)
         if code not in DTYPES:
             raise self.source.at(code, f"unknown element type '{code}'", did_you_mean(code, DTYPES))
         try:
-            flat = _elements(_tree(tree, 2), DTYPES[code])
+            flat = self.elements(_tree(tree, 2), DTYPES[code])
             graph.constants[name] = flat.reshape(graph.types[name].shape)
         except (ValueError, OverflowError, binascii.Error) as error:
             raise self.source.at(token, f"data of %{name}: {error}") from None
 
-
-def _elements(tree: Node, dtype: np.dtype[np.generic]) -> Array:
-    """The flat elements of a data entry, in native byte order."""
-    if tree.data == "numbers":
-        numbers = [float(t) if t.type == "FLOAT" else int(t) for t in _tokens(tree)]
-        return np.array(numbers, dtype=dtype.newbyteorder("="))
-    text = "".join(token[1:-1] for token in _tokens(tree))
-    flat: Array = np.frombuffer(base64.b64decode(text, validate=True), dtype=dtype)
-    return flat.astype(dtype.newbyteorder("="))
+    def elements(self, tree: Node, dtype: np.dtype[np.generic]) -> Array:
+        """The flat elements of a data entry, in native byte order."""
+        if tree.data == "numbers":
+            if dtype.kind == "f":
+                with np.errstate(over="ignore"):  # infinite: the verifier says where
+                    return np.array([float(t) for t in _tokens(tree)], dtype.newbyteorder("="))
+            for token in _tokens(tree):
+                if token.type == "FLOAT" or (dtype.kind == "b" and token not in ("0", "1")):
+                    raise self.source.at(token, f"{token} is no element of type {dtype}")
+            return np.array(list(map(self.whole, _tokens(tree))), dtype.newbyteorder("="))
+        text = "".join(token[1:-1] for token in _tokens(tree))
+        flat: Array = np.frombuffer(base64.b64decode(text, validate=True), dtype=dtype)
+        return flat.astype(dtype.newbyteorder("="))
 
 
 def _name(token: Token) -> str:

@@ -45,14 +45,19 @@ class EvalContext:
 class AttrSpec:
     """An attribute of an op: its Python type, its meaning, what it may be.
 
-    `required=False` lets it be absent, for which the op then documents a meaning.
+    `required=False` lets it be absent, for which the op then documents a meaning. Whole numbers lie
+    within `limits`.
     """
 
     type: type[bool] | type[int] | type[float] | type[str] | type[tuple[Attr, ...]]
     doc: str
     required: bool = True
     choices: tuple[Attr, ...] = ()
+    limits: tuple[int, int] = (-(1 << 63), (1 << 63) - 1)
 
+
+BITS, SHIFTS = (0, 64), (-63, 63)
+"""Limits of attributes that are widths of integers, and shifts of them."""
 
 COMMON_ATTRS: Mapping[str, AttrSpec] = {
     "path": AttrSpec(str, "pathway of the machine", required=False),

@@ -1,5 +1,6 @@
 """The verifier: checks that a graph is well formed and that the facts of its level hold."""
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from dmpc.ir.registry import COMMON_ATTRS, AttrSpec, OpDef, all_ops, did_you_mea
 from dmpc.ir.types import TensorType
 
 NAME = re.compile(r"[A-Za-z0-9_./:-]*[A-Za-z0-9_./-]")
+LARGEST_VALUE, LARGEST_CONSTANT = 1 << 20, 1 << 26
+"""Elements: a machine has at most 2**20 neurons, and as many weights as its banks have lanes."""
+
 READOUTS = ("mean", "sum", "last", "max")
 Check = Callable[[Graph], Iterable[str]]
 
@@ -56,7 +60,7 @@ def problems(graph: Graph) -> list[str]:
         level = rank(graph.level)
     except DmpcError as error:
         return [str(error)]
-    found = [*_sources(graph), *_operations(graph), *_states(graph)]
+    found = [*_sizes(graph)] or [*_sources(graph), *_operations(graph), *_states(graph)]
     if found:
         return found
     for entry in FACTS:
@@ -74,6 +78,15 @@ def describe(op: Op) -> str:
     """An op as messages name it: its results, its kind, the user's own nodes."""
     results = ", ".join(f"%{name}" for name in op.results)
     return f"{results} = {op.kind}{origin(op.loc)}"
+
+
+def _sizes(graph: Graph) -> Iterator[str]:
+    """Values that no machine could hold: said before anything of their size is asked for."""
+    for name, type_ in graph.types.items():
+        most = LARGEST_CONSTANT if name in graph.constants else LARGEST_VALUE
+        if type_.size > most:
+            at = origin(graph.locs.get(name, ()))
+            yield f"%{name}{at} has {type_.size:,} elements; no machine holds more than {most:,}"
 
 
 def _sources(graph: Graph) -> Iterator[str]:
@@ -179,6 +192,10 @@ def _attrs(definition: OpDef, op: Op) -> Iterator[str]:
 def _attr(name: str, value: object, spec: AttrSpec) -> Iterator[str]:
     if type(value) is not spec.type:
         yield f"attribute '{name}' must be of type {spec.type.__name__}, not {value!r}"
+    elif isinstance(value, int) and not spec.limits[0] <= value <= spec.limits[1]:
+        yield f"attribute '{name}' is {value}, outside {spec.limits[0]} .. {spec.limits[1]}"
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"attribute '{name}' is {value}"
     elif spec.choices and value not in spec.choices:
         known = ", ".join(map(repr, spec.choices))
         yield f"attribute '{name}' must be one of {known}, not {value!r}"

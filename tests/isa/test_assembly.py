@@ -1,6 +1,7 @@
 """Assembly text: whole images go there and back, and mistakes are told where they stand."""
 
 import re
+from random import Random
 
 import numpy as np
 import pytest
@@ -171,6 +172,11 @@ FAULTS = {
     ".note .text": " note '.text': not a free section name such as .dmpc.graph",
     f"{LIF}, stage=8": "3:61: lif: stage: 8 is not a whole number from 0 to 7",
     "loop counter=steps, length=1, drain=8": "3:37: loop: drain: 8 is not a whole number from 0",
+    f"{LIF}, shift={'9' * 5000}": "3:61: lif: shift: '99999",
+    f".mem spike\n{'9' * 5000} 1 2 3": "4:1: '9999",
+    "x" * 9000: "3:1: no instruction xxxx",
+    "\0": "3:1: '\\x00' where one of these belongs: ",
+    "\ud800": " not text: 'utf-8' codec can't encode character",
     "halt\n" * 4097: " .text: 4097 instructions; the program memory of target paper has 4096 ",
 }
 
@@ -180,7 +186,8 @@ def test_faults_say_where_and_what(text, message):
     with pytest.raises(IsaError) as caught:
         program(text)
     assert str(caught.value).startswith(f"test.s:{message}")
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 2000
 
 
 @pytest.mark.parametrize(
@@ -310,3 +317,62 @@ def test_odd_names_are_refused_in_one_line(name):
             assemble(text, "test.s")
         assert str(caught.value).startswith("test.s:")
         assert str(caught.value).isprintable()
+
+
+PIECES = (
+    *[
+        ".text",
+        ".mem",
+        ".note",
+        ".io",
+        ".end",
+        ".isa",
+        ".target",
+        "|",
+        ":",
+        ",",
+        "=",
+        '"',
+        "\\",
+        "#",
+        ";",
+        "halt",
+        "lif",
+        "loop",
+        "e0",
+        "v99",
+        "b0+b0",
+    ],
+    *["none", "0xg", "-1", "0x", "1_0", "²", "nan", ".L8", "size=3", "\\ud800"],
+    *("\n", "\0", "\r", "\ufeff", ".mem spike", ".note .x", '"\\ud800"', "9" * 5000, "x" * 5000),
+)
+MORE = "\n.io a\ninput kind=events, size=140\noutput size=9\n.mem drive\n1\nw: 2\n.end w\n"
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_mutated_text(seed):
+    """It is a program still, which goes there and back, or is refused in one line."""
+    random, refused = Random(seed), 0
+    whole = (
+        WRITTEN
+        + "\n.io name\ninput kind=events, size=140\noutput size=9\n.mem drive\n1\nw: 2\n.end w\n"
+    )
+    assemble(whole, "a.s")
+    for _ in range(100):
+        tokens = re.findall(r"\s+|[\w.]+|.", whole)
+        for _ in range(random.randint(1, 3)):
+            at = random.randrange(len(tokens))
+            new = random.choice((random.choice(PIECES), random.choice(tokens)))
+            tokens[at : at + random.randint(0, 2)] = [new]
+        said = None
+        try:
+            image = assemble("".join(tokens), "a.s")
+            assert image_bytes(assemble(disassemble(image), "b.s")) == image_bytes(image)
+        except IsaError as error:
+            said = str(error)
+        if said is not None:
+            refused += 1
+            assert said.startswith("a.s:")
+            assert said.isprintable()
+            assert len(said) < 2000
+    assert 30 < refused < 100

@@ -1,6 +1,7 @@
 """Targets are data: what ships loads, and a mistake in a file is named by its key."""
 
 import re
+from random import Random
 
 import pytest
 
@@ -61,6 +62,16 @@ def test_memories_follow_from_the_units():
         ("bits = 1\n", "bits = 2\n", "target: events.bits is 2; an event is one bit"),
         ("lanes = 4 ", "lanes 4 ", "not TOML: Expected '=' after a key in a key/value pair (at "),
         ("lanes = 4 ", f"lanes = {'[' * 5000}", "not TOML: "),
+        ("lanes = 4 ", f"lanes = {'9' * 5000} ", "not TOML: a number of 5000 digits (at line 8)"),
+        ("lanes = 4 ", f"lanes = {'9' * 900} ", "lanes: Input should be less than or equal to 256"),
+        ("lanes = 4 ", "lanes = 1979-13-45 ", "not TOML: "),
+        ("lanes = 4 ", "lanes = true ", "lanes: Input should be a valid integer"),
+        ("lanes = 4 ", "lanes = nan ", "lanes: Input should be a valid integer"),
+        ("lanes = 4 ", "lanes = 4 \nlanes = 4 ", "not TOML: Cannot overwrite a value"),
+        ("\nlanes = 4 ", '\n"a\\nb\\u001b" = 4 ', "lanes: Field required; a b\\x1b: no such key"),
+        ("frequency_mhz = 200.0", "frequency_mhz = nan", "frequency_mhz: Input should be a finite"),
+        ("frequency_mhz = 200.0", "frequency_mhz = 1e999", "frequency_mhz: Input should be a fin"),
+        ("frequency_mhz = 200.0", f"frequency_mhz = {'9' * 5000}.0", "frequency_mhz: Input should"),
     ],
 )
 def test_a_mistake_is_named_by_its_key(old, new, expected):
@@ -99,3 +110,43 @@ def test_a_path_serves_its_own_bank_or_the_first_that_can():
     assert [paper.bank_for(p) for p in ("spike", "memory_a", "memory_b")] == [0, 1, 2]
     renamed = parse_target(re.sub(r"\bmemory_b\b", "dense", re.sub(r"\bspike\b", "s", PAPER)), "x")
     assert [renamed.bank_for(p) for p in ("spike", "memory_a", "memory_b")] == [0, 1, 1]
+
+
+def test_many_mistakes_are_counted():
+    unknown = "\n".join(f"k{number} = 1" for number in range(99))
+    said = message(PAPER.replace("\nlanes", f"\n{unknown}\nlanes", 1))
+    assert said.endswith("; see isa/targets/paper.toml for those there are; and 91 more")
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbf" + PAPER.replace("\n", "\r\n").encode())
+    assert target_text(str(tmp_path / "a.toml")) == PAPER
+
+
+PIECES = (
+    *("=", "[", "]", "{", "}", '"', "\\", "#", "\n", ".", ",", "-", "[[bank]]", "[x]", "a = 1"),
+    *("nan", "inf", "true", "1e999", "1979-05-27", "9" * 5000, "[" * 3000, "\0", "\x1b", "0", "-1"),
+)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_mutated_targets(seed):
+    """They are targets still, or say in one line why not."""
+    random, refused = Random(seed), 0
+    for _ in range(150):
+        tokens = re.findall(r"\s+|\w+|.", PAPER)
+        for _ in range(random.randint(1, 3)):
+            at = random.randrange(len(tokens))
+            new = random.choice((random.choice(PIECES), random.choice(tokens)))
+            tokens[at : at + random.randint(0, 2)] = [new]
+        said = None
+        try:
+            parse_target("".join(tokens), "my.toml")
+        except IsaError as error:
+            said = str(error)
+        if said is not None:
+            refused += 1
+            assert said.startswith("my.toml: ")
+            assert said.isprintable()
+            assert len(said) < 2000
+    assert refused > 50

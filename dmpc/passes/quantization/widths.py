@@ -142,7 +142,7 @@ def read_widths(path: str) -> dict[str, dict[str, int]]:
         found = tomllib.loads(Path(path).read_text("utf-8"))
     except OSError as error:
         raise CompileError(f"cannot read: {error.strerror or error}", where=path) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also numbers that Python cannot hold
         raise CompileError(f"not TOML: {error}", where=path) from error
     for layer, widths in found.items():
         if not isinstance(widths, dict):

@@ -1,18 +1,24 @@
 """The text form: what is printed parses back to the same graph; errors point into the text."""
 
+import re
+from collections import Counter
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from dmpc.errors import ParseError
+from dmpc.errors import ParseError, VerifyError
+from dmpc.frontend.dmpir import load_dmpir
 from dmpc.ir.graph import Graph, Op, Place, State
 from dmpc.ir.levels import LEVELS
 from dmpc.ir.parser import parse
 from dmpc.ir.printer import to_text
 from dmpc.ir.registry import all_ops
 from dmpc.ir.types import TensorType
+from dmpc.ir.verify import verify
 
 NAME = st.from_regex(r"[A-Za-z0-9_./:-]{0,5}[A-Za-z0-9_./-]", fullmatch=True)
 WORD = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,5}", fullmatch=True)
@@ -138,7 +144,7 @@ def test_data_can_be_left_out_for_reading():
         ('loc("fc")', r'loc("\q")', "a.dmpir:6:55: bad string: Invalid \\escape"),
         ("dmpir 1", "dmpir 2", "a.dmpir:1:7: text form 2; this version reads 1"),
         (TEXT[TEXT.index("  input") :], "", "a.dmpir:3:24: unexpected end of text, expected"),
-        (TEXT, "", "a.dmpir:0:1: unexpected end of text, expected dmpir"),
+        (TEXT, "", "a.dmpir:1:1: unexpected end of text, expected dmpir"),
         ("[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]", '"AA!="', "a.dmpir:10:3: data of %w: "),
     ],
 )
@@ -163,3 +169,141 @@ def test_constants_without_data_are_named():
     text = to_text(parse(TEXT), data=False)
     with pytest.raises(ParseError, match=r"no data for constant %w \(1 of 1 lack it\)"):
         parse(text)
+
+
+DEEP = "[" * 3000
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("f32[2]", f"f32[{'9' * 5000}]", "4:18: a number of 5000 digits; 100 are read"),
+        ("dmpir 1", f"dmpir {'9' * 5000}", "1:7: a number of 5000 digits; 100 are read"),
+        ('"mean"', "9" * 5000, "3:18: a number of 5000 digits; 100 are read"),
+        ('"mean"', DEEP + "]" * 3000, "3:68: lists within lists, 50 deep"),
+        ('"mean"', DEEP, "4:3: unexpected 'input', expected "),
+        ('"mean"', r'"\ud800"', "3:18: bad string: surrogates not allowed"),
+        ('"g"', r'"\udfff"', "2:7: bad string: surrogates not allowed"),
+        ('"g"', '"\ud800"', "2:7: bad string: surrogates not allowed"),
+        ('loc("fc")', r'loc("\ud800")', "6:55: bad string: surrogates not allowed"),
+        ("input", "\x00input", r"4:3: unexpected '\x00', expected "),
+        ("input", "\u2028input", r"4:3: unexpected "),
+        ("{layer", '{layer = "a", layer', "6:36: layer stands twice"),
+        ('= "mean"', '= "mean" attr readout = "sum"', "3:30: readout stands twice"),
+        ("6.0]", "6.0] %w = f64 []", "10:43: %w stands twice"),
+        (
+            "output %y",
+            'output %y place %w = "a" row 0 rows 1 place %w = "b" row 0 rows 1',
+            "7:47: %w stands twice",
+        ),
+        ("f64 [1.0", "i8 [1.5", "10:12: 1.5 is no element of type int8"),
+        ("f64 [1.0", "bool [2", "10:14: 2 is no element of type bool"),
+        ("f64 [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]", "i8 [1000]", "10:3: data of %w: "),
+    ],
+)
+def test_odd_text_is_refused_where_it_stands(old, new, message):
+    assert old in TEXT
+    with pytest.raises(ParseError) as caught:
+        parse(TEXT.replace(old, new, 1), "a.dmpir")
+    assert str(caught.value).startswith(f"a.dmpir:{message}")
+    assert str(caught.value).isprintable()
+
+
+def test_text_cut_anywhere_is_refused():
+    for end in range(len(TEXT) - 2):
+        with pytest.raises(ParseError, match=r"^a\.dmpir:\d+:\d+: "):
+            parse(TEXT[:end], "a.dmpir")
+
+
+def test_text_of_other_systems(tmp_path):
+    whole = parse(TEXT)
+    assert parse(TEXT.replace("\n", "\r\n")) == whole
+    path = tmp_path / "a.dmpir"
+    path.write_bytes(b"\xef\xbb\xbf" + TEXT.replace("\n", "\r\n").encode())
+    assert load_dmpir(path) == whole
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("input %x : f32[2]", "input %x : f32[1000000000]", "%x has 1,000,000,000 elements; no m"),
+        ("1.0, 2.0", "1.0, 1e999", "constant %w holds inf at [0, 1]; 1 of 6 elements are not fin"),
+        ("f64 [1.0, 2.0", "f32 [1.0, 1e300", "constant %w holds inf at [0, 1]; 1 of 6 elements"),
+    ],
+)
+def test_numbers_that_no_machine_holds(tmp_path, old, new, message):
+    assert old in TEXT
+    path = tmp_path / "a.dmpir"
+    path.write_text(TEXT.replace(old, new))
+    with pytest.raises(VerifyError) as caught:
+        load_dmpir(path)
+    assert str(caught.value).startswith(f"{path}: graph 'g' at level layers: {message}")
+
+
+PIECES = (
+    *[
+        "{",
+        "}",
+        "[",
+        "]",
+        "(",
+        ")",
+        ",",
+        ":",
+        "=",
+        "*",
+        '"',
+        "%",
+        "%w",
+        "%x",
+        "f32",
+        "i65",
+        "zeros",
+        "next",
+        "loc",
+        "true",
+        "nan",
+        "-inf",
+        "1e999",
+        "-1",
+        "0.5",
+        "lif",
+    ],
+    *(
+        "\\",
+        "\n",
+        "\0",
+        "\ud800",
+        "\ufeff",
+        "9" * 5000,
+        "[" * 2000,
+        "state %s : f32[9] = zeros next %y",
+    ),
+)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_mutated_text(seed):
+    random = Random(seed)
+    outcomes = Counter(mutated_outcome(random) for _ in range(150))
+    assert outcomes["refused"] > 75
+    assert outcomes["refused"] + outcomes["sound"] == 150
+
+
+def mutated_outcome(random):
+    """What becomes of TEXT with some of its tokens replaced, dropped or put in."""
+    tokens = re.findall(r"\s+|%?[\w.]+|.", TEXT)
+    for _ in range(random.randint(1, 4)):
+        at = random.randrange(len(tokens))
+        new = random.choice((random.choice(PIECES), random.choice(tokens)))
+        tokens[at : at + random.randint(0, 2)] = [new][: random.randint(0, 3)]
+    said = None
+    try:
+        verify(parse("".join(tokens), "a.dmpir"))
+    except (ParseError, VerifyError) as error:
+        said = str(error)
+    if said is None:
+        return "sound"
+    assert said.isprintable()
+    assert len(said) < 2000
+    return "refused"

@@ -225,3 +225,25 @@ def test_types_read_as_written():
     assert str(TensorType("i16", (128,), "l1.scale")) == "i16[128] * %l1.scale"
     assert str(TensorType("u8", ())) == "u8[]"
     assert (TensorType("u8", ()).bits, TensorType("event", (2,)).bits) == (8, 1)
+
+
+@pytest.mark.parametrize(
+    ("attrs", "problem"),
+    [
+        ({"bits": 65}, "attribute 'bits' is 65, outside 0 .. 64"),
+        (
+            {"shift": -(10**30)},
+            "attribute 'shift' is -1000000000000000000000000000000, outside -63 ",
+        ),
+        ({"scale": float("inf")}, "attribute 'scale' is inf"),
+        (
+            {"bias": 1 << 63},
+            "attribute 'bias' is 9223372036854775808, outside -9223372036854775808",
+        ),
+    ],
+)
+def test_attributes_beyond_any_machine(attrs, problem):
+    given = {"shift": 0, "bias": 0, "bits": 16, "scale": 1.0, "layer": "layer1", **attrs}
+    graph = parse(TEXT)
+    graph.ops = [Op("scalar_drive", ("x", "w"), ("y",), given)]
+    assert [text for text in problems(graph) if problem in text]
