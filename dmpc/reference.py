@@ -123,8 +123,10 @@ class OnnxReference:
                 yield FileTensor(name, makers[name] or name, ours, array.astype(np.float64))
 
     def _load(self, source: str | bytes) -> Any:
+        import onnx
         import onnxruntime
 
+        onnxruntime.set_default_logger_severity(FATAL)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = FATAL
         options.intra_op_num_threads = 1
@@ -133,6 +135,8 @@ class OnnxReference:
         level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.graph_optimization_level = level
         try:
+            if isinstance(source, str) and not _is_utf8(source):  # a name that it cannot take
+                source = onnx.load(source).SerializeToString()
             return onnxruntime.InferenceSession(source, options)
         except Exception as error:  # onnxruntime raises classes of its own without a common base
             raise self._cannot(error) from error
@@ -197,6 +201,14 @@ class OnnxReference:
             states = {name: found[next_] for name, next_ in signature.states.items()}
             series.append(found if batched else {name: a[None] for name, a in found.items()})
         return [np.stack([found[name] for found in series], axis=1) for name in names]
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _arranged(trace: Tensor, tensor: Traced) -> Tensor:

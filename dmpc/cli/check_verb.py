@@ -1,6 +1,5 @@
 """`dmpc check`."""
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,7 +40,7 @@ def check(model: str, calibration: str | None, json_path: str | None, **chosen: 
         write_json(json_path, report.to_json())
     _show(report, Output())
     if not report.ok:
-        sys.exit(1)
+        click.get_current_context().exit(1)
 
 
 def _show(report: Report, out: Output) -> None:

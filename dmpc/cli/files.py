@@ -1,6 +1,7 @@
 """Files on the command line: which are read, which are written, and that none is both."""
 
 import json
+import math
 import os
 import stat
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from dmpc.cli.terminal import write_out
+from dmpc.cli.terminal import write_out, write_out_text
 from dmpc.errors import DmpcError
 from dmpc.frontend.models import is_factory
 from isa.files import check_output, write_file
@@ -91,9 +92,12 @@ class OutputFile(click.ParamType[str]):
         """`-` for what standard output goes to, such as /dev/stdout; else the name as it is."""
         del param, ctx
         try:
-            return STDOUT if os.path.samestat(os.stat(value), os.fstat(1)) else value
+            found = os.stat(value)
+            same = os.path.samestat(found, os.fstat(1))
         except (OSError, ValueError):
             return value
+        device = stat.S_ISCHR(found.st_mode) and not os.isatty(1)
+        return STDOUT if same and not device else value
 
 
 def outputs(ctx: click.Context) -> dict[str, str]:
@@ -180,12 +184,24 @@ def write_bytes(path: str, content: bytes) -> None:
 
 def write_text(path: str, text: str) -> None:
     """Write a text file, whole or not at all; `-` is standard output. Raises DmpcError."""
-    write_bytes(path, text.encode("utf-8", "surrogateescape"))
+    if path == STDOUT:
+        write_out_text(text)
+    else:
+        write_bytes(path, text.encode("utf-8", "surrogateescape"))
 
 
 def write_json(path: str, value: dict[str, Any]) -> None:
     """Write JSON, whole or not at all; `-` is standard output. Raises DmpcError."""
-    write_text(path, json.dumps(value, indent=1) + "\n")
+    write_text(path, json.dumps(_plain(value), indent=1, allow_nan=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """A value of which JSON can hold all: it knows no number that is none, or infinite."""
+    if isinstance(value, dict):
+        return {key: _plain(other) for key, other in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(other) for other in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _cannot(path: str, error: OSError) -> DmpcError:

@@ -53,10 +53,17 @@ class Verb(click.Command):
                 return super().invoke(ctx)
         except USERS:
             raise
+        except SystemExit as error:
+            message = "the model's own code ended the process (sys.exit)"
+            raise DmpcError(message, where=self._about(ctx)) from error
         except Exception as error:
-            about = next((p.name for p in self.params if isinstance(p, click.Argument)), None)
-            error.add_note(f"{ctx.info_name}: {ctx.params[about]}" if about else str(ctx.info_name))
+            error.add_note(f"{ctx.info_name}: {self._about(ctx)}")
             raise
+
+    def _about(self, ctx: click.Context) -> str:
+        """The first file that the verb was given."""
+        first = next((p.name for p in self.params if isinstance(p, click.Argument)), None)
+        return str(ctx.params[first]) if first else ctx.command_path
 
 
 class Verbs(click.Group):

@@ -1,6 +1,5 @@
 """`dmpc quantize`."""
 
-import sys
 from dataclasses import asdict
 from typing import Any
 
@@ -141,7 +140,7 @@ def _check_drop(difference: Difference, max_drop: float | None, data: str) -> No
         message = f"{what} drops by {difference.drop:.2f} points, {max_drop:g} were allowed"
         hint = "allow less on the calibration set, or give a larger one"
         say("error", str(DmpcError(message, where=data, hint=hint)))
-        sys.exit(1)
+        click.get_current_context().exit(1)
 
 
 # -- tables ---------------------------------------------------------------------------------------

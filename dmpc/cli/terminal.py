@@ -65,6 +65,15 @@ def write_out(content: bytes) -> None:
     stream.buffer.flush()
 
 
+def write_out_text(text: str) -> None:
+    """Write text in a form that programs read: as it is, but for what a terminal would obey."""
+    stream, _ = _output()
+    if stream.isatty():
+        stream.write(clean(text))
+    else:
+        write_out(text.encode("utf-8", "surrogateescape"))
+
+
 def _output() -> tuple[TextIO, bool]:
     """Standard output and whether it is quiet; outside of a verb it is Python's own."""
     return _own[-1] if _own else (sys.stdout, False)
@@ -90,20 +99,18 @@ class Output:
         self._print(Text.assemble(*((clean(text), style) for text, style in parts)))
 
     def text(self, text: str) -> None:
-        """Print text in a form that programs read: as it is, but for what a terminal would obey."""
-        if self._styled:
-            self._print(clean(text), end="")
-        elif not self._quiet:
-            write_out(text.encode("utf-8", "surrogateescape"))
+        """Print text in a form that programs read, unbroken."""
+        if not self._quiet:
+            write_out_text(text)
 
-    def _print(self, item: RenderableType, end: str = "\n") -> None:
+    def _print(self, item: RenderableType) -> None:
         if self._quiet:
             return
         if self._styled:
-            self._console.print(item, end=end)
+            self._console.print(item)
             return
         with self._console.capture() as captured:
-            self._console.print(item, end=end)
+            self._console.print(item)
         self._stream.write(re.sub(r" +(?=\n)", "", captured.get()))
 
 

@@ -1,6 +1,5 @@
 """`dmpc verify`."""
 
-import sys
 from typing import Any
 
 import click
@@ -61,4 +60,4 @@ def verify(
     if not found.ok:
         broken = "; ".join(f"{rung.name}: {rung.reason}" for rung in found.rungs if not rung.ok)
         say("error", f"{image}: {broken}")
-        sys.exit(1)
+        click.get_current_context().exit(1)

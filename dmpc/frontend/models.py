@@ -42,6 +42,11 @@ def is_factory(model: str | os.PathLike[str]) -> bool:
 
 
 def stem(model: str | os.PathLike[str]) -> str:
-    """What files made of a model are called: its name without directory, suffix and package."""
+    """What a model is called: its name without directory, suffix and package.
+
+    Bytes of a file's name that are no text are written out, as in `\\xff`.
+    """
     name = os.fspath(model)
-    return name.rpartition(":")[2] if is_factory(name) else Path(name).stem
+    if is_factory(name):
+        return name.rpartition(":")[2]
+    return os.fsencode(Path(name).stem).decode("utf-8", "backslashreplace")

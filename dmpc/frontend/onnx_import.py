@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -29,6 +28,7 @@ from dmpc.frontend.model_rules import (
     SIZE_DEPENDENT,
     UNKNOWN_SIZE,
 )
+from dmpc.frontend.models import stem
 from dmpc.frontend.normalise import CONTROL, normalise
 from dmpc.frontend.notes import tell_readout, tell_unused
 from dmpc.frontend.onnx_file import Source, initializers, read_model
@@ -94,7 +94,7 @@ def import_onnx(
             first, signature = _import(model, opset, options, STAND_INS[0], systems)
             if _open(model) and _import(model, opset, options, STAND_INS[1], systems)[0] != first:
                 raise ImportFailure.of(SIZE_DEPENDENT)
-            first.name = Path(name).stem
+            first.name = stem(name)
             verify(first)
             tell_unused(model.graph, name)
             if signature.time is None and options.readout is None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from dmpc.errors import DmpcError, ImportFailure
 from dmpc.frontend.builder import Builder
+from dmpc.frontend.models import stem
 from dmpc.frontend.nir_format import network
 from dmpc.frontend.nir_format.delays import Line, Register, check_places
 from dmpc.frontend.nir_format.forms import Forms, Term
@@ -63,7 +64,7 @@ class _Importer:
     known: dict[str, str] = field(default_factory=dict)
 
     def run(self) -> Graph:
-        self.builder = Builder(os.path.splitext(os.path.basename(self.where))[0])
+        self.builder = Builder(stem(self.where))
         self.pace = Pace(self.timing, self.where)
         self.input, output = self.net.only("Input"), self.net.only("Output")
         assert self.input.size is not None

@@ -1,13 +1,16 @@
 """No option is accepted and ignored, and a command that a message prints works as printed."""
 
 import shlex
+import sys
 
 import numpy as np
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
 from dmpc.cli.models import quoted
 from dmpc.cli.terminal import clean
+from dmpc.frontend.onnx_import import Signature
+from dmpc.reference import OnnxReference
 from isa.target import target_names
 from tests.dmpc.cli.conftest import write_model
 
@@ -144,6 +147,30 @@ def test_what_was_measured_is_told_from_a_guess(dmpc, shared, tmp_path):
     guessed = dmpc.ok("compile", shared.model, "-o", image)
     assert "a guess: " in guessed
     assert "(--calibration) may need more or fewer" in guessed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text there")
+def test_names_of_files_may_be_any_bytes(dmpc, shared, tmp_path):
+    model, image = tmp_path / "n\udcff.onnx", tmp_path / "n\udcff.elf"
+    model.write_bytes(shared.model.read_bytes())
+    assert r"n\xff on target paper" in dmpc.ok("compile", model)
+    assert dmpc.ok("disasm", image).startswith(".isa")
+    assert r"n\xff.onnx: 1 note" in dmpc("check", model).stdout
+    assert r"wrote " in dmpc.ok("export", model, "-o", tmp_path / "e.onnx")
+
+
+def test_onnxruntime_says_nothing_itself(capfd):
+    node = helper.make_node("Reshape", ["x", "shape"], ["y"])
+    kinds = {"x": TensorProto.FLOAT, "shape": TensorProto.INT64}
+    inputs = [helper.make_tensor_value_info(name, kind, [None]) for name, kind in kinds.items()]
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None])
+    graph = helper.make_graph([node], "g", inputs, [output])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    reference = OnnxReference("a.onnx", Signature("x", "y", 1, {}, {}), "mean")
+    session = reference._load(model.SerializeToString())
+    with pytest.raises(Exception, match="cannot be reshaped"):
+        session.run(None, {"x": np.zeros(3, np.float32), "shape": np.array([2])})
+    assert capfd.readouterr().err == ""
 
 
 def test_control_characters_reach_no_terminal(dmpc, tmp_path):

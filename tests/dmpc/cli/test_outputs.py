@@ -8,6 +8,8 @@ import numpy as np
 import onnx
 import pytest
 
+from dmpc.cli.files import write_json
+
 COMMANDS = {
     "compile -o model": lambda f: ("compile", f.model, "-o", f.model),
     "compile -o calibration": lambda f: (
@@ -126,6 +128,19 @@ def test_what_a_users_module_prints_is_no_output(dmpc, tmp_path, monkeypatch):
     result = dmpc("check", "loud:make", "--calibration", tmp_path / "x.npz", "--json", "-")
     assert json.loads(result.stdout)["errors"] == 1
     assert "loading" in result.stderr
+
+
+def test_a_module_that_ends_the_process_is_an_error(dmpc, tmp_path, monkeypatch):
+    (tmp_path / "ends.py").write_text("import sys\nsys.exit()\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    np.savez(tmp_path / "x.npz", x=np.zeros((1, 2, 3)))
+    said = dmpc.fails("compile", "ends:make", "--calibration", tmp_path / "x.npz")
+    assert said == "ends:make: the model's own code ended the process (sys.exit)"
+
+
+def test_json_holds_numbers_that_json_knows(tmp_path):
+    write_json(str(tmp_path / "a.json"), {"a": [float("nan"), 1.5, (float("inf"),)]})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"a": [None, 1.5, [None]]}
 
 
 def test_devices_may_be_written_twice(dmpc, shared):
