@@ -229,6 +229,43 @@ def test_the_window_is_recovered(states, window, steps):
     assert system.error < 1e-6
 
 
+def in_float32(a, b, steps):
+    """The response as code in float32 computes it: rounded again at every timestep."""
+    a, m, found = a.astype(np.float32), b.astype(np.float32), []
+    for _ in range(steps):
+        found.append(m)
+        m = a @ m
+    return np.array(found).astype(np.float64)
+
+
+@pytest.mark.parametrize("gain", [1.0, -2.5])
+@pytest.mark.parametrize("noise", [0.0, 5e-6])
+@pytest.mark.parametrize(
+    ("states", "window", "steps"),
+    [(100, 300, 784), (100, 300, 100), (40, 300, 784), (12, 500, 60), (5, 4, 20), (2, 10, 3)],
+)
+def test_a_whole_window_is_found_exactly(states, window, steps, noise, gain):
+    """States that decay within a timestep, windows longer than the response, noise of transforms.
+
+    With noise a fit of 100 states has fewer, or a determinant below zero.
+    """
+    a, b = zero_order_hold(*legendre_system(states, window))
+    h = gain * in_float32(a, b, steps)
+    h += noise * np.abs(h).max() * np.random.default_rng(4).uniform(-1, 1, h.shape)
+    system = realise(h)
+    assert system.c is None
+    assert np.array_equal(system.a, a)
+    np.testing.assert_allclose(system.b, gain * b, rtol=1e-4)
+
+
+def test_windows_need_not_be_whole():
+    for states, window, steps in ((24, 30.5, 100), (60, 280.3, 300), (12, 500.25, 60)):
+        a, b = zero_order_hold(*legendre_system(states, window))
+        system = realise(respond(a, b, steps).astype(np.float32).astype(np.float64))
+        assert system.c is None
+        np.testing.assert_allclose(system.a, a, rtol=0, atol=1e-6)
+
+
 def test_a_kernel_with_the_readout_folded_in():
     """W H of as many, fewer or more outputs than states."""
     a, b = zero_order_hold(*legendre_system(6, 20))
