@@ -90,6 +90,20 @@ def _system(a: Matrix, b: Matrix, c: Matrix | None, response: Matrix) -> System:
 
 
 def _direct(response: Matrix) -> System | None:
+    """The Legendre memory whose states are the outputs, but for outputs that are always zero.
+
+    Such are the imaginary parts of what a transform gives back.
+    """
+    sizes = np.abs(response).max(axis=0)
+    used = sizes > EXACT * sizes.max(initial=0.0)
+    found = _of_states(response[:, used])
+    if found is None or used.all():
+        return found
+    chosen = np.eye(len(used))[:, used]
+    return _system(found.a, found.b, chosen, response)
+
+
+def _of_states(response: Matrix) -> System | None:
     """The Legendre memory whose states are the outputs, but for a gain, if there is one.
 
     Its first timesteps tell the window roughly, and more of them ever better.

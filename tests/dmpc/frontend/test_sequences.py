@@ -258,6 +258,15 @@ def test_a_whole_window_is_found_exactly(states, window, steps, noise, gain):
     np.testing.assert_allclose(system.b, gain * b, rtol=1e-4)
 
 
+def test_outputs_that_are_always_zero_hide_no_window():
+    a, b = zero_order_hold(*legendre_system(100, 300))
+    h = in_float32(a, b, 120)
+    noise = 1e-7 * np.random.default_rng(0).uniform(-1, 1, h.shape)
+    system = realise(np.stack([h, noise], axis=-1).reshape(120, 200))  # real, imaginary
+    assert np.array_equal(system.a, a)
+    assert np.array_equal(system.c, np.kron(np.eye(100), [[1], [0]]))
+
+
 def test_windows_need_not_be_whole():
     for states, window, steps in ((24, 30.5, 100), (60, 280.3, 300), (12, 500.25, 60)):
         a, b = zero_order_hold(*legendre_system(states, window))
