@@ -1,7 +1,7 @@
 """The user's own ONNX file in onnxruntime: the top of the ladder of oracles."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,10 @@ COUNTERS: Mapping[str, type[np.generic]] = {
 """Types of states that count timesteps; all others are float32."""
 FATAL = 4
 """The severity from which on onnxruntime writes a log; what it raises is told once, as an error."""
+
+
+Series = dict[str, Tensor]
+"""Values of every timestep, [samples, timesteps, ...], by name."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +96,34 @@ class OnnxReference:
 
         Raises DmpcError with onnxruntime's reason if the file cannot be run on them.
         """
+        return self._answers(self.session, (), x)[0]
+
+    def logits_and_spikes(self, nodes: Iterable[str], x: Tensor) -> tuple[Tensor, Series]:
+        """Logits as above, and what those of some nodes that are comparisons give, by node.
+
+        [samples, timesteps, neurons], as far as they can be seen: not those of unrolled timesteps.
+        """
+        import onnx
+
+        from dmpc.frontend.watched import watched
+
+        model = onnx.load(self.path)
+        found = watched(model, nodes, inside=self.signature.time is not None)
+        session = self._load(model.SerializeToString())
+        logits, *series = self._answers(session, tuple(found.values()), x)
+        shape = len(logits), x.shape[1]
+        return logits, {
+            node: array.reshape(*shape, -1)
+            for node, array in zip(found, series, strict=True)
+            if array.shape[:2] == shape
+        }
+
+    def _answers(self, session: Any, names: tuple[str, ...], x: Tensor) -> list[Tensor]:
+        """Logits, and tensors that have every timestep, of all samples."""
         together = self.batch or len(x)
-        parts = [self._answer(x[i : i + together], together) for i in range(0, len(x), together)]
-        return np.concatenate(parts)
+        starts = range(0, len(x), together)
+        parts = [self._answer(session, names, x[i : i + together], together) for i in starts]
+        return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
     def tensors(self, imported: Graph, x: Tensor) -> Iterator[FileTensor]:
         """The file's tensors outside of loops, in order, and what the imported graph computes."""
@@ -150,19 +179,21 @@ class OnnxReference:
         rank = len(self.inputs[self.signature.input].shape)
         return rank - min(rank - 1, 1 if self.signature.time is None else 2)
 
-    def _answer(self, x: Tensor, together: int) -> Tensor:
+    def _answer(
+        self, session: Any, names: tuple[str, ...], x: Tensor, together: int
+    ) -> list[Tensor]:
         count = len(x)
         x = np.concatenate([x, np.repeat(x[-1:], together - count, axis=0)])
-        (output,) = self._run(self.session, [self.signature.output], x)
+        output, *series = self._run(session, [self.signature.output, *names], x)
         if self.signature.time is None:
-            return over_time(self.readout, output)[:count]
+            return [over_time(self.readout, output)[:count], *(one[:count] for one in series)]
         if output.ndim == 1:
-            return output[None]
+            return [output[None], *(one[None] for one in series)]
         if output.ndim == 3:
             steps_first = self.signature.time == 0
             output = output.transpose(1, 0, 2) if steps_first else output
             output = over_time(self.readout, output)
-        return output[:count]
+        return [output[:count], *(one.swapaxes(0, 1)[:count] for one in series)]
 
     def _run(self, session: Any, names: list[str], x: Tensor) -> list[Tensor]:
         """Tensors of the file for `x` [samples, timesteps, inputs]; see `_steps`."""

@@ -22,6 +22,11 @@ class Reference(Protocol):
         """The number of timesteps that it insists on, None where any will do."""
         ...
 
+    @property
+    def batch(self) -> int | None:
+        """The number of samples that it insists on, None where any will do."""
+        ...
+
     def logits(self, x: Tensor) -> Tensor:
         """Logits [samples, classes] of samples `x` [samples, timesteps, inputs]."""
         ...

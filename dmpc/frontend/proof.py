@@ -1,110 +1,191 @@
 """The import proves itself: recognised layers and the user's own model run on the same input.
 
-The logits are affine in the spike counts of the last layer, so one spike too many shows. Where they
-differ by more than rounding, the import is refused, and the place where they part is looked for:
-first between the model and the imported timestep, then between that and the recognised layers.
+Where the model shows its neurons' spikes, they are put in place of the layers' own: then every
+decision of every neuron must be theirs, unless its charge is at the threshold but for the rounding
+of float32, and all logits must be equal. Elsewhere logits alone are compared: they are affine in
+the spike counts of the last layer, so one spike too many shows, and a sample that differs must hold
+such a tie. What differs otherwise is refused, and the place where the two part is looked for: first
+between the model and the imported timestep, then between that and the recognised layers.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from dmpc.errors import ImportFailure
+from dmpc.frontend.forced import Decision, forced, tied
 from dmpc.frontend.models import Model, Reference
+from dmpc.frontend.proof_input import LEAST, drawn, plan
 from dmpc.ir.graph import Graph, Loc
 from dmpc.ir.interpret import interpret
 from dmpc.ir.registry import Tensor
-from dmpc.reference import OnnxReference
+from dmpc.reference import OnnxReference, Series
 from dmpc.rules import Stage, rule
 
-SAMPLES = 8
-STEPS = 32  # of a model that takes sequences of any length
+GIVEN = 8  # samples of the user's
 EQUAL = 1e-5  # of the largest logit: rounding of float32; a spike more or less is beyond it
-MUST_EQUAL = 3  # samples; in others a spike may flip where a membrane is at threshold in float32
+FLOOR = 0.01  # of the largest logit of all samples: what a sample's own counts for at least
+MUST_EQUAL = 3  # samples, where spikes are not seen and a tie may explain the others
 FLIPPED = 0.02  # of the largest logit: more than a flipped spike or two can change
+TIE_IN_TRANSFORMS = 1e-4  # onnxruntime's DFT is as rough as that; the logits must be near, too
+TOO_FEW = f"fewer than {MUST_EQUAL} samples could be compared, ties in float32 explain all others"
 
 NOT_THE_MODEL = rule(
     "not-the-model",
     Stage.NETWORK,
     "run on the same input, the imported network is not the model: {what}",
     why="""Before a model is compiled, what was imported is run against the file itself, on
-    calibration data or on random events. They differ by more than rounding can explain. The model
-    may be sound; then the importer misreads it.""",
+    calibration data, on random events and values, on silence and on full activity. They differ by
+    more than rounding can explain. The model may be sound; then the importer misreads it.""",
     nearest="this is a mistake of the importer; please report it together with the file",
 )
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What the comparison found: relative error of the logits of each sample, largest first."""
+    """What the comparison found.
+
+    `errors` are relative errors of the logits of each sample; `excused` tells which of them a tie
+    in float32 explains; `wrong` is the first decision of a neuron that is not the model's.
+    """
 
     errors: tuple[float, ...]
+    excused: tuple[bool, ...] = ()
+    wrong: Decision | None = None
+
+    @property
+    def largest(self) -> float:
+        """The largest error."""
+        return max(self.errors)
+
+    @property
+    def fine(self) -> bool:
+        """True if nothing speaks against it: only spikes at threshold differ."""
+        excused = self.excused or (False,) * len(self.errors)
+        pairs = zip(self.errors, excused, strict=True)
+        return self.wrong is None and all(error <= EQUAL or tie for error, tie in pairs)
 
     @property
     def holds(self) -> bool:
-        """True if only spikes at threshold differ."""
+        """True if it is fine, and enough samples speak for it."""
         equal = sum(error <= EQUAL for error in self.errors)
-        return equal >= min(MUST_EQUAL, len(self.errors)) and self.errors[0] <= FLIPPED
+        return self.fine and equal >= min(MUST_EQUAL, len(self.errors))
 
-
-def proof_input(
-    inputs: int, steps: int | None, x: Tensor | None, *, binary: bool = False
-) -> Tensor:
-    """Samples [SAMPLES, timesteps, inputs] on which to compare: `x`, filled up with random ones.
-
-    Half of the random ones are events of several densities, the others values of several sizes,
-    or with `binary` events where those are above 0. `steps` is the number of timesteps that the
-    model insists on.
-    """
-    given = np.zeros((0, steps or STEPS, inputs)) if x is None else x[:SAMPLES].astype(np.float64)
-    if steps is not None and given.shape[1] != steps:
-        given = np.zeros((0, steps, inputs))
-    random = np.random.default_rng(0)
-    shape = given.shape[1:]
-    events = [(random.random(shape) < density).astype(np.float64) for density in (0.1, 0.2, 0.4)]
-    values = [random.normal(size=shape) * size for size in (0.5, 1.0, 2.0, 4.0)]
-    if binary:
-        values = [(value > 0).astype(np.float64) for value in values]
-    drawn = [sample for pair in zip([*events, events[0]], values, strict=True) for sample in pair]
-    return np.concatenate([given, drawn])[:SAMPLES]
+    def plus(self, other: "Proof") -> "Proof":
+        """Both."""
+        mine, theirs = (one.excused or (False,) * len(one.errors) for one in (self, other))
+        return Proof(self.errors + other.errors, mine + theirs, self.wrong or other.wrong)
 
 
 def compare(ours: Tensor, theirs: Tensor) -> Proof:
     """Logits [samples, classes] of two forms of a network."""
-    scale = max(float(np.abs(theirs).max(initial=0.0)), 1e-12)
+    sizes = np.abs(theirs).max(axis=1, initial=0.0)
+    scale = np.maximum(sizes, max(float(sizes.max(initial=0.0)) * FLOOR, 1e-12))
     errors = np.abs(ours - theirs).max(axis=1) / scale
     found = np.nan_to_num(errors, nan=np.inf, posinf=np.inf)
-    return Proof(tuple(sorted(map(float, found), reverse=True)))
+    return Proof(tuple(map(float, found)))
 
 
 def prove(model: Model, layers: Graph, x: Tensor | None = None) -> Proof:
     """Compare a model that has a reference with the layers that it became.
 
-    `x` [samples, timesteps, inputs] is input to do so on, next to random input. Raises
+    `x` [samples, timesteps, inputs] is input to do so on, next to what `proof_input` draws. Raises
     ImportFailure that says what differs, and where first.
     """
-    reference, imported = model.reference, model.graph
+    reference = model.reference
     assert reference is not None
+    proof = Proof(())
+    for part in _inputs(reference, layers, x):
+        theirs, spikes = _run(reference, layers, part)
+        found = _forced(layers, part, theirs, spikes) if spikes else _free(layers, part, theirs)
+        if not found.fine:
+            raise _failure(model, layers, part, theirs, found)
+        proof = proof.plus(found)
+    if not proof.holds:
+        raise ImportFailure.of(NOT_THE_MODEL, where=model.name, what=TOO_FEW)
+    return proof
+
+
+def _inputs(reference: Reference, layers: Graph, x: Tensor | None) -> Iterator[Tensor]:
+    """Samples to compare on: the user's, where the model takes their timesteps, and drawn ones."""
     (source,) = layers.inputs
+    fits = x is not None and reference.steps in (None, x.shape[1])
+    given = x[:GIVEN].astype(np.float64) if x is not None and fits else None
+    if given is not None:
+        yield given
+    length = reference.steps
+    if length is None and not isinstance(reference, OnnxReference):
+        length = LEAST if given is None else given.shape[1]  # what a module was traced on
+    samples, steps = plan(layers, length, reference.batch)
     delayed = any(user.kind == "delay" for user in layers.users(source))  # holds events alone
-    x = proof_input(layers.types[source].shape[0], reference.steps, x, binary=delayed)
-    theirs = reference.logits(x)
+    yield drawn(layers.types[source].shape[0], samples, steps, binary=delayed)
+
+
+def _run(reference: Reference, layers: Graph, x: Tensor) -> tuple[Tensor, Series]:
+    """The model's logits, and its neurons' spikes by those of the layers, if it shows all."""
+    lifs = [op for op in layers.ops if op.kind == "lif"]
+    if not isinstance(reference, OnnxReference):
+        return reference.logits(x), {}
+    logits, series = reference.logits_and_spikes({name for op in lifs for name in op.loc}, x)
+    spikes: Series = {}
+    ours = interpret(layers, x, trace=[op.results[0] for op in lifs]).traces
+    for op in lifs:
+        mine = ours[op.results[0]].astype(np.bool_)
+        shown = [series[node].astype(np.bool_) for node in op.loc if node in series]
+        either = [one for seen in shown if seen.shape == mine.shape for one in (seen, ~seen)]
+        if not either:
+            return logits, {}
+        # A comparison may be true where there is no spike, and another one may be of the reset.
+        spikes[op.results[0]] = min(either, key=lambda one: int(np.count_nonzero(one != mine)))
+    return logits, spikes
+
+
+def _forced(layers: Graph, x: Tensor, theirs: Tensor, spikes: Series) -> Proof:
+    """With the model's spikes in place of the layers' own."""
+    found = forced(layers, x, spikes)
+    return replace(compare(found.logits, theirs), wrong=found.wrong)
+
+
+def _free(layers: Graph, x: Tensor, theirs: Tensor) -> Proof:
+    """With the layers' own spikes; a sample may differ after a tie."""
     proof = compare(interpret(layers, x).logits, theirs)
-    if proof.holds:
+    errors = np.array(proof.errors)
+    differs = errors > EQUAL
+    if not differs.any():
         return proof
+    excused = np.zeros(len(x), np.bool_)
+    excused[differs] = tied(layers, x[differs])
+    few = differs & ~excused & (errors <= FLIPPED)
+    if few.any():
+        excused[few] = tied(layers, x[few], TIE_IN_TRANSFORMS)
+    return replace(proof, excused=tuple(map(bool, excused)))
+
+
+def _failure(model: Model, layers: Graph, x: Tensor, theirs: Tensor, proof: Proof) -> ImportFailure:
+    """What differs, and where the two part."""
+    imported, reference = model.graph, model.reference
+    assert reference is not None
     many = sum(error > EQUAL for error in proof.errors)
     what = (
         f"logits differ in {many} of {len(proof.errors)} samples, by up to "
-        f"{100 * proof.errors[0]:.2g} % of the largest"
+        f"{100 * proof.largest:.2g} % of the largest"
+        if many
+        else "spikes differ"
     )
-    if compare(interpret(imported, x).logits, theirs).holds:
+    clear = ~tied(layers, x) & (np.array(proof.errors) > EQUAL)
+    if clear.any():  # after a tie all differs, and says nothing
+        x, theirs = x[clear], theirs[clear]
+    if compare(interpret(imported, x).logits, theirs).fine:
         loc, where = _parting_layer(imported, layers, x)
         what += f"; recognition changes the spikes first {where}"
     else:
         loc, where = _parting_tensor(imported, reference, x)
         what += where and f"; {where}"
+    if proof.wrong is not None:
+        loc, what = loc or proof.wrong.lif.loc, f"{what}; {proof.wrong}"
     place = f"{model.name}: {loc[0]}" if loc else model.name
-    raise ImportFailure.of(NOT_THE_MODEL, where=place, nodes=loc, what=what)
+    return ImportFailure.of(NOT_THE_MODEL, where=place, nodes=loc, what=what)
 
 
 def _parting_layer(imported: Graph, layers: Graph, x: Tensor) -> tuple[Loc, str]:
