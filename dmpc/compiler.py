@@ -261,7 +261,7 @@ def compile(  # noqa: A001  the verb of the whole project
     check_level(layers)
     ranges = find_ranges(layers, calibration, options, model)
     scheduled = from_layers(layers, ranges, target, options, observe)
-    return Compiled(emit(scheduled, text), layers, scheduled, ranges)
+    return Compiled(emit(scheduled, text, layers), layers, scheduled, ranges)
 
 
 def check_level(graph: Graph) -> None:

@@ -6,12 +6,13 @@ by every bit.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from dmpc.backend.emit import embedded_graph
+from dmpc.backend.origin import difference, origin, origin_of
 from dmpc.compiler import AnyModel, Options, import_model, to_layers
 from dmpc.errors import DmpcError
 from dmpc.ir.graph import Graph
@@ -29,6 +30,10 @@ CHUNK = 128  # samples whose traces are held at once
 LOGIT_TOLERANCE = 1e-3  # of the largest logit, float32 against float64
 MOST_FLIPPED = 0.02  # share of samples in which a spike may flip between float32 and float64
 ALONE = 8  # samples that also run one at a time
+CHANCE = 0.7
+"""Of the spikes of a layer alone that would differ by chance. Weights of 2 bits give a quarter to a
+half of it on the examples, 8 bits less than a hundredth, a layer of another training all of it."""
+FEW_SPIKES = 50  # that differ say nothing
 
 
 @dataclass
@@ -70,8 +75,10 @@ def verify(
     """Climb the ladder on samples `x` [samples, timesteps, inputs] with labels `y`.
 
     `max_drop` is how many points of accuracy the integer graph may lose against the float graph,
-    or of agreement with its predictions where there are no labels. Raises DmpcError,
-    RuntimeFailure or IsaError if something cannot be run at all.
+    or of agreement with its predictions where there are no labels. Each layer alone must also spike
+    as in the float graph (CHANCE); with a `max_drop` of 100 neither is asked for. Raises DmpcError,
+    RuntimeFailure or IsaError if something cannot be run at all, or if the image was made from
+    another network.
     """
     options = options or Options()
     climb = _Climb(model, image, x, y, options)
@@ -82,6 +89,27 @@ def verify(
     return Verification(climb.rungs(max_drop))
 
 
+def check_origin(graph: Graph, image: Image, options: Options, where: str) -> None:
+    """Raise DmpcError if an image says that it was made from other numbers than a model holds.
+
+    It may have been compiled with or without breaking dependencies, which is one network.
+    """
+    made_from = origin_of(image)
+    if made_from is None:
+        return
+    found = [
+        difference(
+            origin(to_layers(graph, replace(options, dependency_breaking=broken))), made_from
+        )
+        for broken in (options.dependency_breaking, not options.dependency_breaking)
+    ]
+    if all(found):
+        raise DmpcError(
+            f"this image was not made from this model: {found[0]}", where=where,
+            hint="compile the model again, or give the one that the image was made from",
+        )  # fmt: skip
+
+
 @dataclass
 class _Tally:
     """Differences of one value between two forms of the network, summed over samples."""
@@ -89,11 +117,23 @@ class _Tally:
     elements: int = 0
     different: int = 0
     active: int = 0
+    chance: float = 0.0
 
     def add(self, one: Tensor, other: Tensor) -> None:
         self.elements += one.size
         self.different += int(np.count_nonzero(one != other))
         self.active += int(np.count_nonzero(one))
+
+    def add_spikes(self, one: Tensor, other: Tensor) -> None:
+        """Also what would differ if trains [samples, timesteps, n] knew of their rates alone."""
+        self.add(one, other)
+        a, b = (series.astype(np.float64).mean(axis=(0, 1)) for series in (one, other))
+        self.chance += float((a * (1 - b) + b * (1 - a)).sum()) * len(one) * one.shape[1]
+
+    @property
+    def strange(self) -> bool:
+        """True if spikes follow the others hardly better than chance."""
+        return self.different > max(CHANCE * self.chance, FEW_SPIKES)
 
 
 class _Climb:
@@ -123,6 +163,7 @@ class _Climb:
         self.bit_tally = {name: _Tally() for name in (*self.watched, "logits")}
         self.cycle_tally = _Tally()
         self.check_same_network()
+        check_origin(imported.graph, image, options, imported.name)
 
     def check_same_network(self) -> None:
         """The image must be of this model: same input, same layers."""
@@ -152,7 +193,7 @@ class _Climb:
         alone = interpret(self.integer, encoded, trace=self.spikes, fed=floats.traces)
         for name in self.spikes:
             self.spike_tally[name].add(floats.traces[name], integers.traces[name])
-            self.alone_tally[name].add(floats.traces[name], alone.traces[name])
+            self.alone_tally[name].add_spikes(floats.traces[name], alone.traces[name])
         self._simulate(x, integers, first=part.start == 0)
 
     def _simulate(self, x: Tensor, integers: Result, *, first: bool) -> None:
@@ -223,6 +264,15 @@ class _Climb:
         rung = Rung("float graph ~ integer graph", lost <= max_drop + 1e-9, figures)
         if not rung.ok:
             rung.reason = f"{what} drops by {lost:.2f} points, {max_drop:g} are allowed"
+        strange = [name for name, tally in self.alone_tally.items() if tally.strange]
+        if strange and max_drop < 100:
+            rung.ok, tally = False, self.alone_tally[strange[0]]
+            share = 100 * tally.different / tally.chance
+            reason = (
+                f"%{strange[0]} is not the model's: {share:.0f} % as many spikes differ as by "
+                f"chance, {100 * CHANCE:.0f} % are allowed"
+            )
+            rung.reason = f"{rung.reason}; {reason}" if rung.reason else reason
         return rung
 
     def _bit_rung(self) -> Rung:

@@ -3,6 +3,7 @@
 from itertools import groupby
 
 from dmpc.backend.lower import Lowered, lower
+from dmpc.backend.origin import note
 from dmpc.backend.places import REGISTERS
 from dmpc.backend.tables import memory_tables
 from dmpc.errors import CompileError, VerifyError
@@ -20,11 +21,12 @@ from isa.validity import check
 GRAPH_NOTE = ".dmpc.graph"
 
 
-def emit(graph: Graph, target_text: str) -> Image:
+def emit(graph: Graph, target_text: str, layers: Graph | None = None) -> Image:
     """The image of a scheduled graph for the target that `target_text` describes.
 
-    Notes carry the graph itself, where each instruction comes from, and what a runtime needs to
-    feed events and to read logits. Raises CompileError for what the target cannot hold.
+    Notes carry the graph itself, where each instruction comes from, what a runtime needs to feed
+    events and to read logits, and a sketch of the float `layers` that it was made from. Raises
+    CompileError for what the target cannot hold.
     """
     target = parse_target(target_text, "target")
     program = lower(graph, target)
@@ -35,6 +37,7 @@ def emit(graph: Graph, target_text: str) -> Image:
         (*_code_symbols(program), *_memory_symbols(graph)),
         {
             GRAPH_NOTE: to_text(graph).encode(),
+            **({} if layers is None else note(layers)),
             **notes(interface_of(graph), tuple(item.provenance for item in program)),
         },
     )

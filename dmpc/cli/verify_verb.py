@@ -23,7 +23,7 @@ from runtime.samples import load_samples
 @data_options
 @click.option(
     "--max-drop", type=float, default=1.0, show_default=True, metavar="POINTS",
-    help="How much accuracy the integer graph may lose, in points of 100.",
+    help="How much accuracy the integer graph may lose, in points of 100; with 100, any spikes.",
 )  # fmt: skip
 @model_options
 def verify(
