@@ -148,8 +148,9 @@ def parse_image(data: bytes, origin: str) -> Image:
 def _check_seal(data: bytes) -> None:
     """Nothing of a file is looked at before its digest agrees, so damage has one message."""
     if not data.startswith(elf.MAGIC):
-        found = kind_of(data) or "not an ELF file"
-        raise IsaError(f"{found}, not an image (`dmpc compile` and `dmpc asm` make images)")
+        found = kind_of(data)
+        what = f"{found}, not an image" if found else "not an image"
+        raise IsaError(f"{what} (`dmpc compile` and `dmpc asm` make images)")
     if len(data) < _DIGEST.stop or len(data) < elf.stated_size(data):
         raise IsaError(f"truncated after {len(data)} bytes; copy or compile it again")
     *sizes, owner, version = _SEAL.unpack_from(data, elf.HEADER_BYTES)

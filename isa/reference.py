@@ -8,7 +8,16 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 
-from isa import arithmetic, assembler, image, instructions, parameters, target, validity
+from isa import (
+    arithmetic,
+    assembler,
+    image,
+    instructions,
+    interface,
+    parameters,
+    target,
+    validity,
+)
 from isa import format as words
 from isa.core import Core
 from isa.format import (
@@ -187,8 +196,18 @@ end:    halt
 
 
 def _text_and_file() -> str:
-    names = (validity.NOTE, validity.TEXT, f"{validity.MEMORY}<memory>", validity.TARGET)
-    holds = ("version and digest", "the program", "rows of a memory, from 0 on", "TOML text")
+    names = (
+        validity.NOTE, validity.TEXT, f"{validity.MEMORY}<memory>", validity.TARGET,
+        interface.INTERFACE, interface.PROVENANCE,
+    )  # fmt: skip
+    holds = (
+        "version and digest",
+        "the program",
+        "rows of a memory, from 0 on",
+        "TOML text",
+        "how it is fed and read, what `.io` states, as JSON",
+        "where each instruction comes from, as JSON; not needed",
+    )
     sections = _table(("section", "holds"), zip((f"`{n}`" for n in names), holds, strict=True))
     return (
         f"## Assembly text\n\n{_doc(assembler)}\n\nA whole program; `dmpc asm` makes an image of "

@@ -37,8 +37,10 @@ def load_samples(path: Path | str) -> Samples:
 def check_input(x: Numbers) -> Numbers:
     """`x` if it is [samples, timesteps, inputs] of finite numbers; else RuntimeFailure."""
     if x.ndim != 3 or 0 in x.shape:
+        frames = " (frames: x.reshape(*x.shape[:2], -1))" if x.ndim > 3 and 0 not in x.shape else ""
         raise RuntimeFailure(
-            f"x has shape {list(x.shape)}; it must be [samples, timesteps, inputs], none of them 0"
+            f"x has shape {list(x.shape)}; it must be [samples, timesteps, inputs], none of them "
+            f"0{frames}"
         )
     if x.dtype.kind not in "biuf":
         raise RuntimeFailure(f"x holds {x.dtype}; it must be bool, integer or float")

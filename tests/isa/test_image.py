@@ -140,7 +140,7 @@ def test_refusals_say_what_is_wrong():
     word = BYTES.index(struct.pack("<Q", encode(IMAGE.code[0])))
     illegal = reseal(BYTES[:word] + b"\xff" * 8 + BYTES[word + 8 :])
     assert refusal(b"").startswith("an empty file, not an image (`dmpc compile` and")
-    assert refusal(b"\x08\x07\xff").startswith("not an ELF file, not an image (")
+    assert refusal(b"\x08\x07\xff").startswith("not an image (`dmpc compile`")
     assert refusal(bytes(other_note)) == "an ELF file, but not a dmpc image"
     assert refusal(bytes(later)).startswith("checksum differs: the file was damaged or edited")
     assert refusal(reseal(bytes(later))) == (

@@ -51,6 +51,10 @@ FAULTS = {
     "rank": (
         {"x": X[0]}, "x has shape [4, 2]; it must be [samples, timesteps, inputs], none of them 0",
     ),
+    "frames": (
+        {"x": np.zeros((1, 2, 2, 3, 3))},
+        "x has shape [1, 2, 2, 3, 3]; it must be [samples, timesteps, inputs], none of them 0 (fra",
+    ),
     "no samples": (
         {"x": X[:0]},
         "x has shape [0, 4, 2]; it must be [samples, timesteps, inputs], none of them 0",

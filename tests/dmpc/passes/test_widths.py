@@ -99,6 +99,7 @@ def test_what_was_chosen_comes_back_from_its_file(tmp_path):
         ("[layer1]\nweights = true", "layer1.weights is True, not a number of bits"),
         ("[layer1]\nweights = 8.0", "layer1.weights is 8.0, not a number of bits"),
         ("[layer1", "not TOML: "),
+        (f"[layer1]\nweight = {'9' * 5000}", "not TOML: "),
         (None, "cannot read: No such file"),
     ],
 )
