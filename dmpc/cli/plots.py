@@ -18,7 +18,7 @@ def _pyplot(path: str) -> Any:
         import matplotlib
     except ImportError:
         raise DmpcError(
-            "drawing needs matplotlib", where=path, hint="pip install 'dmpc[plot]'"
+            "drawing needs matplotlib", where=path, hint="pip install matplotlib"
         ) from None
     matplotlib.use("Agg")
     from matplotlib import pyplot

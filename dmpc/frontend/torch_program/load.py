@@ -116,7 +116,7 @@ def _need_torch(name: str) -> None:
     except ImportError as error:
         raise ImportFailure(
             f"PyTorch is needed for this form of model: {error}", where=name,
-            hint="pip install 'dmpc[train]'",
+            hint="pip install torch",
         ) from None  # fmt: skip
 
 

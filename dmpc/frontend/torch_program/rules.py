@@ -38,7 +38,7 @@ NO_EXAMPLE = rule(
     "a torch module needs an example of its input",
     why="""torch traces a module by running it once; sizes and the number of timesteps come from
     there.""",
-    nearest="--example-input x.npz, or --calibration",
+    nearest="--example-input x.npz",
 )
 EXAMPLE_SHAPE = rule(
     "example-shape",

@@ -3,10 +3,12 @@
 import shlex
 import sys
 
+import click
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
+from dmpc.cli.main import VERBS, main
 from dmpc.cli.models import quoted
 from dmpc.cli.terminal import clean
 from dmpc.frontend.onnx_import import Signature
@@ -185,3 +187,16 @@ def test_control_characters_reach_no_terminal(dmpc, tmp_path):
     assert r"/squash\x1b[2J\x9b31m\u202e\x0d\x07" in said
     assert r"a\x1b[31m.onnx" in said
     assert not set(said) & set("\x1b\x9b\u202e\r\x07")
+
+
+def test_every_file_of_every_verb_is_known_as_one():
+    """So that no verb overwrites what it reads, whatever options it will get."""
+    ctx = click.Context(main)
+    untyped = [
+        (verb, param.name)
+        for verb in VERBS
+        for param in main.get_command(ctx, verb).params
+        if isinstance(param.type, click.types.StringParamType)
+        and param.name not in ("states", "print_after")
+    ]
+    assert not untyped
