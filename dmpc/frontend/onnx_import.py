@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -11,6 +11,7 @@ from onnx import ModelProto, TensorProto, ValueInfoProto
 from dmpc.errors import DmpcError, ImportFailure
 from dmpc.frontend.boundary import boundary, check_size
 from dmpc.frontend.builder import Builder
+from dmpc.frontend.causes import first_causes
 from dmpc.frontend.context import Context
 from dmpc.frontend.excerpt import located
 from dmpc.frontend.model_rules import (
@@ -100,10 +101,22 @@ def import_onnx(
             if signature.time is None and options.readout is None:
                 tell_readout(name)
     except ImportFailure as error:
-        raise located(error, model.graph).inside(name) from None
+        cause = first_causes(
+            error, model, opset, lambda: _lenient(model, opset, options, stem(name))
+        )
+        raise located(cause, model.graph).inside(name) from None
     except DmpcError as error:
         raise ImportFailure(error.message, hint=error.hint).inside(name) from None
     return first, signature
+
+
+def _lenient(model: ModelProto, opset: int, options: Options, name: str) -> Graph:
+    """The graph of a model, whatever its first timesteps compute; only good for looking at."""
+    keeping = replace(options, initial_states="keep")
+    with boundary():
+        graph, _ = _import(model, opset, keeping, STAND_INS[0], Systems(), proved=False)
+    graph.name = name
+    return graph
 
 
 def _import(
@@ -112,6 +125,8 @@ def _import(
     options: Options,
     sizes: tuple[int, int],
     systems: Systems,
+    *,
+    proved: bool = True,
 ) -> tuple[Graph, Signature]:
     stored = initializers(model.graph)
     inputs = [value for value in model.graph.input if value.name not in stored]
@@ -122,7 +137,7 @@ def _import(
         raise ImportFailure.of(NO_INPUT)
     if len(inputs) == 1:
         shape = _sequence_shape(inputs[0], sizes)
-        model = normalise(model, opset, {inputs[0].name: shape})
+        model = normalise(model, opset, {inputs[0].name: shape}, proved=proved)
     elif any(node.op_type in CONTROL for node in model.graph.node):
         shapes = {value.name: _shape(value, sizes[:1]) for value in inputs}
         model = normalise(model, opset, shapes, sequence=False)

@@ -20,12 +20,18 @@ CONTROL = ("If", "Loop")
 
 
 def normalise(
-    model: ModelProto, opset: int, sizes: Mapping[str, Shape], sequence: bool = True
+    model: ModelProto,
+    opset: int,
+    sizes: Mapping[str, Shape],
+    *,
+    sequence: bool = True,
+    proved: bool = True,
 ) -> ModelProto:
     """A model that computes the same with its loops over time as Scans; itself if it has none.
 
     `sizes` holds the shapes of its inputs, some of which may be known at run time only. A model
-    that is no `sequence` but one timestep is not rolled up. Raises ImportFailure, naming the node,
+    that is no `sequence` but one timestep is not rolled up. Unless it is `proved`, what first
+    timesteps compute is taken to be what the others do. Raises ImportFailure, naming the node,
     where a loop cannot be understood.
     """
     if not _may_loop(model.graph, sequence):
@@ -37,15 +43,17 @@ def normalise(
         changed = Lists(types.shapes, known).lower(sized.graph)
         changed |= inline_branches(sized.graph, known)
         if not changed and not unroll_loops(sized.graph, known):
-            return roll(sized, opset, types, known) if sequence else sized
+            return roll(sized, opset, types, known, proved=proved) if sequence else sized
 
 
 def _check_operators(graph: GraphProto) -> None:
     """What is not of the standard has no shapes either: errors behind it would name other nodes."""
     errors = ErrorList()
+    told = set()
     for inner in graphs(graph):
         for node in inner.node:
-            if node.domain not in DOMAINS:
+            if node.domain not in DOMAINS and (node.domain, node.op_type) not in told:
+                told.add((node.domain, node.op_type))
                 errors.add(at_node(unsupported(Node(node, 0), OPERATORS), inner, node))
     errors.check()
 

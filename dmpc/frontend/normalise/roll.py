@@ -18,7 +18,9 @@ from dmpc.frontend.normalise.template import Places, Ref, Template, find_templat
 from dmpc.ir.graph import Array
 
 
-def roll(model: ModelProto, opset: int, types: Types, known: dict[str, Array]) -> ModelProto:
+def roll(
+    model: ModelProto, opset: int, types: Types, known: dict[str, Array], *, proved: bool
+) -> ModelProto:
     """The model with its unrolled loops over time as Scans; itself if it has none.
 
     `types` and `known` hold the types of its tensors and the small constants among them. Raises
@@ -35,7 +37,9 @@ def roll(model: ModelProto, opset: int, types: Types, known: dict[str, Array]) -
     for stage, (steps, joins) in _stages(flow, operations).items():
         template = find_template(flow, stage, steps, joins, places)
         match = Matcher(flow, template, places, evaluator).run()
-        loops[stage] = _loop(flow, template, match, places, evaluator)
+        loops[stage] = _loop(flow, template, match, evaluator)
+        if proved:
+            prove(template, match.unread, loops[stage].initial, places, evaluator)
         places |= match.places
     rolled = ModelProto()
     rolled.CopyFrom(model)
@@ -61,10 +65,8 @@ def _stages(
     return {stage: (steps.get(stage, []), joins.get(stage, [])) for stage in loops}
 
 
-def _loop(
-    flow: Flow, template: Template, match: Match, places: Places, evaluator: Evaluator
-) -> Loop:
-    """A stage with the initial values of its states, and the proof of its first timesteps."""
+def _loop(flow: Flow, template: Template, match: Match, evaluator: Evaluator) -> Loop:
+    """A stage with the initial values of its states."""
     loop = Loop(template, {}, {}, match.first)
     for ref in loop.states:
         before = (ref.source, -ref.delay)
@@ -73,7 +75,6 @@ def _loop(
         loop.initial[before] = _stretched(flow, ref, array)
         if found is not None and flow.values[found].shape == loop.initial[before].shape:
             loop.kept[before] = found
-    prove(template, match.unread, loop.initial, places, evaluator)
     return loop
 
 

@@ -91,11 +91,24 @@ class _Wiring:
         """The comparisons that look at a state, through time."""
         return self._compared(nx.descendants(self.charges, state.name))
 
+    @cached_property
+    def compared(self) -> dict[str, str]:
+        """Charges that comparisons look at, with the membrane that each is the charge of."""
+        found: dict[str, str] = {}
+        for state in self.network.graph.states:
+            comparison = self._fires(state)
+            op = self.network.graph.producer(comparison) if comparison else None
+            if op is not None:
+                charges = (name for name in op.operands if self.network.graph.producer(name))
+                found.update(dict.fromkeys(charges, state.name))
+        return found
+
     def _drivers(self, state: State) -> tuple[set[str], set[str]]:
         """What the next value of a state is made of, inputs, comparisons and states, and what lies
         between; another state's next value stands for the state."""
         graph, lines = self.network.graph, self.network.lines.states
         nexts = {s.next: s.name for s in graph.states if s is not state and s.name not in lines}
+        nexts |= {value: name for value, name in self.compared.items() if name != state.name}
         found: set[str] = set()
         stack = [state.next]
         seen = {state.next}
@@ -150,13 +163,15 @@ class _Wiring:
         sound = [state for state in found if self._fires(state)]
         return next(iter(sound or [state for state in found if self._outside(state)]), None)
 
-    def _fires(self, state: State) -> bool:
-        """True for the membrane of neurons as the machine has them, as far as firing goes."""
+    def _fires(self, state: State) -> str | None:
+        """The comparison of a membrane that fires as the machine's neurons do; otherwise None."""
         try:
             comparison = find_comparison(self.network, state)
-            return comparison is not None and bool(find_firing(self.network, state, comparison))
+            if comparison is not None:
+                find_firing(self.network, state, comparison)
+            return comparison
         except CompileError:
-            return False
+            return None
 
     def _of(self, state: State) -> NotRecognised | None:
         """The error of a state that is none of the machine's."""
@@ -166,11 +181,12 @@ class _Wiring:
         drivers, between = self._drivers(state)
         drivers -= {state.name}
         if self._outside(state):
-            if not readers.isdisjoint(drivers) or not self._is_current(state):
+            sources = set().union(*map(self._sources, drivers))
+            events = all(map(network.is_source, sources))
+            if not readers.isdisjoint(drivers) or not events or not self._is_current(state):
                 return None
-            sources = network.names(sorted(drivers))
-            known = readers | between
-            return self._failure(SYNAPTIC_CURRENT, state, state.name, known, sources=sources)
+            known, names = readers | between, network.names(sorted(drivers))
+            return self._failure(SYNAPTIC_CURRENT, state, state.name, known, sources=names)
         membrane = self._membrane(readers, state)
         if membrane is not None and self._adapts(state, drivers, readers | {membrane.name}):
             name, moving = network.name(membrane.name), network.name(state.name)

@@ -1,0 +1,153 @@
+"""What an import's errors follow from: looked for once it has failed, and said first.
+
+A weight that is not a number makes timesteps differ, dropout in training mode and operators that
+nobody knows have no shapes: what is noticed first is far behind the mistake, and differs between
+the forms of a file. This looks at the file itself.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
+
+from dmpc.errors import DmpcError, ErrorList, ImportFailure
+from dmpc.frontend.context import at_node, unsupported
+from dmpc.frontend.model_rules import STALE_STATE
+from dmpc.frontend.normalise.proof import FIRST_TIMESTEPS
+from dmpc.frontend.onnx_file import DOMAINS, Node, graphs, initializers, label
+from dmpc.frontend.operator_rules import NOT_FINITE, TRAINING
+from dmpc.frontend.operators import OPERATORS
+from dmpc.ir.graph import Array, Graph
+from dmpc.passes.recognise import Recognise
+
+RANDOM = (
+    "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
+    "RandomUniformLike",
+)  # fmt: skip
+LIMITED = ("Clip", "Max", "Min", "Where")
+"""Operators for which infinity is a usual number."""
+CONSEQUENCES = frozenset(
+    (
+        "dead-output", "first-timesteps", "mixed-times", "no-counterpart", "no-time",
+        "size-dependent", "twins", "unlike-constants", "unlike-timesteps", "computed-start",
+    )
+)  # fmt: skip
+"""Rules that a model may break because of something else; so is what has no rule."""
+
+
+def first_causes(
+    error: ImportFailure, model: ModelProto, opset: int, lenient: Callable[[], Graph]
+) -> ImportFailure:
+    """An import's error, or what it follows from, with the errors that do not follow from it.
+
+    `lenient` imports the model without asking what it starts from, and whether its first timesteps
+    are as the others.
+    """
+    found = ErrorList()
+    for cause in _causes(model, opset):
+        found.add(cause)
+    if not found and error.rule in (FIRST_TIMESTEPS, STALE_STATE):
+        return _of_every_timestep(lenient) or error
+    others = [one for one in error.every if one.rule and one.rule.name not in CONSEQUENCES]
+    if not found:
+        return error
+    for one in others:
+        one.others = ()
+        found.add(one)
+    try:
+        found.check()
+    except ImportFailure as first:
+        return first
+    return error
+
+
+def _of_every_timestep(lenient: Callable[[], Graph]) -> ImportFailure | None:
+    """What is wrong with each timestep, which comes before what is wrong with the first."""
+    try:
+        Recognise().run(lenient())
+    except ImportFailure as found:
+        return found
+    except DmpcError as found:
+        same = [_as_failure(one) for one in found.every]
+        same[0].others = tuple(same[1:])
+        return same[0]
+    return None
+
+
+def _as_failure(error: DmpcError) -> ImportFailure:
+    return ImportFailure(
+        error.message,
+        where=error.where,
+        hint=error.hint,
+        rule=error.rule,
+        nodes=error.nodes,
+        piece=error.piece,
+    )
+
+
+def _causes(model: ModelProto, opset: int) -> Iterator[ImportFailure]:
+    """Each kind of thing that no file should hold, once, where it first stands."""
+    told: set[str] = set()
+    for graph in graphs(model.graph):
+        stored = _stored(graph)
+        for node in _live(graph, model.graph):
+            for error in _of(node, opset, stored):
+                key = f"{node.op_type}{error.message}"
+                if key not in told:
+                    told.add(key)
+                    yield at_node(error, graph, node)
+
+
+def _of(node: NodeProto, opset: int, stored: dict[str, Array]) -> Iterator[ImportFailure]:
+    if node.domain not in DOMAINS or node.op_type in RANDOM:
+        yield unsupported(Node(node, opset), OPERATORS)
+    if _trains(node, opset, stored):
+        yield ImportFailure.of(TRAINING, where=label(node), op=node.op_type)
+    for name in node.input:
+        array = stored.get(name)
+        if array is None or array.dtype.kind != "f":
+            continue
+        fine = ~np.isnan(array) if node.op_type in LIMITED else np.isfinite(array)
+        if not fine.all():
+            yield ImportFailure.of(
+                NOT_FINITE,
+                where=label(node),
+                weight=name,
+                value=array[~fine].flat[0],
+                bad=np.count_nonzero(~fine),
+                size=array.size,
+            )
+
+
+def _trains(node: NodeProto, opset: int, stored: dict[str, Array]) -> bool:
+    if node.op_type == "Dropout" and len(node.input) > 2:
+        return bool(stored.get(node.input[2], np.zeros(1)).any())
+    one = Node(node, opset)
+    return node.op_type == "BatchNormalization" and bool(one.integer("training_mode", 0))
+
+
+def _stored(graph: GraphProto) -> dict[str, Array]:
+    """Weights and constants of a graph by name."""
+    found = initializers(graph)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Constant" and attribute.name == "value":
+                found[node.output[0]] = numpy_helper.to_array(attribute.t)
+    return found
+
+
+def _live(graph: GraphProto, whole: GraphProto) -> list[NodeProto]:
+    """The nodes on which a graph's outputs depend; all nodes of a graph inside another."""
+    if graph is not whole:
+        return list(graph.node)
+    needed = {value.name for value in graph.output}
+    found = []
+    for node in reversed(graph.node):
+        if needed.isdisjoint(node.output):
+            continue
+        found.append(node)
+        needed.update(node.input)
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                needed.update(name for one in attribute.g.node for name in one.input)
+    return found[::-1]
