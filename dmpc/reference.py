@@ -10,7 +10,7 @@ import numpy as np
 
 from dmpc.errors import DmpcError
 from dmpc.frontend.boundary import one_line
-from dmpc.frontend.models import Model
+from dmpc.frontend.models import Model, held
 from dmpc.frontend.tensors import Traced
 from dmpc.ir.graph import Graph
 from dmpc.ir.interpret import interpret, over_time
@@ -19,12 +19,17 @@ from dmpc.ir.registry import Tensor
 if TYPE_CHECKING:
     from dmpc.frontend.onnx_import import Signature
 
-COUNTERS: Mapping[str, type[np.generic]] = {
-    "tensor(int64)": np.int64, "tensor(int32)": np.int32,
-}  # fmt: skip
-"""Types of states that count timesteps; all others are float32."""
 FATAL = 4
 """The severity from which on onnxruntime writes a log; what it raises is told once, as an error."""
+LEAST = 2
+"""Samples that run at once: a squeeze without an axis would take that of a single one away."""
+TYPES: Mapping[str, type[np.generic]] = {
+    "tensor(bool)": np.bool_, "tensor(double)": np.float64, "tensor(float)": np.float32,
+    "tensor(float16)": np.float16, "tensor(int16)": np.int16, "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64, "tensor(int8)": np.int8, "tensor(uint16)": np.uint16,
+    "tensor(uint32)": np.uint32, "tensor(uint64)": np.uint64, "tensor(uint8)": np.uint8,
+}  # fmt: skip
+"""Types of inputs and states by onnxruntime's names."""
 
 
 Series = dict[str, Tensor]
@@ -75,6 +80,11 @@ class OnnxReference:
         return {item.name: item for item in self.session.get_inputs()}
 
     @property
+    def type(self) -> type[np.generic]:
+        """The type in which the file takes its input."""
+        return TYPES.get(self.inputs[self.signature.input].type, np.float32)
+
+    @property
     def steps(self) -> int | None:
         """The number of timesteps that the file insists on, if any."""
         if self.signature.time is None:
@@ -120,7 +130,7 @@ class OnnxReference:
 
     def _answers(self, session: Any, names: tuple[str, ...], x: Tensor) -> list[Tensor]:
         """Logits, and tensors that have every timestep, of all samples."""
-        together = self.batch or len(x)
+        together = self.batch or max(LEAST, len(x))
         starts = range(0, len(x), together)
         parts = [self._answer(session, names, x[i : i + together], together) for i in starts]
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
@@ -187,18 +197,16 @@ class OnnxReference:
         output, *series = self._run(session, [self.signature.output, *names], x)
         if self.signature.time is None:
             return [over_time(self.readout, output)[:count], *(one[:count] for one in series)]
-        if output.ndim == 1:
-            return [output[None], *(one[None] for one in series)]
-        if output.ndim == 3:
-            steps_first = self.signature.time == 0
-            output = output.transpose(1, 0, 2) if steps_first else output
-            output = over_time(self.readout, output)
-        return [output[:count], *(one.swapaxes(0, 1)[:count] for one in series)]
+        logits = self.signature.axes.logits(output, self.readout)
+        one_sample = len(self.inputs[self.signature.input].shape) == self._tail_axes() + 1
+        turned = (one[None] if one_sample else one.swapaxes(0, 1) for one in series)
+        return [logits[:count], *(one[:count] for one in turned)]
 
     def _run(self, session: Any, names: list[str], x: Tensor) -> list[Tensor]:
         """Tensors of the file for `x` [samples, timesteps, inputs]; see `_steps`."""
         shape = self.inputs[self.signature.input].shape
-        x = x.astype(np.float32).reshape(*x.shape[:2], *shape[len(shape) - self._tail_axes() :])
+        x = held(x, self.type).astype(self.type)
+        x = x.reshape(*x.shape[:2], *shape[len(shape) - self._tail_axes() :])
         try:
             if self.signature.time is None:
                 return self._steps(session, names, x)
@@ -218,7 +226,7 @@ class OnnxReference:
         states = {
             name: np.zeros(
                 [len(x), *shapes[name][1:]] if batched else shapes[name],
-                COUNTERS.get(self.inputs[name].type, np.float32),
+                TYPES.get(self.inputs[name].type, np.float32),
             )
             for name in signature.states
         }

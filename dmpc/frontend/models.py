@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from dmpc.ir.graph import Graph
 from dmpc.ir.registry import Tensor
 
@@ -16,6 +18,11 @@ class Reference(Protocol):
     """A model's own form, run by its own library; `name` is that library's."""
 
     name: str
+
+    @property
+    def type(self) -> type[np.generic]:
+        """The type in which it takes its input."""
+        ...
 
     @property
     def steps(self) -> int | None:
@@ -32,6 +39,9 @@ class Reference(Protocol):
         ...
 
 
+SAFE = 1 << 53  # whole numbers that float64 holds
+
+
 @dataclass(frozen=True)
 class Model:
     """An imported model. Without a reference there is nothing of its own to run."""
@@ -39,6 +49,19 @@ class Model:
     name: str
     graph: Graph
     reference: Reference | None = None
+
+
+def held(x: Tensor, type_: type[np.generic]) -> Tensor:
+    """Samples as an input of a type holds them: truth values, whole numbers, rounded ones."""
+    found: Tensor
+    if issubclass(type_, np.bool_):
+        found = x != 0
+    elif issubclass(type_, np.integer):
+        limits = np.iinfo(type_)
+        found = np.clip(np.rint(x), max(limits.min, -SAFE), min(limits.max, SAFE))
+    else:
+        found = x.astype(type_)
+    return found.astype(np.float64)
 
 
 def is_factory(model: str | os.PathLike[str]) -> bool:

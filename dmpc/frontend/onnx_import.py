@@ -9,6 +9,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from dmpc.errors import DmpcError, ImportFailure
+from dmpc.frontend.answers import NO_AXES, Axes, axes_of
 from dmpc.frontend.boundary import boundary, check_size
 from dmpc.frontend.builder import Builder
 from dmpc.frontend.causes import first_causes
@@ -63,8 +64,8 @@ class Signature:
     """How to run the file itself, by the names of its inputs and outputs.
 
     A whole sequence has a `time` axis in its input; one timestep has none, and `states` maps each
-    state input to the output that holds its next value. `tensors` is what the import made of the
-    file's tensors, outside of loops.
+    state input to the output that holds its next value. `axes` are the axes of the output of a
+    whole sequence. `tensors` is what the import made of the file's tensors, outside of loops.
     """
 
     input: str
@@ -72,6 +73,7 @@ class Signature:
     time: int | None
     states: Mapping[str, str]
     tensors: Mapping[str, Tensor] = field(compare=False, repr=False)
+    axes: Axes = NO_AXES
 
 
 def import_onnx(
@@ -244,8 +246,9 @@ def _sequence(
     answers = [name for name in outputs if name not in ctx.finals] or outputs
     if len(answers) != 1:
         raise ImportFailure.of(MANY_OUTPUTS, number=len(answers), names=", ".join(answers))
-    _answer(ctx, tensors.get(answers[0], Known(np.zeros(0))), answers[0], domain, options.readout)
-    return _pruned(ctx), Signature(name, answers[0], domain.time, {}, tensors)
+    answer = tensors.get(answers[0], Known(np.zeros(0)))
+    found = _answer(ctx, answer, answers[0], domain, options.readout)
+    return _pruned(ctx), Signature(name, answers[0], domain.time, {}, tensors, found)
 
 
 def _pruned(ctx: Context) -> Graph:
@@ -255,8 +258,8 @@ def _pruned(ctx: Context) -> Graph:
     return graph
 
 
-def _answer(ctx: Context, tensor: Tensor, name: str, domain: Domain, wanted: str | None) -> None:
-    """Make a tensor the graph's output, and find how it is read out over time."""
+def _answer(ctx: Context, tensor: Tensor, name: str, domain: Domain, wanted: str | None) -> Axes:
+    """Make a tensor the graph's output, and find how it is read out over time; returns its axes."""
     if isinstance(tensor, Mixed):
         raise unsettled(ctx.systems, tensor, f"output '{name}'")
     if not isinstance(tensor, Traced) or tensor.domain is not domain:
@@ -275,3 +278,4 @@ def _answer(ctx: Context, tensor: Tensor, name: str, domain: Domain, wanted: str
         raise ImportFailure.of(READOUT_CONFLICT, found=found, wanted=wanted)
     ctx.builder.graph.outputs = [value]
     ctx.builder.graph.attrs["readout"] = found or wanted or "mean"
+    return axes_of(tensor)

@@ -15,7 +15,7 @@ import numpy as np
 
 from dmpc.errors import ImportFailure
 from dmpc.frontend.forced import Decision, forced, tied
-from dmpc.frontend.models import Model, Reference
+from dmpc.frontend.models import Model, Reference, held
 from dmpc.frontend.proof_input import LEAST, drawn, plan
 from dmpc.ir.graph import Graph, Loc
 from dmpc.ir.interpret import interpret
@@ -96,7 +96,7 @@ def prove(model: Model, layers: Graph, x: Tensor | None = None) -> Proof:
     reference = model.reference
     assert reference is not None
     proof = Proof(())
-    for part in _inputs(reference, layers, x):
+    for part in (held(one, reference.type) for one in _inputs(reference, layers, x)):
         theirs, spikes = _run(reference, layers, part)
         found = _forced(layers, part, theirs, spikes) if spikes else _free(layers, part, theirs)
         if not found.fine:

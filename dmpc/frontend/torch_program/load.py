@@ -16,6 +16,7 @@ from dmpc.frontend.torch_program.program import (
     check_reset,
     example_of,
     export,
+    float_type,
     load,
 )
 from dmpc.frontend.torch_program.reference import TorchReference
@@ -49,7 +50,8 @@ def from_module(
     program = export(module, example_of(x, module, time_first), name)
     # Nodes that were reset start from their reset value, whatever it is: that is no stale state.
     options = onnx_import.Options({}, readout, "keep" if fresh else initial_states)
-    graph, time = _imported(program, name, options)
+    graph, signature = _imported(program, name, options)
+    time = signature.time
     if time is not None and time != int(not time_first):
         axes = ("timesteps, samples", "samples, timesteps")
         raise ImportFailure(
@@ -60,7 +62,13 @@ def from_module(
         )
     answer = str(graph.attrs["readout"])
     reference = TorchReference(
-        module, name, readout=answer, time_first=time_first, steps=x.shape[1]
+        module,
+        name,
+        readout=answer,
+        time_first=time_first,
+        axes=signature.axes,
+        dtype=float_type(module),
+        steps=x.shape[1],
     )
     return Model(name, graph, reference)
 
@@ -94,16 +102,19 @@ def from_file(
     name = os.fspath(path)
     _need_torch(name)
     program = load(path, trust=trust)
-    graph, time = _imported(program, name, onnx_import.Options({}, readout, "zero"))
-    time_first = time == 0
+    graph, signature = _imported(program, name, onnx_import.Options({}, readout, "zero"))
+    time_first = signature.time == 0
     (source,) = program.graph_signature.user_inputs
-    shape = next(node.meta["val"].shape for node in program.graph.nodes if node.name == source)
+    given = next(node.meta["val"] for node in program.graph.nodes if node.name == source)
+    shape = given.shape
     module = as_module(program)
     reference = TorchReference(
         module,
         name,
         readout=str(graph.attrs["readout"]),
         time_first=time_first,
+        axes=signature.axes,
+        dtype=given.dtype,
         batch=int(shape[int(time_first)]),
         steps=int(shape[int(not time_first)]),
     )
@@ -122,12 +133,12 @@ def _need_torch(name: str) -> None:
 
 def _imported(
     program: ExportedProgram, name: str, options: onnx_import.Options
-) -> tuple[Graph, int | None]:
-    """The graph of a program, and the time axis of its input."""
+) -> tuple[Graph, onnx_import.Signature]:
+    """The graph of a program, and the axes of its input and output."""
     try:
         model = to_onnx(program, stem(name))
     except ImportFailure as error:
         raise error.inside(name) from None
     graph, signature = onnx_import.import_onnx(model, options, name=name)
     graph.name = stem(name)
-    return graph, signature.time
+    return graph, signature

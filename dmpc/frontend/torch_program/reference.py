@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dmpc.errors import DmpcError
-from dmpc.frontend.torch_program.program import float_type, untouched
-from dmpc.ir.interpret import over_time
+from dmpc.frontend.models import held
+from dmpc.frontend.torch_program.program import untouched
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
+    from dmpc.frontend.answers import Axes
     from dmpc.ir.registry import Tensor
 
 TOGETHER = 64  # samples that run at once
@@ -23,8 +25,9 @@ LEAST = 2  # a squeeze without an axis would take the axis of one sample away
 class TorchReference:
     """A module run by torch in its own dtype, from its initial state for every batch.
 
-    `readout` makes the answer of outputs per timestep. `batch` is the number of samples that a
-    program insists on, `steps` that of timesteps, None where any will do.
+    `readout` makes the answer of outputs per timestep, whose `axes` are given; `dtype` is that of
+    the input. `batch` is the number of samples that a program insists on, `steps` that of
+    timesteps, None where any will do.
     """
 
     name = "torch"
@@ -36,11 +39,24 @@ class TorchReference:
         *,
         readout: str,
         time_first: bool,
+        axes: Axes,
+        dtype: torch.dtype,
         batch: int | None = None,
         steps: int | None = None,
     ) -> None:
         self.module, self.where, self.readout = module, where, readout
         self.time_first, self.batch, self.steps = time_first, batch, steps
+        self.axes, self.dtype = axes, dtype
+
+    @property
+    def type(self) -> type[np.generic]:
+        """The type of the input; float32 for those that NumPy lacks."""
+        import torch
+
+        if self.dtype == torch.bfloat16:
+            return np.float32
+        found: type[np.generic] = torch.empty(0, dtype=self.dtype).numpy().dtype.type
+        return found
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits [samples, classes] of samples `x` [samples, timesteps, inputs].
@@ -56,7 +72,7 @@ class TorchReference:
 
         count = len(x)
         filled = np.concatenate([x, np.repeat(x[-1:], together - count, axis=0)])
-        source = torch.from_numpy(filled).to(float_type(self.module))
+        source = torch.from_numpy(held(filled, self.type)).to(self.dtype)
         if self.time_first:
             source = source.transpose(0, 1).contiguous()
         with untouched(self.module), warnings.catch_warnings():
@@ -69,9 +85,5 @@ class TorchReference:
                     where=self.where,
                 ) from error
         output = result[0] if isinstance(result, list | tuple) else result
-        array = output.detach().cpu().numpy()
-        if array.ndim == 3:
-            if self.time_first:
-                array = array.transpose(1, 0, 2)
-            array = over_time(self.readout, array)
-        return np.asarray(array[:count])
+        array = output.detach().cpu().to(torch.float64).numpy()
+        return self.axes.logits(array, self.readout)[:count]
