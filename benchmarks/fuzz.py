@@ -129,6 +129,8 @@ def campaign(kinds: list[str], seeds: range, jobs: int) -> dict[str, Tally]:
     with ThreadPoolExecutor(jobs) as pool:
         for number, (kind, verdicts) in enumerate(pool.map(run, chunks), 1):
             for seed, verdict in verdicts:
+                if verdict.outcome == "find" and verdict.place not in tallies[kind].places:
+                    print(f"{kind}:{seed} {verdict.place}", file=sys.stderr)
                 tallies[kind].add(seed, verdict)
             print(f"{number}/{len(chunks)} {kind} {_counts(tallies[kind])}", file=sys.stderr)
     for worker in workers:

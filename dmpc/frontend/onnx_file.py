@@ -2,6 +2,7 @@
 
 import math
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -237,7 +238,8 @@ def evaluate(node: Node, arrays: Sequence[Array | None]) -> list[Array]:
         [onnx.ValueInfoProto(name=name) for name in outputs],
     )
     try:
-        with np.errstate(all="ignore"):  # infinity and NaN are found where they become weights
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NaN and infinity are found where they become weights
             results = ReferenceEvaluator(graph, opsets={"": node.opset}).run(None, feeds)
         found = {name: np.asarray(array) for name, array in zip(outputs, results, strict=True)}
     except Exception as error:  # what the evaluator raises depends on the operator

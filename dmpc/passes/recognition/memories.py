@@ -3,7 +3,7 @@
 import numpy as np
 
 from dmpc.ir.graph import State
-from dmpc.passes.recognition.affine import Affine, Matrix
+from dmpc.passes.recognition.affine import Affine, Matrix, near
 from dmpc.passes.recognition.network import Memory, Network, Source, Synapses
 from dmpc.passes.recognition.state_rules import (
     KEEPS_NOTHING,
@@ -24,6 +24,9 @@ def find_memory(network: Network, state: State) -> Memory:
     rectified = [leaf for leaf in form.terms if _kind(network, leaf) == "relu"]
     others = [leaf for leaf in form.terms if leaf not in (*rectified, state.name)]
     if others:
+        found = None if rectified else _switched(network, state, form, others)
+        if found is not None:
+            return found
         names = network.names(others)
         raise network.failure(NO_RELU, state.name, culprits=others, sources=names)
     if not rectified:
@@ -62,6 +65,30 @@ def _driven(network: Network, state: State, form: Affine, relu: str) -> Memory:
         drive=synapses[0],
         drive_bias=float(argument.bias[0]),
     )
+
+
+def _switched(network: Network, state: State, form: Affine, others: list[str]) -> Memory | None:
+    """A memory that one event drives: a rectifier of one 0/1 number is affine in it.
+
+    `beta + gamma s` is `b relu(w s + x)`, where gamma is a multiple of beta, or beta is zero.
+    """
+    leaf = others[0]
+    inputs = np.flatnonzero(form.terms[leaf].any(axis=0))
+    if len(others) > 1 or len(inputs) > 1 or not network.holds_events(leaf):
+        return None
+    gamma, b, bias = form.terms[leaf][:, inputs[0]], form.bias, 1.0
+    if not b.any():
+        b, bias = gamma, 0.0
+    weight = float(gamma @ b / (b @ b))
+    if not near(weight * b, gamma) or weight + bias < 0:
+        return None
+    row = np.zeros((1, form.terms[leaf].shape[1]))
+    row[0, inputs] = weight
+    synapses = find_synapses(network, state.next, {leaf: row})
+    if len(synapses) != 1:
+        return None
+    a = _kept(state, form)
+    return Memory(state.name, state.next, a, b, state.next, synapses[0], bias)
 
 
 def _idle(network: Network, state: State, form: Affine) -> Memory:

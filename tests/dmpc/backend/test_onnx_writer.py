@@ -139,3 +139,18 @@ def test_what_cannot_be_written_is_refused():
     graph.level = "integer"
     with pytest.raises(CompileError, match="at level integer"):
         to_onnx(graph)
+
+
+@pytest.mark.parametrize("flavour", ["normal", "positive", "sparse"])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_memory_that_one_event_drives(flavour, bias, seed):
+    """A rectifier of one 0/1 number is affine in it: there is none to be seen."""
+    shape = Shape(
+        inputs=3, layers=(Layer(1), Layer(3, 3, bias=bias, flavour=flavour)), samples=4, seed=seed
+    )
+    found = imported(to_onnx(network(shape)))
+    x = samples(shape).astype(np.float64)
+    np.testing.assert_allclose(
+        interpret(found, x).logits, interpret(network(shape), x).logits, rtol=0, atol=1e-5
+    )

@@ -185,12 +185,21 @@ def test_operands_that_do_not_fit_are_named_with_their_shapes(make, said, tmp_pa
     assert said in told
 
 
-def test_constants_are_computed_without_a_warning(tmp_path):
+@pytest.mark.parametrize(
+    "node",
+    [
+        helper.make_node("Acos", ["five"], ["odd"], name="/odd"),
+        helper.make_node("ReduceMean", ["none"], ["odd"], name="/odd"),
+    ],
+    ids=lambda node: node.op_type,
+)
+def test_constants_are_computed_without_a_warning(node, tmp_path):
     model = before_all(
         step_model(Spelling()),
-        helper.make_node("Acos", ["five"], ["odd"], name="/odd"),
+        node,
         helper.make_node("Add", ["x", "odd"], ["odder"], name="/odder"),
         five=np.array([5.0], np.float32),
+        none=np.zeros(0, np.float32),
     )
     node_of(model.graph, "x0_").input[0] = "odder"
     said = refused(model, tmp_path)
