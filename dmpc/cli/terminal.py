@@ -18,6 +18,10 @@ UNBROKEN = 10_000  # columns: wider than any line, so that nothing wraps in a pi
 # of characters, which is how names that are no UTF-8 arrive.
 _CONTROL = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
+_ENDLESS = re.compile(
+    r"[^\s/]{300,}"
+)  # a word that is a message's, not a file's: those are shorter
+
 
 def clean(text: str, *, lines: bool = True) -> str:
     """Text that a terminal shows and does not obey; with `lines`, it may have several."""
@@ -34,8 +38,9 @@ def _escaped(match: re.Match[str]) -> str:
 
 def say(kind: str, message: str) -> None:
     """One line on standard error."""
+    line = _ENDLESS.sub(lambda word: f"{word[0][:60]}...{word[0][-20:]}", " ".join(message.split()))
     with suppress(OSError):
-        print(f"dmpc: {kind}: {clean(' '.join(message.split()))}", file=sys.stderr, flush=True)
+        print(f"dmpc: {kind}: {clean(line)}", file=sys.stderr, flush=True)
 
 
 # -- standard output ------------------------------------------------------------------------------
