@@ -40,8 +40,6 @@ def realise(response: Matrix) -> System:
 
     Its `error` says how well: beyond TOLERANCE the response is no recurrence of so few states.
     """
-    if not response.any():  # a kernel that was pruned away
-        return System(np.zeros((1, 1)), np.zeros(1), np.zeros((response.shape[1], 1)), 0.0)
     direct = _direct(response)
     if direct is not None and direct.error <= EXACT:
         return direct

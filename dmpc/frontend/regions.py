@@ -61,15 +61,15 @@ def mix(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
         arrays = [b if a is None else a for a, b in zip(probes, known, strict=True)]
         runs.append(_run(node, arrays))
     start = source.node if isinstance(source, Mixed) else node.name
-    return [
-        settle(
-            ctx.builder,
-            ctx.systems,
-            Mixed(source.value, source.features, source.domain, probes, start),
-            loc_of(node),
-        )
-        for probes in zip(*runs, strict=True)
-    ]
+    results: list[Tensor] = []
+    for probes in zip(*runs, strict=True):
+        if all(np.array_equal(probe, probes[0]) for probe in probes):
+            constant = probes[0].astype(np.float32)  # a kernel that was pruned away
+            results.append(Known(constant))
+            continue
+        mixed = Mixed(source.value, source.features, source.domain, probes, start)
+        results.append(settle(ctx.builder, ctx.systems, mixed, loc_of(node)))
+    return results
 
 
 def _source(inputs: Arguments) -> Traced | Mixed | None:

@@ -8,10 +8,13 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from dmpc.compiler import Options, to_layers
 from dmpc.errors import DmpcError, ImportFailure
 from dmpc.frontend import import_onnx, open_model
 from dmpc.frontend.onnx_file import Node, evaluate
 from dmpc.ir.interpret import interpret
+from tests.dmpc.frontend.sequences import D, T, Variant
+from tests.dmpc.frontend.sequences import model as sequence
 from tests.dmpc.frontend.spellings import Form, Spelling, scan_model, step_model
 from tests.dmpc.frontend.test_import_errors import refused
 from tests.dmpc.rules.operators import node_of, store, with_constant, with_step
@@ -214,3 +217,9 @@ def test_what_onnxruntime_says_is_one_line_and_no_log(tmp_path, capfd):
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
     assert capfd.readouterr().err == ""
+
+
+def test_a_kernel_that_was_pruned_away_leaves_a_constant():
+    model = sequence(Variant(response=np.zeros((T, D), np.float32)))
+    graph = to_layers(import_onnx(model), Options())
+    assert not [op for op in graph.ops if op.kind == "memory"]
