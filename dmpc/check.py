@@ -11,6 +11,7 @@ from dmpc.compiler import (
     Compiled,
     Observer,
     Options,
+    as_trained,
     check_level,
     check_options,
     find_ranges,
@@ -134,6 +135,7 @@ class _Way:
             _tell(lint_recognised(graph))
         prove_model(imported, layers, self.calibration)
         self.reached, self.layers = layers.level, layers
+        self.options, _ = as_trained(self.options, model, self.target)
         ranges = find_ranges(layers, self.calibration, self.options, model)
         self._lint(ranges)
         scheduled = from_layers(layers, ranges, self.target, self.options, passed)

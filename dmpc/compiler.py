@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from dmpc.ir.verify import READOUTS
 from dmpc.passes.base import Pass, apply
 from dmpc.passes.break_dependency import BreakDependency
 from dmpc.passes.calibration import calibrate, is_binary
-from dmpc.passes.carried import carried_ranges
+from dmpc.passes.carried import LARGEST, carried_ranges, carried_widths, carries_ranges
 from dmpc.passes.count_readout import CountReadout
 from dmpc.passes.fold import Fold
 from dmpc.passes.fuse import Fuse
@@ -28,7 +28,14 @@ from dmpc.passes.overlap import Overlap
 from dmpc.passes.partition import Partition
 from dmpc.passes.place import PlaceInMemory
 from dmpc.passes.pool import Pool
-from dmpc.passes.quantization.widths import Chosen, width_plan
+from dmpc.passes.quantization.widths import (
+    Chosen,
+    chosen_widths,
+    held_widths,
+    in_words,
+    stored_widths,
+    width_plan,
+)
 from dmpc.passes.quantize import Quantize
 from dmpc.passes.ranges import Ranges, with_proofs
 from dmpc.passes.recognise import Recognise
@@ -36,6 +43,9 @@ from dmpc.passes.schedule import Schedule
 from dmpc.passes.static_ranges import static_ranges
 from isa.image import Image, write_image
 from isa.target import Target, parse_target, target_text
+
+MOST_MARGIN = 2.0**16
+"""More headroom than that leaves none of a membrane's 16 bits to what was seen."""
 
 AnyModel = str | os.PathLike[str] | Graph | Model
 """A model as a user has it: a file, a factory's name, a graph, or one imported already."""
@@ -89,6 +99,7 @@ class Compiled:
     layers: Graph
     graph: Graph
     ranges: Ranges
+    trained: "Trained | None" = None
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the image, whole or not at all; raises IsaError if it cannot be written."""
@@ -225,11 +236,15 @@ def _find_ranges(
 ) -> Ranges:
     if calibration is None:
         if isinstance(model, str | os.PathLike) and options.input_range is None:
-            carried = carried_ranges(model)
+            carried = carried_ranges(model, graph)
             if carried is not None:
                 return carried
         return static_ranges(graph, options.input_range)
-    seen = calibrate(graph, calibration, samples=options.calibration_samples, margin=options.margin)
+    with np.errstate(over="ignore", invalid="ignore"):  # told by what comes out
+        seen = calibrate(
+            graph, calibration, samples=options.calibration_samples, margin=options.margin
+        )
+    _check_finite(seen)
     if not seen.events and options.input_range is None:
         return seen  # nothing is declared of a graded input
     try:
@@ -237,6 +252,20 @@ def _find_ranges(
     except CompileError:  # what may grow without bound: the samples say how far it does
         return seen
     return with_proofs(seen, proved)
+
+
+def _check_finite(ranges: Ranges) -> None:
+    """Values that samples drive beyond float64 have no scale."""
+    for name, seen in (*ranges.bounds.items(), *ranges.charge.items(), *ranges.values.items()):
+        if not (np.isfinite(seen.low).all() and np.isfinite(seen.high).all()):
+            raise SampleError(
+                f"the calibration set drives %{name} beyond all numbers", hint="look at its scale"
+            )
+    for name, moments in ranges.moments.items():
+        if not np.isfinite(moments).all():
+            raise SampleError(
+                f"the calibration set drives the inputs of %{name} beyond all numbers"
+            )
 
 
 def compile(  # noqa: A001  the verb of the whole project
@@ -259,9 +288,52 @@ def compile(  # noqa: A001  the verb of the whole project
     target = parse_target(text, options.target)
     layers = import_layers(model, options, calibration, observe)
     check_level(layers)
+    options, trained = as_trained(options, model, target)
     ranges = find_ranges(layers, calibration, options, model)
     scheduled = from_layers(layers, ranges, target, options, observe)
-    return Compiled(emit(scheduled, text, layers), layers, scheduled, ranges)
+    return Compiled(emit(scheduled, text, layers), layers, scheduled, ranges, trained)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What is to be said of the widths that a network was trained at, and if it keeps them."""
+
+    text: str
+    agrees: bool
+
+
+def as_trained(options: Options, model: AnyModel, target: Target) -> tuple[Options, Trained | None]:
+    """Options with the widths that a file's network was trained at, and what is to be said of it.
+
+    A user's own choice stands. Raises CompileError if the file's metadata are damaged.
+    """
+    if not isinstance(model, str | os.PathLike):
+        return options, None
+    trained = carried_widths(model)
+    chosen = options.weight_bits is not None or bool(options.widths)
+    if trained is None:
+        known = chosen or not carries_ranges(model)
+        return options, None if known else Trained(UNKNOWN_WIDTHS, agrees=False)
+    held = held_widths(trained, target)
+    plan = width_plan(target, None, held)
+    if not chosen:
+        options = replace(options, widths=held)
+    used = width_plan(target, options.weight_bits, options.widths)
+    if held != trained or stored_widths(used) != stored_widths(plan):
+        text = (
+            f"the network was trained at {in_words(trained)}; it is compiled at "
+            f"{in_words(stored_widths(used))}"
+        )
+        return options, Trained(text, agrees=False)
+    narrow = chosen_widths(plan, target)
+    said = f"widths are those that the network was trained at: {in_words(narrow)}"
+    return options, Trained(said, agrees=True) if narrow and not chosen else None
+
+
+UNKNOWN_WIDTHS = (
+    "the model carries the ranges that it was trained on, but no widths; it is compiled at the "
+    "target's. If it was trained at others, give them with --widths, or export it again"
+)
 
 
 def check_level(graph: Graph) -> None:
@@ -279,11 +351,17 @@ def check_options(options: Options) -> None:
         raise CompileError(
             f"unknown readout '{options.readout}'", hint=f"one of {', '.join(READOUTS)}"
         )
-    if options.margin < 1 or options.calibration_samples < 1:
+    if not options.margin >= 1 or options.calibration_samples < 1:
         raise CompileError("margin and the number of calibration samples must be at least 1")
+    if options.margin > MOST_MARGIN:
+        raise CompileError(
+            f"a margin of {options.margin:g} leaves no bits; {MOST_MARGIN:g} at most"
+        )
     low, high = options.input_range or (0.0, 1.0)
     if not (np.isfinite([low, high]).all() and low < high):
         raise CompileError(f"input range {low} .. {high} is empty or not finite")
+    if max(abs(low), abs(high)) > LARGEST:
+        raise CompileError(f"input range {low} .. {high} is beyond float32")
 
 
 def _check_calibration(graph: Graph, x: Tensor) -> None:
@@ -294,5 +372,12 @@ def _check_calibration(graph: Graph, x: Tensor) -> None:
             f"the calibration set has shape {list(x.shape)}; "
             f"the network takes [samples, timesteps, {size}]"
         )
-    if not np.isfinite(x.astype(np.float64)).all():
+    if np.iscomplexobj(x):
+        raise SampleError("the calibration set holds complex numbers")
+    real = x.astype(np.float64)
+    if not np.isfinite(real).all():
         raise SampleError("the calibration set holds NaN or infinite numbers")
+    if np.abs(real).max() > LARGEST:
+        raise SampleError(
+            f"the calibration set holds numbers up to {np.abs(real).max():.3g}, beyond float32"
+        )

@@ -15,8 +15,8 @@ from dmpc.cli.models import errors_of, refuse_unread
 from dmpc.cli.ranges import print_ranges, range_report
 from dmpc.cli.samples import samples_of
 from dmpc.cli.terminal import Output, table
+from dmpc.compiler import as_trained, find_ranges, from_layers, import_model, to_layers
 from dmpc.compiler import compile as compile_model
-from dmpc.compiler import find_ranges, from_layers, import_model, to_layers
 from dmpc.errors import DmpcError
 from dmpc.frontend import SUFFIXES
 from dmpc.frontend.models import is_factory
@@ -216,6 +216,7 @@ def _model_graph(file: str, level: str | None, chosen: dict[str, Any], alone: bo
         graph = to_layers(graph, options, keep)
         if wanted == "layers":
             return graph
+        options, _ = as_trained(options, file, load_target(options.target))
         with samples_of(calibration):
             ranges = find_ranges(graph, data, options, file)
     else:

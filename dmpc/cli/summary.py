@@ -27,6 +27,8 @@ def print_summary(compiled: Compiled, cycles: Cycles, path: str, out: Output) ->
             f"{cycles.origin}, and data of yours (--calibration) may need more or fewer"
         )
     out.print(f"scales from {compiled.ranges.origin}")
+    if compiled.trained is not None and compiled.trained.agrees:
+        out.print(compiled.trained.text)
     if compiled.ranges.origin.startswith("static"):
         kind = "binary events" if compiled.ranges.events else "graded values"
         out.print(
@@ -106,6 +108,8 @@ def _memories(compiled: Compiled) -> Any:
 
 
 def _warnings(compiled: Compiled, cycles: Cycles) -> Iterator[str]:
+    if compiled.trained is not None and not compiled.trained.agrees:
+        yield compiled.trained.text
     for layer, number in coarse_thresholds(compiled.layers, compiled.graph).items():
         yield (
             f"{number} thresholds of {layer} are less than one step of their membranes, "

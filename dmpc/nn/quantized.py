@@ -18,7 +18,7 @@ from dmpc.nn.export import Form, export_onnx, to_onnx
 from dmpc.nn.layer import DMPLayer
 from dmpc.nn.network import DMPNetwork, Run, as_input
 from dmpc.passes import carried
-from dmpc.passes.quantization.widths import width_plan
+from dmpc.passes.quantization.widths import stored_widths, width_plan
 from dmpc.passes.quantize import Quantize
 from isa.target import load_target
 
@@ -79,12 +79,17 @@ class QuantizedNetwork(nn.Module):
         return Run(_as(logits, machine.logits(x.shape[1])), tuple(spikes))
 
     def export_onnx(self, path: str | Path, form: Form = "scan") -> None:
-        """Write the real weights as `dmpc.nn.export_onnx` does, and the ranges as metadata.
+        """Write the real weights as `dmpc.nn.export_onnx` does, ranges and widths as metadata.
 
-        Compiled with the same options and without calibration, the file gives the program that
-        `run` computed.
+        Compiled with the same target and without calibration, the file gives the program that
+        `run` computed: the compiler takes the widths, unless it is told others.
         """
-        export_onnx(self.network, path, form, {carried.KEY: carried.to_text(self.ranges)})
+        plan = width_plan(self.target, self.options.weight_bits, self.options.widths)
+        metadata = {
+            carried.KEY: carried.to_text(self.ranges),
+            carried.WIDTHS_KEY: carried.widths_text(stored_widths(plan)),
+        }
+        export_onnx(self.network, path, form, metadata)
 
     def forward(self, x: Tensor) -> Tensor:
         """Whole sequences: `x` [batch, time, inputs] -> logits [batch, classes]."""

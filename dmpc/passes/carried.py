@@ -6,7 +6,9 @@ All travel in one ONNX file, ranges and moments as text under a key of its metad
 compiler makes the same integers.
 """
 
+import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,20 +20,27 @@ from pydantic import (
     ConfigDict,
     EncodedBytes,
     Field,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
 
 from dmpc.analysis.interval import Interval
 from dmpc.errors import CompileError
-from dmpc.passes.ranges import Ranges, Real
+from dmpc.ir.graph import Graph, Op
+from dmpc.passes.quantization.widths import Chosen
+from dmpc.passes.ranges import QUANTILES, Ranges, Real
 
 KEY = "dmpc.ranges"
+WIDTHS_KEY = "dmpc.widths"
+LARGEST = float(np.finfo(np.float32).max)  # of a bound: models are float32
 
 
 def _finite(numbers: list[float]) -> list[float]:
     if not np.isfinite(numbers).all():
         raise ValueError("numbers must be finite")
+    if np.abs(numbers).max(initial=0) > LARGEST:
+        raise ValueError("numbers must be within float32")
     return numbers
 
 
@@ -42,6 +51,14 @@ class _Bounds(BaseModel):
     model_config = ConfigDict(extra="forbid")
     low: Numbers
     high: Numbers
+
+    @model_validator(mode="after")
+    def _interval(self) -> "_Bounds":
+        if len(self.low) != len(self.high):
+            raise ValueError("low and high have different sizes")
+        if np.any(np.greater(self.low, self.high)):
+            raise ValueError("low lies above high")
+        return self
 
 
 class _Moments(BaseModel):
@@ -81,7 +98,7 @@ class _Carried(BaseModel):
     model_config = ConfigDict(extra="forbid")
     origin: str
     events: bool
-    margin: Annotated[float, Field(ge=1, allow_inf_nan=False)]
+    margin: Annotated[float, Field(ge=1, le=1e6, allow_inf_nan=False)]
     bounds: dict[str, _Bounds]
     charge: dict[str, _Bounds]
     values: dict[str, _Bounds]
@@ -132,15 +149,100 @@ def parse(text: str, where: str) -> Ranges:
     )
 
 
-def carried_ranges(model: str | os.PathLike[str]) -> Ranges | None:
+def check_fit(ranges: Ranges, layers: Graph, where: str) -> None:
+    """Raise CompileError if ranges are not those of a graph at level layers."""
+    for field, name, size in _wanted(layers):
+        found = getattr(ranges, field).get(name)
+        if found is None:
+            raise _unfit(f"{field} of %{name} are missing", where)
+        if len(found.low) != size:
+            raise _unfit(f"{field} of %{name} has {len(found.low)} elements, not {size}", where)
+    for name, quantiles in ranges.activity.items():
+        if len(quantiles) != QUANTILES:
+            raise _unfit(f"activity of %{name} has {len(quantiles)} elements", where)
+    for name, moments in ranges.moments.items():
+        op = layers.producer(name)
+        size = _columns(layers, op) if op is not None else 0
+        if len(moments) != size:
+            raise _unfit(f"moments of %{name} has {len(moments)} columns, not {size}", where)
+
+
+def _wanted(layers: Graph) -> Iterator[tuple[str, str, int]]:
+    """What quantization looks up: field, name and number of elements."""
+    for name in layers.inputs:
+        yield "bounds", name, layers.types[name].size
+    for op in layers.ops:
+        if op.kind in ("drive", "memory"):
+            yield "bounds", op.results[0], layers.types[op.results[0]].size
+        if op.kind == "lif":
+            for field in ("charge", "values"):
+                yield field, op.results[0], layers.types[op.results[0]].size
+
+
+def _columns(layers: Graph, op: Op) -> int:
+    """The number of values that the products of a lif op, or a readout, read, and the bias."""
+    products = [p for name in op.operands if (p := layers.producer(name)) is not None]
+    every = [p for p in products if p.kind == "dense"] if op.kind == "lif" else [op]
+    return 1 + sum(layers.types[p.operands[0]].size for p in every)
+
+
+def _unfit(what: str, where: str) -> CompileError:
+    return CompileError(
+        f"the ranges in the model's metadata are not this network's: {what}",
+        where=where,
+        hint="export the network again, or give a calibration set",
+    )
+
+
+def carried_ranges(model: str | os.PathLike[str], layers: Graph) -> Ranges | None:
     """The ranges in an ONNX file's metadata; None where there are none.
+
+    Raises CompileError if they are damaged, or not those of the layers.
+    """
+    text = _metadata(model, KEY)
+    if text is None:
+        return None
+    ranges = parse(text, os.fspath(model))
+    check_fit(ranges, layers, os.fspath(model))
+    return ranges
+
+
+def widths_text(widths: Chosen) -> str:
+    """Widths that a network was trained at, as `carried_widths` takes them."""
+    return json.dumps(widths, sort_keys=True)
+
+
+_WIDTHS: TypeAdapter[dict[str, dict[str, Annotated[int, Field(strict=True)]]]] = TypeAdapter(
+    dict[str, dict[str, Annotated[int, Field(strict=True)]]]
+)
+
+
+def carried_widths(model: str | os.PathLike[str]) -> Chosen | None:
+    """The widths in an ONNX file's metadata, as a user chooses them; None where there are none.
 
     Raises CompileError if they are damaged.
     """
+    text = _metadata(model, WIDTHS_KEY)
+    try:
+        return None if text is None else _WIDTHS.validate_json(text)
+    except ValidationError as error:
+        raise CompileError(
+            f"the widths in the model's metadata are damaged: {error.errors()[0]['msg']}",
+            where=os.fspath(model),
+            hint="export the network again, or choose widths",
+        ) from None
+
+
+def carries_ranges(model: str | os.PathLike[str]) -> bool:
+    """True for an ONNX file with ranges in its metadata."""
+    return _metadata(model, KEY) is not None
+
+
+def _metadata(model: str | os.PathLike[str], key: str) -> str | None:
     if Path(model).suffix != ".onnx":
         return None
     import onnx
 
     loaded = onnx.load(model, load_external_data=False)
-    texts = [entry.value for entry in loaded.metadata_props if entry.key == KEY]
-    return parse(texts[0], os.fspath(model)) if texts else None
+    texts = [entry.value for entry in loaded.metadata_props if entry.key == key]
+    return texts[0] if texts else None

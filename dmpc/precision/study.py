@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from dmpc.compiler import AnyModel, Options, find_ranges, import_model, to_layers
+from dmpc.compiler import AnyModel, Options, as_trained, find_ranges, import_model, to_layers
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph
 from dmpc.ir.registry import Tensor
@@ -49,6 +49,7 @@ class Study:
         Raises DmpcError as `dmpc.compile` does.
         """
         target = load_target(options.target)
+        options, _ = as_trained(options, model, target)
         plan = width_plan(target, options.weight_bits, options.widths)
         layers = to_layers(import_model(model, options, x).graph, options)
         ranges = find_ranges(layers, x, options)

@@ -124,6 +124,35 @@ def chosen_widths(plan: WidthPlan, target: Target) -> dict[str, dict[str, int]]:
     return {layer: widths for layer, widths in named.items() if widths}
 
 
+def stored_widths(plan: WidthPlan) -> dict[str, dict[str, int]]:
+    """All that a plan decides, as `width_plan` takes it for any target."""
+    default = {name: getattr(plan.default, name) for name in STORED}
+    layers = {
+        layer: {n: getattr(mine, n) for n in STORED if getattr(mine, n) != default[n]}
+        for layer, mine in sorted(plan.layers.items())
+    }
+    return {DEFAULT: default, **{layer: named for layer, named in layers.items() if named}}
+
+
+def held_widths(chosen: Chosen, target: Target) -> dict[str, dict[str, int]]:
+    """Widths, as far as a target holds them."""
+    most = Widths.of(target)
+    return {
+        layer: {name: min(bits, getattr(most, name, bits)) for name, bits in named.items()}
+        for layer, named in chosen.items()
+    }
+
+
+def in_words(chosen: Chosen) -> str:
+    """Chosen widths on one line."""
+    parts = [
+        f"{name} of {bits} bits" + (f" in {layer}" if layer != DEFAULT else "")
+        for layer, named in sorted(chosen.items(), key=lambda item: (item[0] != DEFAULT, item[0]))
+        for name, bits in sorted(named.items())
+    ]
+    return ", ".join(parts) or "the target's widths"
+
+
 def widths_text(chosen: Chosen) -> str:
     """Chosen widths as TOML, which `read_widths` takes."""
     tables = (

@@ -16,6 +16,7 @@ from dmpc.compiler import compile as compile_model
 from dmpc.errors import CompileError
 from dmpc.ir.interpret import interpret
 from dmpc.nn import LIF, DMPNetwork, QuantizedNetwork, export_onnx, fit, load_weights, measure
+from isa.image import image_bytes
 
 ROOT = Path(__file__).parents[3]
 INPUTS, CLASSES = 12, 5
@@ -186,4 +187,18 @@ def test_the_file_is_the_same_each_time_and_runs_without_the_ranges(tmp_path: Pa
         contents.append((tmp_path / name).read_bytes())
     assert contents[0] == contents[1]
     model = onnx.load(tmp_path / "one.onnx")
-    assert [entry.key for entry in model.metadata_props] == ["dmpc.ranges"]
+    assert [entry.key for entry in model.metadata_props] == ["dmpc.ranges", "dmpc.widths"]
+
+
+def test_widths_of_training_need_not_be_said_again(tmp_path: Path) -> None:
+    x = samples()
+    quantized = QuantizedNetwork(network_of(), x, Options(weight_bits=3))
+    quantized.export_onnx(tmp_path / "model.onnx")
+    told, untold = (
+        compile_model(tmp_path / "model.onnx", options=options)
+        for options in (quantized.options, Options())
+    )
+    assert np.abs(untold.graph.constants["layer1.fast.weight"]).max() == 3
+    assert image_bytes(untold.image) == image_bytes(told.image)
+    assert untold.trained is not None
+    assert untold.trained.text.endswith("was trained at: weights of 3 bits")
