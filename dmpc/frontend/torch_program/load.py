@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from dmpc.errors import ImportFailure
 from dmpc.frontend import onnx_import
+from dmpc.frontend.model_rules import NO_TIME
 from dmpc.frontend.models import Model, stem
 from dmpc.frontend.torch_program.convert import to_onnx
 from dmpc.frontend.torch_program.modules import from_factory
@@ -50,16 +51,16 @@ def from_module(
     program = export(module, example_of(x, module, time_first), name)
     # Nodes that were reset start from their reset value, whatever it is: that is no stale state.
     options = onnx_import.Options({}, readout, "keep" if fresh else initial_states)
-    graph, signature = _imported(program, name, options)
-    time = signature.time
-    if time is not None and time != int(not time_first):
-        axes = ("timesteps, samples", "samples, timesteps")
-        raise ImportFailure(
-            f"the module runs over axis {time} of its input in time, but was given "
-            f"[{axes[not time_first]}, inputs]",
-            where=name,
-            hint="without --time-first" if time_first else "say --time-first",
-        )
+    try:
+        graph, signature = _imported(program, name, options)
+    except ImportFailure as error:
+        # Given in the wrong order, a module loops over the few samples in place of timesteps.
+        lost = any(one.rule is NO_TIME for one in error.every)
+        if lost and _takes(module, x, name, options, time_first=not time_first):
+            raise _wrong_order(name, time_first) from None
+        raise
+    if signature.time is not None and signature.time != int(not time_first):
+        raise _wrong_order(name, time_first)
     answer = str(graph.attrs["readout"])
     reference = TorchReference(
         module,
@@ -71,6 +72,27 @@ def from_module(
         steps=x.shape[1],
     )
     return Model(name, graph, reference)
+
+
+def _takes(
+    module: nn.Module, x: Tensor, name: str, options: onnx_import.Options, *, time_first: bool
+) -> bool:
+    """Whether a module imports as a loop over time if its input has this order."""
+    try:
+        program = export(module, example_of(x, module, time_first), name)
+        return _imported(program, name, options)[1].time == int(not time_first)
+    except ImportFailure:
+        return False
+
+
+def _wrong_order(name: str, time_first: bool) -> ImportFailure:
+    axes = ("timesteps, samples", "samples, timesteps")
+    return ImportFailure(
+        f"the module runs over axis {int(time_first)} of its input in time, but was given "
+        f"[{axes[not time_first]}, inputs]",
+        where=name,
+        hint="without --time-first" if time_first else "say --time-first",
+    )
 
 
 def from_name(

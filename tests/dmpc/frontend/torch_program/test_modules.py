@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from dmpc import from_torch
 from dmpc.errors import ImportFailure
 from dmpc.frontend import open_model
 from dmpc.frontend.models import is_factory, stem
@@ -185,7 +186,7 @@ def test_weights_as_they_are_saved(wrap):
 def test_without_torch_one_is_told_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     for name in ("users_net:Net", "net.pt2"):
-        with pytest.raises(ImportFailure, match=rf"^{name}: PyTorch is needed .*dmpc\[train\]"):
+        with pytest.raises(ImportFailure, match=rf"^{name}: PyTorch is needed .*pip install torch"):
             open_model(name, example=X)
 
 
@@ -270,3 +271,30 @@ def test_compile_verify_and_inspect_by_the_name_of_a_factory(tmp_path):
     assert first["figures"]["samples_beyond_tolerance"] == 0
     images = [(tmp_path / name).stat().st_size for name in ("Net.elf", "program.elf")]
     assert min(images) > 0
+
+
+class Loop(torch.nn.Module):
+    """One layer, looped over an axis of choice."""
+
+    def __init__(self, time: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.time, self.fc, self.out = time, torch.nn.Linear(5, 6), torch.nn.Linear(6, 3)
+
+    def forward(self, x):
+        v, total = torch.zeros(x.shape[1 - self.time], 6), 0.0
+        for now in x.unbind(self.time):
+            v = 0.5 * v + 3 * self.fc(now)
+            s = (v >= 1).float()
+            v = torch.where(s > 0, 0.0, v)
+            total = total + self.out(s)
+        return total / x.shape[self.time]
+
+
+@pytest.mark.parametrize("time", [0, 1])
+def test_the_order_of_samples_and_timesteps_is_named_where_it_is_wrong(time):
+    x = (np.random.default_rng(0).random((2, 9, 5)) < 0.4).astype(np.float32)
+    assert from_torch(Loop(time), x, time_first=time == 0).reference.logits(x).shape == (2, 3)
+    wanted = rf"runs over axis {time} .* was given \[.*\({('say', 'without')[time]} --time-first\)"
+    with pytest.raises(ImportFailure, match=wanted):
+        from_torch(Loop(time), x, time_first=time == 1)
