@@ -62,13 +62,13 @@ def mix(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
         runs.append(_run(node, arrays))
     start = source.node if isinstance(source, Mixed) else node.name
     results: list[Tensor] = []
-    for probes in zip(*runs, strict=True):
-        if all(np.array_equal(probe, probes[0]) for probe in probes):
-            constant = probes[0].astype(np.float32)  # a kernel that was pruned away
+    for answers in zip(*runs, strict=True):
+        if all(np.array_equal(answer, answers[0]) for answer in answers):
+            constant = answers[0].astype(np.float32)  # a kernel that was pruned away
             results.append(Known(constant))
             continue
-        mixed = Mixed(source.value, source.features, source.domain, probes, start)
-        results.append(settle(ctx.builder, ctx.systems, mixed, loc_of(node)))
+        found = Mixed(source.value, source.features, source.domain, answers, start)
+        results.append(settle(ctx.builder, ctx.systems, found, loc_of(node)))
     return results
 
 

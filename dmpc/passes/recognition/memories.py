@@ -24,9 +24,9 @@ def find_memory(network: Network, state: State) -> Memory:
     rectified = [leaf for leaf in form.terms if _kind(network, leaf) == "relu"]
     others = [leaf for leaf in form.terms if leaf not in (*rectified, state.name)]
     if others:
-        found = None if rectified else _switched(network, state, form, others)
-        if found is not None:
-            return found
+        switched = None if rectified else _switched(network, state, form, others)
+        if switched is not None:
+            return switched
         names = network.names(others)
         raise network.failure(NO_RELU, state.name, culprits=others, sources=names)
     if not rectified:

@@ -153,7 +153,7 @@ def test_an_operator_of_another_domain_is_named_and_not_what_follows_it():
     first = caught.value
     assert first.message == "operator com.microsoft::FusedMatMul is not supported"
     assert first.where == f"model: {multiplied[0].name}"
-    assert len(first.every) == len(multiplied)
+    assert {one.message for one in first.every} == {first.message}
 
 
 def test_an_operator_of_another_domain_on_constants(tmp_path):
