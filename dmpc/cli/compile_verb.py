@@ -7,7 +7,7 @@ import click
 
 from dmpc.check import compile_and_tell
 from dmpc.cli.activity import count_cycles
-from dmpc.cli.files import InputFile, ModelFile, OutputFile, beside, write_bytes
+from dmpc.cli.files import STDOUT, InputFile, ModelFile, OutputFile, beside, write_bytes
 from dmpc.cli.main import Verb, option_list
 from dmpc.cli.models import errors_of, warn
 from dmpc.cli.samples import samples_of
@@ -266,6 +266,8 @@ def compile(  # noqa: A001  named like its verb
     options = options_of(**chosen)
     data = load_samples(calibration).x if calibration else None
     observe = Printer(print_after, print_after_all)
+    if observe and output == STDOUT:
+        raise click.UsageError("standard output takes the image (-o), and no graphs")
     with nullcontext() if observe else working("compiling"), samples_of(calibration):
         with errors_of(model), listening() as told:
             compiled = compile_and_tell(model, calibration=data, options=options, observe=observe)

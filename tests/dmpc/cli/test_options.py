@@ -9,9 +9,11 @@ import pytest
 from onnx import TensorProto, helper
 
 from dmpc.cli.main import VERBS, main
-from dmpc.cli.models import quoted
+from dmpc.cli.models import quoted, warn
 from dmpc.cli.terminal import clean
+from dmpc.findings import finding
 from dmpc.frontend.onnx_import import Signature
+from dmpc.passes.lint import SILENT_LAYER
 from dmpc.reference import OnnxReference
 from isa.target import target_names
 from tests.dmpc.cli.conftest import write_model
@@ -139,6 +141,24 @@ def test_compile_tells_what_check_warns_of(dmpc, shared, tmp_path):
     assert any("no neuron of layer1 fires" in line for line in warnings)
     checked = dmpc("check", model, "--calibration", shared.data).stdout
     assert f"\n{model}: {len(warnings)} warning" in checked
+
+
+def test_of_many_warnings_the_first_are_printed(capsys):
+    arguments = ["my net.onnx", "--target", "pooled"]
+    ctx = main.get_command(click.Context(main), "compile").make_context("compile", arguments)
+    told = [finding(SILENT_LAYER, where=f"layer{n}", layer=n) for n in range(5)]
+    with ctx:
+        warn(told, "my net.onnx")
+    *first, last = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[2:4] for line in first] == [
+        ["my net.onnx", f"layer{n}"] for n in range(3)
+    ]
+    assert last == "dmpc: warning: 2 more: dmpc check 'my net.onnx' --target pooled"
+
+
+def test_graphs_and_an_image_do_not_share_standard_output(dmpc, shared):
+    said = dmpc.misused("compile", shared.model, "-o", "-", "--print-after", "fuse")
+    assert "standard output takes the image" in said
 
 
 def test_what_was_measured_is_told_from_a_guess(dmpc, shared, tmp_path):
