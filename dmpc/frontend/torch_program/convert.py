@@ -26,6 +26,7 @@ from dmpc.frontend.torch_program.emitter import (
 from dmpc.frontend.torch_program.nodes import (
     excerpt,
     kind_of,
+    module_of,
     name_of,
     named_arguments,
     place,
@@ -104,6 +105,7 @@ class _Conversion:
         self.env: dict[Any, Any] = {}
         self.input: Value | None = None
         self.errors = ErrorList()
+        self.told: dict[tuple[str, str | None, str], ImportFailure] = {}
         self.lost: set[Any] = set()  # nodes that could not be converted, or depend on one
 
     def run(self) -> Value:
@@ -137,8 +139,17 @@ class _Conversion:
         except ImportFailure as error:
             error.nodes = error.nodes or (name_of(node),)
             error.piece = error.piece if error.piece.steps else excerpt(node)
-            self.errors.add(error)
+            self._tell(node, error)
         self.lost |= {node, self.writes.get(node, node)}
+
+    def _tell(self, node: Any, error: ImportFailure) -> None:
+        """Enter an error, unless a line of the user's has made it before, in another timestep."""
+        key = (module_of(node), node.meta.get("stack_trace"), error.message)
+        first = self.told.setdefault(key, error)
+        if key[1] is None or first is error:
+            self.errors.add(error)
+        else:
+            first.nodes += error.nodes
 
     def _convert(self, node: Any, live: set[Any]) -> None:
         if node.op == "placeholder":

@@ -36,7 +36,7 @@ def value_like(name: str, tensor: torch.Tensor) -> Value:
 
 def name_of(node: Any) -> str:
     """What errors and ONNX call a node: the user's module, and the call in the program."""
-    return ".".join(part for part in (_module(node), node.name) if part)
+    return ".".join(part for part in (module_of(node), node.name) if part)
 
 
 def place(node: Any) -> str:
@@ -63,7 +63,7 @@ def _step(node: Any) -> Step:
     return Step(kind_of(node) or node.op, tuple(map(str, inputs)), node.name, name_of(node))
 
 
-def _module(node: Any) -> str:
+def module_of(node: Any) -> str:
     """Path of the user's module that a call belongs to."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     path = stack[-1][0] if stack else ""

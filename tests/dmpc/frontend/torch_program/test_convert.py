@@ -213,3 +213,17 @@ def test_scripted_functions_and_writes_into_a_tensor_of_zeros():
 )
 def test_refusals_say_why(function, message):
     assert message in refused(function)
+
+
+def test_a_line_of_the_users_is_told_of_once_and_not_for_every_timestep():
+    def loop(_, x):
+        steps = [torch.special.bessel_j0(x[:, k]) for k in range(T)]
+        return torch.stack(steps, 1) + torch.special.bessel_j1(x)
+
+    with pytest.raises(ImportFailure) as caught:
+        to_onnx(export(Function(loop), torch.randn(B, T, M), "net"), "net")
+    said = [str(one) for one in caught.value.every]
+    assert [("bessel_j0" in one, "bessel_j1" in one) for one in said] == [
+        (True, False), (False, True)
+    ]  # fmt: skip
+    assert len(caught.value.nodes) == T
