@@ -161,9 +161,10 @@ CONV = rule(
     "conv",
     Stage.IMPORT,
     "Conv {problem}",
-    why="""A convolution along time is a slow state, or a delay; one over features is a linear map.
-    Its kernel is part of the program.""",
-    nearest="Conv along the time axis with a constant kernel, or a Linear",
+    why="""A convolution along time is a slow state, or a delay, and its kernel is part of the
+    program. One over the features of a timestep is a linear map with shared weights; the machine
+    holds matrices.""",
+    nearest="a Linear layer; along time, a constant kernel of a slow state",
 )
 JOINED_CONSTANTS = rule(
     "joined-constants",

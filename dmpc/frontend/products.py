@@ -11,6 +11,7 @@ from dmpc.frontend.elementwise import elementwise
 from dmpc.frontend.onnx_file import Node
 from dmpc.frontend.operator_rules import (
     COMPUTED_PRODUCT,
+    CONV,
     EINSUM,
     SHAPE_MISFIT,
 )
@@ -158,6 +159,11 @@ def conv(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     plain = [*(node.integers("strides") or []), node.integer("group", 1)]
     one_tap = np.prod(kernel.shape[2:]) == 1 and not any(node.integers("pads") or [])
     if not one_tap or any(number != 1 for number in plain):
+        at = tensor.positions.reshape(tensor.shape[0], -1)
+        if (at == at[:, :1]).all():
+            taps = " x ".join(map(str, kernel.shape[2:]))
+            problem = f"has a kernel of {taps} over the features of a timestep"
+            raise ImportFailure.of(CONV, problem=f"{problem}; no such convolution is supported yet")
         raise MixesTime("Conv along axes other than time is not supported")
     after_reduction("matmul", (tensor,))
     weight = Known(kernel.array.reshape(kernel.shape[:2]).T, kernel.name)

@@ -257,5 +257,19 @@ def test_a_synaptic_module_is_refused():
     torch.manual_seed(8)
     net = Single(snntorch.Synaptic(alpha=0.9, beta=0.8), "init_synaptic").eval()
     graph = from_torch(net, events(9, INPUTS)[:6].transpose(0, 1).float(), time_first=True).graph
-    with pytest.raises(CompileError, match="is linear in input 'x' without a relu between"):
+    with pytest.raises(CompileError, match="a synaptic current is one more state for every"):
+        apply(Recognise(), graph)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_recurrent_reset_to_zero_loses_the_next_input_and_is_refused():
+    layer = snntorch.RLeaky(beta=0.8, linear_features=1, reset_mechanism="zero")
+    spike, membrane = layer(torch.full((1, 1), 2.0), torch.zeros(1, 1), torch.zeros(1, 1))
+    assert layer(torch.full((1, 1), 5.0), spike, membrane)[1].item() == 0
+    torch.manual_seed(8)
+    net = Single(
+        snntorch.RLeaky(beta=0.8, linear_features=HIDDEN, reset_mechanism="zero"), "init_rleaky"
+    ).eval()
+    graph = from_torch(net, events(9, INPUTS)[:6].transpose(0, 1).float(), time_first=True).graph
+    with pytest.raises(CompileError, match="the membrane's next value is not linear"):
         apply(Recognise(), graph)

@@ -124,3 +124,25 @@ def adapting(step: int, texts: list[str]) -> list[str]:
 
 def test_what_every_timestep_gets_wrong_comes_before_the_first():
     assert rules_of(network(adapting)) == ["adaptive-threshold"]
+
+
+def convolved(step: int, texts: list[str]) -> list[str]:
+    """A convolution over the inputs of a timestep."""
+    texts[1] = f"c{step} = MatMul(r{step}, w)"
+    wide = [
+        f"e{step} = Unsqueeze(x{step}, axis)",
+        f"q{step} = Conv<pads=[1, 1]>(e{step}, taps)",
+        f"r{step} = Squeeze(q{step}, axis)",
+    ]
+    taps = ["taps = Constant<value = float[1, 1, 3] {0.25, 0.5, 0.25}>()"] if not step else []
+    return [texts[0], *taps, *wide, *texts[1:]]
+
+
+def test_a_convolution_of_one_timestep_is_not_over_time():
+    with pytest.raises(DmpcError) as caught:
+        import_onnx(network(convolved))
+    (only,) = caught.value.every
+    assert only.rule is not None
+    assert only.rule.name == "conv"
+    assert only.where == "model: /q0"
+    assert "a kernel of 3 over the features of a timestep; no such convolution" in only.message
