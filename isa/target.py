@@ -34,6 +34,7 @@ DELAY_BITS = 12
 
 _ENDLESS = re.compile(r"[0-9_]{1000,}")  # more digits than any number of a target has
 FAULTS = 8  # of a target, in one message
+_UNKNOWN = "extra_forbidden"  # what pydantic calls a key that nobody knows
 
 _UNITS = ("control", "event", "delay", "drive", "update", "parameter", "neuron", "readout")
 
@@ -253,7 +254,10 @@ def parse_target(text: str, origin: str) -> Target:
     try:
         return Target.model_validate(table)
     except ValidationError as error:
-        faults = [_fault(".".join(map(str, e["loc"])), e["type"], e["msg"]) for e in error.errors()]
+        found = error.errors()
+        if len(found) > FAULTS:  # a misspelt key tells more than what then is missing
+            found.sort(key=lambda e: e["type"] != _UNKNOWN)
+        faults = [_fault(".".join(map(str, e["loc"])), e["type"], e["msg"]) for e in found]
         more = [f"and {len(faults) - FAULTS} more"] if len(faults) > FAULTS else []
         raise IsaError(f"{origin}: {'; '.join(faults[:FAULTS] + more)}") from error
 
@@ -263,7 +267,7 @@ def _line(text: str, found: re.Match[str]) -> int:
 
 
 def _fault(key: str, kind: str, message: str) -> str:
-    if kind == "extra_forbidden":
+    if kind == _UNKNOWN:
         return f"{key}: no such key; see isa/targets/paper.toml for those there are"
     return f"{key or 'target'}: {message.removeprefix('Value error, ')}"
 
