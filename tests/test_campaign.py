@@ -10,10 +10,14 @@ from benchmarks.fuzz_judges import Case, judged, unlike_reference
 from benchmarks.fuzz_kinds import tried
 from dmpc.frontend.models import Model
 
-SEEDS = {"asm": 40, "dmpir": 60}
+SEEDS = {
+    "onnx": 200, "onnx-bytes": 200, "dmpir": 100, "asm": 60, "image": 100, "nir": 100, "npz": 100,
+    "toml": 60, "options": 60, "networks": 20,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", SEEDS)
+@pytest.mark.filterwarnings("default")  # the judge hears them
 def test_no_finds(kind, tmp_path):
     verdicts = {}
     for seed in range(SEEDS[kind]):
@@ -22,7 +26,8 @@ def test_no_finds(kind, tmp_path):
         verdicts[seed] = tried(kind, seed, folder)
     found = {seed: verdict for seed, verdict in verdicts.items() if verdict.outcome == "find"}
     assert not found
-    assert {verdict.outcome for verdict in verdicts.values()} >= {"refused", "accepted"}
+    outcomes = {verdict.outcome for verdict in verdicts.values()}
+    assert outcomes >= ({"accepted"} if kind == "networks" else {"refused", "accepted"})
 
 
 @pytest.mark.parametrize("kind", ["onnx", "onnx-bytes", "dmpir", "image", "npz", "networks"])
