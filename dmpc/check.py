@@ -9,13 +9,11 @@ from dmpc.backend.emit import emit
 from dmpc.compiler import (
     AnyModel,
     Compiled,
-    Observer,
     Options,
     as_trained,
     check_level,
     check_options,
     find_ranges,
-    from_layers,
     import_model,
     prove_model,
     to_layers,
@@ -25,6 +23,8 @@ from dmpc.findings import Finding, listening, tell
 from dmpc.frontend.models import Model
 from dmpc.ir.graph import Graph
 from dmpc.ir.registry import Tensor
+from dmpc.lowering import check_size, from_layers
+from dmpc.passes.base import Observer
 from dmpc.passes.lint import lint_bounds, lint_example, lint_recognised, lint_rounding
 from dmpc.passes.quantize import Quantize
 from dmpc.passes.ranges import Ranges
@@ -133,6 +133,7 @@ class _Way:
         layers = to_layers(graph, self.options, passed)
         if graph.level == "layers":
             _tell(lint_recognised(graph))
+        check_size(layers, self.target, self.options)
         prove_model(imported, layers, self.calibration)
         self.reached, self.layers = layers.level, layers
         self.options, _ = as_trained(self.options, model, self.target)

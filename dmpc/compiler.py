@@ -1,7 +1,7 @@
 """The compiler as a library: a model in, an image out."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,18 +16,13 @@ from dmpc.ir.graph import Graph
 from dmpc.ir.levels import rank
 from dmpc.ir.registry import Tensor
 from dmpc.ir.verify import READOUTS
-from dmpc.passes.base import Pass, apply
+from dmpc.lowering import check_size, from_layers
+from dmpc.passes.base import Observer, Pass, apply_all
 from dmpc.passes.break_dependency import BreakDependency
 from dmpc.passes.calibration import calibrate, is_binary
 from dmpc.passes.carried import LARGEST, carried_ranges, carried_widths, carries_ranges
-from dmpc.passes.count_readout import CountReadout
 from dmpc.passes.fold import Fold
-from dmpc.passes.fuse import Fuse
 from dmpc.passes.layer_rules import check_layers
-from dmpc.passes.overlap import Overlap
-from dmpc.passes.partition import Partition
-from dmpc.passes.place import PlaceInMemory
-from dmpc.passes.pool import Pool
 from dmpc.passes.quantization.widths import (
     Chosen,
     chosen_widths,
@@ -36,10 +31,8 @@ from dmpc.passes.quantization.widths import (
     stored_widths,
     width_plan,
 )
-from dmpc.passes.quantize import Quantize
 from dmpc.passes.ranges import Ranges, with_proofs
 from dmpc.passes.recognise import Recognise
-from dmpc.passes.schedule import Schedule
 from dmpc.passes.static_ranges import static_ranges
 from isa.image import Image, write_image
 from isa.target import Target, parse_target, target_text
@@ -49,9 +42,6 @@ MOST_MARGIN = 2.0**16
 
 AnyModel = str | os.PathLike[str] | Graph | Model
 """A model as a user has it: a file, a factory's name, a graph, or one imported already."""
-
-Observer = Callable[[str, Graph], None]
-"""Called after each pass with its name and the graph that it left."""
 
 
 @dataclass(frozen=True)
@@ -132,8 +122,11 @@ def import_layers(
     options: Options,
     x: Tensor | None = None,
     observe: Observer | None = None,
+    target: Target | None = None,
 ) -> Graph:
     """A model's float graph in the field's terms, proven to be the model (`frontend.proof`).
+
+    What `target` cannot hold is refused before the model is run for the proof.
 
     `x` [samples, timesteps, inputs] is input to compare on. A graph of a later level is returned as
     it is. Raises DmpcError.
@@ -142,6 +135,8 @@ def import_layers(
     if rank(imported.graph.level) > rank("layers"):
         return imported.graph
     layers = to_layers(imported.graph, options, observe)
+    if target is not None:
+        check_size(layers, target, options)
     prove_model(imported, layers, x)
     return layers
 
@@ -158,45 +153,7 @@ def to_layers(graph: Graph, options: Options, observe: Observer | None = None) -
     """The float graph in the field's terms, from one at level model or layers."""
     steps: list[Pass] = [Recognise()] if graph.level == "model" else []
     steps += [Fold(), *([BreakDependency()] if options.dependency_breaking else [])]
-    return _run(steps, graph, observe)
-
-
-def from_layers(
-    graph: Graph,
-    ranges: Ranges | None,
-    target: Target,
-    options: Options,
-    observe: Observer | None = None,
-) -> Graph:
-    """The scheduled graph, from one at any level from layers on."""
-    activity = ranges.activity if ranges else {}
-    stationarity, balance = options.heterogeneous_stationarity, options.balance
-    partition = Partition(stationarity, balance, target, activity)
-    plan = width_plan(target, options.weight_bits, options.widths)
-    steps: list[tuple[str, Pass]] = [("layers", Quantize(target, ranges, plan))]
-    if options.count_readout:
-        steps.append(("integer", CountReadout(target)))
-    steps += [
-        ("integer", partition),
-        ("partitioned", Pool(target, activity)),
-    ]
-    if options.overlap:
-        steps.append(("partitioned", Overlap()))
-    steps += [
-        ("partitioned", Fuse(options.fusion)),
-        ("fused", PlaceInMemory(target)),
-        ("placed", Schedule(target)),
-    ]
-    rest = [step for level, step in steps if rank(level) >= rank(graph.level)]
-    return _run(rest, graph, observe)
-
-
-def _run(steps: list[Pass], graph: Graph, observe: Observer | None) -> Graph:
-    for step in steps:
-        graph = apply(step, graph)
-        if observe:
-            observe(step.name, graph)
-    return graph
+    return apply_all(steps, graph, observe)
 
 
 def find_ranges(
@@ -286,7 +243,7 @@ def compile(  # noqa: A001  the verb of the whole project
     check_options(options)
     text = target_text(options.target)
     target = parse_target(text, options.target)
-    layers = import_layers(model, options, calibration, observe)
+    layers = import_layers(model, options, calibration, observe, target)
     check_level(layers)
     options, trained = as_trained(options, model, target)
     ranges = find_ranges(layers, calibration, options, model)

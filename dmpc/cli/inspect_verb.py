@@ -15,7 +15,7 @@ from dmpc.cli.models import errors_of, refuse_unread
 from dmpc.cli.ranges import print_ranges, range_report
 from dmpc.cli.samples import samples_of
 from dmpc.cli.terminal import Output, table
-from dmpc.compiler import as_trained, find_ranges, from_layers, import_model, to_layers
+from dmpc.compiler import as_trained, find_ranges, import_model, to_layers
 from dmpc.compiler import compile as compile_model
 from dmpc.errors import DmpcError
 from dmpc.frontend import SUFFIXES
@@ -23,6 +23,7 @@ from dmpc.frontend.models import is_factory
 from dmpc.ir.graph import Graph
 from dmpc.ir.levels import LEVELS, rank
 from dmpc.ir.printer import to_text
+from dmpc.lowering import from_layers
 from isa.disassembler import assembly
 from isa.format import Instruction
 from isa.image import Image, read_image

@@ -38,7 +38,7 @@ from dmpc.frontend.operators import OPERATORS
 from dmpc.frontend.responses import Systems
 from dmpc.frontend.states import pair
 from dmpc.frontend.steps import check_steps
-from dmpc.frontend.tensors import Domain, Known, Mixed, Tensor, Traced, whole
+from dmpc.frontend.tensors import Domain, Known, Mixed, Tensor, Traced, distinct, whole
 from dmpc.frontend.unsettled import unsettled
 from dmpc.ir.graph import Graph
 from dmpc.ir.prune import prune
@@ -217,7 +217,7 @@ def _vector(ctx: Context, tensors: Mapping[str, Tensor], name: str, domain: Doma
     if not isinstance(tensor, Traced):
         raise ImportFailure.of(DEAD_OUTPUT, name=name)
     value, whole_ = ctx.builder.vector(tensor, (name,))
-    if len(np.unique(whole_.positions)) != domain.size:
+    if distinct(whole_.positions) != domain.size:
         raise ImportFailure.of(PARTIAL_OUTPUT, name=name)
     return value
 

@@ -172,9 +172,15 @@ def even(tensor: Traced) -> bool:
 
 def plain(tensor: Traced) -> bool:
     """Whether a tensor holds whole timesteps, and does not repeat some in place of others."""
-    repeats = len(np.unique(tensor.index)) < tensor.index.size
-    all_there = len(np.unique(tensor.positions)) == tensor.domain.size
-    return even(tensor) and (all_there or not repeats)
+    if not even(tensor):
+        return False
+    all_there = distinct(tensor.positions) == tensor.domain.size
+    return all_there or distinct(tensor.index) == tensor.index.size
+
+
+def distinct(numbers: Index) -> int:
+    """How many different numbers there are; they count elements, so that none is large."""
+    return int(np.count_nonzero(np.bincount(numbers.reshape(-1))))
 
 
 def layout(positions: Index) -> Layout:

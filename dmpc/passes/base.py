@@ -1,6 +1,7 @@
 """What a pass is: a frozen dataclass that turns one sound graph into another."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -22,9 +23,22 @@ class Pass(ABC):
         """A new graph; the argument is never changed. Raises CompileError where it cannot."""
 
 
+Observer = Callable[[str, Graph], None]
+"""Called after each pass with its name and the graph that it left."""
+
+
 def apply(step: Pass, graph: Graph) -> Graph:
     """Run a pass between two verifications; raises VerifyError or what the pass raises."""
     verify(graph)
     result = step.run(graph)
     verify(result)
     return result
+
+
+def apply_all(steps: Iterable[Pass], graph: Graph, observe: Observer | None = None) -> Graph:
+    """Run passes one after the other, each as `apply` does."""
+    for step in steps:
+        graph = apply(step, graph)
+        if observe:
+            observe(step.name, graph)
+    return graph

@@ -127,7 +127,7 @@ def test_a_target_that_is_too_small_names_the_node(dmpc, shared, tmp_path, outpu
     assert said == (
         f"{shared.model}: drive.weight: %layer1.drive.weight needs 6 rows of the drive memory; "
         "4 of 4 are free on target paper, and the network needs 6 in all (use a smaller layer, or "
-        "a target with a larger memory)"
+        "a target with a larger memory; target 'paper' holds this network)"
     )
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from dmpc.compiler import Options
+from dmpc.compiler import Options, to_layers
 from dmpc.compiler import compile as compile_network
 from dmpc.errors import CompileError
+from dmpc.lowering import check_size
 from isa.target import load_target, target_text
 from tests.networks import Layer, Shape, network, networks
 
@@ -97,8 +98,43 @@ def test_a_delay_that_the_ring_does_not_hold():
         f"/layer1/late: %layer1.late.waiting: delays of layer1 reach {reach} timesteps; the events "
         f"of 70 axons that wait so long need {2 * (reach + 1)} rows of the ring memory, 1024 of "
         "1024 are free on target paper (delays of at most 511 timesteps fit; or a target with more "
-        "rows in [delay])"
+        "rows in [delay]; no target that ships holds this network)"
     )
+
+
+WIDE_LAYER = Layer(neurons=200, states=100, legendre=False)
+WIDE = Shape(inputs=4, layers=(WIDE_LAYER, WIDE_LAYER))
+
+
+def never(*_args, **_kwargs):
+    raise AssertionError("computed although the network cannot fit")
+
+
+def test_what_cannot_fit_is_refused_before_it_is_run(monkeypatch):
+    for late in ("dmpc.compiler.prove", "dmpc.compiler.calibrate"):
+        monkeypatch.setattr(late, never)
+    x = np.zeros((2, 4, 4))
+    with pytest.raises(CompileError) as caught:
+        compile_network(network(WIDE), calibration=x)
+    said = str(caught.value)
+    assert "%layer2.P needs 5000 rows of the memory_a memory; 3192 of 8192 are free" in said
+    assert "the network needs 10200 in all" in said
+    assert said.endswith("target with a larger memory; target 'pooled' holds this network)")
+
+
+def test_a_target_that_is_said_to_hold_a_network_does():
+    assert compile_network(network(WIDE), options=Options(target="pooled")).image
+
+
+def test_events_that_fit_another_bank_are_no_early_refusal(tmp_path):
+    """A bank of events that is full may be relieved: only the passes that follow know."""
+    shape = Shape(inputs=40, layers=(Layer(neurons=12), Layer(neurons=12)), classes=3, seed=1)
+    layers = to_layers(network(shape), Options())
+    target = load_target(shrunk(tmp_path, 'name = "spike"', "rows", 32768, 100))
+    check_size(layers, target, Options())
+    full = load_target(shrunk(tmp_path, 'name = "memory_a"', "rows", 8192, 2))
+    with pytest.raises(CompileError, match="memory_a"):
+        check_size(layers, full, Options())
 
 
 @pytest.mark.parametrize("calibrated", [True, False])
