@@ -39,6 +39,7 @@ from dmpc.frontend.torch_program.rules import (
     INNER_FUNCTION,
     MANY_ARGUMENTS,
     MANY_RESULTS,
+    RANDOM_NUMBERS,
     WRITTEN_BUFFER,
 )
 from dmpc.frontend.torch_program.writes import writes_of
@@ -135,6 +136,8 @@ class _Conversion:
                 self._convert(node, live)
                 return
             if node.op == "call_function" and kind_of(node) not in (*HANDLERS, *SHAPED, ""):
+                if _random(node, named_arguments(node)):
+                    raise ImportFailure.of(RANDOM_NUMBERS, where=place(node), op=kind_of(node))
                 raise unsupported(kind_of(node), node)
         except ImportFailure as error:
             error.nodes = error.nodes or (name_of(node),)
@@ -187,6 +190,10 @@ class _Conversion:
             found = self.program.state_dict.get(name, self.program.constants.get(name))
             assert isinstance(found, torch.Tensor)
             return Constant(found.detach(), name)
+        if not isinstance(node.meta["val"], torch.Tensor):
+            what = "a generator of random numbers, or another object, as an operand"
+            near = "encode the input as spikes before it reaches the network"
+            raise ImportFailure.of(FORM, where=node.name, what=what, nearest=near)
         if self.input is not None:
             raise ImportFailure.of(MANY_ARGUMENTS, first=self.input.name, second=node.name)
         self.input = value_like(node.name, node.meta["val"])
@@ -208,6 +215,8 @@ class _Conversion:
             )
         arguments = {key: self._found(value) for key, value in named_arguments(node).items()}
         kind = kind_of(node)
+        if _random(node, arguments):
+            raise ImportFailure.of(RANDOM_NUMBERS, where=place(node), op=kind)
         if kind in SHAPED or not any(_values(arguments.values())):
             return self._folded(node, arguments)
         if kind not in HANDLERS:
@@ -280,6 +289,14 @@ class _Conversion:
         if isinstance(result, list | tuple):
             return [Constant(part, f"{name}.{number}") for number, part in enumerate(result)]
         return Constant(result, name) if isinstance(result, torch.Tensor) else result
+
+
+def _random(node: Any, arguments: Mapping[str, Any]) -> bool:
+    """Whether an operation draws random numbers; dropout in inference, among others, does not."""
+    import torch
+
+    drawn = torch.Tag.nondeterministic_seeded in node.target.tags
+    return drawn and arguments.get("train", arguments.get("training", True)) is not False
 
 
 def _plain(value: Any) -> Any:

@@ -192,6 +192,7 @@ class Emitter:
 
         if name not in self.weights:
             tensor = tensor.detach().resolve_conj().resolve_neg().contiguous().cpu()
+            element_type(tensor.dtype)
             real = torch.view_as_real(tensor) if tensor.is_complex() else tensor
             self.weights[name] = numpy_helper.from_array(real.numpy(), name)
         return name

@@ -18,6 +18,7 @@ from dmpc.frontend.torch_program.program import (
     example_of,
     export,
     float_type,
+    in_float32,
     load,
 )
 from dmpc.frontend.torch_program.reference import TorchReference
@@ -48,6 +49,7 @@ def from_module(
     if x.ndim != 3 or 0 in x.shape:
         raise ImportFailure.of(EXAMPLE_SHAPE, where=name, shape=list(x.shape))
     fresh = check_reset(module, name)
+    module = in_float32(module, name)
     program = export(module, example_of(x, module, time_first), name)
     # Nodes that were reset start from their reset value, whatever it is: that is no stale state.
     options = onnx_import.Options({}, readout, "keep" if fresh else initial_states)

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dmpc.errors import ImportFailure
+from dmpc.findings import finding, tell
 from dmpc.frontend.model_rules import NO_FILE
 from dmpc.frontend.torch_program.archive import operations, read_program
+from dmpc.frontend.torch_program.repeatable import check_alike, check_repeatable
 from dmpc.frontend.torch_program.rules import (
     DAMAGED_PROGRAM,
     FORWARD_FAILS,
+    NARROW_FLOATS,
     NO_PROGRAM,
     STALE_MODULE,
     UNTRACEABLE,
@@ -152,18 +155,31 @@ def float_type(module: nn.Module) -> torch.dtype:
 def export(module: nn.Module, example: torch.Tensor, name: str) -> ExportedProgram:
     """The program of a module in inference mode; the module is left as it was.
 
-    Raises ImportFailure with torch's reason if the module cannot be exported.
+    Raises ImportFailure with torch's reason if the module cannot be exported, or if it does not
+    repeat itself.
     """
-    import torch
+    drawn = check_repeatable(lambda: _answer(module, example, name), name)
+    program = _trace(module, example, name)
+    if drawn:
+        check_alike(program, _trace(module, example, name), name)
+    return program
 
+
+def _answer(module: nn.Module, example: torch.Tensor, name: str) -> Any:
+    """What the module makes of the example: the user's own error comes before those of tracing."""
     with untouched(module), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            module(example)  # the user's own error, not one of tracing
+            return module(example)
         except Exception as error:  # whatever the user's forward raises
             shape = list(example.shape)
-            said = f"{type(error).__name__}: {error}"
+            said = f"{type(error).__name__}: {_first_line(error)}"
             raise ImportFailure.of(FORWARD_FAILS, where=name, shape=shape, error=said) from error
+
+
+def _trace(module: nn.Module, example: torch.Tensor, name: str) -> ExportedProgram:
+    import torch
+
     with untouched(module), unscripted(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _let_membranes_be_seen(module)
@@ -172,6 +188,20 @@ def export(module: nn.Module, example: torch.Tensor, name: str) -> ExportedProgr
         except Exception as error:  # torch raises many classes on what it cannot trace
             said = f"{type(error).__name__}: {_first_line(error)}"
             raise ImportFailure.of(UNTRACEABLE, where=name, error=said) from error
+
+
+def in_float32(module: nn.Module, name: str) -> nn.Module:
+    """The module, or a copy of it in float32 if its weights are narrower."""
+    import torch
+
+    tensors = [*module.parameters(), *module.buffers()]
+    narrow = [t.dtype for t in tensors if t.dtype in (torch.float16, torch.bfloat16)]
+    if not narrow:
+        return module
+    dtype = str(narrow[0]).removeprefix("torch.")
+    tell(finding(NARROW_FLOATS, where=name, dtype=dtype))
+    with untouched(module):  # its membranes, which may not be copied, go with the call
+        return copy.deepcopy(module).float()
 
 
 def load(path: str | os.PathLike[str], *, trust: bool = False) -> ExportedProgram:

@@ -1,6 +1,6 @@
 """What torch modules, their factories, weights and exported programs must keep to."""
 
-from dmpc.rules import Stage, rule
+from dmpc.rules import Severity, Stage, rule
 
 # -- finding the module ---------------------------------------------------------------------------
 
@@ -179,6 +179,31 @@ CONSTANT_RESULT = rule(
     "the output does not depend on the input",
     why="A network whose answer is always the same has nothing to run on the machine.",
     nearest="check what forward returns",
+)
+RANDOM_NUMBERS = rule(
+    "random-numbers",
+    Stage.IMPORT,
+    "{op} draws random numbers",
+    why="""The machine draws none. Numbers drawn while the module is traced would become weights,
+    the same for every sample ever after.""",
+    nearest="encode the input as spikes before it reaches the network",
+)
+DIFFERS_BY_ITSELF = rule(
+    "differs-by-itself",
+    Stage.IMPORT,
+    "run twice on the same input, the module is not the same: {what}",
+    why="""A program is what one run did. Random numbers of NumPy or of Python, and states that are
+    kept from call to call, are not seen in it: what they were becomes part of the weights.""",
+    nearest="encode the input as spikes before it reaches the network, and start states in forward",
+)
+NARROW_FLOATS = rule(
+    "narrow-floats",
+    Stage.IMPORT,
+    "the module's weights are {dtype}: it is imported in float32",
+    why="""The values of the weights stay what they are. What the module computes with them is
+    rounded less than in {dtype}; the compiler chooses its own integers.""",
+    nearest="module.float() says the same",
+    severity=Severity.NOTE,
 )
 COMPLEX_RESULT = rule(
     "complex-result",

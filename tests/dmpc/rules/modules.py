@@ -5,14 +5,16 @@ from collections.abc import Callable
 from contextlib import chdir
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import fft, nn
 
 from dmpc.check import Report
 from dmpc.errors import ImportFailure
+from dmpc.findings import listening
 from dmpc.frontend import from_torch, open_model
 from dmpc.frontend.torch_program.convert import to_onnx
-from dmpc.frontend.torch_program.program import check_reset, export
+from dmpc.frontend.torch_program.program import check_reset, export, in_float32
 from tests.dmpc.frontend.torch_program import hostile
 from tests.dmpc.frontend.torch_program.test_convert import B, Function, M, T
 from tests.dmpc.frontend.torch_program.test_modules import SOURCE, X
@@ -47,6 +49,8 @@ def branch(m: Function, x: torch.Tensor) -> torch.Tensor:
 
 
 FUNCTIONS: dict[str, Callable[..., object]] = {
+    "random-numbers": lambda _, x: x + torch.rand(x.shape),
+    "differs-by-itself": lambda _, x: x * float(np.random.random()),
     "operation-form": lambda _, x: torch.div(x, 2, rounding_mode="trunc"),
     "many-results": lambda _, x: (x, x + 1),
     "complex-result": lambda _, x: fft.fft(x),
@@ -95,6 +99,7 @@ def cases(folder: Path) -> dict[str, Callable[[], Report]]:
         "no-state-dict": lambda: weights([1, 2]),
         "weights-misfit": lambda: weights({"fc.weight": torch.zeros(2, 3)}),
         "several-weights": lambda: weights({"one": ones(1.0), "other": ones(2.0)}),
+        "narrow-floats": lambda: in_float32(nn.Linear(3, 2).bfloat16(), "net"),
         "old-program": lambda: program_of({"a/version": b"8.1"}),
         "damaged-program": lambda: program_of({"a/archive_format": b"pt2"}),
         "code-in-program": lambda: hostile_file("opaque constant"),
@@ -108,10 +113,10 @@ def _refused(action: Callable[[], object], folder: Path) -> Report:
     """A report of the error that an action raises."""
     path = list(sys.path)
     try:
-        with chdir(folder):
+        with chdir(folder), listening() as told:
             action()
     except ImportFailure as error:
         return Report("", "paper", "", error.findings)
     finally:
         sys.path[:] = path
-    return Report("", "paper", "image", ())
+    return Report("", "paper", "image", tuple(told))
