@@ -56,7 +56,7 @@ def _axes(node: Node, inputs: Arguments, rank: int) -> list[int]:
 def _over_features(ctx: Context, node: Node, tensor: Traced) -> Traced:
     """`tensor [..., k]` -> `[...]`."""
     kind, size = KINDS[node.op], tensor.shape[-1]
-    if ctx.scanned:
+    if ctx.scanned and size == tensor.features:  # groups of them are a vote
         raise ImportFailure.of(OVER_CLASSES, op=node.op, size=size)
     if kind == "max":
         raise ImportFailure.of(OVER_FEATURES, op=node.op)

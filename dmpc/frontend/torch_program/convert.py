@@ -136,7 +136,7 @@ class _Conversion:
                 self._convert(node, live)
                 return
             if node.op == "call_function" and kind_of(node) not in (*HANDLERS, *SHAPED, ""):
-                if _random(node, named_arguments(node)):
+                if _random(node):
                     raise ImportFailure.of(RANDOM_NUMBERS, where=place(node), op=kind_of(node))
                 raise unsupported(kind_of(node), node)
         except ImportFailure as error:
@@ -215,7 +215,7 @@ class _Conversion:
             )
         arguments = {key: self._found(value) for key, value in named_arguments(node).items()}
         kind = kind_of(node)
-        if _random(node, arguments):
+        if _random(node):
             raise ImportFailure.of(RANDOM_NUMBERS, where=place(node), op=kind)
         if kind in SHAPED or not any(_values(arguments.values())):
             return self._folded(node, arguments)
@@ -291,12 +291,11 @@ class _Conversion:
         return Constant(result, name) if isinstance(result, torch.Tensor) else result
 
 
-def _random(node: Any, arguments: Mapping[str, Any]) -> bool:
-    """Whether an operation draws random numbers; dropout in inference, among others, does not."""
+def _random(node: Any) -> bool:
+    """Whether an operation draws random numbers; dropout, which has a handler, says so itself."""
     import torch
 
-    drawn = torch.Tag.nondeterministic_seeded in node.target.tags
-    return drawn and arguments.get("train", arguments.get("training", True)) is not False
+    return kind_of(node) not in HANDLERS and torch.Tag.nondeterministic_seeded in node.target.tags
 
 
 def _plain(value: Any) -> Any:

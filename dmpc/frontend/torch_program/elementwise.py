@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -175,6 +176,30 @@ def masked_fill(emitter: Emitter, call: Call) -> str:
     return emitter.emit("Where", inputs, call.name)
 
 
+def put(emitter: Emitter, call: Call) -> str:
+    """`y[mask] = value`: a choice, where one mask covers the first axes and the value is one."""
+    import torch
+
+    given, value, target = list(call["indices"]), call.tensor("values"), call.tensor("self")
+    mask = given[0] if len(given) == 1 else None
+    if mask is None or mask.dtype not in (torch.bool, torch.uint8) or math.prod(value.shape) != 1:
+        raise ImportFailure.of(
+            FORM,
+            what="writing values of their own into chosen elements",
+            nearest="torch.where, or one value where a mask is true",
+        )
+    dtype, name = call.result.dtype, emitter.use(mask, torch.bool)
+    if mask.rank < target.rank:
+        axes = emitter.ints(*range(mask.rank, target.rank))
+        name = emitter.emit("Unsqueeze", [name, axes], f"{call.name}.mask")
+    new, old = emitter.use(value, dtype), emitter.use(target, dtype)
+    if value.rank:
+        new = emitter.emit("Reshape", [new, emitter.ints()], f"{call.name}.value")
+    if call["accumulate"]:
+        new = emitter.emit("Add", [old, new], f"{call.name}.sum")
+    return emitter.emit("Where", [name, new, old], call.name)
+
+
 def clamp(emitter: Emitter, call: Call) -> str:
     """`clamp`, `clamp_min`: a rectifier if from 0 up."""
     low, high = call.arguments.get("min"), call.arguments.get("max")
@@ -250,6 +275,7 @@ HANDLERS: Mapping[str, Handler] = {
     **dict.fromkeys(("logical_not", "bitwise_not"), negation),
     **dict.fromkeys(("batch_norm", "_native_batch_norm_legit_no_training"), batch_norm),
     "heaviside": heaviside,
+    "index_put": put,
     "masked_fill": masked_fill,
     "ne": unequal,
     "rsub": reversed_difference,

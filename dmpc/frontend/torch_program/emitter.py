@@ -209,7 +209,11 @@ class Emitter:
         name = f"{value.name}.{word(dtype)}"
         if name not in self.casts:
             self.casts.add(name)
-            self.emit("Cast", [value.name], name, to=element_type(dtype))
+            if str(dtype) == "torch.bool":  # true is whatever is not zero
+                zero = self.use(0.0, value.dtype)
+                self.emit("Not", [self.emit("Equal", [value.name, zero], f"{name}.zero")], name)
+            else:
+                self.emit("Cast", [value.name], name, to=element_type(dtype))
         return name
 
 

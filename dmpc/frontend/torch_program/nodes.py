@@ -7,9 +7,11 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dmpc.errors import ImportFailure
 from dmpc.findings import Piece, Step, piece_of
 from dmpc.frontend.excerpt import NEIGHBOURS
 from dmpc.frontend.torch_program.emitter import Value
+from dmpc.frontend.torch_program.rules import FORM
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +33,10 @@ def named_arguments(node: Any) -> dict[str, Any]:
 
 def value_like(name: str, tensor: torch.Tensor) -> Value:
     """A value of a traced tensor's shape and dtype."""
-    return Value(name, tuple(int(size) for size in tensor.shape), tensor.dtype)
+    if not all(isinstance(size, int) for size in tensor.shape):
+        what = "a number of elements that depends on the data"
+        raise ImportFailure.of(FORM, where=name, what=what, nearest="torch.where")
+    return Value(name, tuple(tensor.shape), tensor.dtype)
 
 
 def name_of(node: Any) -> str:

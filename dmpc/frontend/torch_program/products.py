@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dmpc.errors import ImportFailure
-from dmpc.frontend.torch_program.emitter import Call, Emitter, Handler
+from dmpc.frontend.torch_program.emitter import Call, Constant, Emitter, Handler
 from dmpc.frontend.torch_program.rules import FORM
 
 REDUCTIONS = {"mean": "ReduceMean", "sum": "ReduceSum", "amax": "ReduceMax"}
@@ -76,6 +76,18 @@ def _spread(numbers: list[int] | int, axes: int) -> list[int]:
     return listed * axes if len(listed) == 1 else listed
 
 
+def pooling(emitter: Emitter, call: Call) -> str:
+    """`avg_pool1d` and its adaptive form: linear maps, which torch gives for unit vectors."""
+    import torch
+
+    source = call.tensor("self")
+    taken = {key: value for key, value in call.arguments.items() if key != "self"}
+    unit = torch.eye(source.shape[-1], dtype=source.dtype)[None]
+    (matrix,) = getattr(torch.ops.aten, call.op)(unit, **taken)
+    weight = emitter.use(Constant(matrix, f"{call.name}.weight"))
+    return emitter.emit("MatMul", [emitter.use(source), weight], call.name)
+
+
 def reduction(emitter: Emitter, call: Call) -> str:
     """`mean`, `sum`, `amax` over axes, or over all of them."""
     source = call.tensor("self")
@@ -113,6 +125,7 @@ HANDLERS: Mapping[str, Handler] = {
     **dict.fromkeys(REDUCTIONS, reduction),
     **dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot"), product),
     **dict.fromkeys(("conv1d", "conv2d", "convolution"), convolution),
+    **dict.fromkeys(("avg_pool1d", "adaptive_avg_pool1d"), pooling),
     "addmm": product_and_sum,
     "cumsum": running_sum,
     "einsum": einsum,

@@ -62,6 +62,7 @@ def movement(m, x):
     d = c.reshape(B, 1, -1).squeeze(1).unflatten(1, (-1, 2)).permute(1, 0, 2).movedim(0, 1)
     e = torch.index_select(d, 1, torch.tensor([3, 1, 1])).repeat(1, 2, 1)
     f = functional.pad(e, (1, 2, 0, 3), value=0.5)[:, :, [2, 0]].narrow(1, 1, 4)
+    f = f.gather(1, torch.tensor([1, 0, 2, 3])[None, :, None].expand(f.shape))
     return torch.cat([f, f.t() if f.dim() < 3 else f.swapaxes(0, 1).swapaxes(0, 1)], -1)
 
 
@@ -81,6 +82,16 @@ def writing_simply(m, x):
     return y
 
 
+def writing_by_masks(_, x):
+    out = torch.zeros_like(x)
+    out[x > 0] = 1.0
+    v = x.clone()
+    v[out.bool()] = 0.0
+    v[out == 0] = 2.0
+    v[x.sum((1, 2)) > 0] = torch.tensor([-1.0])
+    return torch.cat([out, v], 1)
+
+
 def products(m, x):
     a = functional.linear(x, m.weight, m.row) + x @ m.weight + functional.linear(x, m.weight)
     b = torch.einsum("btm,nm->btn", x, m.weight) + x.mean(dim=1, keepdim=True)
@@ -90,6 +101,7 @@ def products(m, x):
         functional.pad(x.transpose(1, 2), (2, 0)), m.weight[:, None, :3], m.row, groups=M
     )
     f = m.bn(x.transpose(1, 2)).transpose(1, 2) + torch.cumsum(x, 1) + e.transpose(1, 2)
+    a = a + functional.avg_pool1d(x, 3, 1, 1) + functional.adaptive_avg_pool1d(x, M)
     return a + b + f + (c + d).unsqueeze(1) + torch.mv(x[0], m.row).sum() + x.mean()
 
 
@@ -105,11 +117,16 @@ def transforms(m, x):
     return torch.cat([memory.flatten(1), odd, whole.flatten(1), spun, both], 1)
 
 
+FUNCTIONS = (
+    elementwise, movement, writing, writing_simply, writing_by_masks, products, transforms,
+)  # fmt: skip
+
+
 def test_operations_compute_what_torch_computes():
     """Every handler of the table runs in one of the functions above."""
     seen = set()
     x = torch.randn(B, T, M, generator=torch.Generator().manual_seed(2))
-    for function in (elementwise, movement, writing, writing_simply, products, transforms):
+    for function in FUNCTIONS:
         module = Function(function).eval()
         program = export(module, x, "module")
         nodes = functional_form(program).graph.nodes

@@ -24,7 +24,6 @@ DRAWN = {
     "poisson": lambda x: torch.poisson(x.abs()),
     "uniform": lambda x: x + torch.empty_like(x).uniform_(),
     "randperm": lambda x: x[:, torch.randperm(T)],
-    "dropout": lambda x: torch.nn.functional.dropout(x, 0.5, training=True),
     "generator": lambda x: x + torch.rand(x.shape, generator=torch.Generator().manual_seed(1)),
     "kept generator": lambda x: x + torch.rand(x.shape, generator=KEPT),
     "numpy": lambda x: x * torch.from_numpy(np.random.rand(T, M)).float(),

@@ -1,0 +1,87 @@
+"""Spikes and resets written by masks, and votes over groups: the same layers as plainly spelled."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from dmpc.compiler import Options, import_layers
+from dmpc.errors import ImportFailure
+from dmpc.frontend import from_torch
+
+X = (np.random.default_rng(0).random((4, 12, 6)) < 0.4).astype(np.float32)
+
+
+def plain(v):
+    fired = (v > 1).to(v)
+    return fired, v * (1 - fired)
+
+
+def by_masks(v):
+    fired = torch.zeros_like(v)
+    fired[v > 1] = 1.0
+    v = v.clone()
+    v[fired == 1] = 0
+    return fired, v
+
+
+def by_masked_fill(v):
+    fired = torch.zeros_like(v).masked_fill(v > 1, 1.0)
+    return fired, v.masked_fill(fired.bool(), 0.0)
+
+
+def as_linear(counts):
+    return functional.linear(counts, torch.kron(torch.eye(2), torch.full((1, 4), 0.25)))
+
+
+VOTES = {
+    "view and mean": lambda n: n.view(-1, 2, 4).mean(2),
+    "pooling": lambda n: functional.avg_pool1d(n[:, None], 4, 4)[:, 0],
+    "adaptive pooling": lambda n: functional.adaptive_avg_pool1d(n[:, None], 2)[:, 0],
+    "view and sum": lambda n: n.reshape(-1, 2, 4).sum(-1) / 4,
+}
+
+
+class Net(nn.Module):
+    def __init__(self, step, vote):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc, self.step, self.vote = nn.Linear(6, 8), step, vote
+        self.fc.weight.data *= 3
+
+    def forward(self, x):
+        v, total = x.new_zeros(x.shape[0], 8), 0
+        for t in range(x.shape[1]):
+            fired, v = self.step(0.9 * v + self.fc(x[:, t]))
+            total = total + fired
+        return self.vote(total)
+
+
+def layers(step, vote):
+    graph = import_layers(from_torch(Net(step, vote), X), Options(), X)
+    weights = [np.sort(array.ravel()) for array in graph.constants.values()]
+    return [op.kind for op in graph.ops], sorted(map(tuple, weights))
+
+
+@pytest.mark.parametrize("step", [by_masks, by_masked_fill])
+def test_spikes_and_resets_by_masks(step):
+    assert layers(step, as_linear) == layers(plain, as_linear)
+
+
+@pytest.mark.parametrize("vote", VOTES.values(), ids=VOTES)
+def test_votes_over_groups_are_folded_into_the_readout(vote):
+    kinds, weights = layers(plain, vote)
+    expected_kinds, expected = layers(plain, as_linear)
+    assert kinds == expected_kinds
+    np.testing.assert_allclose(np.concatenate(weights), np.concatenate(expected), atol=1e-6)
+
+
+def test_values_of_their_own_by_a_mask_are_refused():
+    def step(v):
+        w = v.clone()
+        w[v > 1] = w[v > 1] * 0.5
+        return plain(w)
+
+    with pytest.raises(ImportFailure):
+        from_torch(Net(step, as_linear), X)
