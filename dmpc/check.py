@@ -140,7 +140,7 @@ class _Way:
         ranges = find_ranges(layers, self.calibration, self.options, model)
         self._lint(ranges)
         scheduled = from_layers(layers, ranges, self.target, self.options, passed)
-        image = emit(scheduled, self.text)
+        image = emit(scheduled, self.text, layers)
         self.reached = "image"
         return Compiled(image, layers, scheduled, ranges)
 
