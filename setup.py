@@ -1,6 +1,43 @@
-"""Packaging of the three packages and the `dmpc` command."""
+"""Packaging of the three packages and the `dmpc` command.
 
-from setuptools import find_packages, setup
+Installing builds the simulator's compiled engine (isa/native/library.py) with the machine's C
+compiler, or, where there is none, with the one in the Python package `ziglang`, which is then
+fetched for the build alone.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+from setuptools import Distribution, find_packages, setup
+from setuptools.command.build_py import build_py
+
+ZIG = ["ziglang==0.17.1"]
+HAS_COMPILER = any(map(shutil.which, ("cc", "gcc", "clang")))
+
+
+class BuildEngine(build_py):
+    """Builds the engine beside its sources, and into what is installed."""
+
+    def run(self) -> None:
+        """Build."""
+        super().run()
+        here = Path(__file__).parent
+        sys.path.insert(0, str(here))
+        from isa.native.library import build, missing
+
+        folder = here if self.editable_mode else Path(self.build_lib)
+        if missing(folder / "isa" / "native"):
+            build(folder / "isa" / "native")
+
+
+class Compiled(Distribution):
+    """What is built holds machine code: it belongs to a platform."""
+
+    def has_ext_modules(self) -> bool:
+        """Yes."""
+        return True
+
 
 PLOT = ["matplotlib>=3.8,<4"]
 TRAIN = ["torch==2.13.0"]
@@ -28,8 +65,11 @@ setup(
     description="Compiler and instruction-set simulator for dual-memory-pathway spiking networks",
     python_requires=">=3.11",
     packages=find_packages(include=["dmpc*", "isa*", "runtime*"]),
+    cmdclass={"build_py": BuildEngine},
+    distclass=Compiled,
+    setup_requires=[] if HAS_COMPILER else ZIG,
     package_data={
-        "isa": ["*.lark", "targets/*.toml", "py.typed"],
+        "isa": ["*.lark", "native/*.c", "native/*.h", "targets/*.toml", "py.typed"],
         "dmpc": ["*.lark", "*/*.lark", "py.typed"],
         "runtime": ["py.typed"],
     },

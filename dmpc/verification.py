@@ -1,8 +1,8 @@
 """The ladder of oracles: each rung runs one form of a network against the next.
 
-The model run by its own library (float32) ~ float graph (float64) ~ integer graph = simulator =
-simulator one sample at a time. The first two are compared by tolerance and statistics, the others
-by every bit.
+The model run by its own library (float32) ~ float graph (float64) ~ integer graph = fast
+engine = reference engine. The first two are compared by tolerance and statistics, the others by
+every bit.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,18 +18,16 @@ from dmpc.errors import DmpcError
 from dmpc.ir.graph import Graph
 from dmpc.ir.interpret import Result, interpret
 from dmpc.ir.registry import Tensor
-from isa.core import Core
-from isa.format import Instruction
+from isa.engines.counts import Place
 from isa.image import Image
 from isa.interface import provenance
-from isa.simulator import left_behind
 from runtime.program import Program
 from runtime.samples import check_labels
 
 CHUNK = 128  # samples whose traces are held at once
 LOGIT_TOLERANCE = 1e-3  # of the largest logit, float32 against float64
 MOST_FLIPPED = 0.02  # share of samples in which a spike may flip between float32 and float64
-ALONE = 8  # samples that also run one at a time
+FEW = 8  # samples that the reference engine runs, too
 CHANCE = 0.7
 """Of the spikes of a layer alone that would differ by chance. Weights of 2 bits give a quarter to a
 half of it on the examples, 8 bits less than a hundredth, a layer of another training all of it."""
@@ -161,7 +159,7 @@ class _Climb:
         self.spike_tally = {name: _Tally() for name in self.spikes}
         self.alone_tally = {name: _Tally() for name in self.spikes}
         self.bit_tally = {name: _Tally() for name in (*self.watched, "logits")}
-        self.cycle_tally = _Tally()
+        self.engine_tally = _Tally()
         self.check_same_network()
         check_origin(imported.graph, image, options, imported.name)
 
@@ -198,17 +196,18 @@ class _Climb:
 
     def _simulate(self, x: Tensor, integers: Result, *, first: bool) -> None:
         """The simulator on one chunk, every watched value of every timestep compared."""
-        recorder = _Recorder(self.program.image)
-        run = self.program.run(x, batch=CHUNK, observe=recorder)
-        for name in self.watched:
-            trace = recorder.trace(name, self.integer.types[name].shape[0])
+        run = self.program.run(x, batch=CHUNK, watched=self.watched.values())
+        for name, place in self.watched.items():
+            trace = run.seen[place][:, :, : self.integer.types[name].shape[0]]
             steps = trace.shape[1]  # one, for what is computed at the end of a sample
             self.bit_tally[name].add(integers.traces[name][:, -steps:].astype(np.int64), trace)
         self.bit_tally["logits"].add(integers.logits, run.integers)
         if first:
-            alone = self.program.run(x[:ALONE], batch=1)
-            self.cycle_tally.add(run.cycles[:ALONE], alone.cycles)
-            self.cycle_tally.add(run.integers[:ALONE], alone.integers)
+            few = self.program.run(x[:FEW])
+            again = Program(self.program.image, self.name, "reference").run(x[:FEW])
+            self.engine_tally.add(run.cycles[:FEW], again.cycles)
+            self.engine_tally.add(run.integers[:FEW], again.integers)
+            self.engine_tally.different += few.counts != again.counts
 
     # -- what was found ---------------------------------------------------------------------------
 
@@ -216,9 +215,9 @@ class _Climb:
         """The ladder from top to bottom."""
         found = [self._float_rung(), self._integer_rung(max_drop)]
         found.append(self._bit_rung())
-        tally = self.cycle_tally
-        figures = {"samples": min(ALONE, len(self.x)), "different": tally.different}
-        name = "simulator in lockstep = simulator one sample at a time, logits and cycles"
+        tally = self.engine_tally
+        figures = {"samples": min(FEW, len(self.x)), "different": tally.different}
+        name = "fast engine = reference engine, logits, cycles and counts"
         found.append(_exact(Rung(name, tally.different == 0, figures)))
         return [rung for rung in found if rung]
 
@@ -300,26 +299,14 @@ def _spikes(graph: Graph) -> list[str]:
     return [op.results[0] for op in graph.ops if op.kind == "lif"]
 
 
-def _watched(image: Image) -> list[str]:
-    """Values that instructions leave behind, the network's input aside."""
-    sources = (item for item in provenance(image) if item.layer != "input")
-    return sorted({name for item in sources for name in item.values.values()})
-
-
-class _Recorder:
-    """An observer that keeps what instructions leave behind, under the names of the graph."""
-
-    def __init__(self, image: Image) -> None:
-        self.provenance = provenance(image)
-        self.series: dict[str, list[Tensor]] = {}
-
-    def __call__(self, pc: int, instruction: Instruction, core: Core) -> None:
-        for where, name in self.provenance[pc].values.items():
-            self.series.setdefault(name, []).append(left_behind(core, instruction, where))
-
-    def trace(self, name: str, size: int) -> Tensor:
-        """A value over all timesteps, [samples, timesteps, size]."""
-        return np.stack([array[:, :size] for array in self.series[name]], axis=1)
+def _watched(image: Image) -> dict[str, Place]:
+    """Where instructions leave values of the graph, the network's input aside."""
+    return {
+        name: (pc, operand)
+        for pc, item in enumerate(provenance(image))
+        if item.layer != "input"
+        for operand, name in sorted(item.values.items())
+    }
 
 
 SHARES = ("agreement", "accuracy", "mismatch", "beyond_tolerance")

@@ -1,12 +1,18 @@
 """The integer arithmetic of the machine, written once.
 
-The simulator executes instructions with these functions and the compiler evaluates its integer
-graph with them, so the two can differ in what they compute but not in how they round. All take and
-return NumPy int64 arrays and never use floating point. Shapes broadcast.
+The reference engine executes instructions with these functions and the compiler evaluates its
+integer graph with them, so the two can differ in what they compute but not in how they round. All
+take and return NumPy int64 arrays and never use floating point. Shapes broadcast.
+
+Those that instructions call are open to other readers of an instruction: they choose by the type of
+their first argument, and `isa.engines.microcode` records them instead.
 """
 
 from collections import Counter
+from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import singledispatch
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,17 +20,20 @@ from numpy.typing import NDArray
 Int = NDArray[np.int64]
 
 
+Cause = TypeVar("Cause", bound=Hashable)
+
+
 @dataclass
-class Saturation:
+class Saturation(Generic[Cause]):
     """Clips to two's complement widths and counts, by cause.
 
     `counts` are elements that it changed, `total` are all that it was given.
     """
 
-    counts: Counter[str] = field(default_factory=Counter)
-    total: Counter[str] = field(default_factory=Counter)
+    counts: Counter[Cause] = field(default_factory=Counter)
+    total: Counter[Cause] = field(default_factory=Counter)
 
-    def __call__(self, x: Int, bits: int, cause: str) -> Int:
+    def __call__(self, x: Int, bits: int, cause: Cause) -> Int:
         """Clip `x` to [-2**(bits-1), 2**(bits-1) - 1]; elements that change count under `cause`."""
         self.total[cause] += x.size
         high = (1 << (bits - 1)) - 1
@@ -38,7 +47,8 @@ class Saturation:
 WIDEST = 62  # bits; every consumer of a shifted sum saturates to fewer
 
 
-def shift_round(x: Int, shift: Int | int) -> Int:
+@singledispatch
+def shift_round(x: Any, shift: Int | int) -> Any:
     """`x / 2**shift`, rounded to nearest with ties upward; a negative `shift` multiplies.
 
     One adder and a shifter in hardware: `(x + 2**(shift-1)) >> shift`. Products beyond
@@ -54,7 +64,25 @@ def shift_round(x: Int, shift: Int | int) -> Int:
     return widened
 
 
-def leak(membrane: Int, beta: Int, leak_bits: int) -> Int:
+@singledispatch
+def larger(x: Any, other: Any) -> Any:
+    """The larger of two numbers."""
+    return np.maximum(x, other)
+
+
+@singledispatch
+def reached(x: Any, threshold: Int) -> Any:
+    """1 where a number is at or above a threshold, 0 elsewhere."""
+    return (x >= threshold).astype(np.int64)
+
+
+@singledispatch
+def select(condition: Any, one: Any, other: Any) -> Any:
+    """`one` where the condition is 1, `other` where it is 0."""
+    return np.where(condition, one, other)
+
+
+def leak(membrane: Any, beta: Int, leak_bits: int) -> Any:
     """`beta * u`, `beta` in units of 2**-leak_bits (0 .. 2**leak_bits), rounded to nearest.
 
     |result| <= |membrane|, so the result needs no saturation. With `lost = 2**leak_bits - beta`
@@ -64,15 +92,15 @@ def leak(membrane: Int, beta: Int, leak_bits: int) -> Int:
     return shift_round(membrane * beta, leak_bits)
 
 
-def fire(membrane: Int, threshold: Int, reset: Int, subtract: bool) -> tuple[Int, Int]:
+def fire(membrane: Any, threshold: Int, reset: Int, subtract: bool) -> tuple[Any, Any]:
     """Spikes (0 or 1) of membranes at or above threshold, and the membranes after reset.
 
     Hard reset puts a spiking membrane to `reset`; `subtract` takes `reset` off it instead. The
     difference is not saturated here.
     """
-    spikes = membrane >= threshold
+    spikes = reached(membrane, threshold)
     after = membrane - reset if subtract else reset
-    return spikes.astype(np.int64), np.where(spikes, after, membrane)
+    return spikes, select(spikes, after, membrane)
 
 
 def add_rows(weights: Int, spikes: Int) -> Int:

@@ -5,18 +5,22 @@ because control never depends on data and nothing volatile survives from one sam
 at the start of a sample every register and row is unwritten, and reading one traps.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isa.arithmetic import Int, Saturation
+from isa.arithmetic import Int, Saturation, add_rows
 from isa.errors import Trap
+from isa.format import Instruction
+from isa.machine import StateMemory
 from isa.parameters import KEPT, Parameters
+from isa.sequencer import Sequencer
 from isa.sharing import PERIOD, row_table, rows_per_group, rows_read
 from isa.target import Target
+from isa.work import INPUT, BankRows, Work
 
 Table = NDArray[np.signedinteger]
 
@@ -29,16 +33,50 @@ class Contents:
     valid: NDArray[np.bool_]
 
 
-@dataclass
-class Loop:
-    """A running hardware loop over words `start` .. `end` - 1."""
+class Loaded:
+    """The memories that the loader filled, as instructions read them: tables that never change."""
 
-    start: int
-    end: int
-    iterations: int
-    steps: int | None
-    samples: bool
-    iteration: int = 0
+    def __init__(self, target: Target, memories: Mapping[str, Contents]) -> None:
+        self.target, self.memories = target, memories
+        self._weights: dict[tuple[int, ...], Int] = {}
+        self._parameters: dict[tuple[int, int], Parameters] = {}
+
+    def rows(self, memory: str, row: int, count: int) -> Int:
+        """Rows of a memory, [count, lanes]; Trap outside it or on rows nobody wrote."""
+        limit = self.target.memories[memory].rows
+        if row + count > limit:
+            raise Trap(f"{memory} rows {row} .. {row + count - 1} of {limit} were read")
+        contents = self.memories[memory]
+        if not (row + count <= len(contents.rows) and contents.valid[row : row + count].all()):
+            raise Trap(f"{memory} rows {row} .. {row + count - 1} were read, not all are loaded")
+        return contents.rows[row : row + count].astype(np.int64)
+
+    def weights(self, bank: int, row: int, inputs: int, groups: int, first: int, share: int) -> Int:
+        """Weights [inputs, groups * lanes] of a bank, zero where it holds no row; see `sharing`."""
+        key = (bank, row, inputs, groups, first, share)
+        if key not in self._weights:
+            if bank >= len(self.target.bank):
+                raise Trap(f"b{bank}: the target has {len(self.target.bank)} banks")
+            if not 1 <= share <= PERIOD:
+                raise Trap(f"a share of {share} sixteenths of the rows")
+            count = groups * rows_per_group(inputs, share)
+            rows = self.rows(self.target.bank[bank].name, row, count)
+            rows = np.concatenate([rows, np.zeros((1, self.target.lanes), np.int64)])
+            table = rows[row_table(inputs, groups, first, share)]
+            self._weights[key] = np.ascontiguousarray(
+                table.transpose(1, 0, 2).reshape(inputs, groups * self.target.lanes)
+            )
+        return self._weights[key]
+
+    def parameters(self, row: int, groups: int) -> Parameters:
+        """Parameters of the neurons of `groups` groups, arrays [groups * lanes]."""
+        key = (row, groups)
+        if key not in self._parameters:
+            found = Parameters.unpack(self.rows("parameter", row, groups).ravel())
+            if (found.leak < 0).any():
+                raise Trap(f"a leak of {found.leak.min()} / {KEPT} would turn a membrane's sign")
+            self._parameters[key] = found
+        return self._parameters[key]
 
 
 @dataclass
@@ -61,10 +99,6 @@ class Vector:
         self.letter, self.count, self.width, self._trap = letter, count, width, trap
         self._data: dict[int, Int] = {}
 
-    def clear(self) -> None:
-        """Forget every register: the start of a sample."""
-        self._data.clear()
-
     def read(self, number: int, size: int | None = None) -> Int:
         """The first `size` elements [batch, size], or all; traps if they were not all written."""
         data = self._data.get(number)
@@ -73,6 +107,10 @@ class Vector:
         if size is not None and size > data.shape[1]:
             self._trap(f"{self.letter}{number} holds {data.shape[1]} elements, {size} were read")
         return data[:, :size]
+
+    def written(self) -> list[tuple[int, Int]]:
+        """The registers that were written in this sample, by number."""
+        return sorted(self._data.items())
 
     def write(self, number: int, data: Int) -> None:
         """Replace a register by `data` [batch, size]; traps beyond its number or width."""
@@ -84,29 +122,21 @@ class Vector:
 
 
 class Core:
-    """State of one program run over a batch of samples, each [timesteps, inputs]."""
+    """State of one run of a program over a batch of samples, each [timesteps, inputs].
 
-    def __init__(self, target: Target, memories: Mapping[str, Contents], inputs: Int) -> None:
-        self.target = target
-        self.memories = memories
+    It is `isa.machine.Machine` on arrays.
+    """
+
+    def __init__(self, code: Sequence[Instruction], loaded: Loaded, inputs: Int) -> None:
+        self.target = target = loaded.target
+        self.loaded = loaded
         self.inputs = inputs
         self.batch, self.steps, self.width = inputs.shape
-        self.samples = 1
-        self.pc = 0
-        self.halted = False
-        self.loops: list[Loop] = []
-        self.saturation = Saturation()
+        self.sequencer = Sequencer(code, target.sequencer.loops, self.steps, self.trap)
+        self.saturation: Saturation[tuple[int, str]] = Saturation()
         self.events = Vector("e", target.events.count, target.events.width, self.trap)
         self.values = Vector("v", target.values.count, target.values.width, self.trap)
         self.outputs: list[Int] = []
-        self._weights: dict[tuple[int, ...], Int] = {}
-        self._parameters: dict[tuple[int, int], Parameters] = {}
-        self.begin_sample()
-
-    def begin_sample(self) -> None:
-        """Volatile state is unwritten, the input stream stands at its first timestep."""
-        self.events.clear()
-        self.values.clear()
         self.partial: dict[int, Partial] = {}
         self.timestep = 0
         self._state = {
@@ -118,11 +148,20 @@ class Core:
 
     def trap(self, cause: str) -> NoReturn:
         """Stop the machine at the current instruction."""
-        raise Trap(cause, pc=self.pc)
+        raise Trap(cause, pc=self.sequencer.pc)
+
+    def check(self, holds: object, cause: str) -> None:
+        """Trap unless something holds, which must follow from operands and loaded memories."""
+        if not holds:
+            self.trap(cause)
 
     def saturate(self, x: Int, bits: int, cause: str) -> Int:
         """Clip to `bits`, counting changes under the current instruction and `cause`."""
-        return self.saturation(x, bits, f"{self.pc}:{cause}")
+        return self.saturation(x, bits, (self.sequencer.pc, cause))
+
+    def zeros(self, size: int) -> Int:
+        """Zeros, [batch, size]."""
+        return np.zeros((self.batch, size), np.int64)
 
     # -- input and output -------------------------------------------------------------------------
 
@@ -138,73 +177,61 @@ class Core:
         self.timestep += 1
         return data
 
-    def arriving(self) -> Int:
-        """Events in the timestep that `next_input` will return: [batch]."""
-        arriving: Int = self.inputs[:, min(self.timestep, self.steps - 1)].sum(1)
-        return arriving
+    def emit(self, data: Int) -> None:
+        """Send numbers to the host."""
+        self.outputs.append(data.copy())
 
-    def active(self, register: int, size: int) -> Int:
-        """Events among the first `size` elements of an event register: [batch]."""
-        active: Int = self.events.read(register, size).sum(1)
+    def active(self, work: Work) -> Int:
+        """Events that a demand depends on: [batch]."""
+        if work.active is None:
+            return np.zeros(self.batch, np.int64)
+        register, size = work.active
+        if register == INPUT:
+            data = self.inputs[:, min(self.timestep, self.steps - 1)]
+        else:
+            data = self.events.read(int(register[1:]), size)
+        active: Int = data.sum(1)
         return active
 
-    def active_rows(self, register: int, size: int, first: int, share: int) -> Int:
-        """Rows of active inputs that a bank with a share of the inputs reads: [batch, period]."""
-        return rows_read(self.events.read(register, size), first, share)
+    def bank_rows(self, work: Work, rows: BankRows) -> Int:
+        """Rows that a bank reads by group modulo the period: [batch, PERIOD]."""
+        if rows.every or work.active is None:
+            read = np.ones((1, rows.inputs), np.int64)
+        else:
+            read = self.events.read(int(work.active.register[1:]), rows.inputs)
+        found = rows_read(read, rows.first, rows.share)
+        return np.broadcast_to(found, (self.batch, PERIOD))
 
-    # -- weight memories --------------------------------------------------------------------------
+    # -- loaded memories --------------------------------------------------------------------------
 
     def rows(self, memory: str, row: int, count: int) -> Int:
         """Rows of a loaded memory, [count, lanes]; traps outside it or on rows nobody wrote."""
-        limit = self.target.memories[memory].rows
-        if row + count > limit:
-            self.trap(f"{memory} rows {row} .. {row + count - 1} of {limit} were read")
-        contents = self.memories[memory]
-        if not (row + count <= len(contents.rows) and contents.valid[row : row + count].all()):
-            self.trap(f"{memory} rows {row} .. {row + count - 1} were read, not all are loaded")
-        return contents.rows[row : row + count].astype(np.int64)
+        return self.loaded.rows(memory, row, count)
 
     def weights(self, bank: int, row: int, inputs: int, groups: int, first: int, share: int) -> Int:
         """Weights [inputs, groups * lanes] of a bank, zero where it holds no row; see `sharing`."""
-        key = (bank, row, inputs, groups, first, share)
-        if key not in self._weights:
-            if bank >= len(self.target.bank):
-                self.trap(f"b{bank}: the target has {len(self.target.bank)} banks")
-            if not 1 <= share <= PERIOD:
-                self.trap(f"a share of {share} sixteenths of the rows")
-            count = groups * rows_per_group(inputs, share)
-            rows = self.rows(self.target.bank[bank].name, row, count)
-            rows = np.concatenate([rows, np.zeros((1, self.target.lanes), np.int64)])
-            table = rows[row_table(inputs, groups, first, share)]
-            self._weights[key] = np.ascontiguousarray(
-                table.transpose(1, 0, 2).reshape(inputs, groups * self.target.lanes)
-            )
-        return self._weights[key]
+        return self.loaded.weights(bank, row, inputs, groups, first, share)
 
     def parameters(self, row: int, groups: int) -> Parameters:
         """Parameters of the neurons of `groups` groups, arrays [groups * lanes]."""
-        key = (row, groups)
-        if key not in self._parameters:
-            found = Parameters.unpack(self.rows("parameter", row, groups).ravel())
-            if (found.leak < 0).any():
-                self.trap(f"a leak of {found.leak.min()} / {KEPT} would turn a membrane's sign")
-            self._parameters[key] = found
-        return self._parameters[key]
+        return self.loaded.parameters(row, groups)
+
+    def add_rows(self, rows: Int, events: Int) -> Int:
+        """Sum of the rows [inputs, n] of active events [batch, inputs]: [batch, n]."""
+        return add_rows(rows, events)
+
+    def product(self, values: Int, rows: Int) -> Int:
+        """Sum of the rows [inputs, n] times values [batch, inputs]: [batch, n]."""
+        sums: Int = values @ rows
+        return sums
 
     # -- state memories ---------------------------------------------------------------------------
 
-    def read_state(self, memory: str, row: int, groups: int) -> Int:
+    def read_state(self, memory: StateMemory, row: int, groups: int) -> Int:
         """Membranes or logits [batch, groups * lanes]; traps on rows not written in this sample."""
-        return self.state(memory, row, groups).reshape(self.batch, -1)
+        return self._rows_of(memory, row, groups).reshape(self.batch, -1)
 
-    def state(self, memory: str, row: int, rows: int) -> Int:
-        """Rows of a state memory themselves, [batch, rows, lanes], to change in place."""
-        self._check_state(memory, row, rows)
-        if not self._written[memory][row : row + rows].all():
-            self.trap(f"{memory} rows {row} .. {row + rows - 1} were read before they were written")
-        return self._state[memory][:, row : row + rows]
-
-    def write_state(self, memory: str, row: int, groups: int, data: Int | int) -> None:
+    def write_state(self, memory: StateMemory, row: int, groups: int, data: Int | int) -> None:
         """Store membranes or logits [batch, groups * lanes] (or one number everywhere)."""
         self._check_state(memory, row, groups)
         if isinstance(data, np.ndarray):
@@ -212,17 +239,44 @@ class Core:
         self._state[memory][:, row : row + groups] = data
         self._written[memory][row : row + groups] = True
 
-    def _check_state(self, memory: str, row: int, groups: int) -> None:
+    def delay(self, events: Int, delays: Int, row: int, rows: int, length: int) -> Int:
+        """Set events in the ring of `length` timesteps of `rows` rows, each `delays` ahead; the
+        present timestep's, which are cleared.
+        """
+        ring = self._rows_of("ring", row, length * rows).reshape(self.batch, length, -1)
+        timestep = self.sequencer.timestep_of(self.sequencer.fetch().stage)
+        due, axon = (timestep + delays) % length, np.arange(len(delays))
+        ring[:, due, axon] |= events
+        present = ring[:, timestep % length]
+        arrived = present[:, : len(delays)].copy()
+        present[:] = 0
+        return arrived
+
+    def written_rows(self, memory: str) -> list[tuple[int, Int]]:
+        """Rows of a state memory that were written in this sample, the first core's, by number."""
+        rows = np.flatnonzero(self._written[memory])
+        return [(int(row), self._state[memory][0, row].copy()) for row in rows]
+
+    def _rows_of(self, memory: StateMemory, row: int, rows: int) -> Int:
+        """Rows of a state memory themselves, [batch, rows, lanes], to change in place."""
+        self._check_state(memory, row, rows)
+        if not self._written[memory][row : row + rows].all():
+            self.trap(f"{memory} rows {row} .. {row + rows - 1} were read before they were written")
+        return self._state[memory][:, row : row + rows]
+
+    def _check_state(self, memory: StateMemory, row: int, groups: int) -> None:
         limit = self.target.memories[memory].rows
         if groups == 0 or row + groups > limit:
             self.trap(f"{memory} rows {row} .. {row + groups - 1} of {limit} were addressed")
 
     # -- accumulators -----------------------------------------------------------------------------
 
-    def spilled(self, bank: int) -> bool:
-        """Whether the open burst of `bank` has partial sums in the spill memory."""
-        partial = self.partial.get(bank)
-        return partial is not None and partial.open and partial.spilled
+    def first_to_spill(self, work: Work) -> bool:
+        """Whether an instruction is the first of its burst whose partial sums lie in memory."""
+        if not work.spill or work.bank is None:
+            return False
+        partial = self.partial.get(work.bank)
+        return partial is None or not (partial.open and partial.spilled)
 
     def accumulate(
         self, bank: int, kind: str, sums: Int, groups: int, join: bool, spill: bool = False
@@ -240,7 +294,7 @@ class Core:
         partial.open = join
         partial.spilled = partial.spilled or spill
 
-    def take(self, banks: tuple[int, ...], groups: int, bits: int) -> tuple[Int, Int]:
+    def take(self, banks: Sequence[int], groups: int, bits: int) -> tuple[Int, Int]:
         """Sums over `banks` of events and of values, each saturated to `bits`."""
         taken = []
         for bank in banks:
@@ -260,52 +314,12 @@ class Core:
 
     # -- control ----------------------------------------------------------------------------------
 
-    def enter_loop(self, length: int, iterations: int, counter: str) -> None:
-        """Run the `length` words after the current one `iterations` times."""
-        if length == 0:
-            self.trap("a loop needs a body")
-        if len(self.loops) >= self.target.sequencer.loops:
-            self.trap(f"loops nest deeper than {self.target.sequencer.loops}")
-        end = self.pc + 1 + length
-        if self.loops and end > self.loops[-1].end:
-            self.trap("a loop reaches beyond the loop around it")
-        if counter == "samples" and self.loops:
-            self.trap("the loop over samples must be outermost")
-        if iterations <= 0:
-            self.pc = end - 1
-        else:
-            steps = self.steps if counter == "steps" else None
-            frame = Loop(self.pc + 1, end, iterations, steps, counter == "samples")
-            self.loops.append(frame)
+    def enter_loop(self, length: int, counter: str, value: int, drain: int) -> None:
+        """Run the `length` words after the current one as often as a counter says."""
+        self.sequencer.enter_loop(length, counter, value, drain)
 
-    def enabled(self, stage: int) -> bool:
-        """Whether an instruction of a stage runs in this iteration of the loop over timesteps.
-
-        Stage s runs from iteration s on, once for each timestep: iteration i is timestep i - s.
-        """
-        if not self.loops or self.loops[-1].steps is None:
-            if stage:
-                self.trap(f"stage {stage} outside a loop over timesteps")
-            return True
-        loop = self.loops[-1]
-        return loop.steps is not None and stage <= loop.iteration < loop.steps + stage
-
-    def timestep_of(self, stage: int) -> int:
-        """The timestep, from 0, that a stage works on; traps outside a loop over timesteps."""
-        if not self.loops or self.loops[-1].steps is None:
-            self.trap("an instruction that counts timesteps stands outside their loop")
-        return self.loops[-1].iteration - stage
-
-    def advance(self) -> bool:
-        """Go to the next instruction; True when that ends an iteration of the loop over samples."""
-        self.pc += 1
-        ended = False
-        while self.loops and self.pc == self.loops[-1].end:
-            loop = self.loops[-1]
-            loop.iteration += 1
-            ended = ended or loop.samples
-            if loop.iteration < loop.iterations:
-                self.pc = loop.start
-                break
-            self.loops.pop()
-        return ended
+    def halt(self) -> None:
+        """End the program; traps while a burst waits for its consumer."""
+        if self.partial:
+            self.trap(f"the program ends while b{min(self.partial)} waits for a consumer")
+        self.sequencer.halted = True

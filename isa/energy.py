@@ -3,7 +3,7 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
-from isa.simulator import Counts
+from isa.engines.counts import Counts
 from isa.target import Target
 
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from isa.errors import IsaError
 
 if TYPE_CHECKING:
-    from isa.core import Core
+    from isa.machine import Machine
+    from isa.target import Target
     from isa.work import Work
 
 ISA_VERSION = 2
@@ -208,13 +209,18 @@ class Instruction(ABC):
         STAGE_BITS, "iteration of the loop over timesteps, counted back, that this belongs to", 0
     )
 
-    @abstractmethod
-    def execute(self, core: "Core") -> None:
-        """Change the architectural state; the semantics, with the machine's integers."""
+    @property
+    def every_timesteps(self) -> int | None:
+        """Runs in timesteps that this divides, and is skipped in others; None: counts none."""
+        return None
 
     @abstractmethod
-    def work(self, core: "Core") -> "Work":
-        """What the instruction asks of its unit, before it executes: the input of timing."""
+    def execute(self, core: "Machine") -> None:
+        """Change the architectural state: the semantics, in the primitives of `isa.machine`."""
+
+    @abstractmethod
+    def work(self, target: "Target") -> "Work":
+        """What the instruction asks of its unit: the input of timing and of the counts."""
 
 
 @dataclass(frozen=True)

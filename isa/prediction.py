@@ -8,12 +8,13 @@ this is how a schedule is read without running it.
 from collections import Counter
 from collections.abc import Mapping
 
-import numpy as np
-
 from isa.arithmetic import Int
-from isa.core import Core
+from isa.engines.counts import Counts
+from isa.engines.program import Prepared
+from isa.engines.reference import Batch
 from isa.errors import IsaError
-from isa.image import Image, contents
+from isa.format import Instruction
+from isa.image import Image
 from isa.instructions import (
     ClearDelays,
     ClearEvents,
@@ -25,10 +26,7 @@ from isa.instructions import (
     Lif,
     Loop,
     MoveEvents,
-    Sync,
 )
-from isa.simulator import SKIPPED
-from isa.timing import Timeline
 
 CARRIED_OUT = (
     ClearDelays,
@@ -39,7 +37,6 @@ CARRIED_OUT = (
     InputValues,
     Loop,
     MoveEvents,
-    Sync,
 )
 
 
@@ -50,28 +47,29 @@ def predict_cycles(image: Image, inputs: Int, spikes: Mapping[int, Int]) -> Int:
     `spikes` maps the program counter of every `lif` and `fire` to the spikes that it writes,
     [samples, timesteps, size]. Raises IsaError if one is missing.
     """
-    core = Core(image.target, contents(image), inputs)
-    timeline = Timeline(image.target, core.batch)
-    runs: Counter[int] = Counter()
-    while not core.halted:
-        op = image.code[core.pc]
-        enabled = core.enabled(op.stage)
-        timeline.issue(op.work(core) if enabled else SKIPPED, core.pc, sync=isinstance(op, Sync))
-        if enabled and isinstance(op, CARRIED_OUT):
-            op.execute(core)
-        elif enabled and isinstance(op, Fire | Lif):
-            _write(core, op, spikes, runs[core.pc])
-            runs[core.pc] += 1
-        if core.advance():
-            return timeline.end
-    raise IsaError("the program has no loop over samples")
+    batch = _GivenActivity(Prepared(image), inputs, spikes)
+    batch.run()
+    return batch.cycles
 
 
-def _write(core: Core, op: Fire | Lif, spikes: Mapping[int, Int], run: int) -> None:
-    if core.pc not in spikes:
-        raise IsaError(f"pc {core.pc}: no activity is given for {op.mnemonic}")
-    width = core.target.lanes * op.groups
-    padded = np.zeros((core.batch, width), np.int64)
-    given = spikes[core.pc][:, run]
-    padded[:, : given.shape[1]] = given
-    core.events.write(op.dest, padded)
+class _GivenActivity(Batch):
+    """A batch whose neurons spike as they are told."""
+
+    def __init__(self, prepared: Prepared, inputs: Int, spikes: Mapping[int, Int]) -> None:
+        super().__init__(prepared, inputs, Counts())
+        self._spikes = spikes
+        self._runs: Counter[int] = Counter()
+
+    def execute(self, op: Instruction) -> None:
+        """Carry out control and the movement of events alone."""
+        if isinstance(op, CARRIED_OUT):
+            op.execute(self.core)
+        elif isinstance(op, Fire | Lif):
+            pc = self.core.sequencer.pc
+            if pc not in self._spikes:
+                raise IsaError(f"pc {pc}: no activity is given for {op.mnemonic}")
+            given = self._spikes[pc][:, self._runs[pc]]
+            padded = self.core.zeros(self.core.target.lanes * op.groups)
+            padded[:, : given.shape[1]] = given
+            self.core.events.write(op.dest, padded)
+            self._runs[pc] += 1

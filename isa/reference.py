@@ -30,9 +30,11 @@ from isa.format import (
     layout,
     opcodes,
 )
+from isa.machine import Machine
 from isa.parameters import FIELDS, LEAK_BITS, Parameters
+from isa.sequencer import Sequencer
 from isa.target import Target, load_target
-from isa.work import Work
+from isa.work import Count, Work
 
 Function = Callable[..., object]
 
@@ -151,7 +153,7 @@ def _parameters() -> str:
 
 def _control() -> str:
     batch = _doc(inspect.getmodule(Core)).split("\n\n", 1)[1]
-    sources = _sources([Core.enter_loop, Core.advance])
+    sources = _sources([Sequencer.enabled, Sequencer.enter_loop, Sequencer.advance])
     return f"## Loops and samples\n\n{_doc(instructions.Loop)}\n\n{batch}\n\n{_code(sources)}"
 
 
@@ -302,15 +304,16 @@ def _functions() -> str:
     everything = "".join(inspect.getsource(module) for module in modules)
     accesses = [
         (f"`core.{f.__name__}({', '.join(list(inspect.signature(f).parameters)[1:])})`", _brief(f))
-        for f in _functions_of(Core)
+        for f in _functions_of(Machine)
         if f"core.{f.__name__}(" in everything
     ]
     vectors = "`core.events` and `core.values` are the register files, read and written by number."
     shared = [f for module in (*modules, arithmetic) for f in _functions_of(module)]
     sources = _sources(shared)
+    demand = "\n\n".join(_code(inspect.getsource(cls)) for cls in (Count, Work))
     return (
         f"## What the semantics call\n\n{_table(('access', 'meaning'), accesses)}\n\n{vectors}\n\n"
-        f"{_code(sources)}\n\n## Demand\n\n{_code(inspect.getsource(Work))}"
+        f"{_code(sources)}\n\n## Demand\n\n{demand}"
     )
 
 

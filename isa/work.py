@@ -1,31 +1,83 @@
-"""What an instruction asks of the machine: the input of timing and of the access counts."""
+"""What an instruction asks of the machine: the input of timing and of the access counts.
+
+A demand is data. It depends on an instruction's operands and on the target, never on what flows
+through the machine; what a particular timestep adds to it is one number, how many events are active
+(and for a bank, how many of its rows they touch), in which every count below is linear.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from isa.arithmetic import Int
+from isa.target import Target
 
-Count = int | Int
-"""A number for all samples, or one per sample of shape [batch] where it depends on the data."""
+CONTROL, INPUT = "control", "input"
+"""The unit of what takes an issue cycle only; the register of events that are still to arrive."""
+
+
+class Count(NamedTuple):
+    """A number that is linear in what an instruction meets.
+
+    `active` times the events among its operand, `rows` times the rows that a bank reads, `spills`
+    if it is the first of its burst that spills, and a `fixed` part.
+    """
+
+    fixed: int = 0
+    active: int = 0
+    rows: int = 0
+    spills: int = 0
+
+    def of(self, active: int, rows: int, spills: int, times: int = 1) -> int:
+        """The count summed over `times` executions, given the sums of what they met."""
+        return self.fixed * times + self.active * active + self.rows * rows + self.spills * spills
+
+
+NONE = Count()
+ONE = Count(1)
+ACTIVE = Count(active=1)
+ROWS = Count(rows=1)
+
+
+class Active(NamedTuple):
+    """Whose events an instruction's demand depends on: the first `size` of a register, or INPUT."""
+
+    register: str
+    size: int
+
+
+@dataclass(frozen=True)
+class BankRows:
+    """Rows that a bank reads for a group: of active inputs, or `every` one.
+
+    The bank holds `share` sixteenths of the rows of `inputs` inputs, counted from phase `first`.
+    """
+
+    inputs: int
+    first: int
+    share: int
+    every: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
     """The demand of one instruction.
 
-    `operations` counts what lanes do, of one `kind` (a key of the target's energy table).
+    A unit is busy for `cycles`, at least for `at_least`; or, `paired`, it reads and writes a row of
+    its single-port memory for each of `groups` groups, the first at `row`; or it is a bank that
+    reads `rows` for each group. `reads` and `writes` name vector registers. An instruction on a
+    bank either joins the next one on that bank (`join`) or closes the burst; a burst is handed,
+    group by group, to the instruction that `consumes` it. With `spill` partial sums lie in a memory
+    of their own while rows are read.
 
-    A unit works through `groups` groups of neurons, `cycles` cycles each; where groups differ,
-    `cycles` is [batch, period] and group g takes column g modulo the period. `reads` and `writes`
-    name vector registers. An instruction on a bank either joins the next one on that bank (`join`)
-    or closes the burst; a burst is handed, group by group, to the instruction that `consumes` it.
-    `paired` work reads and writes a row of the unit's single-port memory for each group, the first
-    at `row`. With `spill` partial sums lie in a memory of their own while rows are read.
+    `operations` counts what lanes do, of one `kind` (a key of the target's energy table).
     """
 
     unit: str
-    cycles: Count = 1
+    active: Active | None = None
+    cycles: Count = ONE
+    at_least: int = 0
     groups: int = 1
+    rows: BankRows | None = None
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     consumes: tuple[int, ...] = ()
@@ -34,6 +86,15 @@ class Work:
     spill: bool = False
     paired: bool = False
     row: int = 0
-    operations: Count = 0
+    operations: Count = NONE
     kind: str = "move"
     accesses: Mapping[tuple[str, str], Count] = field(default_factory=dict)
+
+
+SKIPPED = Work(unit=CONTROL)
+"""What a skipped instruction asks for: its issue slot."""
+
+
+def bank_name(target: Target, bank: int) -> str:
+    """The unit of a bank, or of one that the target does not have."""
+    return target.bank[bank].name if bank < len(target.bank) else f"b{bank}"

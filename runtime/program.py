@@ -1,39 +1,26 @@
 """A loaded image on a device, and what running it gives."""
 
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isa.energy import energy
+from isa.engines import Engine, engine
+from isa.engines.counts import Counts, Place
+from isa.engines.trace import Trace
 from isa.errors import named
 from isa.image import Image, read_image
 from isa.interface import INTERFACE, Numbers, interface, provenance
-from isa.simulator import Counts, Observer, Run, Simulator
-from isa.timing import Timeline
 from runtime.errors import RuntimeFailure
 from runtime.samples import check_input, check_labels
 from runtime.saturation import Saturated, saturated
 
 Integers = NDArray[np.int64]
-
-
-class Device(Protocol):
-    """Something that runs an image; the simulator is the first."""
-
-    def run(
-        self,
-        inputs: Integers,
-        *,
-        batch: int = ...,
-        observe: Observer | None = ...,
-        progress: Callable[[int], None] | None = ...,
-    ) -> Run:
-        """Run integer inputs [samples, timesteps, inputs]."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +43,9 @@ class Result:
     """What a run gives.
 
     `logits` float64 [samples, classes], `predictions` and `cycles` int64 [samples], `labels` as
-    given, `integers` the device's own logits. `saturated` says what did not fit its width, if
-    anything; `counts` are the device's.
+    given, `integers` the engine's own logits. `saturated` says what did not fit its width, if
+    anything; `counts` are the engine's. `seen` holds what was watched, int64 [samples, times,
+    elements] each.
     """
 
     logits: NDArray[np.float64]
@@ -69,6 +57,7 @@ class Result:
     energy: Energy
     labels: Integers | None = None
     saturated: tuple[Saturated, ...] = ()
+    seen: dict[Place, Integers] = field(default_factory=dict)
 
     @property
     def saturations(self) -> dict[str, int]:
@@ -121,13 +110,13 @@ class Result:
 
 
 class Program:
-    """An image, ready to run."""
+    """An image, ready to run on an engine: `fast`, `reference`, `cycle`, or one of your own."""
 
-    def __init__(self, image: Image, origin: str, device: Device | None = None) -> None:
+    def __init__(self, image: Image, origin: str, engine_: Engine | str = "fast") -> None:
         self.image, self.origin = image, origin
         with named(origin):
             self.interface, self._provenance = interface(image), provenance(image)
-            self.device: Device = device or Simulator(image)
+            self.engine: Engine = engine(image, engine_) if isinstance(engine_, str) else engine_
 
     @property
     def inputs(self) -> int:
@@ -150,20 +139,24 @@ class Program:
         labels: Numbers | None = None,
         *,
         batch: int = 256,
-        observe: Observer | None = None,
+        watched: Iterable[Place] = (),
+        threads: int | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Result:
         """Run samples `x` [samples, timesteps, inputs]; RuntimeFailure if they do not fit.
 
         A Trap of the machine names the image.
 
-        `batch` samples run in lockstep on the simulator; it changes the speed and nothing else.
+        `batch` samples run together on at most `threads` threads; neither changes anything but the
+        speed. `watched` places, an instruction's program counter and operand, are kept in `seen`.
         """
         inputs, clipped = self.encode(x)
         if labels is not None:
             labels = check_labels(np.asarray(labels), len(inputs), self.classes)
         with named(self.origin):
-            run = self.device.run(inputs, batch=batch, observe=observe, progress=progress)
+            run = self.engine.run(
+                inputs, batch=batch, watched=watched, threads=threads, progress=progress
+            )
         if run.logits.shape[1] < self.classes:
             raise RuntimeFailure(
                 f"{self.origin}: the program emits {run.logits.shape[1]} numbers, its interface "
@@ -181,13 +174,14 @@ class Program:
             labels=labels,
             saturated=saturated(run.counts, self._provenance, clipped, inputs.size),
             energy=self._energy(run.counts),
+            seen=run.seen,
         )
 
-    def trace(self, x: Numbers) -> Timeline:
+    def trace(self, x: Numbers) -> Trace:
         """When each instruction ran on the first of samples `x`, and what every unit did."""
         inputs, _ = self.encode(x[:1])
         with named(self.origin):
-            return Simulator(self.image).trace(inputs[0])
+            return self.engine.trace(inputs[0])
 
     def encode(self, x: Numbers) -> tuple[Integers, int]:
         """The device's integers for samples `x`, and how many of them had to be clipped."""
@@ -221,6 +215,6 @@ class Program:
         )
 
 
-def load(path: Path | str) -> Program:
-    """Load an image onto the simulator; IsaError if it cannot run."""
-    return Program(read_image(path), str(path))
+def load(path: Path | str, engine: Engine | str = "fast") -> Program:
+    """Load an image onto an engine; IsaError if it cannot run."""
+    return Program(read_image(path), str(path), engine)

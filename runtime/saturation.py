@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from isa.engines.counts import Counts
 from isa.interface import Provenance
-from isa.simulator import Counts
 
 INPUT = "input"
 _OVER_TIME = ("count", "logit")

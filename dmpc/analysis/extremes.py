@@ -11,7 +11,7 @@ from isa.arithmetic import Int, Saturation
 
 
 @dataclass
-class Extremes(Saturation):
+class Extremes(Saturation[str]):
     """Saturation that also keeps, by cause, the least and the greatest of each element [n]."""
 
     seen: dict[str, Interval] = field(default_factory=dict)

@@ -34,7 +34,8 @@ class _Neurons:
 
     def half(self, u: Vector, current: Int) -> Int:
         """Membranes after leak and events, before saturation."""
-        return leak(u, self.beta, self.fraction) + current
+        halved: Vector = leak(u, self.beta, self.fraction) + current
+        return halved
 
     def charge(self, u: Vector, events: Int, values: Int) -> Int:
         """Membranes before threshold and before their last saturation."""

@@ -25,12 +25,12 @@ from dmpc.ir.levels import LEVELS, rank
 from dmpc.ir.printer import to_text
 from dmpc.lowering import from_layers
 from isa.disassembler import assembly
+from isa.engines.trace import Span
 from isa.format import Instruction
 from isa.image import Image, read_image
 from isa.instructions import HoldValue
 from isa.interface import interface, provenance
 from isa.target import load_target
-from isa.timing import Span
 from runtime.program import Program
 from runtime.samples import load_samples
 
@@ -277,7 +277,7 @@ def _print_schedule(
     ]
     if steps == 1 or not spans:
         raise DmpcError("a schedule needs a sample of two timesteps or more", where=origin)
-    first = min(int(span.issued[0]) for span in spans)
+    first = min(span.issued for span in spans)
     made = table(
         f"timestep {wanted}, in cycles from its first instruction",
         "unit", "layer", "pc", "issued", "start", "end", "instruction", text=2
@@ -285,7 +285,7 @@ def _print_schedule(
     made.columns[-1].justify = "left"
     names = provenance(image)
     for span in spans:
-        times = (int(time[0]) - first for time in (span.issued, span.start, span.end))
+        times = (time - first for time in (span.issued, span.start, span.end))
         text = " ".join(assembly(image.code[span.pc]).split())
         made.add_row(span.unit, names[span.pc].layer, str(span.pc), *map(str, times), text)
     out.print(made)

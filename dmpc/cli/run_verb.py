@@ -11,6 +11,7 @@ from dmpc.cli.main import Verb
 from dmpc.cli.samples import data_options, samples_of
 from dmpc.cli.terminal import Output, progress, table
 from dmpc.cli.vcd import vcd_text
+from isa.engines import ENGINES
 from runtime.program import Result
 
 SHOWN = 10
@@ -20,12 +21,26 @@ SHOWN = 10
 @click.argument("image", type=InputFile())
 @data_options
 @click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default="fast",
+    show_default=True,
+    help="What simulates: compiled code, instructions as they are written, or cycle by cycle.",
+)
+@click.option(
     "--trace", type=OutputFile(), metavar="VCD",
     help="Write what every unit did in every cycle of the first sample, for a wave viewer.",
 )  # fmt: skip
-def run(image: str, data: str, json_path: str | None, limit: int | None, trace: str | None) -> None:
+def run(
+    image: str,
+    data: str,
+    json_path: str | None,
+    limit: int | None,
+    engine: str,
+    trace: str | None,
+) -> None:
     """Run IMAGE on the simulated accelerator: predictions, accuracy, cycles."""
-    program = runtime.load(image)
+    program = runtime.load(image, engine)
     samples = runtime.load_samples(data)
     x, y = samples.x[:limit], None if samples.y is None else samples.y[:limit]
     with progress("running", len(x)) as advance, samples_of(data):

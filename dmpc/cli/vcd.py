@@ -5,20 +5,20 @@ from collections import defaultdict
 
 from vcd import VCDWriter
 
+from isa.engines.trace import Interval, Trace
 from isa.image import Image
 from isa.interface import provenance
-from isa.timing import Interval, Timeline
 
 IDLE, NOTHING = "idle", "-"
 
 
-def vcd_text(timeline: Timeline, image: Image) -> str:
+def vcd_text(trace: Trace, image: Image) -> str:
     """What every unit did in every cycle, one nanosecond of the dump for a cycle.
 
     Each unit has `doing`: busy, idle, or what it waits for; and `on`: layer and instruction.
     """
     by_unit: dict[str, list[Interval]] = defaultdict(list)
-    for interval in timeline.intervals:
+    for interval in trace.intervals:
         by_unit[interval.unit].append(interval)
     names = [
         f"{source.layer}:{op.mnemonic}@{pc}"
@@ -41,5 +41,5 @@ def vcd_text(timeline: Timeline, image: Image) -> str:
         for time, unit, state, text in sorted(changes):
             writer.change(doing[unit], time, state)
             writer.change(instruction[unit], time, text)
-        writer.close(int(timeline.end[0]))
+        writer.close(trace.end)
     return out.getvalue()

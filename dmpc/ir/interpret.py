@@ -48,7 +48,7 @@ def interpret(
     *,
     trace: Collection[str] = (),
     dtype: type[np.floating[Any]] = np.float64,
-    saturate: Saturation | None = None,
+    saturate: Saturation[str] | None = None,
     fed: Mapping[str, Tensor] | None = None,
     rounded: Mapping[str, Tensor | float] | None = None,
 ) -> Result:

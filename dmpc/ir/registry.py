@@ -33,7 +33,7 @@ class EvalContext:
 
     dtype: type[np.floating[Any]] = np.float64
     timestep: int = 0
-    saturate: Saturation = field(default_factory=Saturation)
+    saturate: Saturation[str] = field(default_factory=Saturation)
 
     @property
     def saturations(self) -> dict[str, int]:

@@ -2,10 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from isa.arithmetic import Int, add_rows
-from isa.core import Core
 from isa.format import (
     Instruction,
     bank_number,
@@ -15,8 +11,10 @@ from isa.format import (
     unsigned,
     value_register,
 )
-from isa.sharing import PERIOD, rows_read
-from isa.work import Work
+from isa.machine import Machine
+from isa.sharing import PERIOD
+from isa.target import Target
+from isa.work import ROWS, Active, BankRows, Count, Work, bank_name
 
 
 @instruction("acc.events", 16)
@@ -39,17 +37,26 @@ class AccumulateEvents(Instruction):
     join: bool = flag("the next instruction on this bank adds to the same sums")
     scan: bool = flag("read the rows of inactive inputs, too, as an output-stationary path does")
 
-    def work(self, core: Core) -> Work:
-        rows = core.active_rows(self.source, self.inputs, self.first, self.share)
-        if self.scan:
-            rows = rows_read(np.ones((1, self.inputs), np.int64), self.first, self.share)
-        return _bank_work(self, core, rows, f"e{self.source}", spill=False)
+    def work(self, target: Target) -> Work:
+        source = f"e{self.source}"
+        return Work(
+            unit=bank_name(target, self.bank),
+            active=Active(source, self.inputs),
+            rows=BankRows(self.inputs, self.first, self.share, every=self.scan),
+            groups=self.groups,
+            reads=(source,),
+            bank=self.bank,
+            join=self.join,
+            operations=Count(rows=target.lanes),
+            kind="add",
+            accesses={(bank_name(target, self.bank), "reads"): ROWS},
+        )
 
-    def execute(self, core: Core) -> None:
+    def execute(self, core: Machine) -> None:
         weights = core.weights(
             self.bank, self.row, self.inputs, self.groups, self.first, self.share
         )
-        sums = add_rows(weights, core.events.read(self.source, self.inputs))
+        sums = core.add_rows(weights, core.events.read(self.source, self.inputs))
         core.accumulate(self.bank, "events", sums, self.groups, self.join)
 
 
@@ -73,49 +80,33 @@ class AccumulateValues(Instruction):
     join: bool = flag("the next instruction on this bank adds to the same sums")
     spill: bool = flag("keep partial sums in memory, as an input-stationary path does")
 
-    def work(self, core: Core) -> Work:
-        rows = rows_read(np.ones((1, self.inputs), np.int64), self.first, self.share)
-        return _bank_work(self, core, rows, f"v{self.source}", spill=self.spill)
+    def work(self, target: Target) -> Work:
+        name = bank_name(target, self.bank)
+        partial = {
+            ("partial", "reads"): Count(rows=1, spills=self.groups),  # brought back once a burst
+            ("partial", "writes"): ROWS,
+        }
+        return Work(
+            unit=name,
+            rows=BankRows(self.inputs, self.first, self.share, every=True),
+            groups=self.groups,
+            reads=(f"v{self.source}",),
+            bank=self.bank,
+            join=self.join,
+            spill=self.spill,
+            operations=Count(rows=target.lanes),
+            kind="multiply_add",
+            accesses={(name, "reads"): ROWS, **(partial if self.spill else {})},
+        )
 
-    def execute(self, core: Core) -> None:
+    def execute(self, core: Machine) -> None:
         weights = core.weights(
             self.bank, self.row, self.inputs, self.groups, self.first, self.share
         )
-        if not core.target.bank[self.bank].multiplies:
-            core.trap(f"b{self.bank} ({core.target.bank[self.bank].name}) has no multipliers")
-        if self.spill and self.groups > core.target.accumulators.spill_rows:
-            core.trap(f"{self.groups} groups spill to {core.target.accumulators.spill_rows} rows")
-        sums = core.values.read(self.source, self.inputs) @ weights
+        bank = core.target.bank[self.bank]
+        core.check(bank.multiplies, f"b{self.bank} ({bank.name}) has no multipliers")
+        rows = core.target.accumulators.spill_rows
+        fits = not self.spill or self.groups <= rows
+        core.check(fits, f"{self.groups} groups spill to {rows} rows")
+        sums = core.product(core.values.read(self.source, self.inputs), weights)
         core.accumulate(self.bank, "values", sums, self.groups, self.join, self.spill)
-
-
-def _bank_work(
-    op: AccumulateEvents | AccumulateValues, core: Core, rows: Int, source: str, *, spill: bool
-) -> Work:
-    """Demand on a bank that reads `rows` [batch or 1, period] rows for each group."""
-    if op.bank >= len(core.target.bank):
-        core.trap(f"b{op.bank}: the target has {len(core.target.bank)} banks")
-    if not 1 <= op.share <= PERIOD:
-        core.trap(f"a share of {op.share} sixteenths of the rows")
-    name = core.target.bank[op.bank].name
-    period = rows.shape[1]
-    whole, rest = divmod(op.groups, period)
-    total = np.broadcast_to(rows.sum(1) * whole + rows[:, :rest].sum(1), (core.batch,))
-    spilled = total if spill else 0 * total
-    brought_back = op.groups if spill and not core.spilled(op.bank) else 0  # once for the burst
-    return Work(
-        unit=name,
-        cycles=np.broadcast_to(rows, (core.batch, period)),
-        groups=op.groups,
-        reads=(source,),
-        bank=op.bank,
-        join=op.join,
-        spill=spill,
-        operations=total * core.target.lanes,
-        kind="add" if isinstance(op, AccumulateEvents) else "multiply_add",
-        accesses={
-            (name, "reads"): total,
-            ("partial", "reads"): spilled + brought_back,
-            ("partial", "writes"): spilled,
-        },
-    )

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from isa.core import Core
 from isa.format import Instruction, choice, instruction, unsigned
-from isa.work import Work
+from isa.machine import Machine
+from isa.target import Target
+from isa.work import SKIPPED, Work
 
 
 @instruction("halt", 0)
@@ -12,13 +13,11 @@ from isa.work import Work
 class Halt(Instruction):
     """End the program. Every burst must have been consumed."""
 
-    def work(self, core: Core) -> Work:
-        return Work(unit="control")
+    def work(self, target: Target) -> Work:
+        return SKIPPED
 
-    def execute(self, core: Core) -> None:
-        if core.partial:
-            core.trap(f"the program ends while b{min(core.partial)} waits for a consumer")
-        core.halted = True
+    def execute(self, core: Machine) -> None:
+        core.halt()
 
 
 @instruction("sync", 1)
@@ -26,10 +25,10 @@ class Halt(Instruction):
 class Sync(Instruction):
     """Issue nothing more until every unit is idle."""
 
-    def work(self, core: Core) -> Work:
-        return Work(unit="control")
+    def work(self, target: Target) -> Work:
+        return SKIPPED
 
-    def execute(self, core: Core) -> None:
+    def execute(self, core: Machine) -> None:
         pass
 
 
@@ -38,10 +37,12 @@ class Sync(Instruction):
 class Loop(Instruction):
     """Run the next `length` words several times, or not at all if the count is 0 or less.
 
-    A program begins with the loop over samples, whose body ends with `sync`; then comes `halt`. At
-    the start of each sample all registers, membranes and logits are unwritten. In a loop over
-    timesteps, an instruction of stage s is skipped until iteration s and then runs once a timestep:
-    layers work on successive timesteps at the same time, and `drain` lets the last stage finish.
+    A sample is one run of the program, from its first word to `halt`: all registers, membranes and
+    logits are unwritten when it starts. So the loop over samples runs once in it; what it encloses
+    is a sample's work, and its cycles are counted up to its end, or to `halt` if there is no such
+    loop. In a loop over timesteps, an instruction of stage s is skipped until iteration s and then
+    runs once a timestep: layers work on successive timesteps at the same time, and `drain` lets
+    the last stage finish.
     """
 
     counter: str = choice(
@@ -52,9 +53,8 @@ class Loop(Instruction):
     drain: int = unsigned(3, "further iterations in which later stages finish", 0)
     length: int = unsigned(16, "words in the body")
 
-    def work(self, core: Core) -> Work:
-        return Work(unit="control")
+    def work(self, target: Target) -> Work:
+        return SKIPPED
 
-    def execute(self, core: Core) -> None:
-        counts = {"immediate": self.value, "steps": core.steps, "samples": core.samples}
-        core.enter_loop(self.length, counts[self.counter] + self.drain, self.counter)
+    def execute(self, core: Machine) -> None:
+        core.enter_loop(self.length, self.counter, self.value, self.drain)

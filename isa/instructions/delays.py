@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from isa.core import Core
 from isa.format import Instruction, event_register, instruction, unsigned
-from isa.work import Work
+from isa.machine import Machine
+from isa.target import Target
+from isa.work import ACTIVE, Active, Count, Work
 
 
 @instruction("delay.events", 20)
@@ -26,37 +25,33 @@ class DelayEvents(Instruction):
     inputs: int = unsigned(12, "width of both")
     length: int = unsigned(11, "timesteps in the ring: one more than the longest delay")
 
-    def _rows(self, core: Core) -> int:
+    def _rows(self, target: Target) -> int:
         """Rows of the ring memory that a timestep takes."""
-        return -(-self.inputs // core.target.delay.lanes)
+        return -(-self.inputs // target.delay.lanes)
 
-    def work(self, core: Core) -> Work:
-        active, rows = core.active(self.source, self.inputs), self._rows(core)
+    def work(self, target: Target) -> Work:
+        rows = self._rows(target)
         return Work(
             unit="delay",
-            cycles=active + 1 + 2 * rows,
+            active=Active(f"e{self.source}", self.inputs),
+            cycles=Count(1 + 2 * rows, active=1),
             reads=(f"e{self.source}",),
             writes=(f"e{self.dest}",),
-            operations=active,
+            operations=ACTIVE,
             accesses={
-                ("axon", "reads"): active,
-                ("ring", "writes"): active + rows,
-                ("ring", "reads"): rows,
+                ("axon", "reads"): ACTIVE,
+                ("ring", "writes"): Count(rows, active=1),
+                ("ring", "reads"): Count(rows),
             },
         )
 
-    def execute(self, core: Core) -> None:
+    def execute(self, core: Machine) -> None:
         delays = core.rows("axon", self.axons, self.inputs)[:, 0]
-        if self.inputs == 0 or not (delays.min() >= 0 and delays.max() < self.length):
-            core.trap(f"delays outside 0 .. {self.length - 1}, the ring's timesteps")
-        ring = core.state("ring", self.row, self.length * self._rows(core))
-        ring = ring.reshape(core.batch, self.length, -1)
-        timestep = core.timestep_of(self.stage)
-        due, axon = (timestep + delays) % self.length, np.arange(self.inputs)
-        ring[:, due, axon] |= core.events.read(self.source, self.inputs)
-        present = ring[:, timestep % self.length]
-        core.events.write(self.dest, present[:, : self.inputs].copy())
-        present[:] = 0
+        fit = self.inputs and delays.min() >= 0 and delays.max() < self.length
+        core.check(fit, f"delays outside 0 .. {self.length - 1}, the ring's timesteps")
+        events = core.events.read(self.source, self.inputs)
+        present = core.delay(events, delays, self.row, self._rows(core.target), self.length)
+        core.events.write(self.dest, present)
 
 
 @instruction("clear.delays", 21)
@@ -67,8 +62,9 @@ class ClearDelays(Instruction):
     row: int = unsigned(12, "first row in the ring memory")
     rows: int = unsigned(12, "rows")
 
-    def work(self, core: Core) -> Work:
-        return Work(unit="delay", cycles=self.rows, accesses={("ring", "writes"): self.rows})
+    def work(self, target: Target) -> Work:
+        writes = {("ring", "writes"): Count(self.rows)}
+        return Work(unit="delay", cycles=Count(self.rows), accesses=writes)
 
-    def execute(self, core: Core) -> None:
+    def execute(self, core: Machine) -> None:
         core.write_state("ring", self.row, self.rows, 0)

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from isa.core import Core
 from isa.format import Instruction, event_register, instruction, unsigned, value_register
-from isa.work import Work
+from isa.machine import Machine
+from isa.target import Target
+from isa.work import ACTIVE, INPUT, Active, Count, Work
 
 
 @instruction("input.events", 4)
@@ -20,11 +19,16 @@ class InputEvents(Instruction):
     dest: int = event_register("the input's spikes")
     inputs: int = unsigned(12, "width of the input")
 
-    def work(self, core: Core) -> Work:
-        events = core.arriving()
-        return Work(unit="event", cycles=events + 1, writes=(f"e{self.dest}",), operations=events)
+    def work(self, target: Target) -> Work:
+        return Work(
+            unit="event",
+            active=Active(INPUT, self.inputs),
+            cycles=Count(1, active=1),
+            writes=(f"e{self.dest}",),
+            operations=ACTIVE,
+        )
 
-    def execute(self, core: Core) -> None:
+    def execute(self, core: Machine) -> None:
         core.events.write(self.dest, core.next_input(self.inputs, 0, 1))
 
 
@@ -36,15 +40,15 @@ class InputValues(Instruction):
     dest: int = value_register("the input's values")
     inputs: int = unsigned(12, "width of the input")
 
-    def work(self, core: Core) -> Work:
+    def work(self, target: Target) -> Work:
         return Work(
             unit="event",
-            cycles=self.inputs + 1,
+            cycles=Count(self.inputs + 1),
             writes=(f"v{self.dest}",),
-            operations=self.inputs,
+            operations=Count(self.inputs),
         )
 
-    def execute(self, core: Core) -> None:
+    def execute(self, core: Machine) -> None:
         half = 1 << (core.target.values.bits - 1)
         core.values.write(self.dest, core.next_input(self.inputs, -half, half - 1))
 
@@ -57,11 +61,11 @@ class ClearEvents(Instruction):
     dest: int = event_register("the register")
     size: int = unsigned(12, "elements")
 
-    def work(self, core: Core) -> Work:
+    def work(self, target: Target) -> Work:
         return Work(unit="event", writes=(f"e{self.dest}",))
 
-    def execute(self, core: Core) -> None:
-        core.events.write(self.dest, np.zeros((core.batch, self.size), np.int64))
+    def execute(self, core: Machine) -> None:
+        core.events.write(self.dest, core.zeros(self.size))
 
 
 @instruction("move.events", 7)
@@ -73,8 +77,8 @@ class MoveEvents(Instruction):
     source: int = event_register("the original")
     size: int = unsigned(12, "elements")
 
-    def work(self, core: Core) -> Work:
+    def work(self, target: Target) -> Work:
         return Work(unit="event", reads=(f"e{self.source}",), writes=(f"e{self.dest}",))
 
-    def execute(self, core: Core) -> None:
+    def execute(self, core: Machine) -> None:
         core.events.write(self.dest, core.events.read(self.source, self.size))

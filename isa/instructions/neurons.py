@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from isa.arithmetic import fire, leak, shift_round
-from isa.core import Core
 from isa.format import Instruction, bank_set, event_register, flag, instruction, signed, unsigned
+from isa.machine import Machine
 from isa.parameters import LEAK_BITS
-from isa.work import Work
+from isa.target import Target
+from isa.work import Count, Work
 
 
 @instruction("clear.membranes", 24)
@@ -17,10 +18,11 @@ class ClearMembranes(Instruction):
     row: int = unsigned(12, "first row in the neuron memory")
     groups: int = unsigned(10, "rows")
 
-    def work(self, core: Core) -> Work:
-        return Work(unit="neuron", cycles=self.groups, accesses={("neuron", "writes"): self.groups})
+    def work(self, target: Target) -> Work:
+        rows = Count(self.groups)
+        return Work(unit="neuron", cycles=rows, accesses={("neuron", "writes"): rows})
 
-    def execute(self, core: Core) -> None:
+    def execute(self, core: Machine) -> None:
         core.write_state("neuron", self.row, self.groups, 0)
 
 
@@ -41,13 +43,13 @@ class Lif(Instruction):
     shift: int = signed(6, "right shift of event sums; negative shifts left")
     subtract: bool = flag("a spike takes the reset value off instead of writing it")
 
-    def work(self, core: Core) -> Work:
+    def work(self, target: Target) -> Work:
         writes = (f"e{self.dest}",)
         return _neuron_work(
-            core, self.row, self.groups, parameters=True, consumes=self.banks, writes=writes
+            target, self.row, self.groups, parameters=True, consumes=self.banks, writes=writes
         )
 
-    def execute(self, core: Core) -> None:
+    def execute(self, core: Machine) -> None:
         neuron = core.target.neuron
         bits = neuron.membrane_bits
         p = core.parameters(self.parameters, self.groups)
@@ -70,10 +72,10 @@ class Leak(Instruction):
     parameters: int = unsigned(12, "first row in the parameter memory")
     groups: int = unsigned(10, "groups of neurons")
 
-    def work(self, core: Core) -> Work:
-        return _neuron_work(core, self.row, self.groups, parameters=True)
+    def work(self, target: Target) -> Work:
+        return _neuron_work(target, self.row, self.groups, parameters=True)
 
-    def execute(self, core: Core) -> None:
+    def execute(self, core: Machine) -> None:
         p = core.parameters(self.parameters, self.groups)
         u = core.read_state("neuron", self.row, self.groups)
         u = leak(u, p.leak, LEAK_BITS)
@@ -90,10 +92,10 @@ class IntegrateEvents(Instruction):
     banks: tuple[int, ...] = bank_set("banks whose event sums to integrate")
     shift: int = signed(6, "right shift of event sums; negative shifts left")
 
-    def work(self, core: Core) -> Work:
-        return _neuron_work(core, self.row, self.groups, consumes=self.banks)
+    def work(self, target: Target) -> Work:
+        return _neuron_work(target, self.row, self.groups, consumes=self.banks)
 
-    def execute(self, core: Core) -> None:
+    def execute(self, core: Machine) -> None:
         events, _ = core.take(self.banks, self.groups, core.target.accumulators.bits)
         u = core.read_state("neuron", self.row, self.groups) + shift_round(events, self.shift)
         u = core.saturate(u, core.target.neuron.membrane_bits, "membrane")
@@ -110,10 +112,10 @@ class IntegrateValues(Instruction):
     groups: int = unsigned(10, "groups of neurons")
     banks: tuple[int, ...] = bank_set("banks whose value sums to integrate")
 
-    def work(self, core: Core) -> Work:
-        return _neuron_work(core, self.row, self.groups, parameters=True, consumes=self.banks)
+    def work(self, target: Target) -> Work:
+        return _neuron_work(target, self.row, self.groups, parameters=True, consumes=self.banks)
 
-    def execute(self, core: Core) -> None:
+    def execute(self, core: Machine) -> None:
         p = core.parameters(self.parameters, self.groups)
         _, values = core.take(self.banks, self.groups, core.target.accumulators.bits)
         u = core.read_state("neuron", self.row, self.groups) + shift_round(values, p.shift) + p.bias
@@ -132,10 +134,12 @@ class Fire(Instruction):
     groups: int = unsigned(10, "groups of neurons")
     subtract: bool = flag("a spike takes the reset value off instead of writing it")
 
-    def work(self, core: Core) -> Work:
-        return _neuron_work(core, self.row, self.groups, parameters=True, writes=(f"e{self.dest}",))
+    def work(self, target: Target) -> Work:
+        return _neuron_work(
+            target, self.row, self.groups, parameters=True, writes=(f"e{self.dest}",)
+        )
 
-    def execute(self, core: Core) -> None:
+    def execute(self, core: Machine) -> None:
         p = core.parameters(self.parameters, self.groups)
         u = core.read_state("neuron", self.row, self.groups)
         spikes, u = fire(u, p.threshold, p.reset, self.subtract)
@@ -145,7 +149,7 @@ class Fire(Instruction):
 
 
 def _neuron_work(
-    core: Core,
+    target: Target,
     row: int,
     groups: int,
     *,
@@ -156,17 +160,16 @@ def _neuron_work(
     """A pass over membranes: each row is read and written once."""
     return Work(
         unit="neuron",
-        cycles=2,
         groups=groups,
         writes=writes,
         consumes=consumes,
         paired=True,
         row=row,
-        operations=groups * core.target.lanes,
+        operations=Count(groups * target.lanes),
         kind="neuron",
         accesses={
-            ("neuron", "reads"): groups,
-            ("neuron", "writes"): groups,
-            ("parameter", "reads"): groups if parameters else 0,
+            ("neuron", "reads"): Count(groups),
+            ("neuron", "writes"): Count(groups),
+            ("parameter", "reads"): Count(groups if parameters else 0),
         },
     )

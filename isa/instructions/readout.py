@@ -2,10 +2,7 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from isa.arithmetic import shift_round
-from isa.core import Core
+from isa.arithmetic import larger, shift_round
 from isa.format import (
     Instruction,
     bank_set,
@@ -16,7 +13,9 @@ from isa.format import (
     unsigned,
     value_register,
 )
-from isa.work import Work
+from isa.machine import Machine
+from isa.target import Target
+from isa.work import ACTIVE, Active, Count, Work
 
 
 @instruction("clear.logits", 32)
@@ -28,12 +27,11 @@ class ClearLogits(Instruction):
     groups: int = unsigned(10, "rows")
     mode: str = choice(("sum", "last", "max"), "as in `readout`")
 
-    def work(self, core: Core) -> Work:
-        return Work(
-            unit="readout", cycles=self.groups, accesses={("readout", "writes"): self.groups}
-        )
+    def work(self, target: Target) -> Work:
+        rows = Count(self.groups)
+        return Work(unit="readout", cycles=rows, accesses={("readout", "writes"): rows})
 
-    def execute(self, core: Core) -> None:
+    def execute(self, core: Machine) -> None:
         least = -(1 << (core.target.readout.bits - 1))
         core.write_state("readout", self.row, self.groups, least if self.mode == "max" else 0)
 
@@ -54,16 +52,15 @@ class Readout(Instruction):
     mode: str = choice(("sum", "last", "max"), "add to, replace, or keep the larger of the logits")
     steps: bool = flag("the bias counts once for every timestep")
 
-    def work(self, core: Core) -> Work:
-        rows = self.groups
+    def work(self, target: Target) -> Work:
+        rows = Count(self.groups)
         return Work(
             unit="readout",
-            cycles=2,
-            groups=rows,
+            groups=self.groups,
             consumes=self.banks,
             paired=True,
             row=self.row,
-            operations=rows * core.target.lanes,
+            operations=Count(self.groups * target.lanes),
             kind="add",
             accesses={
                 ("readout", "reads"): rows,
@@ -72,14 +69,14 @@ class Readout(Instruction):
             },
         )
 
-    def execute(self, core: Core) -> None:
+    def execute(self, core: Machine) -> None:
         p = core.parameters(self.parameters, self.groups)
         wide = core.target.accumulators.bits + core.target.accumulators.guard
         events, values = core.take(self.banks, self.groups, wide)
         bias = shift_round(p.bias, p.shift) * (core.steps if self.steps else 1)
         now = events + values + bias
         before = core.read_state("readout", self.row, self.groups)
-        after = {"sum": before + now, "last": now, "max": np.maximum(before, now)}[self.mode]
+        after = {"sum": before + now, "last": now, "max": larger(before, now)}[self.mode]
         bits = core.target.readout.bits
         core.write_state("readout", self.row, self.groups, core.saturate(after, bits, "logit"))
 
@@ -93,18 +90,19 @@ class CountEvents(Instruction):
     source: int = event_register("events to count")
     size: int = unsigned(12, "elements")
 
-    def work(self, core: Core) -> Work:
-        active = core.active(self.source, self.size)
+    def work(self, target: Target) -> Work:
         return Work(
             unit="readout",
-            cycles=np.maximum(active, 1),
+            active=Active(f"e{self.source}", self.size),
+            cycles=ACTIVE,
+            at_least=1,
             reads=(f"e{self.source}", f"v{self.counts}"),
             writes=(f"v{self.counts}",),
-            operations=active,
+            operations=ACTIVE,
             kind="add",
         )
 
-    def execute(self, core: Core) -> None:
+    def execute(self, core: Machine) -> None:
         counted = core.values.read(self.counts, self.size)
         counted = counted + core.events.read(self.source, self.size)
         core.values.write(self.counts, core.saturate(counted, core.target.values.bits, "count"))
@@ -118,10 +116,10 @@ class Emit(Instruction):
     row: int = unsigned(12, "first row of logits")
     groups: int = unsigned(10, "rows of logits")
 
-    def work(self, core: Core) -> Work:
-        words = self.groups * core.target.lanes
-        reads = {("readout", "reads"): self.groups}
+    def work(self, target: Target) -> Work:
+        words = Count(self.groups * target.lanes)
+        reads = {("readout", "reads"): Count(self.groups)}
         return Work(unit="readout", cycles=words, operations=words, accesses=reads)
 
-    def execute(self, core: Core) -> None:
-        core.outputs.append(core.read_state("readout", self.row, self.groups).copy())
+    def execute(self, core: Machine) -> None:
+        core.emit(core.read_state("readout", self.row, self.groups))

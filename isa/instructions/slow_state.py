@@ -2,17 +2,16 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from isa.arithmetic import Int, add_rows, shift_round
-from isa.core import Core
+from isa.arithmetic import larger, shift_round
 from isa.format import Instruction, event_register, instruction, signed, unsigned, value_register
-from isa.work import Work
+from isa.machine import Data, Machine
+from isa.target import Target
+from isa.work import ACTIVE, Active, Count, Work
 
 
-def _drive(core: Core, sums: Int, shift: int, bias: int) -> Int:
+def _drive(core: Machine, sums: Data, shift: int, bias: int) -> Data:
     """x = relu(sums / 2**shift + bias), saturated to a value's width: [B, 1]."""
-    driven = np.maximum(shift_round(sums, shift) + bias, 0)
+    driven = larger(shift_round(sums, shift) + bias, 0)
     return core.saturate(driven, core.target.values.bits, "drive")
 
 
@@ -28,21 +27,22 @@ class DriveEvents(Instruction):
     shift: int = signed(6, "right shift of the sum, rounded to nearest; negative shifts left")
     bias: int = signed(16, "b_x in steps of x")
 
-    def work(self, core: Core) -> Work:
-        active = core.active(self.source, self.inputs)
+    def work(self, target: Target) -> Work:
         return Work(
             unit="drive",
-            cycles=np.maximum(active, 1),
+            active=Active(f"e{self.source}", self.inputs),
+            cycles=ACTIVE,
+            at_least=1,
             reads=(f"e{self.source}",),
             writes=(f"v{self.dest}",),
-            operations=active,
+            operations=ACTIVE,
             kind="add",
-            accesses={("drive", "reads"): active},
+            accesses={("drive", "reads"): ACTIVE},
         )
 
-    def execute(self, core: Core) -> None:
+    def execute(self, core: Machine) -> None:
         spikes = core.events.read(self.source, self.inputs)
-        sums = add_rows(core.rows("drive", self.row, self.inputs), spikes)
+        sums = core.add_rows(core.rows("drive", self.row, self.inputs), spikes)
         core.values.write(self.dest, _drive(core, sums, self.shift, self.bias))
 
 
@@ -58,20 +58,20 @@ class DriveValues(Instruction):
     shift: int = signed(6, "right shift of the sum, rounded to nearest; negative shifts left")
     bias: int = signed(16, "b_x in steps of x")
 
-    def work(self, core: Core) -> Work:
+    def work(self, target: Target) -> Work:
         return Work(
             unit="drive",
-            cycles=max(self.inputs, 1),
+            cycles=Count(max(self.inputs, 1)),
             reads=(f"v{self.source}",),
             writes=(f"v{self.dest}",),
-            operations=self.inputs,
+            operations=Count(self.inputs),
             kind="multiply_add",
-            accesses={("drive", "reads"): self.inputs},
+            accesses={("drive", "reads"): Count(self.inputs)},
         )
 
-    def execute(self, core: Core) -> None:
+    def execute(self, core: Machine) -> None:
         values = core.values.read(self.source, self.inputs)
-        sums = values @ core.rows("drive", self.row, self.inputs)
+        sums = core.product(values, core.rows("drive", self.row, self.inputs))
         core.values.write(self.dest, _drive(core, sums, self.shift, self.bias))
 
 
@@ -90,28 +90,29 @@ class Update(Instruction):
     size: int = unsigned(9, "d, the number of memory states")
     shift: int = signed(6, "right shift of the sum, rounded to nearest")
 
-    def _rows(self, core: Core) -> int:
-        return -(-self.size // core.target.update.lanes) * (self.size + 1)
+    def _rows(self, target: Target) -> int:
+        return -(-self.size // target.update.lanes) * (self.size + 1)
 
-    def work(self, core: Core) -> Work:
-        rows = self._rows(core)
+    def work(self, target: Target) -> Work:
+        rows = self._rows(target)
         return Work(
             unit="update",
-            cycles=max(rows, 1),
+            cycles=Count(max(rows, 1)),
             reads=(f"v{self.state}", f"v{self.drive}"),
             writes=(f"v{self.state}",),
-            operations=self.size * (self.size + 1),
+            operations=Count(self.size * (self.size + 1)),
             kind="state_multiply_add",
-            accesses={("update", "reads"): rows},
+            accesses={("update", "reads"): Count(rows)},
         )
 
-    def execute(self, core: Core) -> None:
+    def execute(self, core: Machine) -> None:
         state = core.values.read(self.state, self.size)
-        operand = np.concatenate([state, core.values.read(self.drive, 1)], axis=1)
-        table = core.rows("update", self.row, self._rows(core))
+        drive = core.values.read(self.drive, 1)
+        table = core.rows("update", self.row, self._rows(core.target))
         blocks = table.reshape(-1, self.size + 1, core.target.update.lanes)
         columns = blocks.transpose(1, 0, 2).reshape(self.size + 1, -1)[:, : self.size]
-        sums = shift_round(operand @ columns, self.shift)
+        sums = core.product(state, columns[:-1]) + core.product(drive, columns[-1:])
+        sums = shift_round(sums, self.shift)
         core.values.write(self.state, core.saturate(sums, core.target.values.bits, "memory state"))
 
 
@@ -123,11 +124,11 @@ class ClearValue(Instruction):
     dest: int = value_register("the register")
     size: int = unsigned(12, "elements")
 
-    def work(self, core: Core) -> Work:
+    def work(self, target: Target) -> Work:
         return Work(unit="update", writes=(f"v{self.dest}",))
 
-    def execute(self, core: Core) -> None:
-        core.values.write(self.dest, np.zeros((core.batch, self.size), np.int64))
+    def execute(self, core: Machine) -> None:
+        core.values.write(self.dest, core.zeros(self.size))
 
 
 @instruction("hold.value", 12)
@@ -144,21 +145,17 @@ class HoldValue(Instruction):
     size: int = unsigned(12, "elements")
     every: int = unsigned(16, "timesteps from one copy to the next, at least 1")
 
-    def _due(self, core: Core) -> bool:
-        if self.every == 0:
-            core.trap("a copy every 0 timesteps")
-        return core.timestep_of(self.stage) % self.every == 0
+    @property
+    def every_timesteps(self) -> int:
+        return self.every
 
-    def work(self, core: Core) -> Work:
-        if not self._due(core):
-            return Work(unit="control")
+    def work(self, target: Target) -> Work:
         return Work(
             unit="update",
             reads=(f"v{self.source}",),
             writes=(f"v{self.dest}",),
-            operations=self.size,
+            operations=Count(self.size),
         )
 
-    def execute(self, core: Core) -> None:
-        if self._due(core):
-            core.values.write(self.dest, core.values.read(self.source, self.size))
+    def execute(self, core: Machine) -> None:
+        core.values.write(self.dest, core.values.read(self.source, self.size))

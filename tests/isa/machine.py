@@ -2,12 +2,14 @@
 
 import numpy as np
 
+from isa.engines import engine
+from isa.engines.counts import Run
+from isa.errors import Trap
 from isa.format import Instruction
 from isa.image import Image
 from isa.instructions import Halt, InputEvents, InputValues, Sync
 from isa.instructions import Loop as LoopInstruction
 from isa.parameters import Parameters
-from isa.simulator import Run, Simulator, left_behind
 from isa.target import parse_target, target_text
 
 PAPER = target_text("paper")
@@ -39,25 +41,54 @@ def parameters(count: int, **columns: object) -> np.ndarray:
 
 
 class Seen:
-    """An observer that keeps what chosen program counters left behind, [batch, elements] each."""
+    """What chosen places, program counter and operand, hold each time."""
 
     def __init__(self, **watched: tuple[int, str]) -> None:
         self.watched = watched
-        self.series: dict[str, list[np.ndarray]] = {name: [] for name in watched}
-
-    def __call__(self, pc, op, core) -> None:
-        for name, (where, operand) in self.watched.items():
-            if where == pc:
-                self.series[name].append(left_behind(core, op, operand))
+        self.run: Run | None = None
 
     def __getitem__(self, name: str) -> np.ndarray:
         """[samples, times, elements]"""
-        return np.stack(self.series[name], axis=1)
+        assert self.run is not None
+        return self.run.seen[self.watched[name]]
 
 
-def run(image: Image, x: np.ndarray, **options: object) -> Run:
-    """Run an image on integers [samples, timesteps, inputs]."""
-    return Simulator(image).run(np.asarray(x, np.int64), **options)
+def told(run: Run) -> dict[str, object]:
+    """Everything that a run tells, to compare."""
+    seen = {place: values.tolist() for place, values in run.seen.items()}
+    return {**vars(run.counts), "l": run.logits.tolist(), "c": run.cycles.tolist(), "seen": seen}
+
+
+def run(image: Image, x: np.ndarray, *, seen: Seen | None = None, **options: object) -> Run:
+    """Run integers [samples, timesteps, inputs] on all engines, which must agree in everything."""
+    x = np.asarray(x, np.int64)
+    watched = tuple(seen.watched.values()) if seen else ()
+    found = [outcome(image, name, x, watched, options) for name in ("fast", "reference")]
+    if x.size < 40:  # it is slow
+        found.append(outcome(image, "cycle", x[:1], watched, options))
+        first = [outcome(image, "reference", x[:1], watched, options)]
+    else:
+        first = found[2:]
+    for one, other in ((found[0], found[1]), *zip(first, found[2:], strict=True)):
+        if isinstance(one, Trap) or isinstance(other, Trap):
+            assert str(one) == str(other)
+        else:
+            assert told(one) == told(other)
+    if isinstance(found[0], Trap):
+        raise found[0]
+    if seen:
+        seen.run = found[0]
+    return found[0]
+
+
+def outcome(
+    image: Image, name: str, x: np.ndarray, watched: tuple, options: dict[str, object]
+) -> Run | Trap:
+    """What an engine makes of a program: its run, or the trap that stopped it."""
+    try:
+        return engine(image, name).run(x, watched=watched, **options)
+    except Trap as trap:
+        return trap
 
 
 def events(dest: int, inputs: int) -> Instruction:

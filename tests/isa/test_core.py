@@ -136,7 +136,7 @@ CASES = {
         2, "an instruction that counts timesteps stands outside their loop",
     ),
     "hold every 0 timesteps": (
-        [Loop(counter="steps", length=2), values(0, 1), hold(0)], 3, "a copy every 0 timesteps",
+        [Loop(counter="steps", length=2), values(0, 1), hold(0)], 3, "hold.value every 0 timesteps",
     ),
     "hold of what was never written": (
         [Loop(counter="steps", length=1), hold(2)],

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from isa.engines import engine
 from isa.errors import Trap
 from isa.instructions import (
     AccumulateEvents,
@@ -68,9 +69,7 @@ class Layer:
             *each_timestep(take(0, self.inputs), *body),
             **self.memories,
         )
-        seen = Spy()
-        found = run(image, x, observe=seen)
-        return seen.left, found.counts
+        return left_by(image, x)
 
     def events(self, **changed):
         given = {"bank": 0, "source": 0, "row": 0, "inputs": self.inputs, "groups": self.groups}
@@ -85,16 +84,17 @@ class Layer:
         return Lif(banks=banks, **given | changed)
 
 
-class Spy:
-    """Keeps spikes and membranes that every `lif` or `fire` left behind."""
-
-    def __init__(self):
-        self.left = []
-
-    def __call__(self, _, op, core):
-        if isinstance(op, Lif | Fire):
-            membranes = core.read_state("neuron", op.row, op.groups).tolist()
-            self.left.append((core.events.read(op.dest).tolist(), membranes))
+def left_by(image, x):
+    """Spikes and membranes that every `lif` or `fire` left behind, timestep by timestep; counts."""
+    pcs = [pc for pc, op in enumerate(image.code) if isinstance(op, Lif | Fire)]
+    seen = Seen(**{f"{operand}{pc}": (pc, operand) for pc in pcs for operand in ("dest", "row")})
+    found = run(image, x, seen=seen)
+    left = [
+        (seen[f"dest{pc}"][:, step].tolist(), seen[f"row{pc}"][:, step].tolist())
+        for step in range(np.shape(x)[1])
+        for pc in pcs
+    ]
+    return left, found.counts
 
 
 @settings(deadline=None, max_examples=40)
@@ -153,8 +153,7 @@ def test_neurons_step_by_step_are_the_neurons_of_lif(seed, inputs, groups, subtr
             ClearMembranes(**place), ClearValue(dest=1, size=inputs),
             *each_timestep(events(0, inputs), count, *acc, *neurons), **layer.memories,
         )  # fmt: skip
-        seen = Spy()
-        return seen.left, run(image, layer.binary, observe=seen).counts
+        return left_by(image, layer.binary)
 
     fused, once = left(layer.lif(0, 1, subtract=subtract))
     stepwise, again = left(*unfused)
@@ -178,7 +177,7 @@ def test_counts_and_copies_of_events(seed, steps, size):
         ),
     )
     seen = Seen(counts=(4, "counts"), copy=(5, "dest"))
-    run(image, x, observe=seen)
+    run(image, x, seen=seen)
     assert seen["counts"].tolist() == x.cumsum(1).tolist()
     assert seen["copy"].tolist() == x.tolist()
 
@@ -199,17 +198,18 @@ def test_a_bias_for_every_timestep(steps):
 
 def iterations(steps, drain, *body, before=()):
     """Program counter and iteration of the loop over timesteps of all that ran in the body."""
-    ran = []
     loop = Loop(counter="steps", length=len(body), drain=drain)
     image = program(*before, loop, *body)
     first = len(before) + 2
-
-    def watch(pc, _, core):
-        if pc >= first and core.loops and core.loops[-1].steps is not None:
-            ran.append((pc - first, core.loops[-1].iteration))
-
-    found = run(image, np.zeros((1, steps, 1)), observe=watch)
-    return ran, found
+    session, ran = engine(image, "reference").reset(np.zeros((steps, 1), np.int64)), []
+    sequencer = session.batch.core.sequencer
+    while not sequencer.halted:
+        pc, frames = sequencer.pc, sequencer.frames
+        inside = pc >= first and frames and frames[-1].steps is not None
+        if inside and sequencer.enabled(image.code[pc]):
+            ran.append((pc - first, frames[-1].iteration))
+        session.step()
+    return ran, run(image, np.zeros((1, steps, 1)))
 
 
 def clear(stage):
@@ -237,7 +237,7 @@ def test_a_drained_loop_lets_the_last_stage_see_the_last_timestep():
     body = (move, events(0, 4))
     image = program(Loop(counter="steps", length=2, drain=1), *body)
     seen = Seen(late=(2, "dest"))
-    run(image, x, observe=seen)
+    run(image, x, seen=seen)
     assert seen["late"].tolist() == x.tolist()
 
 

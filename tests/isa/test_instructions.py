@@ -74,7 +74,7 @@ def test_no_events():
     """Whatever the register held before, in every sample."""
     image = program(events(1, 3), ClearEvents(dest=1, size=3))
     seen = Seen(cleared=(2, "dest"))
-    run(image, np.ones((2, 1, 3)), observe=seen)
+    run(image, np.ones((2, 1, 3)), seen=seen)
     assert seen["cleared"].tolist() == [[[0, 0, 0]]] * 2
 
 
@@ -95,7 +95,7 @@ def test_delayed_events(seed, inputs, longest, spare):
     body = each_timestep(events(0, inputs), op)
     axon = np.concatenate([[0, 0, 0], delays])[:, None]
     seen = Seen(late=(4, "dest"))
-    run(program(ClearDelays(row=7, rows=rows), *body, axon=axon), x, observe=seen)
+    run(program(ClearDelays(row=7, rows=rows), *body, axon=axon), x, seen=seen)
     for sample, trace in zip(x, seen["late"], strict=True):
         for k, late in enumerate(trace):
             then = [k - int(d) for d in delays]
@@ -138,7 +138,7 @@ def test_scalar_drive_of_events(seed, inputs, shift, bias):
     op = DriveEvents(dest=2, source=0, row=3, inputs=inputs, shift=shift, bias=bias)
     drive = np.concatenate([[0, 0, 0], weights])[:, None]
     seen = Seen(x=(3, "dest"))
-    run(program(*each_timestep(events(0, inputs), op), drive=drive), x, observe=seen)
+    run(program(*each_timestep(events(0, inputs), op), drive=drive), x, seen=seen)
     expected = [[[drive_reference(s, weights, shift, bias)] for s in sample] for sample in x]
     assert seen["x"].tolist() == expected
 
@@ -151,7 +151,7 @@ def test_scalar_drive_of_values(seed, inputs, shift, bias):
     x = random.integers(-(2**15), 2**15, (3, 4, inputs))
     op = DriveValues(dest=2, source=0, row=0, inputs=inputs, shift=shift, bias=bias)
     seen = Seen(x=(3, "dest"))
-    run(program(*each_timestep(values(0, inputs), op), drive=weights[:, None]), x, observe=seen)
+    run(program(*each_timestep(values(0, inputs), op), drive=weights[:, None]), x, seen=seen)
     expected = [[[drive_reference(s, weights, shift, bias)] for s in sample] for sample in x]
     assert seen["x"].tolist() == expected
 
@@ -165,7 +165,7 @@ def test_memory_update(seed, size, shift):
     body = each_timestep(values(0, 1), Update(state=1, drive=0, row=0, size=size, shift=shift))
     x = random.integers(-(2**15), 2**15, (2, 5, 1))
     seen = Seen(m=(4, "state"))
-    run(program(ClearValue(dest=1, size=size), *body, update=table), x, observe=seen)
+    run(program(ClearValue(dest=1, size=size), *body, update=table), x, seen=seen)
     for sample, trace in zip(x, seen["m"], strict=True):
         m = [0] * size
         for (drive,), got in zip(sample.tolist(), trace.tolist(), strict=True):
@@ -186,7 +186,7 @@ def test_a_held_value_is_that_of_the_last_timestep_that_counts(seed, size, every
     loop = Loop(counter="steps", length=2, drain=stage)
     seen = Seen(held=(3, "dest"))
     # The hold stands behind the input, which in its iteration is `stage` timesteps ahead.
-    run(program(loop, values(0, size), hold), x, observe=seen)
+    run(program(loop, values(0, size), hold), x, seen=seen)
     expected = [
         [sample[min(k // every * every + stage, steps - 1)].tolist() for k in range(steps)]
         for sample in x
@@ -278,7 +278,7 @@ def test_lif_with_events_and_values(seed, neurons, inputs, size, subtract, event
     )
     lif = image.code.index(body[-1])
     seen = Seen(spikes=(lif, "dest"), u=(lif, "row"))
-    run(image, x, observe=seen)
+    run(image, x, seen=seen)
     for step, spikes in enumerate(x[0]):
         assert model.step(spikes, vector) == seen["spikes"][0, step].tolist()
         assert model.u == seen["u"][0, step].tolist()
@@ -299,7 +299,7 @@ def test_bursts_of_several_banks_and_joined_instructions_add_up():
         spike=ones, memory_a=ones, memory_b=ones, parameter=parameters(LANES, threshold=100),
     )  # fmt: skip
     seen = Seen(u=(image.code.index(lif), "row"))
-    run(image, [[[1, 1]]], observe=seen)
+    run(image, [[[1, 1]]], seen=seen)
     assert seen["u"].tolist() == [[[8] * LANES]]
 
 

@@ -36,8 +36,8 @@ def test_every_instruction_has_its_place():
     for cls in CLASSES:
         section = section_of(page, cls.mnemonic)
         assert f"| 63:58 | opcode {cls.opcode} |" in section
-        assert "def execute(self, core: Core)" in section
-        assert "def work(self, core: Core)" in section
+        assert "def execute(self, core: Machine)" in section
+        assert "def work(self, target: Target)" in section
         for placed in layout(cls):
             assert f"| `{placed.name}` | {placed.field.kind} | {placed.field.range} |" in section
 

@@ -79,7 +79,7 @@ def test_shares_of_several_banks_add_up_to_the_whole_product(seed, inputs, group
         parameter=parameters(groups * LANES, threshold=32767), **tables,
     )  # fmt: skip
     seen = Seen(u=(image.code.index(lif), "row"))
-    found = run(image, x, observe=seen)
+    found = run(image, x, seen=seen)
     assert seen["u"].tolist() == (x @ weights).tolist()
     read = sum(found.counts.accesses[name, "reads"] for name in tables)
     assert read == x.sum() * groups

@@ -205,15 +205,15 @@ def test_a_missing_image(tmp_path):
         runtime.load(tmp_path / "none.elf")
 
 
-def test_another_device_can_run_the_image():
+def test_another_engine_can_run_the_image():
     class Echo:
         def run(self, inputs, **options):
             self.seen = inputs
-            return program().device.run(inputs, **options)
+            return program().engine.run(inputs, **options)
 
-    device = Echo()
-    found = Program(IMAGE, "net.elf", device).run(X)
-    assert device.seen.tolist() == X.astype(int).tolist()
+    echo = Echo()
+    found = Program(IMAGE, "net.elf", echo).run(X)
+    assert echo.seen.tolist() == X.astype(int).tolist()
     assert found.integers.tolist() == program().run(X).integers.tolist()
 
 

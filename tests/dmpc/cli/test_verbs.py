@@ -113,7 +113,7 @@ def test_verify_climbs_every_rung(dmpc, shared):
         "onnxruntime ~ float graph",
         "float graph ~ integer graph",
         "integer graph = simulator, every bit",
-        "simulator in lockstep = simulator one sample at a time, logits and cycles",
+        "fast engine = reference engine, logits, cycles and counts",
     ]
     for rung in data["rungs"]:
         assert rung["ok"]

@@ -1,22 +1,25 @@
 """The units of the cycle-by-cycle machine, and what passes between them.
 
-Every unit is a process that runs up to its next `yield` in each cycle: `yield self.work()` spends
-the cycle working, `yield self.stall(cause)` waiting.
+Every unit is a process that runs up to its next `yield` in each cycle: it spends the cycle with
+`yield from self.work(...)` or waits with `yield from self.stall(cause)`.
 """
 
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from isa.arithmetic import Int
+from isa.core import Core
 from isa.format import Instruction
 from isa.instructions import DelayEvents
-from isa.work import Work
+from isa.work import CONTROL, Work
 
 if TYPE_CHECKING:
-    from tests.isa.stepper import Machine
+    from isa.engines.cycle import Machine
 
 Process = Iterator[None]
 
@@ -37,6 +40,7 @@ class Burst:
     bank: "Bank"
     parts: list["Instance"] = field(default_factory=list)
     closed: bool = False
+    ended: bool = False
     ready: dict[int, int] = field(default_factory=dict)
 
     def take(self, group: int) -> None:
@@ -47,25 +51,57 @@ class Burst:
 
 @dataclass(eq=False)
 class Instance:
-    """One execution of an instruction; `work` is None where it only takes an issue cycle."""
+    """One execution of an instruction.
+
+    `cycles` of work, or `rows` by group modulo the period on a bank; `met` are the active events,
+    rows and first spills that its counts depend on.
+    """
 
     pc: int
     op: Instruction
-    work: Work | None
+    work: Work
+    cycles: int = 0
+    rows_by_group: Int | None = None
+    met: tuple[int, int, int] = (0, 0, 0)
     issued: int = -1
     start: int = -1
     end: int = -1
-    reads: list[tuple[Page, "Instance"]] = field(default_factory=list)
+    reads: list[tuple[Page, "Instance | None"]] = field(default_factory=list)
     writes: list[Page] = field(default_factory=list)
     bursts: list[Burst] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, pc: int, op: Instruction, work: Work, core: Core) -> "Instance":
+        """An instruction that is about to be carried out on a core of one sample."""
+        if work.unit == CONTROL:
+            return cls(pc, op, work)
+        active = int(core.active(work)[0])
+        if work.rows is None:
+            cycles = max(work.cycles.of(active, 0, 0), work.at_least)
+            return cls(pc, op, work, cycles, met=(active, 0, 0))
+        rows = core.bank_rows(work, work.rows)[0]
+        total = int(rows[np.arange(work.groups) % len(rows)].sum())
+        met = (0, total, int(core.first_to_spill(work)))
+        return cls(pc, op, work, rows_by_group=rows, met=met)
+
     def rows(self, group: int) -> int:
         """Rows that an instruction on a bank reads for a group."""
-        rows = self.work.cycles[0]
-        return int(rows[group % len(rows)])
+        assert self.rows_by_group is not None
+        return int(self.rows_by_group[group % len(self.rows_by_group)])
+
+    @property
+    def operations(self) -> int:
+        """Lane operations."""
+        return self.work.operations.of(*self.met)
+
+    @property
+    def accesses(self) -> Counter[tuple[str, str]]:
+        """Rows by memory and direction."""
+        return Counter({key: count.of(*self.met) for key, count in self.work.accesses.items()})
 
     @property
     def operands_complete(self) -> bool:
+        """Whether all that it reads has been written."""
         return all(page.complete for page, _ in self.reads)
 
     def free_operands(self) -> None:
@@ -84,7 +120,7 @@ class Unit:
         self.in_pipeline = Counter[str]()
         self.busy, self.operations = 0, 0
         self.stalls = Counter[str]()
-        self.log: dict[int, str] = {}
+        self.log: dict[int, tuple[str, int | None]] = {}
         self.process = self.run()
 
     def run(self) -> Process:
@@ -96,7 +132,7 @@ class Unit:
                 yield
             self.stalls["issue"] += waited
             now = self.machine.cycle
-            self.log.update(dict.fromkeys(range(now - waited, now), "issue"))
+            self.log.update(dict.fromkeys(range(now - waited, now), ("issue", None)))
             yield from self.execute(self.queue[0])
 
     def whole(self, _: Instance) -> bool:
@@ -104,18 +140,17 @@ class Unit:
         return True
 
     def execute(self, op: Instance) -> Process:
+        """Work on the head of the queue."""
         yield from self.stretch(op)
 
     def stretch(self, op: Instance) -> Process:
         """n cycles at a stretch."""
         while not op.operands_complete:
-            yield self.stall("operand")
+            yield from self.stall("operand")
         while self.in_pipeline["group"]:
-            yield self.stall("port")
+            yield from self.stall("port")
         self.begin(op)
-        operations = _number(op.work.operations)
-        accesses = Counter({key: _number(rows) for key, rows in op.work.accesses.items()})
-        cycles = _number(op.work.cycles)
+        operations, accesses, cycles = op.operations, op.accesses, op.cycles
         for cycle in range(cycles):
             done = min(operations, self.lanes)
             operations -= done
@@ -125,7 +160,7 @@ class Unit:
             if cycle == cycles - 1:
                 self.finish(op, end=self.machine.cycle + 1)
                 self.deliver(op, self.latency, "stretch")
-            yield self.work(done)
+            yield from self.work(done, op.pc)
         assert not operations, f"{op.op.mnemonic}: more operations than {cycles} cycles of lanes"
         assert not +accesses, f"{op.op.mnemonic}: more rows than {cycles} cycles of a port"
 
@@ -142,7 +177,7 @@ class Unit:
         for op in ops:
             op.end = end
             self.machine.after(end - self.machine.cycle, op.free_operands)
-            self.machine.after(end - self.machine.cycle, lambda op=op: self.active.remove(op))
+            self.machine.after(end - self.machine.cycle, partial(self.active.remove, op))
 
     def deliver(self, op: Instance, latency: int, kind: str) -> None:
         """In `latency` cycles the last result leaves the pipeline."""
@@ -156,21 +191,24 @@ class Unit:
         self.in_pipeline[kind] += 1
         self.machine.after(latency, delivered)
 
-    def work(self, operations: int) -> None:
-        """A cycle of work."""
+    def work(self, operations: int, pc: int) -> Process:
+        """A cycle of work on an instruction."""
         assert operations <= self.lanes, f"{self.name}: {operations} operations in a cycle"
         self.busy += 1
-        self.log[self.machine.cycle] = "busy"
+        self.log[self.machine.cycle] = ("busy", pc)
         self.operations += operations
         self.machine.progress = True
+        yield
 
-    def stall(self, cause: str) -> None:
+    def stall(self, cause: str) -> Process:
         """A cycle of waiting."""
         self.stalls[cause] += 1
-        self.log[self.machine.cycle] = cause
+        self.log[self.machine.cycle] = (cause, None)
+        yield
 
     @property
     def drained(self) -> bool:
+        """Whether nothing is queued, worked on or in the pipeline."""
         return not self.queue and not self.active and not +self.in_pipeline
 
 
@@ -178,26 +216,27 @@ class DelayUnit(Unit):
     """Events set bits of a ring memory, one cycle after their delays are read; then rows leave."""
 
     def execute(self, op: Instance) -> Process:
+        """Take events one by one, then read and clear the timestep's rows."""
         if not isinstance(op.op, DelayEvents):
             yield from self.stretch(op)
             return
         while not op.operands_complete:
-            yield self.stall("operand")
+            yield from self.stall("operand")
         self.begin(op)
-        for _ in range(_number(op.work.operations)):
+        for _ in range(op.operations):
             self.machine.access("axon", "reads")
             self.machine.after(1, lambda: self.machine.access("ring", "writes"))
-            yield self.work(1)
-        yield self.work(0)  # the last event's bit is set
+            yield from self.work(1, op.pc)
+        yield from self.work(0, op.pc)  # the last event's bit is set
         rows = -(-op.op.inputs // self.machine.target.delay.lanes)
         for row in range(rows):
             self.machine.access("ring", "reads")
-            yield self.work(0)
+            yield from self.work(0, op.pc)
             if row == rows - 1:
                 self.finish(op, end=self.machine.cycle + 1)
                 self.deliver(op, self.latency, "stretch")
             self.machine.access("ring", "writes")
-            yield self.work(0)
+            yield from self.work(0, op.pc)
 
 
 class GroupUnit(Unit):
@@ -208,34 +247,35 @@ class GroupUnit(Unit):
         self.in_flight = set[int]()  # rows that were read and are not written back
 
     def execute(self, op: Instance) -> Process:
+        """Group work, or one stretch."""
         yield from self.groups(op) if op.work.paired else self.stretch(op)
 
     def groups(self, op: Instance) -> Process:
         """Two cycles for each group: its row is read in the first, and written back later."""
         while self.in_pipeline["stretch"]:
-            yield self.stall("port")
+            yield from self.stall("port")
         for group in range(op.work.groups):
             while not all(group in burst.ready for burst in op.bursts):
-                yield self.stall("sums")
-            row = op.op.row + group
+                yield from self.stall("sums")
+            row = op.work.row + group
             while row in self.in_flight or self.name in self.machine.ports:
-                yield self.stall("port")
+                yield from self.stall("port")
             if group == 0:
                 self.begin(op)
             for burst in op.bursts:
                 burst.take(group)
             self.machine.access(self.name, "reads")
             self.in_flight.add(row)
-            if op.work.accesses["parameter", "reads"]:
+            if op.accesses["parameter", "reads"]:
                 self.machine.access("parameter", "reads", port=f"parameter of {self.name}")
             self.machine.after(self.latency, lambda: self.machine.access(self.name, "writes"))
-            self.machine.after(self.latency + 1, lambda row=row: self.in_flight.remove(row))
+            self.machine.after(self.latency + 1, partial(self.in_flight.remove, row))
             if group == op.work.groups - 1:
                 self.deliver(op, self.latency + 1, "group")
-            yield self.work(self.lanes)
+            yield from self.work(self.lanes, op.pc)
             if group == op.work.groups - 1:
                 self.finish(op, end=self.machine.cycle + 1)
-            yield self.work(0)
+            yield from self.work(0, op.pc)
 
 
 class Bank(Unit):
@@ -247,12 +287,15 @@ class Bank(Unit):
         self.groups_begun = 0
 
     def free_slot(self, slot: int) -> None:
+        """A slot can be used again."""
         self.slots[slot] = False
 
     def whole(self, op: Instance) -> bool:
+        """Whether the burst's last instruction has been issued."""
         return op.bursts[0].closed
 
     def execute(self, op: Instance) -> Process:
+        """A whole burst."""
         (burst,) = op.bursts
         spilling = [op for op in burst.parts if op.work.spill]
         if spilling:
@@ -266,19 +309,19 @@ class Bank(Unit):
         """Instruction by instruction over all groups; partial sums come and go on one port."""
         for op in spilling:
             while not op.operands_complete:
-                yield self.stall("operand")
+                yield from self.stall("operand")
             for _ in range(sum(map(op.rows, range(op.work.groups)))):
                 self.machine.access(self.name, "reads")
                 self.machine.access("partial", "reads", port=f"partial of {self.name}")
-                yield self.work(self.lanes)
+                yield from self.work(self.lanes, op.pc)
                 self.machine.access("partial", "writes", port=f"partial of {self.name}")
-                yield self.work(0)
+                yield from self.work(0, op.pc)
 
     def group(self, burst: Burst, group: int, others: list[Instance]) -> Process:
         """All rows of the group; at the end its partial sum, if there is one, is brought back."""
         slot = self.groups_begun % len(self.slots)
         while self.slots[slot]:
-            yield self.stall("slot")
+            yield from self.stall("slot")
         self.slots[slot] = True
         self.groups_begun += 1
         spilled = len(others) < len(burst.parts)
@@ -287,21 +330,18 @@ class Bank(Unit):
         rows = 0
         for op in others:
             while group == 0 and not op.operands_complete:
-                yield self.stall("operand")
+                yield from self.stall("operand")
             for _ in range(op.rows(group)):
                 rows += 1
                 self.machine.access(self.name, "reads")
-                yield self.work(self.lanes)
+                yield from self.work(self.lanes, op.pc)
         if spilled:
             self.machine.access("partial", "reads", port=f"partial of {self.name}")
         if spilled or not rows:
-            yield self.work(0)
+            yield from self.work(0, burst.parts[-1].pc)
         # Now it is the cycle after the group's last.
         self.deliver(burst.parts[-1], self.latency - 1, "sums")
         self.machine.after(self.latency - 1, lambda: burst.ready.update({group: slot}))
         if group == burst.parts[0].work.groups - 1:
+            burst.ended = True
             self.finish(*burst.parts, end=self.machine.cycle)
-
-
-def _number(count: object) -> int:
-    return int(np.asarray(count).reshape(-1)[0])

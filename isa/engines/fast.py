@@ -1,0 +1,212 @@
+"""The fast engine: the program's microcode, run by compiled code."""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from isa.arithmetic import Int
+from isa.engines.counts import Counts, Place, Run, Watched
+from isa.engines.native import DONE, LANES, TRAPPED, UNBOUNDED, Inputs, Machine, as_input, logged
+from isa.engines.program import Prepared, watch
+from isa.engines.reference import Batch, ReferenceEngine, check_inputs
+from isa.engines.session import By, Snapshot
+from isa.engines.trace import Trace, traced
+from isa.errors import IsaError
+from isa.image import Image
+
+FEW = 3
+"""Up to so many samples run one by one: a lockstep of sixteen would cost more."""
+
+Progress = Callable[[int], None]
+"""Called with the number of samples that have just been finished."""
+
+
+def usable_threads() -> int:
+    """Threads that a run may take: the processors of this process, or DMPC_THREADS."""
+    given = os.environ.get("DMPC_THREADS", "")
+    if given.isdigit() and int(given):
+        return int(given)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
+class FastEngine:
+    """Runs an image in compiled code, sixteen samples in lockstep on each thread.
+
+    Where the machine traps, the reference engine runs the batch again and says what the trap was.
+    """
+
+    name = "fast"
+
+    def __init__(self, image: Image, prepared: Prepared | None = None) -> None:
+        self.prepared = prepared or Prepared(image)
+        self.image = image
+
+    def run(
+        self,
+        inputs: Inputs,
+        *,
+        batch: int = 256,
+        watched: Watched = (),
+        progress: Progress | None = None,
+        limit: int | None = None,
+        threads: int | None = None,
+    ) -> Run:
+        """Run `inputs`, integers [samples, timesteps, inputs]; see `isa.engines.Engine`."""
+        check_inputs(inputs)
+        places = tuple(dict.fromkeys(watched))
+        given = as_input(inputs)
+        lanes = LANES if min(batch, len(inputs)) > FEW else 1
+        pool = _Pool(self.prepared, places, lanes, threads or usable_threads(), limit)
+        parts = []
+        for first in range(0, len(given), batch):
+            blocks = pool.run(given[first : first + batch])
+            if blocks is None:
+                self._explain(inputs[first : first + batch], batch, limit)
+            parts.extend(blocks or [])
+            if progress:
+                progress(len(given[first : first + batch]))
+        return _joined(parts, places, pool.counts())
+
+    def reset(self, sample: Inputs) -> "FastSession":
+        """The start of one sample [timesteps, inputs], to be stepped through."""
+        check_inputs(sample[None])
+        return FastSession(self.prepared, as_input(sample[None]))
+
+    def trace(self, sample: Inputs) -> Trace:
+        """The timing of one sample [timesteps, inputs] in every cycle."""
+        check_inputs(sample[None])
+        machine = Machine(self.prepared, 1)
+        machine.begin(as_input(sample[None]), trace=True)
+        if machine.run() != DONE:
+            self._explain(sample[None], 1, None)
+        return traced(self.prepared, *logged(machine.view()), int(machine.cycles()[0]))
+
+    def _explain(self, inputs: Inputs, batch: int, limit: int | None) -> None:
+        """Raise the trap that stopped the compiled code."""
+        reference = ReferenceEngine(self.image, self.prepared)
+        reference.run(inputs.astype(np.int64), batch=batch, limit=limit)
+        raise IsaError("the compiled engine trapped where the reference engine does not: a bug")
+
+
+class FastSession:
+    """A sample on the compiled engine, between two instructions."""
+
+    def __init__(self, prepared: Prepared, inputs: Inputs) -> None:
+        self.prepared, self._inputs = prepared, inputs
+        self.machine = Machine(prepared, 1)
+        self.machine.begin(inputs)
+
+    def step(self, by: By = "instruction", count: int = 1) -> bool:
+        """Go on by so many instructions or timesteps; see `isa.engines.session.Session`."""
+        if by == "cycle":
+            raise IsaError("the fast engine stops between instructions; the cycle engine in cycles")
+        if by == "instruction":
+            return self._go(count)
+        until = self.machine.view().timestep + count
+        while self.machine.view().timestep < until:
+            if not self._go(1):
+                return False
+        return True
+
+    def finish(self) -> None:
+        """Go on to the end."""
+        self._go(UNBOUNDED)
+
+    def _go(self, instructions: int) -> bool:
+        status = self.machine.run(instructions)
+        if status == TRAPPED:
+            batch = Batch(self.prepared, self._inputs.astype(np.int64), Counts())
+            batch.run()
+            raise IsaError("the compiled engine trapped where the reference engine does not: a bug")
+        return status != DONE
+
+    def snapshot(self) -> Snapshot:
+        """Where the sample stands."""
+        return self.machine.snapshot()
+
+    @property
+    def cycles(self) -> int:
+        """Cycles until every unit is idle, if nothing more were issued."""
+        return int(self.machine.cycles()[0])
+
+    @property
+    def counts(self) -> Counts:
+        """What the sample did so far."""
+        counts = self.machine.counts(settled=False)
+        counts.cycles = self.cycles
+        return counts
+
+
+_Block = tuple[Int, Int, dict[Place, Int]]
+
+
+class _Pool:
+    """Machines on threads, and what they counted."""
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        places: tuple[Place, ...],
+        lanes: int,
+        threads: int,
+        limit: int | None,
+    ) -> None:
+        self.prepared, self.lanes, self.threads, self.limit = prepared, lanes, threads, limit
+        self.places = places
+        self.watches = [watch(prepared, place) for place in places]
+        self.machines: list[Machine] = []
+        self.idle: list[Machine] = []
+
+    def run(self, inputs: Inputs) -> list[_Block] | None:
+        """Run a batch; None if the machine trapped in it."""
+        width = self.lanes
+        starts = range(0, len(inputs), width)
+        blocks: list[_Block | None]
+        if self.threads == 1 or len(starts) == 1:
+            blocks = [self._block(inputs[at : at + width]) for at in starts]
+        else:
+            # A thread takes several blocks at a time, so that handing them out costs little.
+            share = -(-len(starts) // (4 * self.threads))
+            groups = [starts[n : n + share] for n in range(0, len(starts), share)]
+            with ThreadPoolExecutor(self.threads) as pool:
+                done = pool.map(lambda g: list(self._some(inputs, g)), groups)
+                blocks = [block for group in done for block in group]
+        found = [block for block in blocks if block is not None]
+        return found if len(found) == len(blocks) else None
+
+    def _some(self, inputs: Inputs, starts: range) -> Iterator[_Block | None]:
+        for at in starts:
+            yield self._block(inputs[at : at + self.lanes])
+
+    def _block(self, inputs: Inputs) -> _Block | None:
+        try:
+            machine = self.idle.pop()
+        except IndexError:
+            machine = Machine(self.prepared, self.lanes, self.watches)
+            self.machines.append(machine)
+        machine.begin(inputs)
+        budget = UNBOUNDED if self.limit is None else self.limit
+        if machine.run(budget) != DONE:
+            return None
+        machine.settle()
+        seen = {place: machine.kept(n) for n, place in enumerate(self.places)}
+        block = machine.outputs(), machine.cycles(), seen
+        self.idle.append(machine)
+        return block
+
+    def counts(self) -> Counts:
+        """What all machines counted."""
+        counts = Counts()
+        for machine in self.machines:
+            counts.add(machine.counts())
+        return counts
+
+
+def _joined(blocks: list[_Block], places: tuple[Place, ...], counts: Counts) -> Run:
+    logits = np.concatenate([logits for logits, _, _ in blocks])
+    cycles = np.concatenate([cycles for _, cycles, _ in blocks])
+    counts.cycles = int(cycles.sum())
+    seen = {place: np.concatenate([kept[place] for _, _, kept in blocks]) for place in places}
+    return Run(logits, cycles, counts, seen)

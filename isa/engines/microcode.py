@@ -1,0 +1,470 @@
+"""A program recorded as micro-operations, which the fast engine runs.
+
+Each instruction's `execute` is called once, when an image is loaded, with a `Recorder` in the place
+of the machine: operands and loaded memories are known by then, so what is recorded is a straight
+line of vector operations on constants and on what flows through the machine. Every value carries
+the bounds that follow from widths and weights. They choose 32 bits for it where those suffice, and
+leave out saturations that cannot happen.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isa.arithmetic import WIDEST, Int, larger, reached, select, shift_round
+from isa.core import Loaded
+from isa.errors import Trap
+from isa.format import Instruction
+from isa.machine import StateMemory
+from isa.native.records import OPS
+from isa.parameters import Parameters
+from isa.target import Target
+
+OP = {name: number for number, name in enumerate(OPS)}
+HALF32 = 1 << 31
+
+Bounds = tuple[int, int]
+
+
+def signed(bits: int) -> Bounds:
+    """The numbers of a width."""
+    return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+
+
+def within(inner: Bounds, outer: Bounds) -> bool:
+    """Whether all numbers of one range lie in another."""
+    return outer[0] <= inner[0] and inner[1] <= outer[1]
+
+
+def _narrow(*ranges: Bounds) -> bool:
+    return all(within(range_, (-HALF32, HALF32 - 1)) for range_ in ranges)
+
+
+@dataclass(eq=False)
+class Node:
+    """A value that flows through the machine: n elements a sample, each within `bounds`.
+
+    `places` says where it lies once something needed it, in 32 bits and in 64; `wide` which of the
+    two it is worked out in.
+    """
+
+    recorder: "Recorder"
+    op: str
+    n: int
+    bounds: Bounds
+    operands: tuple["Node | Int", ...] = ()
+    fields: dict[str, int] = field(default_factory=dict)
+    wide: bool = False
+    places: dict[bool, int] = field(default_factory=dict)
+
+    __array_ufunc__ = None  # NumPy's arrays leave arithmetic with nodes to them
+
+    def _binary(self, op: str, other: Any, low: int, high: int, *, turned: bool = False) -> "Node":
+        n = self.n if self.op != "STEPS" else other.n if isinstance(other, Node) else np.size(other)
+        this, that = self.recorder.operand(self, n), self.recorder.operand(other, n)
+        operands = (that, this) if turned else (this, that)
+        return self.recorder.node(op, n, (low, high), operands)
+
+    def __add__(self, other: Any) -> "Node":
+        low, high = bounds_of(other)
+        return self._binary("ADD", other, self.bounds[0] + low, self.bounds[1] + high)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> "Node":
+        low, high = bounds_of(other)
+        return self._binary("SUBTRACT", other, self.bounds[0] - high, self.bounds[1] - low)
+
+    def __rsub__(self, other: Any) -> "Node":
+        low, high = bounds_of(other)
+        bounds = (low - self.bounds[1], high - self.bounds[0])
+        return self._binary("SUBTRACT", other, *bounds, turned=True)
+
+    def __mul__(self, other: Any) -> "Node":
+        corners = [a * b for a in self.bounds for b in bounds_of(other)]
+        return self._binary("MULTIPLY", other, min(corners), max(corners))
+
+    __rmul__ = __mul__
+
+
+def bounds_of(value: Any) -> Bounds:
+    """The least and the largest number in a value of any reader."""
+    if isinstance(value, Node):
+        return value.bounds
+    array = np.asarray(value)
+    return (int(array.min()), int(array.max())) if array.size else (0, 0)
+
+
+@larger.register
+def _(x: Node, other: Any) -> Node:
+    low, high = bounds_of(other)
+    return x._binary("LARGER", other, max(x.bounds[0], low), max(x.bounds[1], high))
+
+
+@reached.register
+def _(x: Node, threshold: Any) -> Node:
+    return x._binary("REACHED", threshold, 0, 1)
+
+
+@select.register
+def _(condition: Node, one: Any, other: Any) -> Node:
+    recorder, n = condition.recorder, condition.n
+    (a, b), (c, d) = bounds_of(one), bounds_of(other)
+    operands = (condition, recorder.operand(one, n), recorder.operand(other, n))
+    return recorder.node("SELECT", n, (min(a, c), max(b, d)), operands)
+
+
+@shift_round.register
+def _(x: Node, shift: Int | int) -> Node:
+    shifts = np.unique(np.asarray(shift, np.int64))
+    if not x.n or not shifts.size:
+        return x
+    corners = [_shifted(bound, int(s)) for bound in x.bounds for s in shifts]
+    bounds = (min(corners), max(corners))
+    # What is added before a shift must fit, too; so must the constants that say how far.
+    most = int(shifts.max())
+    wide = not _narrow((x.bounds[0], x.bounds[1] + (1 << max(most, 0) >> 1))) or most > 30
+    wide = wide or -int(shifts.min()) > 30
+    if shifts.size > 1:
+        amounts = np.broadcast_to(np.asarray(shift, np.int64), (x.n,))
+        right, left = np.maximum(amounts, 0), np.maximum(-amounts, 0)
+        return x.recorder.node("SHIFTS", x.n, bounds, (x, right, left), wide=wide)
+    if most == 0:
+        return x
+    if most > 0:
+        return x.recorder.node("RIGHT", x.n, bounds, (x,), {"low": most}, wide=wide)
+    return x.recorder.node("LEFT", x.n, bounds, (x,), {"high": -most}, wide=wide)
+
+
+def _shifted(bound: int, shift: int) -> int:
+    if shift >= 0:
+        return (bound + (1 << shift >> 1)) >> shift
+    limit = (1 << WIDEST) >> -shift
+    return min(max(bound, -limit), limit) << -shift
+
+
+@dataclass(frozen=True)
+class Saturable:
+    """Where values are clipped: by which instruction, for what cause, how many a sample."""
+
+    pc: int
+    cause: str
+    elements: int
+    counter: int | None
+    """Its number in the engine's counts; None where bounds show that nothing is ever clipped."""
+
+
+class RegisterFile:
+    """A vector register file as a recorder sees it."""
+
+    def __init__(self, recorder: "Recorder", letter: str) -> None:
+        self.recorder, self.letter = recorder, letter
+        vectors = recorder.target.events if letter == "e" else recorder.target.values
+        self.kind = "EVENTS" if letter == "e" else "VALUES"
+        self.bounds = (0, 1) if letter == "e" else signed(vectors.bits)
+
+    def read(self, number: int, size: int | None = None) -> Node:
+        """The first `size` elements of a register."""
+        assert size is not None, "an instruction says how much of a register it reads"
+        node = self.recorder.node(f"READ_{self.kind}", size, self.bounds, fields={"x": number})
+        self.recorder.reads.append(node)
+        return node
+
+    def write(self, number: int, data: Node | Int) -> None:
+        """Replace a register."""
+        assert within(bounds_of(data), self.bounds), "wider than a register's elements"
+        n = data.n if isinstance(data, Node) else data.size
+        if isinstance(data, Node) and data.op == "INPUT":  # it goes where it is wanted
+            events = int(self.letter == "e")
+            self.recorder.emit_op("INPUT", n, x=number, y=events, **data.fields)
+            return
+        a = self.recorder.place(data, n, wide=False)
+        self.recorder.emit_op(f"WRITE_{self.kind}", n, a=a, x=number)
+
+
+class Recorder:
+    """`isa.machine.Machine` that records what a program's instructions do."""
+
+    def __init__(self, loaded: Loaded, code: Sequence[Instruction]) -> None:
+        self.target: Target = loaded.target
+        self.loaded, self.code = loaded, code
+        self.events, self.values = RegisterFile(self, "e"), RegisterFile(self, "v")
+        self.micros: list[dict[str, int]] = []
+        self.constants: list[NDArray[Any]] = []
+        self._places: dict[tuple[str, bytes], int] = {}
+        self._tables: dict[tuple[int, str], int] = {}
+        self.saturable: list[Saturable] = []
+        self.counters = 0
+        self.temporaries = 0
+        self.largest = 1
+        self._sums: dict[tuple[int, str], int] = {}
+        self._alive: list[Int] = []
+        self.pc = 0
+        self.reads: list[Node] = []
+        self._used = 0
+        self._measuring = True
+        for pc, op in enumerate(code):
+            if op.work(self.target).bank is not None:
+                self.record(pc)
+        self._measuring = False
+        of_kind = [
+            sum(most for (_, k), most in self._sums.items() if k == kind)
+            for kind in ("events", "values")
+        ]
+        self.wide = not _narrow((0, max(of_kind)))
+
+    def record(self, pc: int) -> tuple[int, int] | None:
+        """First micro-operation of an instruction and how many it has; None if it always traps."""
+        first, marks = len(self.micros), (len(self.saturable), self.counters)
+        self.pc, self.reads, self._used = pc, [], 0
+        try:
+            self.code[pc].execute(self)
+        except Trap:
+            del self.micros[first:], self.saturable[marks[0] :]
+            self.counters = marks[1]
+            return None
+        if self._measuring:
+            return None
+        for read in self.reads:  # nobody needed its values, but that it was written
+            if not read.places:
+                events = int(read.op == "READ_EVENTS")
+                self.emit_op("CHECK_REGISTER", read.n, x=read.fields["x"], y=events)
+        self.temporaries = max(self.temporaries, self._used)
+        return first, len(self.micros) - first
+
+    # -- values -----------------------------------------------------------------------------------
+
+    def node(
+        self,
+        op: str,
+        n: int,
+        bounds: Bounds,
+        operands: tuple[Node | Int, ...] = (),
+        fields: dict[str, int] | None = None,
+        *,
+        wide: bool = False,
+    ) -> Node:
+        """A value that is not worked out before something needs it."""
+        wide = wide or not _narrow(bounds, *(bounds_of(operand) for operand in operands))
+        return Node(self, op, n, bounds, operands, fields or {}, wide)
+
+    def operand(self, value: Any, n: int) -> Node | Int:
+        """A value as an operand of n elements."""
+        if isinstance(value, Node):
+            if value.op == "STEPS" and value.n != n:
+                return self.node("STEPS", n, value.bounds, wide=True)
+            return value
+        return np.broadcast_to(np.asarray(value, np.int64).reshape(-1), (n,))
+
+    def place(self, value: Node | Int, n: int, *, wide: bool) -> int:
+        """Where a value lies, a temporary or a constant, in the width asked for."""
+        if not isinstance(value, Node):
+            array = np.broadcast_to(value.reshape(-1), (n,))
+            return self.constant(array.astype(np.int64 if wide else np.int32))
+        if not value.places:
+            value.places[value.wide] = self._work_out(value)
+        if wide not in value.places:
+            assert wide or _narrow(value.bounds), "a value that does not fit 32 bits"
+            number = self._temporary(value.n)
+            op = "WIDEN" if wide else "NARROW"
+            value.places[wide] = self.emit_op(op, value.n, dst=number, a=value.places[not wide])
+        return value.places[wide]
+
+    def _work_out(self, node: Node) -> int:
+        if node.op in ("ADD_ROWS", "MULTIPLY_ROWS"):
+            return self._sum_rows(node, bank=-1, dst=self._temporary(node.n))
+        places = [self.place(operand, node.n, wide=node.wide) for operand in node.operands]
+        operands = dict(zip("abc", places, strict=False))
+        number = self._temporary(node.n)
+        fields = {**node.fields}
+        if node.operands:
+            fields["x"] = int(node.wide)
+        return self.emit_op(node.op, node.n, dst=number, **operands, **fields)
+
+    def _sum_rows(self, node: Node, *, bank: int, dst: int) -> int:
+        read, rows = node.operands
+        assert isinstance(read, Node)
+        assert not isinstance(rows, Node)
+        read.places[False] = -1  # it is read where it lies
+        narrow = bounds_fit(rows, 16)
+        table = self.table(rows, "i2" if narrow else "i4")
+        z = int(narrow) | int(node.wide) << 1
+        source = {"x": read.fields["x"], "y": read.n}
+        return self.emit_op(node.op, node.n, dst=dst, a=table, z=z, w=bank, **source)
+
+    def _temporary(self, n: int) -> int:
+        self._used += 1
+        self.largest = max(self.largest, n)
+        return self._used - 1
+
+    def constant(self, array: NDArray[Any]) -> int:
+        """The place of a constant: -1 - its number."""
+        key = (array.dtype.str, array.tobytes())
+        if key not in self._places:
+            self.constants.append(np.ascontiguousarray(array))
+            self._places[key] = -len(self.constants)
+        return self._places[key]
+
+    def table(self, rows: Int, dtype: str) -> int:
+        """The place of a table of rows, which is one of the loaded memories'."""
+        key = (id(rows), dtype)
+        if key not in self._tables:
+            self.constants.append(np.ascontiguousarray(rows.astype(dtype)))
+            self._tables[key] = -len(self.constants)
+            self._alive.append(rows)  # its identity stands for it
+        return self._tables[key]
+
+    def emit_op(self, op: str, n: int, **fields: int) -> int:
+        """Add a micro-operation; the place of what it makes."""
+        self.micros.append({"op": OP[op], "n": n, **fields})
+        return fields.get("dst", 0)
+
+    # -- the machine ------------------------------------------------------------------------------
+
+    @property
+    def steps(self) -> Node:
+        """The timesteps of the sample."""
+        return self.node("STEPS", 1, (1, 1 << 40), wide=True)
+
+    def trap(self, cause: str) -> NoReturn:
+        """The instruction always traps; what it says is the reference engine's to tell."""
+        raise Trap(cause)
+
+    def check(self, holds: object, cause: str) -> None:
+        """Trap unless something holds."""
+        if not holds:
+            self.trap(cause)
+
+    def saturate(self, x: Node, bits: int, cause: str) -> Node:
+        """Clip to `bits`, counting changes."""
+        low, high = signed(bits)
+        fits = within(x.bounds, (low, high))
+        counter = None if fits else self.counters
+        self.saturable.append(Saturable(self.pc, cause, x.n, counter))
+        if fits:
+            return x
+        self.counters += 1
+        bounds = (min(max(x.bounds[0], low), high), max(min(x.bounds[1], high), low))
+        fields = {"y": self.counters - 1, "low": low, "high": high}
+        clipped = self.node("SATURATE", x.n, bounds, (x,), fields)
+        self.place(clipped, x.n, wide=clipped.wide)  # it counts whether or not anybody needs it
+        return clipped
+
+    def zeros(self, size: int) -> Int:
+        """Zeros."""
+        return np.zeros(size, np.int64)
+
+    def next_input(self, size: int, low: int, high: int) -> Node:
+        """The next timestep of the input stream."""
+        return self.node("INPUT", size, (low, high), fields={"low": low, "high": high})
+
+    def emit(self, data: Node) -> None:
+        """Send numbers to the host."""
+        self.emit_op("EMIT", data.n, a=self.place(data, data.n, wide=True))
+
+    def rows(self, memory: str, row: int, count: int) -> Int:
+        """Rows of a loaded memory."""
+        return self.loaded.rows(memory, row, count)
+
+    def weights(self, bank: int, row: int, inputs: int, groups: int, first: int, share: int) -> Int:
+        """Weights of a bank."""
+        return self.loaded.weights(bank, row, inputs, groups, first, share)
+
+    def parameters(self, row: int, groups: int) -> Parameters:
+        """Parameters of neurons."""
+        return self.loaded.parameters(row, groups)
+
+    def add_rows(self, rows: Int, events: Node) -> Node:
+        """Sum of the rows of active events."""
+        low, high = np.minimum(rows, 0).sum(0), np.maximum(rows, 0).sum(0)
+        bounds = (int(low.min(initial=0)), int(high.max(initial=0)))
+        return self.node("ADD_ROWS", rows.shape[1], bounds, (events, rows))
+
+    def product(self, values: Node, rows: Int) -> Node:
+        """Sum of the rows times values."""
+        most = max(abs(bound) for bound in values.bounds)
+        high = int(np.abs(rows).sum(0).max(initial=0)) * most
+        return self.node("MULTIPLY_ROWS", rows.shape[1], (-high, high), (values, rows))
+
+    def read_state(self, memory: StateMemory, row: int, groups: int) -> Node:
+        """Membranes or logits."""
+        described = self.target.memories[memory]
+        n = groups * described.lanes
+        wide = memory == "readout"
+        node = self.node(f"READ_{memory}", n, signed(described.bits), wide=wide)
+        x = ("neuron", "readout", "ring").index(memory)
+        number = self._temporary(n)
+        node.places[wide] = self.emit_op("READ_STATE", n, dst=number, x=x, y=row, z=groups)
+        return node
+
+    def write_state(self, memory: StateMemory, row: int, groups: int, data: Node | int) -> None:
+        """Store membranes or logits."""
+        described = self.target.memories[memory]
+        n = groups * described.lanes
+        holds = signed(described.bits) if memory != "ring" else (0, 1)
+        assert within(bounds_of(data), holds), f"wider than what {memory} holds"
+        where = {"x": ("neuron", "readout", "ring").index(memory), "y": row, "z": groups}
+        if isinstance(data, Node):
+            a = self.place(data, n, wide=memory == "readout")
+            self.emit_op("WRITE_STATE", n, a=a, **where)
+        else:
+            self.emit_op("FILL_STATE", n, low=data, **where)
+
+    def delay(self, events: Node, delays: Int, row: int, rows: int, length: int) -> Node:
+        """Events of the present timestep, from a ring."""
+        events.places[False] = -1
+        a = self.constant(delays.astype(np.int32))
+        node = self.node("DELAY_EVENTS", events.n, (0, 1))
+        where = {"x": events.fields["x"], "y": row, "z": length, "w": rows}
+        number = self._temporary(events.n)
+        node.places[False] = self.emit_op("DELAY_EVENTS", events.n, dst=number, a=a, **where)
+        return node
+
+    def accumulate(
+        self, bank: int, kind: str, sums: Node, groups: int, join: bool, spill: bool = False
+    ) -> None:
+        """Add sums to the open burst of a bank, or begin one."""
+        burst = self.target.sequencer.queue  # no burst is longer than the queue before its bank
+        most = max(map(abs, sums.bounds)) * burst
+        self._sums[bank, kind] = max(self._sums.get((bank, kind), 0), most)
+        if self._measuring:
+            return
+        self.emit_op("ACCUMULATE", sums.n, x=bank, y=groups, z=int(join), w=int(spill))
+        self.largest = max(self.largest, sums.n)
+        if sums.op in ("ADD_ROWS", "MULTIPLY_ROWS") and not sums.places:
+            self._sum_rows(sums, bank=bank, dst=0)
+        else:
+            a = self.place(sums, sums.n, wide=self.wide)
+            self.emit_op("ADD_SUMS", sums.n, a=a, x=bank, y=int(kind == "values"))
+
+    def take(self, banks: Sequence[int], groups: int, bits: int) -> tuple[Node, Node]:
+        """Sums over banks of events and of values."""
+        n = groups * self.target.lanes
+        taken = []
+        for kind in ("events", "values"):
+            most = sum(self._sums.get((bank, kind), 0) for bank in banks)
+            node = self.node("TAKE", n, (-most, most), wide=self.wide)
+            node.places[self.wide] = self._temporary(n)
+            taken.append(node)
+        mask = sum(1 << bank for bank in banks)
+        events, values = (node.places[self.wide] for node in taken)
+        self.emit_op("TAKE", n, dst=events, b=values, x=mask, y=groups)
+        return (
+            self.saturate(taken[0], bits, "event sums"),
+            self.saturate(taken[1], bits, "value sums"),
+        )
+
+    def enter_loop(self, length: int, counter: str, value: int, drain: int) -> None:
+        """Loops are the engine's own."""
+
+    def halt(self) -> None:
+        """The end is the engine's own."""
+
+
+def bounds_fit(rows: Int, bits: int) -> bool:
+    """Whether every element fits a width."""
+    low, high = signed(bits)
+    return not rows.size or bool(rows.min() >= low and rows.max() <= high)

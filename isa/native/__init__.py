@@ -1,0 +1,1 @@
+"""The compiled part of the machine: its records, its C sources, and how they become a library."""

@@ -1,0 +1,839 @@
+/* The fast engine: runs a program that was recorded in microcode (isa/engines/microcode.py).
+
+   It says nothing of its own about what an instruction does: micro-operations are the primitives of
+   isa/machine.py and isa/arithmetic.py. Where the machine traps it stops and says so; what the trap
+   says is the reference engine's to tell. */
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "program.h"
+#include "kernels.h"
+
+#define LANES 1
+#include "timing.h"
+#undef LANES
+#define LANES 16
+#include "timing.h"
+#undef LANES
+
+typedef struct { int start, end, counts_steps; int64_t iterations, iteration; } Loop;
+typedef struct { uint8_t *data; int64_t size, room, times; int width; } Kept;
+
+typedef struct {
+    const Program *program;
+    int lanes, used;                          /* 1 or 16 in lockstep; how many of them count */
+    /* input */
+    const uint8_t **input;                    /* of each sample: [steps, width] */
+    int width, wide_input;                    /* bytes, or 32-bit integers */
+    int64_t steps, arrived, timestep;         /* steps of the sample; those at hand; those taken */
+    int closed;                               /* no more will arrive */
+    /* control */
+    int pc, halted, loops;
+    Loop loop[MOST_LOOPS];
+    /* vector registers */
+    uint8_t *events[REGISTERS];               /* [lanes][width] */
+    uint16_t *active[REGISTERS];              /* [lanes][width]: numbers of the active ones */
+    int32_t *actives[REGISTERS];              /* [lanes]: how many */
+    int32_t *values[REGISTERS];
+    int event_size[REGISTERS], value_size[REGISTERS];
+    int32_t *arriving;                        /* events in the input just taken, of each sample */
+    /* state */
+    uint8_t *state[MEMORIES], *written[MEMORIES];
+    int row_bytes[MEMORIES], rows[MEMORIES];
+    /* sums of bursts that wait for their consumers: [lanes][groups * lanes of a row] */
+    uint8_t *sums[MOST_BANKS][2];
+    int groups[MOST_BANKS], joined[MOST_BANKS], spilled[MOST_BANKS];
+    uint8_t *temporary;
+    size_t temporary_bytes;
+    int64_t *outputs, output_count, output_room;
+    Kept *kept;
+    /* what was done, by program counter; elements that saturated, by place in the program */
+    int64_t *runs, *active_sum, *row_sum, *spills, *saturated, instructions;
+    void *timing;
+    int32_t *demand;                          /* [PERIOD][lanes] */
+} Machine;
+
+enum { BEGAN = 1, WAITS = 2 };
+
+/* -- memory -------------------------------------------------------------------------------------- */
+
+static void *zeroed(size_t count, size_t size) { return calloc(count + 1, size); }
+
+void dmpc_close(Machine *m) {
+    if (!m) return;
+    for (int r = 0; r < REGISTERS; r++)
+        free(m->events[r]), free(m->active[r]), free(m->actives[r]), free(m->values[r]);
+    for (int s = 0; s < MEMORIES; s++) free(m->state[s]), free(m->written[s]);
+    for (int b = 0; b < MOST_BANKS; b++) free(m->sums[b][0]), free(m->sums[b][1]);
+    for (int w = 0; m->kept && w < m->program->sizes.watches; w++) free(m->kept[w].data);
+    if (m->timing && m->lanes == 1) {
+        free(((Timing_1 *)m->timing)->spans), free(((Timing_1 *)m->timing)->intervals);
+    }
+    free(m->kept), free(m->temporary), free(m->outputs), free(m->arriving), free(m->input);
+    free(m->runs), free(m->active_sum), free(m->row_sum), free(m->spills), free(m->saturated);
+    free(m->timing), free(m->demand), free(m);
+}
+
+/* A machine for `lanes` samples in lockstep, 1 or 16. NULL if memory is short. */
+Machine *dmpc_open(const Program *program, int lanes) {
+    const Sizes *sizes = &program->sizes;
+    Machine *m = zeroed(1, sizeof *m);
+    if (!m) return NULL;
+    m->program = program, m->lanes = lanes;
+    int ok = 1;
+#define MAKE(what, count, size) (ok &= ((what) = zeroed((count), (size))) != NULL)
+    for (int r = 0; r < sizes->event_count; r++) {
+        MAKE(m->events[r], (size_t)lanes * sizes->event_width, 1);
+        MAKE(m->active[r], (size_t)lanes * sizes->event_width, 2);
+        MAKE(m->actives[r], lanes, 4);
+    }
+    for (int r = 0; r < sizes->value_count; r++)
+        MAKE(m->values[r], (size_t)lanes * sizes->value_width, 4);
+    const int rows[MEMORIES] = {sizes->neuron_rows, sizes->readout_rows, sizes->ring_rows};
+    const int bytes[MEMORIES] = {4 * sizes->lanes, 8 * sizes->lanes, sizes->ring_lanes};
+    for (int s = 0; s < MEMORIES; s++) {
+        m->rows[s] = rows[s], m->row_bytes[s] = bytes[s];
+        MAKE(m->state[s], (size_t)lanes * rows[s], bytes[s]);
+        MAKE(m->written[s], rows[s], 1);
+    }
+    for (int b = 0; b < sizes->banks; b++)
+        for (int k = 0; k < 2; k++)
+            MAKE(m->sums[b][k], (size_t)lanes * sizes->temporary_size, sizes->wide ? 8 : 4);
+    m->temporary_bytes = ((size_t)lanes * sizes->temporary_size * 8 + 63) / 64 * 64;
+    MAKE(m->temporary, sizes->temporaries, m->temporary_bytes);
+    MAKE(m->kept, sizes->watches + 1, sizeof *m->kept);
+    MAKE(m->arriving, lanes, 4);
+    MAKE(m->input, lanes, sizeof *m->input);
+    MAKE(m->runs, sizes->instructions, 8);
+    MAKE(m->active_sum, sizes->instructions, 8);
+    MAKE(m->row_sum, sizes->instructions, 8);
+    MAKE(m->spills, sizes->instructions, 8);
+    MAKE(m->saturated, sizes->saturations + 1, 8);
+    MAKE(m->demand, (size_t)PERIOD * lanes, 4);
+    MAKE(m->timing, 1, lanes == 1 ? sizeof(Timing_1) : sizeof(Timing_16));
+#undef MAKE
+    if (!ok) {
+        dmpc_close(m);
+        return NULL;
+    }
+    return m;
+}
+
+/* The start of a sample: every register and row is unwritten. Counts go on. */
+void dmpc_begin(Machine *m, int used, const void **input, int width, int wide_input,
+                int64_t arrived, int64_t steps, int closed, int trace) {
+    m->used = used, m->width = width, m->wide_input = wide_input;
+    memcpy(m->input, input, used * sizeof *input);
+    m->steps = steps, m->arrived = arrived, m->closed = closed, m->timestep = 0;
+    m->pc = m->halted = m->loops = 0;
+    for (int r = 0; r < REGISTERS; r++) m->event_size[r] = m->value_size[r] = -1;
+    for (int s = 0; s < MEMORIES; s++) memset(m->written[s], 0, m->rows[s]);
+    memset(m->joined, 0, sizeof m->joined);
+    memset(m->spilled, 0, sizeof m->spilled);
+    m->output_count = 0;
+    for (int w = 0; w < m->program->sizes.watches; w++) m->kept[w].size = m->kept[w].times = 0;
+    if (m->lanes == 1) {
+        ((Timing_1 *)m->timing)->trace = trace;
+        timing_reset_1(m->timing, m->program, used);
+    } else {
+        timing_reset_16(m->timing, m->program, used);
+    }
+}
+
+/* -- micro-operations ----------------------------------------------------------------------------- */
+
+static void *temporary(Machine *m, int number) {
+    return m->temporary + number * m->temporary_bytes;
+}
+
+/* An operand, and its stride from sample to sample. */
+static const void *operand(Machine *m, int number, int n, int *stride) {
+    *stride = number < 0 ? 0 : n;
+    return number < 0 ? m->program->constants[-1 - number] : temporary(m, number);
+}
+
+static int state_rows(const Machine *m, int memory, int row, int rows, int must_be_written) {
+    if (rows == 0 || row + rows > m->rows[memory]) return TRAPPED;
+    for (int r = row; must_be_written && r < row + rows; r++)
+        if (!m->written[memory][r]) return TRAPPED;
+    return DONE;
+}
+
+/* Numbers of the active elements of an event register, from its bytes. */
+static void list_active(Machine *m, int reg, int n) {
+    int width = m->program->sizes.event_width;
+    for (int l = 0; l < m->used; l++) {
+        const uint8_t *bytes = m->events[reg] + (size_t)l * width;
+        uint16_t *list = m->active[reg] + (size_t)l * width;
+        int count = 0, i = 0;
+        for (; i + 8 <= n; i += 8) {
+            uint64_t eight;
+            memcpy(&eight, bytes + i, 8);
+            for (; eight; eight &= eight - 1) list[count++] = i + (__builtin_ctzll(eight) >> 3);
+        }
+        for (; i < n; i++)
+            if (bytes[i]) list[count++] = i;
+        m->actives[reg][l] = count;
+    }
+    m->event_size[reg] = n;
+}
+
+/* How many of the first n elements of an event register are active in a sample. */
+static int active_among(const Machine *m, int reg, int n, int l) {
+    int count = m->actives[reg][l];
+    if (n >= m->event_size[reg]) return count;
+    const uint16_t *list = m->active[reg] + (size_t)l * m->program->sizes.event_width;
+    while (count && list[count - 1] >= n) count--;
+    return count;
+}
+
+static int readable(const int *size, int reg, int n) { return size[reg] >= 0 && n <= size[reg]; }
+
+static int input_step(Machine *m, const Micro *op) {
+    int n = op->n, events = op->y;
+    if (m->timestep >= m->steps || n != m->width) return TRAPPED;
+    int event_width = m->program->sizes.event_width, value_width = m->program->sizes.value_width;
+    int limit = events ? m->program->sizes.event_count : m->program->sizes.value_count;
+    int out = 0, fits = op->x < limit && n <= (events ? event_width : value_width);
+    for (int l = 0; l < m->used; l++) {
+        size_t at = (size_t)m->timestep * n;
+        const uint8_t *bytes = m->input[l] + at;
+        const int32_t *words = (const int32_t *)m->input[l] + at;
+        for (int i = 0; i < n; i++) {
+            int32_t x = m->wide_input ? words[i] : bytes[i];
+            out |= x < op->low || x > op->high;
+        }
+        if (out || !fits) return TRAPPED;
+        if (events) {
+            uint8_t *to = m->events[op->x] + (size_t)l * event_width;
+            if (m->wide_input) for (int i = 0; i < n; i++) to[i] = words[i];
+            else memcpy(to, bytes, n);
+        } else {
+            int32_t *to = m->values[op->x] + (size_t)l * value_width;
+            for (int i = 0; i < n; i++) to[i] = m->wide_input ? words[i] : bytes[i];
+        }
+    }
+    m->timestep++;
+    if (!events) {
+        m->value_size[op->x] = n;
+        return DONE;
+    }
+    list_active(m, op->x, n);
+    memcpy(m->arriving, m->actives[op->x], m->used * sizeof(int32_t));
+    return DONE;
+}
+
+static int write_events(Machine *m, const Micro *op) {
+    int n = op->n, width = m->program->sizes.event_width, stride;
+    if (op->x >= m->program->sizes.event_count || n > width) return TRAPPED;
+    const int32_t *from = operand(m, op->a, n, &stride);
+    for (int l = 0; l < m->used; l++, from += stride) {
+        uint8_t *to = m->events[op->x] + (size_t)l * width;
+        for (int i = 0; i < n; i++) to[i] = from[i];
+    }
+    list_active(m, op->x, n);
+    return DONE;
+}
+
+static int write_values(Machine *m, const Micro *op) {
+    int n = op->n, width = m->program->sizes.value_width, stride;
+    if (op->x >= m->program->sizes.value_count || n > width) return TRAPPED;
+    const void *from = operand(m, op->a, n, &stride);
+    for (int l = 0; l < m->used; l++) {
+        int32_t *to = m->values[op->x] + (size_t)l * width;
+        if (op->y) for (int i = 0; i < n; i++) to[i] = ((const int64_t *)from)[l * stride + i];
+        else memcpy(to, (const int32_t *)from + l * stride, n * sizeof *to);
+    }
+    m->value_size[op->x] = n;
+    return DONE;
+}
+
+static int read_state(Machine *m, const Micro *op) {
+    int memory = op->x, row = op->y, rows = op->z;
+    if (state_rows(m, memory, row, rows, 1)) return TRAPPED;
+    size_t bytes = (size_t)rows * m->row_bytes[memory], all = (size_t)m->rows[memory] * m->row_bytes[memory];
+    uint8_t *to = temporary(m, op->dst);
+    for (int l = 0; l < m->used; l++)
+        memcpy(to + l * bytes, m->state[memory] + l * all + (size_t)row * m->row_bytes[memory], bytes);
+    return DONE;
+}
+
+static int write_state(Machine *m, const Micro *op) {
+    int memory = op->x, row = op->y, rows = op->z, stride;
+    if (state_rows(m, memory, row, rows, 0)) return TRAPPED;
+    size_t bytes = (size_t)rows * m->row_bytes[memory], all = (size_t)m->rows[memory] * m->row_bytes[memory];
+    const uint8_t *from = op->op == FILL_STATE ? NULL : operand(m, op->a, op->n, &stride);
+    for (int l = 0; l < m->used; l++) {
+        uint8_t *to = m->state[memory] + l * all + (size_t)row * m->row_bytes[memory];
+        if (from) memcpy(to, from + (stride ? l * bytes : 0), bytes);
+        else if (memory == MEMORY_NEURON) for (int i = 0; i < op->n; i++) ((int32_t *)to)[i] = op->low;
+        else if (memory == MEMORY_READOUT) for (int i = 0; i < op->n; i++) ((int64_t *)to)[i] = op->low;
+        else memset(to, op->low, bytes);
+    }
+    memset(m->written[memory] + row, 1, rows);
+    return DONE;
+}
+
+/* Events wait in a ring of z timesteps of w rows from row y on; the present one's leave. */
+static int delay_events(Machine *m, const Micro *op, int64_t timestep) {
+    int n = op->n, reg = op->x, length = op->z;
+    if (!readable(m->event_size, reg, n) || state_rows(m, MEMORY_RING, op->y, length * op->w, 1))
+        return TRAPPED;
+    const int32_t *delays = m->program->constants[-1 - op->a];
+    size_t all = (size_t)m->rows[MEMORY_RING] * m->row_bytes[MEMORY_RING];
+    size_t step = (size_t)op->w * m->row_bytes[MEMORY_RING];
+    int32_t *to = temporary(m, op->dst);
+    for (int l = 0; l < m->used; l++, to += n) {
+        uint8_t *ring = m->state[MEMORY_RING] + l * all + (size_t)op->y * m->row_bytes[MEMORY_RING];
+        const uint16_t *list = m->active[reg] + (size_t)l * m->program->sizes.event_width;
+        int count = active_among(m, reg, n, l);
+        for (int k = 0; k < count; k++)
+            ring[(timestep + delays[list[k]]) % length * step + list[k]] = 1;
+        uint8_t *present = ring + timestep % length * step;
+        for (int i = 0; i < n; i++) to[i] = present[i];
+        memset(present, 0, step);
+    }
+    return DONE;
+}
+
+/* Sums of rows into a temporary (bank -1) or into the open burst of a bank. */
+static int sum_rows(Machine *m, const Micro *op) {
+    int n = op->n, inputs = op->y, bank = op->w, events = op->op == ADD_ROWS;
+    const Sizes *sizes = &m->program->sizes;
+    if (!readable(events ? m->event_size : m->value_size, op->x, inputs)) return TRAPPED;
+    const void *rows = m->program->constants[-1 - op->a];
+    int narrow = op->z & 1, wide = bank < 0 ? op->z >> 1 & 1 : sizes->wide;
+    uint8_t *to = bank < 0 ? temporary(m, op->dst) : m->sums[bank][!events];
+    size_t bytes = (size_t)n * (wide ? 8 : 4);
+    for (int l = 0; l < m->used; l++, to += bytes) {
+        if (bank < 0) memset(to, 0, bytes);
+        if (events) {
+            const uint16_t *list = m->active[op->x] + (size_t)l * sizes->event_width;
+            int count = active_among(m, op->x, inputs, l);
+            if (narrow && !wide) add_rows_16_32((int32_t *)to, rows, n, list, count);
+            else if (narrow) add_rows_16_64((int64_t *)to, rows, n, list, count);
+            else if (!wide) add_rows_32_32((int32_t *)to, rows, n, list, count);
+            else add_rows_32_64((int64_t *)to, rows, n, list, count);
+        } else {
+            const int32_t *values = m->values[op->x] + (size_t)l * sizes->value_width;
+            if (narrow && !wide) multiply_rows_16_32((int32_t *)to, rows, n, values, inputs);
+            else if (narrow) multiply_rows_16_64((int64_t *)to, rows, n, values, inputs);
+            else if (!wide) multiply_rows_32_32((int32_t *)to, rows, n, values, inputs);
+            else multiply_rows_32_64((int64_t *)to, rows, n, values, inputs);
+        }
+    }
+    return DONE;
+}
+
+/* Begin or join the burst of bank x, of y groups; z: join, w: spill. */
+static int accumulate(Machine *m, const Micro *op) {
+    int bank = op->x;
+    if (!m->joined[bank]) {
+        size_t bytes = (size_t)m->used * op->n * (m->program->sizes.wide ? 8 : 4);
+        memset(m->sums[bank][0], 0, bytes), memset(m->sums[bank][1], 0, bytes);
+        m->groups[bank] = op->y, m->spilled[bank] = 0;
+    } else if (m->joined[bank] == WAITS || m->groups[bank] != op->y) {
+        return TRAPPED;
+    }
+    m->joined[bank] = op->z ? BEGAN : WAITS;
+    m->spilled[bank] |= op->w;
+    return DONE;
+}
+
+/* Add a temporary to the sums of bank x: of events (y 0) or of values (y 1). */
+static int add_sums(Machine *m, const Micro *op) {
+    int stride, n = op->n, wide = m->program->sizes.wide;
+    const void *from = operand(m, op->a, n, &stride);
+    uint8_t *to = m->sums[op->x][op->y];
+    for (int l = 0; l < m->used; l++)
+        for (int i = 0; i < n; i++) {
+            if (wide) ((int64_t *)to)[l * n + i] += ((const int64_t *)from)[l * stride + i];
+            else ((int32_t *)to)[l * n + i] += ((const int32_t *)from)[l * stride + i];
+        }
+    return DONE;
+}
+
+/* The sums of the banks in x, of y groups: of events into dst, of values into b. */
+static int take(Machine *m, const Micro *op) {
+    int wide = m->program->sizes.wide, size = m->used * op->n;
+    for (int b = 0; b < m->program->sizes.banks + 1; b++) {
+        if (!(op->x >> b & 1)) continue;
+        if (b >= m->program->sizes.banks || m->joined[b] != WAITS || m->groups[b] != op->y)
+            return TRAPPED;
+    }
+    for (int k = 0; k < 2; k++) {
+        uint8_t *to = temporary(m, k ? op->b : op->dst);
+        int none = 1;
+        for (int b = 0; b < m->program->sizes.banks; b++) {
+            if (!(op->x >> b & 1)) continue;
+            const uint8_t *sums = m->sums[b][k];
+            if (none) memcpy(to, sums, (size_t)size * (wide ? 8 : 4));
+            else if (wide) for (int i = 0; i < size; i++) ((int64_t *)to)[i] += ((const int64_t *)sums)[i];
+            else for (int i = 0; i < size; i++) ((int32_t *)to)[i] += ((const int32_t *)sums)[i];
+            none = 0;
+        }
+        if (none) memset(to, 0, (size_t)size * (wide ? 8 : 4));
+    }
+    for (int b = 0; b < m->program->sizes.banks; b++)
+        if (op->x >> b & 1) m->joined[b] = 0;
+    return DONE;
+}
+
+static int emit(Machine *m, const Micro *op) {
+    int64_t count = 1 + (int64_t)m->used * op->n;  /* how many of each sample, and they */
+    if (m->output_count + count > m->output_room) {
+        int64_t room = 2 * (m->output_count + count);
+        int64_t *outputs = realloc(m->outputs, room * sizeof *outputs);
+        if (!outputs) return TRAPPED;
+        m->outputs = outputs, m->output_room = room;
+    }
+    m->outputs[m->output_count] = op->n;
+    memcpy(m->outputs + m->output_count + 1, temporary(m, op->a), (count - 1) * sizeof(int64_t));
+    m->output_count += count;
+    return DONE;
+}
+
+static int read_register(Machine *m, const Micro *op) {
+    int n = op->n, events = op->op == READ_EVENTS;
+    if (!readable(events ? m->event_size : m->value_size, op->x, n)) return TRAPPED;
+    int width = events ? m->program->sizes.event_width : m->program->sizes.value_width;
+    int32_t *to = temporary(m, op->dst);
+    for (int l = 0; l < m->used; l++, to += n) {
+        if (events) for (int i = 0; i < n; i++) to[i] = m->events[op->x][(size_t)l * width + i];
+        else memcpy(to, m->values[op->x] + (size_t)l * width, n * sizeof *to);
+    }
+    return DONE;
+}
+
+static void arithmetic(Machine *m, const Micro *op) {
+    int n = op->n, lanes = m->used, sa, sb, sc, wide = op->x;
+    void *to = temporary(m, op->dst);
+    const void *a = operand(m, op->a, n, &sa), *b = operand(m, op->b, n, &sb);
+    const void *c = operand(m, op->c, n, &sc);
+#define TWO(name) wide ? name##64(to, a, sa, b, sb, n, lanes) : name##32(to, a, sa, b, sb, n, lanes)
+#define THREE(name) \
+    wide ? name##64(to, a, sa, b, sb, c, sc, n, lanes) : name##32(to, a, sa, b, sb, c, sc, n, lanes)
+#define ONE(name) \
+    wide ? name##64(to, a, sa, n, lanes, op->low, op->high) : name##32(to, a, sa, n, lanes, op->low, op->high)
+    switch (op->op) {
+    case WIDEN: widen(to, a, n * lanes); break;
+    case NARROW: narrow(to, a, n * lanes); break;
+    case ADD: TWO(add); break;
+    case SUBTRACT: TWO(subtract); break;
+    case MULTIPLY: TWO(multiply); break;
+    case LARGER: TWO(larger); break;
+    case REACHED: TWO(reached); break;
+    case SELECT: THREE(select); break;
+    case SHIFTS: THREE(shifts); break;
+    case RIGHT: ONE(right); break;
+    case LEFT: ONE(left); break;
+    case SATURATE: m->saturated[op->y] += ONE(saturate); break;
+    }
+#undef ONE
+#undef TWO
+#undef THREE
+}
+
+static int micro(Machine *m, const Micro *op, int64_t timestep) {
+    switch (op->op) {
+    case CHECK_REGISTER:
+        return readable(op->y ? m->event_size : m->value_size, op->x, op->n) ? DONE : TRAPPED;
+    case READ_EVENTS: case READ_VALUES: return read_register(m, op);
+    case WRITE_EVENTS: return write_events(m, op);
+    case WRITE_VALUES: return write_values(m, op);
+    case INPUT: return input_step(m, op);
+    case EMIT: return emit(m, op);
+    case READ_STATE: return read_state(m, op);
+    case WRITE_STATE: case FILL_STATE: return write_state(m, op);
+    case DELAY_EVENTS: return delay_events(m, op, timestep);
+    case ADD_ROWS: case MULTIPLY_ROWS: return sum_rows(m, op);
+    case ACCUMULATE: return accumulate(m, op);
+    case ADD_SUMS: return add_sums(m, op);
+    case TAKE: return take(m, op);
+    case STEPS:
+        if (!m->closed) return TRAPPED;
+        for (int i = 0; i < m->used * op->n; i++) ((int64_t *)temporary(m, op->dst))[i] = m->steps;
+        return DONE;
+    default: arithmetic(m, op); return DONE;
+    }
+}
+
+/* -- one instruction after the other --------------------------------------------------------------- */
+
+static int enter_loop(Machine *m, const Instr *op) {
+    int end = m->pc + 1 + op->length;
+    if (!op->length || m->loops >= m->program->sizes.loops) return TRAPPED;
+    if (m->loops && end > m->loop[m->loops - 1].end) return TRAPPED;
+    if (op->counter == COUNT_SAMPLES && (m->loops || op->value || op->drain)) return TRAPPED;
+    int steps = op->counter == COUNT_STEPS;
+    int64_t count = steps ? m->steps : op->counter == COUNT_SAMPLES ? 1 : op->value;
+    if (count + op->drain <= 0) m->pc = end - 1;
+    else m->loop[m->loops++] = (Loop){m->pc + 1, end, steps, count + op->drain, 0};
+    return DONE;
+}
+
+static void advance(Machine *m) {
+    m->pc++;
+    while (m->loops && m->pc == m->loop[m->loops - 1].end) {
+        Loop *loop = &m->loop[m->loops - 1];
+        if (++loop->iteration < loop->iterations) {
+            m->pc = loop->start;
+            break;
+        }
+        m->loops--;
+    }
+}
+
+/* Rows that a bank reads for each group, by group modulo the period: [PERIOD][lanes]; and in all. */
+static void bank_rows(Machine *m, const Instr *op, int32_t *rows, int64_t *total) {
+    int lanes = m->lanes;
+    int every = op->every_row || op->active == NO_EVENTS;
+    for (int l = 0; l < m->used; l++) {
+        int all = every ? op->inputs : active_among(m, op->active, op->inputs, l);
+        if (op->share == PERIOD) {
+            rows[l] = all;
+            *total += (int64_t)all * op->groups;
+            continue;
+        }
+        /* inputs of each phase, and of all phases before one, twice around */
+        int by_phase[PERIOD] = {0}, before[2 * PERIOD + 1] = {0};
+        if (every) {
+            for (int j = 0; j < all; j++) by_phase[7 * j % PERIOD]++;
+        } else {
+            const uint16_t *list = m->active[op->active] + (size_t)l * m->program->sizes.event_width;
+            for (int k = 0; k < all; k++) by_phase[7 * list[k] % PERIOD]++;
+        }
+        for (int p = 0; p < 2 * PERIOD; p++) before[p + 1] = before[p] + by_phase[p % PERIOD];
+        for (int g = 0; g < PERIOD; g++) {
+            int from = (op->first - g + PERIOD) % PERIOD;
+            int held = before[from + op->share] - before[from];
+            rows[g * lanes + l] = held;
+            *total += (int64_t)held * (op->groups / PERIOD + (g < op->groups % PERIOD));
+        }
+    }
+}
+
+/* What an instruction asks of its unit, counted: its cycles, or its rows by group. */
+static void demand(Machine *m, const Instr *op, int pc) {
+    m->runs[pc] += m->used;
+    if (op->kind == KIND_BANK) {
+        bank_rows(m, op, m->demand, &m->row_sum[pc]);
+        int spilled = m->joined[op->bank] == BEGAN && m->spilled[op->bank];
+        if (op->spill && !spilled) m->spills[pc] += m->used;
+        return;
+    }
+    for (int l = 0; l < m->used; l++) {
+        int active = op->active == NO_EVENTS ? 0
+                   : op->active == ARRIVING ? m->arriving[l]
+                   : active_among(m, op->active, op->active_size, l);
+        m->active_sum[pc] += active;
+        int cycles = op->cycles_fixed + op->cycles_active * active;
+        m->demand[l] = cycles > op->at_least ? cycles : op->at_least;
+    }
+}
+
+static void keep(Machine *m, int pc) {
+    const Sizes *sizes = &m->program->sizes;
+    for (int w = 0; w < sizes->watches; w++) {
+        const Watch *watch = &m->program->watch[w];
+        Kept *kept = &m->kept[w];
+        if (watch->pc != pc) continue;
+        int kind = watch->kind, memory = kind == WATCH_READOUT ? MEMORY_READOUT : MEMORY_NEURON;
+        int bytes = kind == WATCH_EVENTS ? 1 : kind == WATCH_READOUT ? 8 : 4;
+        int n = kind == WATCH_EVENTS ? m->event_size[watch->number]
+              : kind == WATCH_VALUES ? m->value_size[watch->number] : watch->rows * sizes->lanes;
+        int64_t size = (int64_t)n * bytes, all = size * m->used;
+        if (kept->size + all > kept->room) {
+            kept->room = 2 * (kept->size + all);
+            kept->data = realloc(kept->data, kept->room);
+        }
+        kept->width = n;
+        for (int l = 0; l < m->used; l++) {
+            const uint8_t *from =
+                kind == WATCH_EVENTS ? m->events[watch->number] + (size_t)l * sizes->event_width
+                : kind == WATCH_VALUES ? (uint8_t *)(m->values[watch->number] + (size_t)l * sizes->value_width)
+                : m->state[memory] + ((size_t)l * m->rows[memory] + watch->number) * m->row_bytes[memory];
+            memcpy(kept->data + kept->size, from, size);
+            kept->size += size;
+        }
+        kept->times++;
+    }
+}
+
+/* Run until the program halts (DONE), traps, has run `budget` instructions (PAUSED), or needs a
+   timestep that has not arrived yet (STARVED). */
+int dmpc_run(Machine *m, int64_t budget) {
+    const Program *program = m->program;
+    while (!m->halted) {
+        Loop *loop = m->loops ? &m->loop[m->loops - 1] : NULL;
+        int counts = loop && loop->counts_steps;
+        if (counts && !m->closed && m->pc == loop->start && loop->iteration >= m->arrived) return STARVED;
+        if (budget-- == 0) return PAUSED;
+        if (m->pc >= program->sizes.instructions) return TRAPPED;
+        int pc = m->pc;
+        const Instr *op = &program->code[pc];
+        int64_t timestep = counts ? loop->iteration - op->stage : -1;
+        if (!counts && (op->stage || op->every >= 0)) return TRAPPED;
+        int enabled = !counts || (timestep >= 0 && timestep < m->steps);
+        if (enabled && op->every == 0) return TRAPPED;
+        int runs = enabled && (op->every < 0 || timestep % op->every == 0);
+        m->instructions += m->used;
+        int works = runs && op->kind >= KIND_STRETCH && op->kind <= KIND_GROUP;
+        if (runs) {
+            if (op->kind == KIND_TRAP) return TRAPPED;
+            int before = works && op->active != ARRIVING;
+            if (before && op->active >= 0 && !readable(m->event_size, op->active, op->active_size))
+                return TRAPPED;
+            if (before) demand(m, op, pc);
+            for (int k = 0; k < op->codes; k++)
+                if (micro(m, &program->micro[op->code + k], timestep)) return TRAPPED;
+            if (works && !before) demand(m, op, pc);
+            if (op->kind == KIND_LOOP && enter_loop(m, op)) return TRAPPED;
+            if (op->kind == KIND_HALT) {
+                for (int b = 0; b < MOST_BANKS; b++) if (m->joined[b]) return TRAPPED;
+                m->halted = 1;
+                break;
+            }
+        }
+        static const Instr slot = {.kind = KIND_SLOT, .write = -1};
+        const Instr *issued = works || op->kind == KIND_SYNC ? op : &slot;
+        int status = m->lanes == 1 ? issue_1(m->timing, issued, pc, (Time_1 *)m->demand)
+                                   : issue_16(m->timing, issued, pc, (Time_16 *)m->demand);
+        if (status) return TRAPPED;
+        if (enabled && program->sizes.watches) keep(m, pc);
+        advance(m);
+        if (m->pc <= pc) {
+            if (m->lanes == 1) rebase_1(m->timing); else rebase_16(m->timing);
+        }
+    }
+    return DONE;
+}
+
+/* -- what has been done, and where the machine stands ------------------------------------------------ */
+
+/* Cycles until every unit is idle, of each sample. */
+void dmpc_cycles(Machine *m, int64_t *cycles) {
+    if (m->lanes == 1) {
+        Time_1 end;
+        end_1(m->timing, end);
+        cycles[0] = end[0] + ((Timing_1 *)m->timing)->base;
+    } else {
+        Time_16 end;
+        end_16(m->timing, end);
+        for (int l = 0; l < m->used; l++) cycles[l] = end[l] + ((Timing_16 *)m->timing)->base;
+    }
+}
+
+/* Add what units did since `dmpc_begin`: busy [UNITS], stalls [UNITS][CAUSES], over all samples. */
+void dmpc_units(Machine *m, int64_t *busy, int64_t *stalls) {
+#define ADD_UP(lanes)                                                                               \
+    Timing_##lanes *t = m->timing;                                                                  \
+    settle_##lanes(t);                                                                              \
+    for (int u = 0; u < UNITS; u++) {                                                               \
+        busy[u] += t->unit[u].busy_sum;                                                             \
+        for (int c = 0; c < CAUSES; c++) stalls[u * CAUSES + c] += t->unit[u].stall_sums[c];        \
+    }
+    if (m->lanes == 1) { ADD_UP(1) } else { ADD_UP(16) }
+#undef ADD_UP
+}
+
+/* Append timesteps to the input: `count` more of each sample. */
+void dmpc_feed(Machine *m, const void **input, int64_t count) {
+    size_t before = (size_t)m->arrived * m->width * (m->wide_input ? 4 : 1);
+    for (int l = 0; l < m->used; l++) m->input[l] = (const uint8_t *)input[l] - before;
+    m->arrived += count;
+}
+
+/* No more timesteps will arrive: loops over timesteps end after those that have. */
+void dmpc_finish(Machine *m) {
+    for (int k = 0; k < m->loops; k++)
+        if (m->loop[k].counts_steps) m->loop[k].iterations += m->arrived - m->steps;
+    m->steps = m->arrived, m->closed = 1;
+}
+
+/* Make a machine of the same program and lanes stand where another one does; counts begin anew. */
+void dmpc_copy(Machine *to, const Machine *from) {
+    const Sizes *sizes = &from->program->sizes;
+    int lanes = from->lanes;
+    for (int r = 0; r < sizes->event_count; r++) {
+        memcpy(to->events[r], from->events[r], (size_t)lanes * sizes->event_width);
+        memcpy(to->active[r], from->active[r], (size_t)lanes * sizes->event_width * 2);
+        memcpy(to->actives[r], from->actives[r], lanes * 4);
+    }
+    for (int r = 0; r < sizes->value_count; r++)
+        memcpy(to->values[r], from->values[r], (size_t)lanes * sizes->value_width * 4);
+    for (int s = 0; s < MEMORIES; s++) {
+        memcpy(to->state[s], from->state[s], (size_t)lanes * from->rows[s] * from->row_bytes[s]);
+        memcpy(to->written[s], from->written[s], from->rows[s]);
+    }
+    for (int b = 0; b < sizes->banks; b++)
+        for (int k = 0; k < 2; k++)
+            memcpy(to->sums[b][k], from->sums[b][k],
+                   (size_t)lanes * sizes->temporary_size * (sizes->wide ? 8 : 4));
+    memcpy(to->input, from->input, from->used * sizeof *from->input);
+    memcpy(to->arriving, from->arriving, lanes * 4);
+    to->used = from->used, to->width = from->width, to->wide_input = from->wide_input;
+    to->steps = from->steps, to->arrived = from->arrived, to->timestep = from->timestep;
+    to->closed = from->closed, to->pc = from->pc, to->halted = from->halted, to->loops = from->loops;
+    memcpy(to->loop, from->loop, sizeof to->loop);
+    memcpy(to->event_size, from->event_size, sizeof to->event_size);
+    memcpy(to->value_size, from->value_size, sizeof to->value_size);
+    memcpy(to->groups, from->groups, sizeof to->groups);
+    memcpy(to->joined, from->joined, sizeof to->joined);
+    memcpy(to->spilled, from->spilled, sizeof to->spilled);
+    to->output_count = 0;
+    if (from->output_count) {
+        if (to->output_room < from->output_count) {
+            to->outputs = realloc(to->outputs, from->output_count * sizeof(int64_t));
+            to->output_room = from->output_count;
+        }
+        memcpy(to->outputs, from->outputs, from->output_count * sizeof(int64_t));
+        to->output_count = from->output_count;
+    }
+    if (lanes == 1) {
+        Timing_1 *t = to->timing, own = {.spans = t->spans, .span_room = t->span_room,
+                                         .intervals = t->intervals, .interval_room = t->interval_room};
+        memcpy(t, from->timing, sizeof *t);
+        t->trace = 0, t->spans = own.spans, t->span_room = own.span_room, t->span_count = 0;
+        t->intervals = own.intervals, t->interval_room = own.interval_room, t->interval_count = 0;
+    } else {
+        memcpy(to->timing, from->timing, sizeof(Timing_16));
+    }
+}
+
+/* Where the machine stands, for those who look at it. */
+typedef struct {
+    int32_t pc, halted, loops, unused;
+    int64_t timestep, arrived, steps, instructions, output_count, issued;
+    int64_t iteration[MOST_LOOPS];
+    const int64_t *outputs, *runs, *active_sum, *row_sum, *spills, *saturated;
+    const uint8_t *events[REGISTERS];
+    const int32_t *values[REGISTERS];
+    int32_t event_size[REGISTERS], value_size[REGISTERS];
+    const uint8_t *state[MEMORIES], *written[MEMORIES];
+    const Span *spans;
+    const Interval *intervals;
+    int64_t span_count, interval_count;
+} View;
+
+void dmpc_view(const Machine *m, View *v) {
+    memset(v, 0, sizeof *v);
+    v->pc = m->pc, v->halted = m->halted, v->loops = m->loops;
+    v->timestep = m->timestep, v->arrived = m->arrived, v->steps = m->steps;
+    v->instructions = m->instructions, v->output_count = m->output_count;
+    for (int k = 0; k < m->loops; k++) v->iteration[k] = m->loop[k].iteration;
+    v->outputs = m->outputs, v->runs = m->runs, v->active_sum = m->active_sum;
+    v->row_sum = m->row_sum, v->spills = m->spills, v->saturated = m->saturated;
+    for (int r = 0; r < REGISTERS; r++) {
+        v->events[r] = m->events[r], v->values[r] = m->values[r];
+        v->event_size[r] = m->event_size[r], v->value_size[r] = m->value_size[r];
+    }
+    for (int s = 0; s < MEMORIES; s++) v->state[s] = m->state[s], v->written[s] = m->written[s];
+    if (m->lanes == 1) {
+        const Timing_1 *t = m->timing;
+        v->issued = t->issued[0] + t->base;
+        v->spans = t->spans, v->span_count = t->span_count;
+        v->intervals = t->intervals, v->interval_count = t->interval_count;
+    }
+}
+
+/* What a watch kept: its bytes, [times][samples][elements]; how often, and how many elements. */
+const void *dmpc_kept(const Machine *m, int watch, int64_t *times, int32_t *elements) {
+    *times = m->kept[watch].times, *elements = m->kept[watch].width;
+    return m->kept[watch].data;
+}
+
+/* -- times alone ----------------------------------------------------------------------------------- */
+
+/* The timing of a batch whose semantics somebody else works out: [samples], in blocks of 16. */
+typedef struct { int samples, blocks; const Program *program; Timing_1 *one; Timing_16 *many; int32_t *demand; } Timeline;
+
+void dmpc_timeline_close(Timeline *t) {
+    if (!t) return;
+    if (t->one) free(t->one->spans), free(t->one->intervals);
+    free(t->one), free(t->many), free(t->demand), free(t);
+}
+
+Timeline *dmpc_timeline(const Program *program, int samples, int trace) {
+    Timeline *t = zeroed(1, sizeof *t);
+    if (!t) return NULL;
+    t->samples = samples, t->program = program;
+    t->blocks = samples == 1 ? 0 : (samples + 15) / 16;
+    t->demand = zeroed(PERIOD * 16, 4);
+    if (samples == 1) t->one = zeroed(1, sizeof *t->one);
+    else t->many = zeroed(t->blocks, sizeof *t->many);
+    if (!t->demand || (samples == 1 ? (void *)t->one : (void *)t->many) == NULL) {
+        dmpc_timeline_close(t);
+        return NULL;
+    }
+    if (t->one) {
+        t->one->trace = trace;
+        timing_reset_1(t->one, program, 1);
+    }
+    for (int b = 0; b < t->blocks; b++)
+        timing_reset_16(&t->many[b], program, samples - 16 * b < 16 ? samples - 16 * b : 16);
+    return t;
+}
+
+/* Issue an instruction; `demand` [samples][PERIOD] are its rows by group, or its cycles first. */
+int dmpc_timeline_issue(Timeline *t, const Instr *op, int pc, const int32_t *demand) {
+    if (t->one) {
+        rebase_1(t->one);
+        return issue_1(t->one, op, pc, (Time_1 *)demand);
+    }
+    int status = DONE;
+    for (int b = 0; b < t->blocks; b++) {
+        for (int g = 0; g < PERIOD; g++)
+            for (int l = 0; l < 16; l++)
+                t->demand[g * 16 + l] = l < t->many[b].used ? demand[(16 * b + l) * PERIOD + g] : 0;
+        rebase_16(&t->many[b]);
+        status |= issue_16(&t->many[b], op, pc, (Time_16 *)t->demand);
+    }
+    return status;
+}
+
+/* The cycle of the latest issue, and the first in which all is idle, of each sample. */
+void dmpc_timeline_times(const Timeline *t, int64_t *issued, int64_t *end) {
+    if (t->one) {
+        Time_1 at;
+        end_1(t->one, at);
+        issued[0] = t->one->issued[0] + t->one->base, end[0] = at[0] + t->one->base;
+    }
+    for (int b = 0; b < t->blocks; b++) {
+        Time_16 at;
+        end_16(&t->many[b], at);
+        for (int l = 0; l < t->many[b].used; l++) {
+            issued[16 * b + l] = t->many[b].issued[l] + t->many[b].base;
+            end[16 * b + l] = at[l] + t->many[b].base;
+        }
+    }
+}
+
+void dmpc_timeline_units(Timeline *t, int64_t *busy, int64_t *stalls) {
+    for (int b = 0; b < (t->one ? 1 : t->blocks); b++) {
+        if (t->one) settle_1(t->one); else settle_16(&t->many[b]);
+        for (int u = 0; u < UNITS; u++) {
+            busy[u] += t->one ? t->one->unit[u].busy_sum : t->many[b].unit[u].busy_sum;
+            for (int c = 0; c < CAUSES; c++)
+                stalls[u * CAUSES + c] += t->one ? t->one->unit[u].stall_sums[c]
+                                                 : t->many[b].unit[u].stall_sums[c];
+        }
+    }
+}
+
+void dmpc_timeline_log(const Timeline *t, View *v) {
+    memset(v, 0, sizeof *v);
+    if (!t->one) return;
+    v->spans = t->one->spans, v->span_count = t->one->span_count;
+    v->intervals = t->one->intervals, v->interval_count = t->one->interval_count;
+}
+
+/* Whether this processor runs the library that was built for AVX2. */
+int dmpc_has_avx2(void) {
+#ifdef __x86_64__
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+#else
+    return 0;
+#endif
+}

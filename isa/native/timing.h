@@ -1,0 +1,457 @@
+/* When each instruction starts and ends: docs/microarchitecture.md, burst by burst.
+
+   The sequencer issues one instruction a cycle, in order, into the queue of its unit. It holds an
+   instruction back while that queue is full or while the older page of a register that the
+   instruction writes is still being read (registers have two pages). A unit starts the head of its
+   queue when its operands are complete. Banks hand sums to their consumer group by group through a
+   few accumulator slots, so banks and neuron unit work on neighbouring groups at the same time.
+
+   Included once for each number of samples in lockstep, LANES: they run the same instructions and
+   differ in activity, so that every rule is one loop over samples. Times are 32-bit and relative;
+   `rebase` moves their origin. */
+
+#ifndef N
+#define N2(name, lanes) name##_##lanes
+#define N1(name, lanes) N2(name, lanes)
+#define N(name) N1(name, LANES)
+#endif
+#define EACH for (int l = 0; l < LANES; l++)
+
+typedef int32_t N(Time)[LANES];
+#define Time N(Time)
+
+/* One version of a register: when it is complete, and when its last reader is done; `held` counts
+   readers in bursts of which that is not known yet. */
+typedef struct { Time ready, released; int held; } N(Page);
+#define Page N(Page)
+
+/* An issued instruction on a bank, waiting for the consumer of its burst. */
+typedef struct {
+    int pc, spill, period, pages;
+    int page[2];                              /* of those of the timing */
+    Time issued, operands, rows[PERIOD];
+} N(Segment);
+#define Segment N(Segment)
+
+/* The joined instructions on one bank that feed a consumer. Its groups are worked out as soon as
+   there are slots for them, the rest as the consumer takes sums and leaves slots behind. */
+typedef struct {
+    int segments, groups, spilled, known, ended;
+    Segment segment[MOST_QUEUE];
+    Time first, ready[MOST_GROUPS];
+} N(Burst);
+#define Burst N(Burst)
+
+typedef struct {
+    Time free, drained;                       /* first free cycle; last result in place */
+    Time starts[MOST_QUEUE];                  /* of the latest instructions, a ring */
+    int oldest, started, unknown;             /* the last `unknown` have not started */
+    Time read[MOST_READS];                    /* the latest row reads of group work, a ring */
+    int row[MOST_READS], first_read, reading, most_reads;
+    Time slot[MOST_SLOTS];                    /* cycles from which slots can be used, a ring */
+    int first_slot, free_slots;
+    int has_burst, waits;                     /* whether `behind` is to be charged */
+    Burst burst;
+    Time busy, stalls[CAUSES];
+    int64_t busy_sum, stall_sums[CAUSES];
+    int64_t behind[LANES];                    /* how far `free` lay before the origin */
+} N(Unit);
+#define Unit N(Unit)
+
+typedef struct {
+    const Sizes *sizes;
+    const int32_t *latency;
+    int used;                                 /* samples that count */
+    Time issued;
+    int64_t base;
+    Unit unit[UNITS];
+    Page page[2 * 2 * REGISTERS];             /* two of each register */
+    int newest[2 * REGISTERS], pages[2 * REGISTERS];
+    int trace;                                /* keep spans and intervals, of the first sample */
+    Span *spans; int64_t span_count, span_room;
+    Interval *intervals; int64_t interval_count, interval_room;
+} N(Timing);
+#define Timing N(Timing)
+
+static void N(timing_reset)(Timing *t, const Program *program, int used) {
+    Span *spans = t->spans;
+    Interval *intervals = t->intervals;
+    int64_t span_room = t->span_room, interval_room = t->interval_room;
+    int trace = t->trace;
+    for (int u = 0; u < UNITS; u++) {         /* all but the large tables of bursts */
+        Unit *unit = &t->unit[u];
+        memset(unit, 0, offsetof(Unit, burst));
+        memset(&unit->busy, 0, sizeof *unit - offsetof(Unit, busy));
+        unit->most_reads = program->latency[u] / 2;
+        unit->free_slots = program->sizes.slots;
+        unit->burst.segments = 0;
+    }
+    t->sizes = &program->sizes, t->latency = program->latency, t->used = used, t->base = 0;
+    EACH t->issued[l] = -1;
+    memset(t->newest, 0, sizeof t->newest);
+    memset(t->pages, 0, sizeof t->pages);
+    t->trace = trace, t->spans = spans, t->intervals = intervals;
+    t->span_room = span_room, t->interval_room = interval_room;
+    t->span_count = t->interval_count = 0;
+}
+
+/* -- accounting ---------------------------------------------------------------------------------- */
+
+static void N(interval)(Timing *t, int unit, int why, int since, int until, int pc) {
+    if (until <= since) return;
+    if (t->interval_count == t->interval_room) {
+        t->interval_room = t->interval_room ? 2 * t->interval_room : 1024;
+        t->intervals = realloc(t->intervals, t->interval_room * sizeof *t->intervals);
+    }
+    t->intervals[t->interval_count++] =
+        (Interval){unit, why, pc, 0, t->base + since, t->base + until};
+}
+
+static void N(span)(Timing *t, int pc, int unit, int issued, int start, int end) {
+    if (t->span_count == t->span_room) {
+        t->span_room = t->span_room ? 2 * t->span_room : 1024;
+        t->spans = realloc(t->spans, t->span_room * sizeof *t->spans);
+    }
+    t->spans[t->span_count++] =
+        (Span){pc, unit, t->base + issued, t->base + start, t->base + end};
+}
+
+static inline void N(later)(Time at, const Time until) {
+    EACH at[l] = at[l] > until[l] ? at[l] : until[l];
+}
+
+/* The later of two cycles in `at`, with the wait charged to its cause. */
+static inline void N(wait)(Timing *t, int unit, int cause, Time at, const Time until) {
+    int32_t *stall = t->unit[unit].stalls[cause];
+    if (LANES == 1 && t->trace) N(interval)(t, unit, cause, at[0], until[0], -1);
+    EACH {
+        int32_t later = at[l] > until[l] ? at[l] : until[l];
+        stall[l] += later - at[l];
+        at[l] = later;
+    }
+}
+
+/* `cycles` of work from `at`, which moves behind them. */
+static inline void N(work)(Timing *t, int unit, int pc, Time at, const Time cycles) {
+    int32_t *busy = t->unit[unit].busy;
+    if (LANES == 1 && t->trace) N(interval)(t, unit, -1, at[0], at[0] + cycles[0], pc);
+    EACH busy[l] += cycles[l], at[l] += cycles[l];
+}
+
+/* The first cycle in which every unit is idle and every result in place. */
+static void N(end)(const Timing *t, Time end) {
+    EACH end[l] = t->issued[l] + 1;
+    for (int u = 0; u < UNITS; u++)
+        N(later)(end, t->unit[u].drained);
+}
+
+/* A unit waits for the sequencer: from its true beginning, if that lies before the origin. */
+static inline void N(wait_for_issue)(Timing *t, int number, const Time until) {
+    Unit *unit = &t->unit[number];
+    if (unit->waits) {
+        for (int l = 0; l < t->used; l++) unit->stall_sums[CAUSE_ISSUE] += unit->behind[l];
+        memset(unit->behind, 0, sizeof unit->behind);
+        unit->waits = 0;
+    }
+    N(wait)(t, number, CAUSE_ISSUE, unit->free, until);
+}
+
+/* -- bursts -------------------------------------------------------------------------------------- */
+
+/* The queue entries of a burst's instructions are free from now on. */
+static void N(leave_queue)(Unit *unit, int queue) {
+    memcpy(unit->burst.first, unit->free, sizeof(Time));
+    for (int k = unit->started - unit->unknown; k < unit->started; k++)
+        memcpy(unit->starts[(unit->oldest + k) % queue], unit->free, sizeof(Time));
+    unit->unknown = 0;
+}
+
+/* The last group is done: release the operands. */
+static void N(burst_end)(Timing *t, int number) {
+    Unit *unit = &t->unit[number];
+    Burst *burst = &unit->burst;
+    burst->ended = 1;
+    memcpy(unit->drained, burst->ready[burst->known - 1], sizeof(Time));
+    for (int s = 0; s < burst->segments; s++) {
+        Segment *segment = &burst->segment[s];
+        if (LANES == 1 && t->trace)
+            N(span)(t, segment->pc, number, segment->issued[0], burst->first[0], unit->free[0]);
+        for (int p = 0; p < segment->pages; p++) {
+            Page *page = &t->page[segment->page[p]];
+            page->held--;
+            N(later)(page->released, unit->free);
+        }
+    }
+}
+
+/* Work through the next group, in the next slot. */
+static inline void N(next_group)(Timing *t, int number) {
+    const Sizes *sizes = t->sizes;
+    Unit *unit = &t->unit[number];
+    Burst *burst = &unit->burst;
+    int group = burst->known;
+    N(wait)(t, number, CAUSE_SLOT, unit->free, unit->slot[unit->first_slot]);
+    unit->first_slot = unit->first_slot + 1 == sizes->slots ? 0 : unit->first_slot + 1;
+    unit->free_slots--;
+    if (group == 0 && !burst->spilled) N(leave_queue)(unit, sizes->queue);
+    Time rows = {0};
+    for (int s = 0; s < burst->segments; s++) {
+        Segment *segment = &burst->segment[s];
+        if (segment->spill) continue;
+        if (group == 0) N(wait)(t, number, CAUSE_OPERAND, unit->free, segment->operands);
+        int32_t *of_group = segment->rows[group & (segment->period - 1)];
+        EACH rows[l] += of_group[l];
+        N(work)(t, number, segment->pc, unit->free, of_group);
+    }
+    Time last;                                /* an empty group, or partial sums brought back */
+    EACH last[l] = burst->spilled | (rows[l] == 0);
+    N(work)(t, number, burst->segment[burst->segments - 1].pc, unit->free, last);
+    int latency = t->latency[number];
+    EACH burst->ready[group][l] = unit->free[l] - 1 + latency;
+    burst->known++;
+    if (burst->known == burst->groups) N(burst_end)(t, number);
+}
+
+/* The bank is free and the whole burst issued; instructions that spill go first. */
+static void N(burst_begin)(Timing *t, int number) {
+    Unit *unit = &t->unit[number];
+    Burst *burst = &unit->burst;
+    Segment *closing = &burst->segment[burst->segments - 1];
+    Time after;
+    EACH after[l] = closing->issued[l] + 1;
+    N(wait_for_issue)(t, number, after);
+    for (int s = 0; s < burst->segments; s++) burst->spilled |= burst->segment[s].spill;
+    if (burst->spilled) N(leave_queue)(unit, t->sizes->queue);
+    for (int s = 0; s < burst->segments; s++) {
+        Segment *segment = &burst->segment[s];
+        if (!segment->spill) continue;
+        N(wait)(t, number, CAUSE_OPERAND, unit->free, segment->operands);
+        Time cycles = {0};                    /* a row is read and written: two on a single port */
+        for (int g = 0; g < burst->groups; g++)
+            EACH cycles[l] += 2 * segment->rows[g & (segment->period - 1)][l];
+        N(work)(t, number, segment->pc, unit->free, cycles);
+    }
+    int ahead = burst->groups < t->sizes->slots ? burst->groups : t->sizes->slots;
+    for (int g = 0; g < ahead; g++) N(next_group)(t, number);
+}
+
+/* -- the two kinds of other units ----------------------------------------------------------------- */
+
+/* One stretch of cycles; on a unit with row reads in flight, after they are done. */
+static void N(stretch)(Timing *t, const Instr *op, int pc, const Time cycles, const int *pages) {
+    Unit *unit = &t->unit[op->unit];
+    Time after, operands = {0};
+    EACH after[l] = t->issued[l] + 1;
+    for (int p = 0; p < op->reads; p++)
+        N(later)(operands, t->page[pages[p]].ready);
+    N(wait_for_issue)(t, op->unit, after);
+    N(wait)(t, op->unit, CAUSE_OPERAND, unit->free, operands);
+    if (unit->reading) N(wait)(t, op->unit, CAUSE_PORT, unit->free, unit->drained);
+    unit->reading = 0;
+    memcpy(unit->starts[(unit->oldest + unit->started - 1) % t->sizes->queue], unit->free,
+           sizeof(Time));
+    int start = unit->free[0];
+    N(work)(t, op->unit, pc, unit->free, cycles);
+    if (LANES == 1 && t->trace) N(span)(t, pc, op->unit, t->issued[0], start, unit->free[0]);
+    int latency = t->latency[op->unit];
+    EACH unit->drained[l] = unit->free[l] - 1 + latency;
+    for (int p = 0; p < op->reads; p++)
+        N(later)(t->page[pages[p]].released, unit->free);
+}
+
+/* A row in the pipeline is read when it is written; any row, when the single port is free. */
+static inline void N(avoid_writes)(Timing *t, Unit *unit, int number, int row, int latency,
+                                   Time start) {
+    Time until;
+    for (int r = 0; r < unit->reading; r++) {
+        int at = (unit->first_read + r) % unit->most_reads;
+        if (unit->row[at] != row) continue;
+        EACH until[l] = unit->read[at][l] + latency + 1;
+        N(wait)(t, number, CAUSE_PORT, start, until);
+    }
+    for (int r = 0, at = unit->first_read; r < unit->reading; r++) {
+        EACH until[l] = start[l] + (start[l] == unit->read[at][l] + latency);
+        N(wait)(t, number, CAUSE_PORT, start, until);
+        at = at + 1 == unit->most_reads ? 0 : at + 1;
+    }
+}
+
+/* A consumer and the bursts that feed it, group by group: a read and a write of a row each. */
+static void N(group_work)(Timing *t, const Instr *op, int pc) {
+    const Sizes *sizes = t->sizes;
+    Unit *unit = &t->unit[op->unit];
+    int latency = t->latency[op->unit];
+    Time start, two;
+    EACH start[l] = t->issued[l] + 1, two[l] = 2;
+    N(wait_for_issue)(t, op->unit, start);
+    if (!unit->reading) N(wait)(t, op->unit, CAUSE_PORT, unit->free, unit->drained);
+    int first = 0;
+    for (int group = 0; group < op->groups; group++) {
+        Time ready = {0};
+        for (int b = 0; b < sizes->banks; b++) {
+            if (!(op->consumes >> b & 1)) continue;
+            Burst *burst = &t->unit[b].burst;
+            while (burst->known <= group) N(next_group)(t, b);
+            N(later)(ready, burst->ready[group]);
+        }
+        memcpy(start, unit->free, sizeof(Time));
+        N(wait)(t, op->unit, CAUSE_SUMS, start, ready);
+        N(avoid_writes)(t, unit, op->unit, op->row + group, latency, start);
+        if (unit->most_reads) {
+            int at = unit->first_read + unit->reading;
+            if (at >= unit->most_reads) at -= unit->most_reads;
+            if (unit->reading < unit->most_reads) unit->reading++;
+            else unit->first_read = unit->first_read + 1 == unit->most_reads ? 0 : unit->first_read + 1;
+            unit->row[at] = op->row + group;
+            memcpy(unit->read[at], start, sizeof(Time));
+        }
+        if (group == 0) {
+            int newest = (unit->oldest + unit->started - 1) % sizes->queue;
+            memcpy(unit->starts[newest], start, sizeof(Time));
+            first = start[0];
+        }
+        for (int b = 0; b < sizes->banks; b++) {
+            if (!(op->consumes >> b & 1)) continue;
+            Unit *bank = &t->unit[b];
+            int at = bank->first_slot + bank->free_slots++;
+            if (at >= sizes->slots) at -= sizes->slots;
+            EACH bank->slot[at][l] = start[l] + 1;
+        }
+        memcpy(unit->free, start, sizeof(Time));
+        N(work)(t, op->unit, pc, unit->free, two);
+    }
+    if (LANES == 1 && t->trace) N(span)(t, pc, op->unit, t->issued[0], first, unit->free[0]);
+    EACH unit->drained[l] = start[l] + latency + 1;
+    for (int b = 0; b < sizes->banks; b++)
+        if (op->consumes >> b & 1) t->unit[b].has_burst = 0;
+}
+
+/* -- issue --------------------------------------------------------------------------------------- */
+
+static int N(sync)(Timing *t) {
+    for (int b = 0; b < t->sizes->banks; b++)
+        if (t->unit[b].has_burst && !t->unit[b].burst.ended) return OPEN_BURST + b;
+    Time end;
+    N(end)(t, end);
+    EACH t->issued[l] = end[l] > t->issued[l] + 1 ? end[l] : t->issued[l] + 1;
+    return DONE;
+}
+
+/* Add an instruction on a bank to its burst; the last one of a burst starts it. */
+static void N(bank_work)(Timing *t, const Instr *op, int pc, Time *rows, const int *pages) {
+    Unit *unit = &t->unit[op->unit];
+    Burst *burst = &unit->burst;
+    unit->unknown++;
+    if (!unit->has_burst) {
+        unit->has_burst = 1;
+        burst->segments = burst->spilled = burst->known = burst->ended = 0;
+        burst->groups = op->groups;
+    }
+    Segment *segment = &burst->segment[burst->segments++];
+    segment->pc = pc, segment->spill = op->spill, segment->pages = op->reads;
+    segment->period = op->share == PERIOD ? 1 : PERIOD;
+    memcpy(segment->issued, t->issued, sizeof(Time));
+    EACH segment->operands[l] = 0;
+    for (int p = 0; p < op->reads; p++) {
+        segment->page[p] = pages[p];
+        t->page[pages[p]].held++;
+        N(later)(segment->operands, t->page[pages[p]].ready);
+    }
+    for (int g = 0; g < segment->period; g++) memcpy(segment->rows[g], rows[g], sizeof(Time));
+    if (!op->join) N(burst_begin)(t, op->unit);
+}
+
+/* The next instruction in program order; `demand` is its cycles, or its rows by group. A deadlock
+   if what it waits for never comes. */
+static int N(issue)(Timing *t, const Instr *op, int pc, Time *demand) {
+    const Sizes *sizes = t->sizes;
+    if (op->kind == KIND_SYNC) return N(sync)(t);
+    int works = op->kind >= KIND_STRETCH && op->kind <= KIND_GROUP, writes = op->write;
+    Unit *unit = &t->unit[works ? op->unit : 0];
+    int full = works && unit->started == sizes->queue;
+    Page *older = works && writes >= 0 && t->pages[writes] == 2
+        ? &t->page[2 * writes + !t->newest[writes]] : NULL;
+    if (full && unit->unknown == sizes->queue) return LONG_BURST;
+    if (older && older->held) return HELD_PAGE;
+    EACH t->issued[l]++;
+    if (!works) return DONE;
+    if (full) N(later)(t->issued, unit->starts[unit->oldest]);
+    if (older) N(later)(t->issued, older->released);
+    if (full)
+        unit->oldest = unit->oldest + 1 == sizes->queue ? 0 : unit->oldest + 1;
+    else
+        unit->started++;
+    int pages[2];
+    const int32_t read[2] = {op->read0, op->read1};
+    for (int p = 0; p < op->reads; p++) pages[p] = 2 * read[p] + t->newest[read[p]];
+    if (op->kind == KIND_BANK) N(bank_work)(t, op, pc, demand, pages);
+    else if (op->kind == KIND_GROUP) N(group_work)(t, op, pc);
+    else N(stretch)(t, op, pc, demand[0], pages);
+    if (writes >= 0) {
+        t->newest[writes] = t->pages[writes] ? !t->newest[writes] : 0;
+        if (t->pages[writes] < 2) t->pages[writes]++;
+        Page *page = &t->page[2 * writes + t->newest[writes]];
+        memcpy(page->ready, unit->drained, sizeof(Time));
+        memcpy(page->released, unit->drained, sizeof(Time));
+        page->held = 0;
+    }
+    return DONE;
+}
+
+/* Sums over the samples that count, of what has been charged since the last call. */
+static void N(settle)(Timing *t) {
+    for (int u = 0; u < UNITS; u++) {
+        Unit *unit = &t->unit[u];
+        for (int l = 0; l < t->used; l++) {
+            unit->busy_sum += unit->busy[l];
+            for (int c = 0; c < CAUSES; c++) unit->stall_sums[c] += unit->stalls[c][l];
+        }
+        memset(unit->busy, 0, sizeof unit->busy);
+        memset(unit->stalls, 0, sizeof unit->stalls);
+    }
+}
+
+static inline void N(earlier)(Time at, int by) { EACH at[l] = at[l] < by ? 0 : at[l] - by; }
+
+/* Move the origin of times to a cycle that all of them have passed. What lies further back than
+   the origin bounds nothing any more, but reads in the pipeline keep their distance. */
+static void N(rebase)(Timing *t) {
+    int32_t by = t->issued[0];
+    for (int l = 1; l < t->used; l++) by = t->issued[l] < by ? t->issued[l] : by;
+    if (by < 1 << 28) return;
+    for (int l = t->used; l < LANES; l++) t->issued[l] = by;
+    N(settle)(t);
+    t->base += by;
+    EACH t->issued[l] -= by;
+    for (int u = 0; u < UNITS; u++) {
+        Unit *unit = &t->unit[u];
+        EACH {
+            int32_t before = unit->free[l] < by ? by - unit->free[l] : 0;
+            unit->behind[l] += before;
+            unit->free[l] += before - by;
+        }
+        unit->waits = 1;
+        N(earlier)(unit->drained, by);
+        for (int k = 0; k < MOST_QUEUE; k++) N(earlier)(unit->starts[k], by);
+        for (int k = 0; k < MOST_READS; k++) EACH unit->read[k][l] -= by;
+        for (int k = 0; k < MOST_SLOTS; k++) N(earlier)(unit->slot[k], by);
+        if (!unit->has_burst) continue;
+        N(earlier)(unit->burst.first, by);
+        for (int s = 0; s < unit->burst.segments; s++) {
+            EACH unit->burst.segment[s].issued[l] -= by;
+            N(earlier)(unit->burst.segment[s].operands, by);
+        }
+        for (int g = 0; g < unit->burst.known; g++) N(earlier)(unit->burst.ready[g], by);
+    }
+    for (int p = 0; p < 2 * 2 * REGISTERS; p++) {
+        N(earlier)(t->page[p].ready, by);
+        N(earlier)(t->page[p].released, by);
+    }
+}
+#undef Time
+#undef Page
+#undef Segment
+#undef Burst
+#undef Unit
+#undef Timing
+#undef EACH

@@ -1,0 +1,112 @@
+"""Engines behind one protocol: sessions that step, samples that are watched, threads, lockstep."""
+
+import numpy as np
+import pytest
+
+from isa.engines import ENGINES, engine
+from isa.errors import IsaError, Trap
+from isa.image import Image
+from isa.instructions import ClearMembranes, Halt, Loop
+from isa.native.library import digest, file_name, library
+from isa.native.records import header
+from tests.isa.machine import PAPER, told
+from tests.isa.test_fuzz import base
+from tests.isa.test_simulator import IMAGE, X
+
+
+def shown(session):
+    snapshot = session.snapshot()
+    memories = {
+        name: {row: data.tolist() for row, data in rows.items()}
+        for name, rows in snapshot.memories.items()
+    }
+    registers = {name: data.tolist() for name, data in snapshot.registers.items()}
+    where = (snapshot.pc, snapshot.cycle, snapshot.timestep, snapshot.ended)
+    return where, registers, memories, snapshot.logits.tolist()
+
+
+def test_sessions_show_the_same_after_every_instruction():
+    fast, reference = (engine(IMAGE, name).reset(X[0]) for name in ("fast", "reference"))
+    steps = 0
+    while True:
+        going = fast.step(), reference.step()
+        steps += 1
+        assert going[0] == going[1]
+        assert shown(fast) == shown(reference)
+        if not going[0]:
+            break
+    assert steps > 40
+    whole = engine(IMAGE).run(X[:1])
+    for session in (fast, reference):
+        assert session.cycles == whole.counts.cycles
+        assert session.counts == whole.counts
+        assert session.snapshot().logits.tolist() == whole.logits[0].tolist()
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_session_steps_by_timesteps(name):
+    session = engine(IMAGE, name).reset(X[0])
+    for step in range(X.shape[1]):
+        assert session.step("timestep")
+        assert session.snapshot().timestep == step + 1
+    session.finish()
+    assert session.snapshot().ended
+    assert session.cycles == engine(IMAGE).run(X[:1]).counts.cycles
+
+
+def test_only_the_cycle_engine_stops_in_cycles():
+    session = engine(IMAGE, "cycle").reset(X[0])
+    for cycle in range(1, 20):
+        session.step("cycle")
+        assert session.snapshot().cycle == cycle
+    for name in ("fast", "reference"):
+        with pytest.raises(IsaError, match="the cycle engine in cycles"):
+            engine(IMAGE, name).reset(X[0]).step("cycle")
+
+
+@pytest.mark.parametrize("number", [0, 1, 4, 7])
+def test_batches_threads_and_lockstep_change_nothing(number):
+    image, x = base(number)
+    x = np.concatenate([x] * 20)[:37]
+    places = [(pc, "dest") for pc, op in enumerate(image.code) if op.mnemonic in ("lif", "fire")]
+    expected = told(engine(image, "reference").run(x, watched=places[:2]))
+    for batch, threads in ((1, 1), (3, 2), (16, 1), (37, 2), (256, 3)):
+        found = engine(image).run(x, batch=batch, threads=threads, watched=places[:2])
+        assert told(found) == expected
+
+
+def test_what_nothing_leaves_cannot_be_watched():
+    with pytest.raises(IsaError, match="pc 0: loop leaves nothing at 'length'"):
+        engine(IMAGE).run(X, watched=[(0, "length")])
+
+
+def test_an_unknown_engine():
+    with pytest.raises(IsaError, match="engine 'quick': none of fast, reference, cycle"):
+        engine(IMAGE, "quick")
+
+
+def test_times_beyond_thirty_two_bits():
+    """The origin of times moves with a long program, and nothing shows it."""
+    rows, outer, inner = 512, 150, 65535
+    loops = (
+        Loop(counter="immediate", value=outer, length=2),
+        Loop(counter="immediate", value=inner, length=1),
+    )
+    image = Image(PAPER, (*loops, ClearMembranes(row=0, groups=rows), Halt()))
+    counts = engine(image).run(np.zeros((1, 1, 5), np.int64), batch=1).counts
+    assert counts.busy["neuron"] == outer * inner * rows > 1 << 32
+    assert counts.stalls["neuron", "issue"] == 3  # until the first clear; it is never idle again
+    latency = 3
+    assert counts.cycles == 3 + counts.busy["neuron"] - 1 + latency
+
+
+def test_a_session_traps_where_the_program_does():
+    session = engine(Image(PAPER, IMAGE.code[:8], IMAGE.memories)).reset(X[0])
+    with pytest.raises(Trap):
+        session.finish()
+
+
+def test_the_library_is_of_these_sources():
+    assert library().dmpc_run
+    assert digest() in file_name("base")
+    assert "typedef struct { int32_t kind; int32_t stage;" in header()
