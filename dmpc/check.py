@@ -136,13 +136,13 @@ class _Way:
         check_size(layers, self.target, self.options)
         prove_model(imported, layers, self.calibration)
         self.reached, self.layers = layers.level, layers
-        self.options, _ = as_trained(self.options, model, self.target)
+        self.options, trained = as_trained(self.options, model, self.target)
         ranges = find_ranges(layers, self.calibration, self.options, model)
         self._lint(ranges)
         scheduled = from_layers(layers, ranges, self.target, self.options, passed)
         image = emit(scheduled, self.text, layers)
         self.reached = "image"
-        return Compiled(image, layers, scheduled, ranges)
+        return Compiled(image, layers, scheduled, ranges, trained)
 
     def _lint(self, ranges: Ranges) -> None:
         """Look at the ranges that were seen, and at those that no input can leave."""
