@@ -180,7 +180,7 @@ def test_training_repeats_exactly() -> None:
         (lambda: AxonalDelays(3, -1), "longest is -1"),
         (lambda: DMPLayer(3, 4, -2, 5.0), "memory is -2"),
     ],
-    ids=str,
+    ids=["states", "window", "inputs", "delay", "memory"],
 )
 def test_impossible_parts_are_refused(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
