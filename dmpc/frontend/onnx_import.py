@@ -103,9 +103,13 @@ def import_onnx(
             if signature.time is None and options.readout is None:
                 tell_readout(name)
     except ImportFailure as error:
-        cause = first_causes(
-            error, model, opset, lambda: _lenient(model, opset, options, stem(name))
-        )
+        try:
+            with boundary():
+                cause = first_causes(
+                    error, model, opset, lambda: _lenient(model, opset, options, stem(name))
+                )
+        except ImportFailure as found:  # what cannot even be looked at is the first cause
+            cause = found
         raise located(cause, model.graph).inside(name) from None
     except DmpcError as error:
         raise ImportFailure(error.message, hint=error.hint).inside(name) from None

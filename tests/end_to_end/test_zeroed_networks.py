@@ -15,6 +15,7 @@ from onnx import numpy_helper
 import dmpc
 from dmpc.backend.onnx_writer import to_onnx
 from dmpc.compiler import Options, import_layers, to_layers
+from dmpc.errors import DmpcError
 from dmpc.frontend import import_onnx, open_model
 from dmpc.ir.graph import Graph
 from dmpc.ir.interpret import interpret
@@ -41,10 +42,12 @@ def zeroed(shape: Shape, share: float, seed: int) -> Graph:
 
 
 def calm(shape: Shape) -> Shape:
-    """Without weights so large or small that float32 alone decides on a spike."""
+    """Without weights so large or small that float32 alone decides on a spike, and without echoes:
+    an echo of a layer that is dead is refused.
+    """
     flavours = ("normal", "sparse", "zero", "positive")
     layers = (
-        replace(one, flavour=one.flavour if one.flavour in flavours else "normal")
+        replace(one, flavour=one.flavour if one.flavour in flavours else "normal", echo=0)
         for one in shape.layers
     )
     return replace(shape, layers=tuple(layers), steps=max(shape.steps, 5))
@@ -60,9 +63,14 @@ def test_what_comes_back_from_a_file_is_the_network(shape, share, seed, folded):
     graph = zeroed(shape, share, seed)
     x = samples(shape).astype(np.float64)
     written = to_onnx(apply(Fold(), graph) if folded else graph)
-    layers = to_layers(import_onnx(written), Options())
+    wanted = interpret(graph, x).logits
+    try:
+        layers = to_layers(import_onnx(written), Options())
+    except DmpcError:
+        assert not np.ptp(wanted, axis=0).any(), "only an answer without any input may be refused"
+        return
     verify_graph(layers)
-    wanted, found = interpret(graph, x).logits, interpret(layers, x).logits
+    found = interpret(layers, x).logits
     np.testing.assert_allclose(found, wanted, rtol=0, atol=ROUNDED * (1 + np.abs(wanted).max()))
 
 

@@ -195,11 +195,6 @@ def test_a_trap_names_the_image():
         assert caught.value.pc is not None
 
 
-def test_a_program_of_another_shape_names_the_image():
-    with pytest.raises(IsaError, match=r"^net\.elf: pc 0: the program must begin with the loop "):
-        program(replace(IMAGE, code=IMAGE.code[1:], notes=with_notes(**{PROVENANCE: None}).notes))
-
-
 def test_a_missing_image(tmp_path):
     with pytest.raises(IsaError, match=r"none\.elf"):
         runtime.load(tmp_path / "none.elf")
