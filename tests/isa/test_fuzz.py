@@ -76,7 +76,7 @@ def outcome(image, x):
     if stopped:
         assert "\n" not in str(stopped)
         return "stopped", str(stopped)
-    assert (found.cycles > 0).all()
+    assert (found.cycles >= 0).all()  # none if it halts at once
     return "ran", found.logits.tolist(), found.cycles.tolist(), found.counts
 
 
