@@ -9,5 +9,16 @@ from runtime.errors import RuntimeFailure
 from runtime.program import Program, Result, load
 from runtime.samples import Samples, load_samples
 from runtime.saturation import Saturated
+from runtime.stream import Answer, Stream
 
-__all__ = ["Program", "Result", "RuntimeFailure", "Samples", "Saturated", "load", "load_samples"]
+__all__ = [
+    "Answer",
+    "Program",
+    "Result",
+    "RuntimeFailure",
+    "Samples",
+    "Saturated",
+    "Stream",
+    "load",
+    "load_samples",
+]

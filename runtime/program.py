@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 
 from isa.energy import energy
 from isa.engines import Engine, engine
-from isa.engines.counts import Counts, Place
+from isa.engines.counts import Counts, Place, Run
 from isa.engines.trace import Trace
 from isa.errors import named
 from isa.image import Image, read_image
+from isa.instructions import Fire, Lif
 from isa.interface import INTERFACE, Numbers, interface, provenance
 from runtime.errors import RuntimeFailure
 from runtime.samples import check_input, check_labels
 from runtime.saturation import Saturated, saturated
+from runtime.stream import Stream
 
 Integers = NDArray[np.int64]
 
@@ -115,7 +117,7 @@ class Program:
     def __init__(self, image: Image, origin: str, engine_: Engine | str = "fast") -> None:
         self.image, self.origin = image, origin
         with named(origin):
-            self.interface, self._provenance = interface(image), provenance(image)
+            self.interface, self.provenance = interface(image), provenance(image)
             self.engine: Engine = engine(image, engine_) if isinstance(engine_, str) else engine_
 
     @property
@@ -132,6 +134,15 @@ class Program:
     def classes(self) -> int:
         """Number of logits."""
         return self.interface.output.size
+
+    @property
+    def spikes(self) -> dict[str, Place]:
+        """Where instructions leave neurons' spikes, by the name of the graph's value."""
+        return {
+            self.provenance[pc].values.get("dest", f"pc {pc}"): (pc, "dest")
+            for pc, op in enumerate(self.image.code)
+            if isinstance(op, Lif | Fire)
+        }
 
     def run(
         self,
@@ -157,25 +168,46 @@ class Program:
             run = self.engine.run(
                 inputs, batch=batch, watched=watched, threads=threads, progress=progress
             )
-        if run.logits.shape[1] < self.classes:
-            raise RuntimeFailure(
-                f"{self.origin}: the program emits {run.logits.shape[1]} numbers, its interface "
-                f"({INTERFACE}) promises {self.classes}"
-            )
-        integers = run.logits[:, : self.classes]
-        steps = x.shape[1] if self.interface.output.average else 1
+        return self.result(run, inputs.shape[1], clipped, labels)
+
+    def stream(self) -> Stream:
+        """The start of one sample whose timesteps will be fed as they come, as from a live sensor.
+
+        RuntimeFailure if the engine takes whole samples alone.
+        """
+        return Stream(self)
+
+    def result(
+        self, run: Run, timesteps: int, clipped: int = 0, labels: Integers | None = None
+    ) -> Result:
+        """What the engine's `run` means, of samples of which `clipped` inputs were out of range."""
+        integers = self.integers(run.logits)
+        inputs = len(run.logits) * timesteps * self.inputs
         return Result(
-            logits=integers.astype(np.float64) * (self.interface.output.scale / steps),
+            logits=integers.astype(np.float64) * self.scale(timesteps),
             predictions=integers.argmax(1),
             cycles=run.cycles,
-            timesteps=x.shape[1],
+            timesteps=timesteps,
             integers=integers,
             counts=run.counts,
             labels=labels,
-            saturated=saturated(run.counts, self._provenance, clipped, inputs.size),
+            saturated=saturated(run.counts, self.provenance, clipped, inputs),
             energy=self._energy(run.counts),
             seen=run.seen,
         )
+
+    def integers(self, emitted: Integers) -> Integers:
+        """The logits [.., classes] among all numbers that the program emitted."""
+        if emitted.shape[-1] < self.classes:
+            raise RuntimeFailure(
+                f"{self.origin}: the program emits {emitted.shape[-1]} numbers, its interface "
+                f"({INTERFACE}) promises {self.classes}"
+            )
+        return emitted[..., : self.classes]
+
+    def scale(self, timesteps: int) -> float:
+        """What one of the device's logits is worth after so many timesteps."""
+        return self.interface.output.scale / (timesteps if self.interface.output.average else 1)
 
     def trace(self, x: Numbers) -> Trace:
         """When each instruction ran on the first of samples `x`, and what every unit did."""
@@ -185,10 +217,13 @@ class Program:
 
     def encode(self, x: Numbers) -> tuple[Integers, int]:
         """The device's integers for samples `x`, and how many of them had to be clipped."""
-        x = check_input(np.asarray(x))
-        if x.shape[2] != self.inputs:
+        return self.encode_timesteps(check_input(np.asarray(x)))
+
+    def encode_timesteps(self, x: Numbers) -> tuple[Integers, int]:
+        """The same for finite numbers [.., inputs]."""
+        if x.shape[-1] != self.inputs:
             raise RuntimeFailure(
-                f"x has {x.shape[2]} inputs, {self.origin} was compiled for {self.inputs}"
+                f"x has {x.shape[-1]} inputs, {self.origin} was compiled for {self.inputs}"
             )
         if self.takes_events and x.dtype != np.bool_ and not np.isin(x, (0, 1)).all():
             odd = x[~np.isin(x, (0, 1))][0]
@@ -204,8 +239,8 @@ class Program:
         by_layer: dict[str, float] = defaultdict(float)
         for pc, spent in report.by_instruction().items():
             if spent:
-                by_path[self._provenance[pc].path or "control"] += spent
-                by_layer[self._provenance[pc].layer or "control"] += spent
+                by_path[self.provenance[pc].path or "control"] += spent
+                by_layer[self.provenance[pc].layer or "control"] += spent
         return Energy(
             report.total,
             report.idle,

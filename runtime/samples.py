@@ -42,11 +42,16 @@ def check_input(x: Numbers) -> Numbers:
             f"x has shape {list(x.shape)}; it must be [samples, timesteps, inputs], none of them "
             f"0{frames}"
         )
+    return check_numbers(x)
+
+
+def check_numbers(x: Numbers) -> Numbers:
+    """`x` of any shape if it holds finite numbers; else RuntimeFailure that says where."""
     if x.dtype.kind not in "biuf":
         raise RuntimeFailure(f"x holds {x.dtype}; it must be bool, integer or float")
     if x.dtype.kind == "f" and not np.isfinite(x).all():
-        sample, step, number = np.argwhere(~np.isfinite(x))[0]
-        raise RuntimeFailure(f"x[{sample}, {step}, {number}] is {x[sample, step, number]}")
+        at = tuple(map(int, np.argwhere(~np.isfinite(x))[0]))
+        raise RuntimeFailure(f"x[{', '.join(map(str, at))}] is {x[at]}")
     return x
 
 

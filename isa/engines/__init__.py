@@ -8,12 +8,13 @@
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
 from isa.engines.counts import Run, Watched
 from isa.engines.session import Session
+from isa.engines.stream import Stream
 from isa.engines.trace import Trace
 from isa.errors import IsaError
 from isa.image import Image
@@ -50,6 +51,14 @@ class Engine(Protocol):
 
     def trace(self, sample: NDArray[Any]) -> Trace:
         """The timing of one sample [timesteps, inputs] in every cycle."""
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """An engine that takes timesteps as they come, too."""
+
+    def stream(self, inputs: int, watched: Watched = ...) -> Stream:
+        """The start of one sample of so many inputs."""
 
 
 def engine(image: Image, name: str = "fast") -> Engine:

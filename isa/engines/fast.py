@@ -12,6 +12,7 @@ from isa.engines.native import DONE, LANES, TRAPPED, UNBOUNDED, Inputs, Machine,
 from isa.engines.program import Prepared, watch
 from isa.engines.reference import Batch, ReferenceEngine, check_inputs
 from isa.engines.session import By, Snapshot
+from isa.engines.stream import Stream
 from isa.engines.trace import Trace, traced
 from isa.errors import IsaError
 from isa.image import Image
@@ -73,6 +74,10 @@ class FastEngine:
         """The start of one sample [timesteps, inputs], to be stepped through."""
         check_inputs(sample[None])
         return FastSession(self.prepared, as_input(sample[None]))
+
+    def stream(self, inputs: int, watched: Watched = ()) -> Stream:
+        """The start of one sample of so many inputs, whose timesteps will be fed as they come."""
+        return Stream(self.prepared, inputs, watched)
 
     def trace(self, sample: Inputs) -> Trace:
         """The timing of one sample [timesteps, inputs] in every cycle."""

@@ -58,6 +58,7 @@ def _library() -> ctypes.CDLL:
     found = library()
     for name in ("dmpc_open", "dmpc_timeline", "dmpc_kept"):
         getattr(found, name).restype = ctypes.c_void_p
+    found.dmpc_taken.restype = ctypes.c_int64
     return found
 
 
@@ -115,11 +116,20 @@ class Machine:
         first, stride = inputs.ctypes.data, inputs.strides[0]
         return (ctypes.c_void_p * len(inputs))(*(first + stride * n for n in range(len(inputs))))
 
-    def feed(self, inputs: Inputs) -> None:
-        """More timesteps of each sample, of the width and type that it began with."""
+    def feed(self, inputs: Inputs, count: int) -> None:
+        """`count` more timesteps of each sample, of the width and type that it began with.
+
+        `inputs` end with them, and begin with those that came before and were not taken yet.
+        """
         self._input = inputs
-        count = ctypes.c_int64(inputs.shape[1])
-        self._library.dmpc_feed(self.handle, self._pointers(inputs), count)
+        given = self._pointers(inputs), ctypes.c_int64(self.taken), ctypes.c_int64(count)
+        self._library.dmpc_feed(self.handle, *given)
+
+    @property
+    def taken(self) -> int:
+        """How many timesteps the program took so far."""
+        taken: int = self._library.dmpc_taken(self.handle)
+        return taken
 
     def finish(self) -> None:
         """No more timesteps will be fed."""
@@ -131,9 +141,13 @@ class Machine:
         return status
 
     def stand_where(self, other: "Machine") -> None:
-        """Become a copy of another machine of this program and size; counts begin anew."""
+        """Become a copy of another machine of this program and size, but for what watches kept."""
         self._library.dmpc_copy(self.handle, other.handle)
         self.used, self._input = other.used, other._input
+
+    def forget(self) -> None:
+        """Drop what watches kept so far."""
+        self._library.dmpc_forget(self.handle)
 
     def view(self) -> View:
         """Where it stands."""
@@ -158,15 +172,24 @@ class Machine:
             at += 1 + size
         return np.concatenate(parts, axis=1)
 
+    def times(self, number: int) -> int:
+        """How often a watch saw something."""
+        return self._kept(number)[1]
+
     def kept(self, number: int) -> Int:
-        """What a watch saw since the samples began: [samples, times, elements]."""
-        times, elements = ctypes.c_int64(), ctypes.c_int32()
-        address = self._library.dmpc_kept(
-            self.handle, number, ctypes.byref(times), ctypes.byref(elements)
-        )
-        shape = (times.value, self.used, elements.value)
-        data = copied(address, shape, _KEPT[self.watches[number].kind])
+        """What a watch saw since the samples began, or since it was forgotten.
+
+        [samples, times, elements].
+        """
+        address, times, elements = self._kept(number)
+        data = copied(address, (times, self.used, elements), _KEPT[self.watches[number].kind])
         return data.astype(np.int64).transpose(1, 0, 2)
+
+    def _kept(self, number: int) -> tuple[int | None, int, int]:
+        times, elements = ctypes.c_int64(), ctypes.c_int32()
+        told = ctypes.byref(times), ctypes.byref(elements)
+        address = self._library.dmpc_kept(self.handle, number, *told)
+        return address, times.value, elements.value
 
     def snapshot(self) -> Snapshot:
         """Where the first sample stands."""

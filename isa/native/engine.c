@@ -120,6 +120,11 @@ Machine *dmpc_open(const Program *program, int lanes) {
     return m;
 }
 
+/* What watches kept so far is of no more use. */
+void dmpc_forget(Machine *m) {
+    for (int w = 0; w < m->program->sizes.watches; w++) m->kept[w].size = m->kept[w].times = 0;
+}
+
 /* The start of a sample: every register and row is unwritten. Counts go on. */
 void dmpc_begin(Machine *m, int used, const void **input, int width, int wide_input,
                 int64_t arrived, int64_t steps, int closed, int trace) {
@@ -132,7 +137,7 @@ void dmpc_begin(Machine *m, int used, const void **input, int width, int wide_in
     memset(m->joined, 0, sizeof m->joined);
     memset(m->spilled, 0, sizeof m->spilled);
     m->output_count = 0;
-    for (int w = 0; w < m->program->sizes.watches; w++) m->kept[w].size = m->kept[w].times = 0;
+    dmpc_forget(m);
     if (m->lanes == 1) {
         ((Timing_1 *)m->timing)->trace = trace;
         timing_reset_1(m->timing, m->program, used);
@@ -452,7 +457,6 @@ static int micro(Machine *m, const Micro *op, int64_t timestep) {
     case ADD_SUMS: return add_sums(m, op);
     case TAKE: return take(m, op);
     case STEPS:
-        if (!m->closed) return TRAPPED;
         for (int i = 0; i < m->used * op->n; i++) ((int64_t *)temporary(m, op->dst))[i] = m->steps;
         return DONE;
     default: arithmetic(m, op); return DONE;
@@ -561,6 +565,15 @@ static void keep(Machine *m, int pc) {
     }
 }
 
+/* Whether an instruction takes a timestep that has not arrived, or asks how many there will be. */
+static int starves(const Machine *m, const Instr *op) {
+    for (int k = 0; k < op->codes; k++) {
+        int what = m->program->micro[op->code + k].op;
+        if (what == STEPS || (what == INPUT && m->timestep >= m->arrived)) return 1;
+    }
+    return 0;
+}
+
 /* Run until the program halts (DONE), traps, has run `budget` instructions (PAUSED), or needs a
    timestep that has not arrived yet (STARVED). */
 int dmpc_run(Machine *m, int64_t budget) {
@@ -578,6 +591,7 @@ int dmpc_run(Machine *m, int64_t budget) {
         int enabled = !counts || (timestep >= 0 && timestep < m->steps);
         if (enabled && op->every == 0) return TRAPPED;
         int runs = enabled && (op->every < 0 || timestep % op->every == 0);
+        if (runs && !m->closed && starves(m, op)) return STARVED;
         m->instructions += m->used;
         int works = runs && op->kind >= KIND_STRETCH && op->kind <= KIND_GROUP;
         if (runs) {
@@ -638,37 +652,63 @@ void dmpc_units(Machine *m, int64_t *busy, int64_t *stalls) {
 #undef ADD_UP
 }
 
-/* Append timesteps to the input: `count` more of each sample. */
-void dmpc_feed(Machine *m, const void **input, int64_t count) {
-    size_t before = (size_t)m->arrived * m->width * (m->wide_input ? 4 : 1);
+/* Append `count` timesteps to the input of each sample, which now lies here from timestep `first` on:
+   those before it have been taken. */
+void dmpc_feed(Machine *m, const void **input, int64_t first, int64_t count) {
+    size_t before = (size_t)first * m->width * (m->wide_input ? 4 : 1);
     for (int l = 0; l < m->used; l++) m->input[l] = (const uint8_t *)input[l] - before;
     m->arrived += count;
 }
+
+int64_t dmpc_taken(const Machine *m) { return m->timestep; }
 
 /* No more timesteps will arrive: loops over timesteps end after those that have. */
 void dmpc_finish(Machine *m) {
     for (int k = 0; k < m->loops; k++)
         if (m->loop[k].counts_steps) m->loop[k].iterations += m->arrived - m->steps;
     m->steps = m->arrived, m->closed = 1;
+    Loop *loop = m->loops ? &m->loop[m->loops - 1] : NULL;
+    if (loop && loop->counts_steps && m->pc == loop->start && loop->iteration >= loop->iterations) {
+        m->pc = loop->end - 1, m->loops--;    /* it waited for an iteration that never comes */
+        advance(m);
+    }
 }
 
-/* Make a machine of the same program and lanes stand where another one does; counts begin anew. */
+/* A copy of the first `bytes` of each sample's part of a table. */
+static void copy_parts(void *to, const void *from, size_t part, size_t bytes, int samples) {
+    for (int l = 0; l < samples; l++)
+        memcpy((uint8_t *)to + l * part, (const uint8_t *)from + l * part, bytes);
+}
+
+static void copy_state(Machine *to, const Machine *from, int memory) {
+    const uint8_t *written = from->written[memory];
+    int rows = from->rows[memory], first = 0, last = rows;
+    while (first < rows && !written[first]) first++;
+    while (last > first && !written[last - 1]) last--;
+    memcpy(to->written[memory], written, rows);
+    size_t row = from->row_bytes[memory], skipped = first * row;
+    copy_parts(to->state[memory] + skipped, from->state[memory] + skipped, rows * row,
+               (last - first) * row, from->used);
+}
+
+/* Make a machine of the same program and lanes stand where another one does, with its counts, but for
+   what watches kept. */
 void dmpc_copy(Machine *to, const Machine *from) {
     const Sizes *sizes = &from->program->sizes;
-    int lanes = from->lanes;
+    int lanes = from->lanes, used = from->used;
     for (int r = 0; r < sizes->event_count; r++) {
-        memcpy(to->events[r], from->events[r], (size_t)lanes * sizes->event_width);
-        memcpy(to->active[r], from->active[r], (size_t)lanes * sizes->event_width * 2);
+        size_t width = sizes->event_width, size = from->event_size[r] < 0 ? 0 : from->event_size[r];
+        copy_parts(to->events[r], from->events[r], width, size, used);
+        copy_parts(to->active[r], from->active[r], width * 2, size * 2, used);
         memcpy(to->actives[r], from->actives[r], lanes * 4);
     }
     for (int r = 0; r < sizes->value_count; r++)
-        memcpy(to->values[r], from->values[r], (size_t)lanes * sizes->value_width * 4);
-    for (int s = 0; s < MEMORIES; s++) {
-        memcpy(to->state[s], from->state[s], (size_t)lanes * from->rows[s] * from->row_bytes[s]);
-        memcpy(to->written[s], from->written[s], from->rows[s]);
-    }
+        if (from->value_size[r] > 0)
+            copy_parts(to->values[r], from->values[r], (size_t)sizes->value_width * 4,
+                       (size_t)from->value_size[r] * 4, used);
+    for (int s = 0; s < MEMORIES; s++) copy_state(to, from, s);
     for (int b = 0; b < sizes->banks; b++)
-        for (int k = 0; k < 2; k++)
+        for (int k = 0; from->joined[b] && k < 2; k++)
             memcpy(to->sums[b][k], from->sums[b][k],
                    (size_t)lanes * sizes->temporary_size * (sizes->wide ? 8 : 4));
     memcpy(to->input, from->input, from->used * sizeof *from->input);
@@ -682,6 +722,13 @@ void dmpc_copy(Machine *to, const Machine *from) {
     memcpy(to->groups, from->groups, sizeof to->groups);
     memcpy(to->joined, from->joined, sizeof to->joined);
     memcpy(to->spilled, from->spilled, sizeof to->spilled);
+    memcpy(to->runs, from->runs, sizes->instructions * sizeof *to->runs);
+    memcpy(to->active_sum, from->active_sum, sizes->instructions * sizeof *to->active_sum);
+    memcpy(to->row_sum, from->row_sum, sizes->instructions * sizeof *to->row_sum);
+    memcpy(to->spills, from->spills, sizes->instructions * sizeof *to->spills);
+    memcpy(to->saturated, from->saturated, sizes->saturations * sizeof *to->saturated);
+    to->instructions = from->instructions;
+    dmpc_forget(to);
     to->output_count = 0;
     if (from->output_count) {
         if (to->output_room < from->output_count) {
@@ -691,15 +738,8 @@ void dmpc_copy(Machine *to, const Machine *from) {
         memcpy(to->outputs, from->outputs, from->output_count * sizeof(int64_t));
         to->output_count = from->output_count;
     }
-    if (lanes == 1) {
-        Timing_1 *t = to->timing, own = {.spans = t->spans, .span_room = t->span_room,
-                                         .intervals = t->intervals, .interval_room = t->interval_room};
-        memcpy(t, from->timing, sizeof *t);
-        t->trace = 0, t->spans = own.spans, t->span_room = own.span_room, t->span_count = 0;
-        t->intervals = own.intervals, t->interval_room = own.interval_room, t->interval_count = 0;
-    } else {
-        memcpy(to->timing, from->timing, sizeof(Timing_16));
-    }
+    if (lanes == 1) timing_copy_1(to->timing, from->timing);
+    else timing_copy_16(to->timing, from->timing);
 }
 
 /* Where the machine stands, for those who look at it. */

@@ -95,6 +95,22 @@ static void N(timing_reset)(Timing *t, const Program *program, int used) {
     t->span_count = t->interval_count = 0;
 }
 
+/* Stand where another timing of the program does, without what it traced. */
+static void N(timing_copy)(Timing *t, const Timing *from) {
+    for (int u = 0; u < UNITS; u++) {         /* of the large tables of bursts, those in use */
+        const Unit *unit = &from->unit[u];
+        memcpy(&t->unit[u], unit, offsetof(Unit, burst));
+        memcpy(&t->unit[u].busy, &unit->busy, sizeof *unit - offsetof(Unit, busy));
+        if (unit->has_burst) t->unit[u].burst = unit->burst;
+    }
+    t->sizes = from->sizes, t->latency = from->latency, t->used = from->used, t->base = from->base;
+    memcpy(t->issued, from->issued, sizeof t->issued);
+    memcpy(t->page, from->page, sizeof t->page);
+    memcpy(t->newest, from->newest, sizeof t->newest);
+    memcpy(t->pages, from->pages, sizeof t->pages);
+    t->trace = 0;
+}
+
 /* -- accounting ---------------------------------------------------------------------------------- */
 
 static void N(interval)(Timing *t, int unit, int why, int since, int until, int pc) {

@@ -1,0 +1,113 @@
+"""A sample that is still going on: timesteps are fed as a sensor gives them."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isa.engines import Streaming
+from isa.engines.counts import Run
+from isa.errors import named
+from isa.interface import Numbers
+from runtime.errors import RuntimeFailure
+from runtime.samples import check_numbers
+
+if TYPE_CHECKING:
+    from runtime.program import Program, Result
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the device says if the sample ends after `timesteps`.
+
+    `logits` float64 [classes], `prediction` the largest one's class, `cycles` those of the sample.
+    `spikes` are of the timesteps that were fed last, bool [timesteps, neurons] by name; neurons end
+    with a whole group of the machine's, and those that only fill it never spike.
+    """
+
+    timesteps: int
+    logits: NDArray[np.float64]
+    prediction: int
+    cycles: int
+    spikes: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+
+
+class Stream:
+    """One sample of a program, fed by timesteps; close it, or use it in a `with` statement.
+
+    Every answer equals, bit for bit, what `program.run` says of a sample of the timesteps so far.
+    """
+
+    def __init__(self, program: "Program") -> None:
+        self._program, self._clipped = program, 0
+        self._spikes = program.spikes
+        if not isinstance(program.engine, Streaming):
+            raise RuntimeFailure(
+                f"{program.origin}: this engine takes whole samples; the fast engine streams, too"
+            )
+        self._stream = program.engine.stream(program.inputs, self._spikes.values())
+        self._open = True
+
+    @property
+    def timesteps(self) -> int:
+        """How many were fed."""
+        return self._stream.timesteps
+
+    def feed(self, x: Numbers) -> Answer:
+        """Take one timestep [inputs], or several [timesteps, inputs]; what the device says then.
+
+        Raises RuntimeFailure if they do not fit, and the stream is what it was; a Trap of the
+        machine names the image, and ends the sample.
+        """
+        inputs, clipped = self._encoded(np.asarray(x))
+        program, stream = self._program, self._stream
+        with named(program.origin):
+            stream.feed(inputs)
+        self._clipped += clipped
+        integers = program.integers(stream.logits)
+        spikes = {name: stream.seen(at).astype(np.bool_) for name, at in self._spikes.items()}
+        logits = integers.astype(np.float64) * program.scale(self.timesteps)
+        return Answer(self.timesteps, logits, int(integers.argmax()), stream.cycles, spikes)
+
+    def result(self) -> "Result":
+        """All that `program.run` says of the timesteps so far: counts and energy as well."""
+        self._check_open()
+        if not self.timesteps:
+            raise RuntimeFailure("nothing was fed to the stream yet")
+        stream = self._stream
+        run = Run(stream.logits[None], np.array([stream.cycles]), stream.counts)
+        return self._program.result(run, self.timesteps, self._clipped)
+
+    def reset(self) -> None:
+        """End the sample; another one begins."""
+        self._check_open()
+        self._stream.reset()
+        self._clipped = 0
+
+    def close(self) -> None:
+        """Nothing more will be fed."""
+        self._open = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise RuntimeFailure("the stream is closed; program.stream() opens another one")
+
+    def _encoded(self, x: Numbers) -> tuple[Numbers, int]:
+        self._check_open()
+        if x.ndim not in (1, 2) or 0 in x.shape:
+            raise RuntimeFailure(
+                f"x has shape {list(x.shape)}; a stream takes one timestep [inputs], or several "
+                "[timesteps, inputs]"
+            )
+        program = self._program
+        if x.dtype == np.bool_ and program.takes_events and x.shape[-1] == program.inputs:
+            return np.atleast_2d(x), 0  # as it is: checks would take longer than the timestep
+        inputs, clipped = program.encode_timesteps(check_numbers(x))
+        return np.atleast_2d(inputs), clipped
