@@ -34,6 +34,7 @@ bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.network_cycles --slots
 	$(BIN)/python -m benchmarks.quantization_accuracy
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.simulator_speed
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.stream_speed
 
 lint: $(VENV)/installed-test
 	@$(BIN)/ruff check

@@ -22,8 +22,8 @@ class Answer:
     """What the device says if the sample ends after `timesteps`.
 
     `logits` float64 [classes], `prediction` the largest one's class, `cycles` those of the sample.
-    `spikes` are of the timesteps that were fed last, bool [timesteps, neurons] by name; neurons end
-    with a whole group of the machine's, and those that only fill it never spike.
+    `spikes` are of the timesteps since the last answer, bool [timesteps, neurons] by name; neurons
+    end with a whole group of the machine's, and those that only fill it never spike.
     """
 
     timesteps: int
@@ -55,28 +55,37 @@ class Stream:
         return self._stream.timesteps
 
     def feed(self, x: Numbers) -> Answer:
-        """Take one timestep [inputs], or several [timesteps, inputs]; what the device says then.
+        """Take one timestep [inputs], or several [timesteps, inputs]; what the device says then."""
+        self.push(x)
+        return self.answer()
+
+    def push(self, x: Numbers) -> None:
+        """Take timesteps as `feed` does, without an answer: it would cost another timestep's time.
 
         Raises RuntimeFailure if they do not fit, and the stream is what it was; a Trap of the
         machine names the image, and ends the sample.
         """
         inputs, clipped = self._encoded(np.asarray(x))
+        with named(self._program.origin):
+            self._stream.feed(inputs)
+        self._clipped += clipped
+
+    def answer(self) -> Answer:
+        """What the device says by now."""
+        self._check_fed()
         program, stream = self._program, self._stream
         with named(program.origin):
-            stream.feed(inputs)
-        self._clipped += clipped
-        integers = program.integers(stream.logits)
-        spikes = {name: stream.seen(at).astype(np.bool_) for name, at in self._spikes.items()}
+            integers = program.integers(stream.logits)
+        spikes = {name: stream.seen(at).view(np.bool_) for name, at in self._spikes.items()}
         logits = integers.astype(np.float64) * program.scale(self.timesteps)
         return Answer(self.timesteps, logits, int(integers.argmax()), stream.cycles, spikes)
 
     def result(self) -> "Result":
         """All that `program.run` says of the timesteps so far: counts and energy as well."""
-        self._check_open()
-        if not self.timesteps:
-            raise RuntimeFailure("nothing was fed to the stream yet")
+        self._check_fed()
         stream = self._stream
-        run = Run(stream.logits[None], np.array([stream.cycles]), stream.counts)
+        with named(self._program.origin):
+            run = Run(stream.logits[None], np.array([stream.cycles]), stream.counts)
         return self._program.result(run, self.timesteps, self._clipped)
 
     def reset(self) -> None:
@@ -98,6 +107,11 @@ class Stream:
     def _check_open(self) -> None:
         if not self._open:
             raise RuntimeFailure("the stream is closed; program.stream() opens another one")
+
+    def _check_fed(self) -> None:
+        self._check_open()
+        if not self.timesteps:
+            raise RuntimeFailure("nothing was fed to the stream yet")
 
     def _encoded(self, x: Numbers) -> tuple[Numbers, int]:
         self._check_open()

@@ -3,6 +3,7 @@
 import ctypes
 from collections import Counter
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ def _library() -> ctypes.CDLL:
 
 def copied(address: int | None, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     """A copy of what lies at an address."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    size = prod(shape) * np.dtype(dtype).itemsize
     if not size or address is None:
         return np.zeros(shape, dtype)
     return np.frombuffer(ctypes.string_at(address, size), dtype).reshape(shape)
@@ -95,6 +96,8 @@ class Machine:
         self._busy = np.zeros(records.MOST_BANKS + len(records.UNITS), np.int64)
         self._stalls = np.zeros((len(self._busy), len(records.CAUSES)), np.int64)
         self._input: Inputs = np.zeros((0, 0, 0), np.uint8)
+        self._told = ctypes.c_int64(), ctypes.c_int32()
+        self._addresses = ctypes.c_void_p * lanes
 
     def __del__(self) -> None:
         if getattr(self, "handle", None):
@@ -111,10 +114,9 @@ class Machine:
             int(closed), int(trace),
         )  # fmt: skip
 
-    @staticmethod
-    def _pointers(inputs: Inputs) -> Any:
+    def _pointers(self, inputs: Inputs) -> Any:
         first, stride = inputs.ctypes.data, inputs.strides[0]
-        return (ctypes.c_void_p * len(inputs))(*(first + stride * n for n in range(len(inputs))))
+        return self._addresses(*[first + stride * n for n in range(len(inputs))])
 
     def feed(self, inputs: Inputs, count: int) -> None:
         """`count` more timesteps of each sample, of the width and type that it began with.
@@ -141,7 +143,7 @@ class Machine:
         return status
 
     def stand_where(self, other: "Machine") -> None:
-        """Become a copy of another machine of this program and size, but for what watches kept."""
+        """Become a copy of another machine of this program, size and watches."""
         self._library.dmpc_copy(self.handle, other.handle)
         self.used, self._input = other.used, other._input
 
@@ -165,12 +167,14 @@ class Machine:
         """What the program emitted so far: [samples, numbers]."""
         view = self.view()
         flat = copied(view.outputs, (view.output_count,), np.int64)
-        parts, at = [np.zeros((self.used, 0), np.int64)], 0
+        parts, at = [], 0
         while at < len(flat):
             size = int(flat[at]) * self.used
             parts.append(flat[at + 1 : at + 1 + size].reshape(self.used, -1))
             at += 1 + size
-        return np.concatenate(parts, axis=1)
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate(parts or [np.zeros((self.used, 0), np.int64)], axis=1)
 
     def times(self, number: int) -> int:
         """How often a watch saw something."""
@@ -181,12 +185,15 @@ class Machine:
 
         [samples, times, elements].
         """
+        return self.kept_parts(number).astype(np.int64).transpose(1, 0, 2)
+
+    def kept_parts(self, number: int) -> NDArray[Any]:
+        """The same as it lies in memory: [times, samples, elements], in as few bits."""
         address, times, elements = self._kept(number)
-        data = copied(address, (times, self.used, elements), _KEPT[self.watches[number].kind])
-        return data.astype(np.int64).transpose(1, 0, 2)
+        return copied(address, (times, self.used, elements), _KEPT[self.watches[number].kind])
 
     def _kept(self, number: int) -> tuple[int | None, int, int]:
-        times, elements = ctypes.c_int64(), ctypes.c_int32()
+        times, elements = self._told
         told = ctypes.byref(times), ctypes.byref(elements)
         address = self._library.dmpc_kept(self.handle, number, *told)
         return address, times.value, elements.value

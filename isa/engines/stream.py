@@ -4,7 +4,10 @@ One machine takes timesteps and waits for more. The answer so far is what the pr
 sample that ends here: a second machine becomes a copy of the first and runs to the end.
 """
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from isa.arithmetic import Int
 from isa.engines.counts import Counts, Place, Watched
@@ -31,7 +34,7 @@ class Stream:
         self._machine = Machine(self.prepared, 1, self._watches)  # its counts begin anew, too
         self._machine.begin(self._empty, steps=UNBOUNDED)
         self._waiting, self._trap, self.timesteps = self._empty, None, 0
-        self._old = [0] * len(self.places)
+        self._old, self._asked = [0] * len(self.places), False
 
     def feed(self, inputs: Inputs) -> None:
         """Take timesteps [timesteps, inputs]; raises Trap, and again at whatever follows."""
@@ -40,43 +43,57 @@ class Stream:
         width = self._empty.shape[2]
         if inputs.ndim != 2 or inputs.shape[1] != width:
             raise IsaError(f"{list(inputs.shape)} are no timesteps of {width} inputs")
-        self._old = [self._ended.times(n) if self.timesteps else 0 for n in range(len(self._old))]
         machine, given = self._machine, as_input(inputs[None]).astype(np.int32)
         if self._waiting.shape[1]:
             given = np.concatenate([self._waiting, given], axis=1)
-        machine.forget()
+        if self._asked:
+            for number in range(len(self.places)):
+                self._old[number] = self._ended.times(number) - machine.times(number)
+            machine.forget()
+        self._asked = False
         machine.feed(given, len(inputs))
         self.timesteps += len(inputs)
         halted = self._run(machine, given) == DONE
         left = 0 if halted else self.timesteps - machine.taken
         self._waiting = given[:, given.shape[1] - left :]
-        self._ended.stand_where(machine)
-        self._ended.finish()
-        self._run(self._ended, given)
+
+    @property
+    def ended(self) -> Machine:
+        """A machine on which the sample ended here; raises Trap."""
+        if self._trap:
+            raise self._trap
+        if not self._asked:
+            self._ended.stand_where(self._machine)
+            self._ended.finish()
+            self._run(self._ended, self._waiting)
+            self._asked = True
+        return self._ended
 
     @property
     def logits(self) -> Int:
         """What the program emits if the sample ends here."""
-        logits: Int = self._ended.outputs()[0]
+        logits: Int = self.ended.outputs()[0]
         return logits
 
     @property
     def cycles(self) -> int:
         """Of the sample, if it ends here."""
-        return int(self._ended.cycles()[0])
+        return int(self.ended.cycles()[0])
 
     @property
     def counts(self) -> Counts:
         """Of the sample, if it ends here."""
-        counts = self._ended.counts(settled=False)
+        counts = self.ended.counts(settled=False)
         counts.cycles = self.cycles
         return counts
 
-    def seen(self, place: Place) -> Int:
-        """What a watched place held in the timesteps that were fed last: [times, elements]."""
+    def seen(self, place: Place) -> NDArray[Any]:
+        """What a watched place held in the timesteps fed since it was last asked for anything.
+
+        [times, elements].
+        """
         number = self.places.index(place)
-        kept = [machine.kept(number)[0] for machine in (self._machine, self._ended)]
-        return np.concatenate([part for part in kept if len(part)] or kept[:1])[self._old[number] :]
+        return self.ended.kept_parts(number)[self._old[number] :, 0]
 
     def _run(self, machine: Machine, given: Inputs) -> int:
         """Run until it needs more; a trap's words are the reference engine's."""

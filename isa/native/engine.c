@@ -691,8 +691,8 @@ static void copy_state(Machine *to, const Machine *from, int memory) {
                (last - first) * row, from->used);
 }
 
-/* Make a machine of the same program and lanes stand where another one does, with its counts, but for
-   what watches kept. */
+/* Make a machine of the same program, lanes and watches stand where another one does, with its counts.
+   Only what is in use is copied: a stream does this at every answer. */
 void dmpc_copy(Machine *to, const Machine *from) {
     const Sizes *sizes = &from->program->sizes;
     int lanes = from->lanes, used = from->used;
@@ -728,7 +728,16 @@ void dmpc_copy(Machine *to, const Machine *from) {
     memcpy(to->spills, from->spills, sizes->instructions * sizeof *to->spills);
     memcpy(to->saturated, from->saturated, sizes->saturations * sizeof *to->saturated);
     to->instructions = from->instructions;
-    dmpc_forget(to);
+    for (int w = 0; w < sizes->watches; w++) {
+        Kept *kept = &to->kept[w];
+        const Kept *other = &from->kept[w];
+        if (kept->room < other->size) {
+            kept->room = 2 * other->size;
+            kept->data = realloc(kept->data, kept->room);
+        }
+        if (other->size) memcpy(kept->data, other->data, other->size);
+        kept->size = other->size, kept->times = other->times, kept->width = other->width;
+    }
     to->output_count = 0;
     if (from->output_count) {
         if (to->output_room < from->output_count) {

@@ -23,6 +23,12 @@ from tests.isa.machine import (
 from tests.isa.test_stepper import hand_made
 
 
+def fed(stream, x):
+    """Logits after further timesteps."""
+    stream.feed(x)
+    return stream.logits.tolist()
+
+
 def agree(image, x, places=()):
     """A stream of a program, timestep by timestep, beside runs; the trap that they meet, if any."""
     stream = engine(image).stream(x.shape[1], places)
@@ -30,11 +36,10 @@ def agree(image, x, places=()):
         run = outcome(image, "fast", x[None, :at], places, {})
         if isinstance(run, Trap):
             with pytest.raises(Trap) as caught:
-                stream.feed(x[at - 1 : at])
+                fed(stream, x[at - 1 : at])
             assert str(caught.value) == str(run)
             return str(run)
-        stream.feed(x[at - 1 : at])
-        assert stream.logits.tolist() == run.logits[0].tolist()
+        assert fed(stream, x[at - 1 : at]) == run.logits[0].tolist()
         assert (stream.cycles, stream.counts) == (run.cycles[0], run.counts)
         for place in places:
             new, all_ = stream.seen(place), run.seen[place][0]
@@ -75,7 +80,7 @@ def test_inputs_that_are_taken_late_or_together():
     twice = logits(Loop(counter="immediate", value=3, length=1), values(0, 3))
     stream = engine(twice).stream(3)
     with pytest.raises(Trap, match="the input stream ended after 1 timesteps") as caught:
-        stream.feed(STEPS[:1])
+        fed(stream, STEPS[:1])
     with pytest.raises(Trap, match=f"^{caught.value}$"):
         stream.feed(STEPS[1:])
 

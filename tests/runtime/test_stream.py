@@ -117,6 +117,19 @@ def test_events_in_any_type(kind):
     assert PROGRAM.stream().feed(X.astype(kind)).cycles == PROGRAM.run(X[None]).cycles[0]
 
 
+def test_what_is_pushed_is_in_the_next_answer():
+    place = PROGRAM.spikes["layer2.spikes"]
+    stream = PROGRAM.stream()
+    stream.feed(X[0])
+    for timestep in X[1:4]:
+        stream.push(timestep)
+    answer = stream.answer()
+    run = PROGRAM.run(X[None, :4], watched=[place])
+    assert (answer.timesteps, answer.cycles) == (4, run.cycles[0])
+    assert answer.spikes["layer2.spikes"].tolist() == run.seen[place][0, 1:].tolist()
+    assert stream.answer().spikes["layer2.spikes"].tolist() == run.seen[place][0, 1:].tolist()
+
+
 def test_inputs_that_had_to_be_clipped_are_counted():
     program = made(KINDS["graded"])
     x = samples(KINDS["graded"])[1]
@@ -157,9 +170,10 @@ def test_a_closed_stream():
             use()
 
 
-def test_before_the_first_timestep_there_is_no_result():
-    with pytest.raises(RuntimeFailure, match="nothing was fed to the stream yet"):
-        PROGRAM.stream().result()
+def test_before_the_first_timestep_there_is_no_answer():
+    for ask in (PROGRAM.stream().result, PROGRAM.stream().answer):
+        with pytest.raises(RuntimeFailure, match="nothing was fed to the stream yet"):
+            ask()
 
 
 @pytest.mark.parametrize("name", ["reference", "cycle"])
