@@ -9,7 +9,7 @@ import numpy as np
 
 from dmpc import frontend
 from dmpc.backend.emit import emit
-from dmpc.errors import CompileError, ErrorList, SampleError
+from dmpc.errors import CompileError, ErrorList, ImportFailure, SampleError
 from dmpc.frontend.models import Model
 from dmpc.frontend.proof import prove
 from dmpc.ir.graph import Graph
@@ -54,10 +54,10 @@ class Options:
     the neurons of a NIR file are stepped; None: as is usual. `weights` (a file of a `state_dict`),
     `example` [samples, timesteps, inputs] and `time_first` are for models given as
     `package.module:factory`; a calibration set is an example, too. `trust` lets what is pickled in
-    a file of torch run. `margin` is the headroom above
-    calibrated ranges. `weight_bits` is the width of weights of events and of the readout, `widths`
-    those of single layers and tensors (`dmpc.passes.quantization.widths`); both default to what the
-    target holds.
+    a file of torch run. `output` names the answer of a model with several outputs. `margin` is the
+    headroom above calibrated ranges. `weight_bits` is the width of weights of events and of the
+    readout, `widths` those of single layers and tensors (`dmpc.passes.quantization.widths`); both
+    default to what the target holds.
     """
 
     target: str = "paper"
@@ -68,6 +68,7 @@ class Options:
     example: Tensor | None = field(default=None, compare=False, repr=False)
     time_first: bool = False
     trust: bool = False
+    output: str | None = None
     input_range: tuple[float, float] | None = None
     calibration_samples: int = 256
     margin: float = 1.25
@@ -101,6 +102,11 @@ def import_model(model: AnyModel, options: Options, x: Tensor | None = None) -> 
 
     `x` [samples, timesteps, inputs] serves as the example where the options hold none.
     """
+    if isinstance(model, Model | Graph) and options.output is not None:
+        raise ImportFailure(
+            "output= is for what is still to be imported", where=model.name,
+            hint="give it to dmpc.from_torch",
+        )  # fmt: skip
     if isinstance(model, Model):
         return model
     if isinstance(model, Graph):
@@ -114,6 +120,7 @@ def import_model(model: AnyModel, options: Options, x: Tensor | None = None) -> 
         weights=options.weights,
         time_first=options.time_first,
         trust=options.trust,
+        output=options.output,
     )
 
 

@@ -47,12 +47,16 @@ class FileTensor:
 
 
 def open_onnx(
-    path: str | os.PathLike[str], *, states: Mapping[str, str], readout: str | None = None
+    path: str | os.PathLike[str],
+    *,
+    states: Mapping[str, str],
+    readout: str | None = None,
+    output: str | None = None,
 ) -> Model:
     """The model of an ONNX file, with the file itself as its reference; see `import_onnx`."""
     from dmpc.frontend import onnx_import
 
-    options = onnx_import.Options(dict(states), readout, "zero")
+    options = onnx_import.Options(dict(states), readout, "zero", output)
     graph, signature = onnx_import.import_onnx(path, options)
     reference = OnnxReference(path, signature, str(graph.attrs["readout"]))
     return Model(os.fspath(path), graph, reference)

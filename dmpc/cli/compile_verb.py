@@ -54,7 +54,21 @@ def check_pass_names(ctx: click.Context, param: click.Parameter, value: Any) -> 
     return value
 
 
+def check_output_name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Refuse the name of a file to write, as a usage error: that is -o."""
+    del ctx
+    if value is not None and value.endswith((".elf", ".onnx")):
+        message = f"{value!r} is no output of a model; the file to write is -o {value}"
+        raise click.BadParameter(message, param=param)
+    return value
+
+
 model_options = option_list(
+    click.option(
+        "--output", "answer", metavar="NAME", callback=check_output_name,
+        help="The output that is the answer, where the model has several: its name, or its place "
+        "(0, 1, ...) or key in what a torch module returns. The others are left out.",
+    ),
     click.option(
         "--readout", type=click.Choice(READOUTS),
         help="How timesteps become the answer, where the model does not say it.  [default: mean]",
@@ -164,6 +178,7 @@ def options_of(
     example: str | None = None,
     time_first: bool = False,
     trust: bool = False,
+    answer: str | None = None,
     target: str = "paper",
     input_range: tuple[float, float] | None = None,
     weight_bits: int | None = None,
@@ -192,6 +207,7 @@ def options_of(
         example=load_samples(example).x if example else None,
         time_first=time_first,
         trust=trust,
+        output=answer,
         input_range=input_range,
         weight_bits=weight_bits,
         widths=read_widths(widths) if widths else {},
@@ -237,7 +253,7 @@ def image_of(model: str) -> str:
 @click.argument("model", type=ModelFile())
 @click.option(
     "-o",
-    "--output",
+    "output",
     type=OutputFile(lambda given: image_of(given["model"])),
     metavar="ELF",
     help="Image to write.  [default: MODEL, ending in .elf]",

@@ -15,7 +15,7 @@ from dmpc.compiler import import_layers
 @click.command("export", cls=Verb, short_help="Write a model as portable ONNX.")
 @click.argument("model", type=ModelFile())
 @click.option(
-    "-o", "--output", type=OutputFile(), required=True, metavar="ONNX", help="File to write."
+    "-o", "output", type=OutputFile(), required=True, metavar="ONNX", help="File to write."
 )
 @model_options
 def export(model: str, output: str, **chosen: Any) -> None:

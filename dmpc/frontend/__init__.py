@@ -40,6 +40,7 @@ READ_BY: Mapping[str, tuple[tuple[str, ...], str]] = {
     "weights": ((FACTORY,), f"weights are for {FACTORY}; a file holds its own"),
     "states": ((".onnx",), "--state is for ONNX files"),
     "time_first": ((FACTORY,), f"--time-first is for {FACTORY}"),
+    "output": ((FACTORY, ".onnx", ".pt2"), "--output is for ONNX files and for models of torch"),
     "readout": (
         (FACTORY, ".onnx", ".pt2", *NIR),
         "--readout is not for graph text, which says its own",
@@ -55,6 +56,7 @@ def import_onnx(
     states: Mapping[str, str] = NO_STATES,
     readout: str | None = None,
     initial_states: Literal["zero", "keep"] = "zero",
+    output: str | None = None,
 ) -> Graph:
     """The model-level graph of an ONNX file or model, from any exporter, opset 13 or later.
 
@@ -63,13 +65,14 @@ def import_onnx(
     or several `Scan`s over time, with `x` [batch, time, inputs] or [time, batch, inputs].
     `readout` (mean, sum, last, max) says how outputs per timestep become the answer where the model
     does not say it itself; the default is the mean. Initial states of a `Scan` must be zero;
-    `initial_states="keep"` takes constant ones over.
+    `initial_states="keep"` takes constant ones over. `output` names the answer where the model has
+    several outputs; the others are left out.
 
     Raises ImportFailure that names file and node.
     """
     from dmpc.frontend import onnx_import
 
-    options = onnx_import.Options(dict(states), readout, initial_states)
+    options = onnx_import.Options(dict(states), readout, initial_states, output)
     return onnx_import.import_onnx(source, options)[0]
 
 
@@ -99,14 +102,17 @@ def from_torch(
     readout: str | None = None,
     time_first: bool = False,
     initial_states: Literal["zero", "keep"] = "zero",
+    output: str | None = None,
 ) -> Model:
     """A `torch.nn.Module` as a model that `dmpc.compile` and `verify` take.
 
     It is traced by `torch.export` in inference mode on the first sample of `x` [samples, timesteps,
     inputs], and is left as it was. With `time_first` it takes [timesteps, samples, inputs].
-    `readout` and `initial_states` are those of `import_onnx`. Raises ImportFailure that names the
-    module's part and the line where an operation is not supported, the module cannot be traced, or
-    a spiking node holds the membrane of an earlier run.
+    `readout` and `initial_states` are those of `import_onnx`. `output` says which of several
+    results is the answer: its place in a tuple ("0"), its key in a dict ("logits"), or the way
+    there ("1.logits"). Raises ImportFailure that names the module's part and the line where an
+    operation is not supported, the module cannot be traced, or a spiking node holds the membrane of
+    an earlier run.
     """
     from dmpc.frontend.torch_program.load import from_module
 
@@ -117,6 +123,7 @@ def from_torch(
         readout=readout,
         time_first=time_first,
         initial_states=initial_states,
+        output=output,
     )
 
 
@@ -135,13 +142,15 @@ def open_model(
     weights: str | os.PathLike[str] | None = None,
     time_first: bool = False,
     trust: bool = False,
+    output: str | None = None,
 ) -> Model:
     """A model by its name: a file of a known suffix, or `package.module:factory`.
 
     `states` and `readout` are those of `import_onnx`, `timing` that of `import_nir`. A factory's
     module is traced on `example` [samples, timesteps, inputs] with `weights` from a file of its
-    `state_dict`; see `from_torch`. Files are data, and nothing in them is run; `trust` lets what is
-    pickled in a `.pt2` file or in weights be unpickled, which runs its code. Raises ImportFailure.
+    `state_dict`; see `from_torch`, for `output` as well. Files are data, and nothing in them is
+    run; `trust` lets what is pickled in a `.pt2` file or in weights be unpickled, which runs its
+    code. Raises ImportFailure.
     """
     name = os.fspath(model)
     suffix = Path(name).suffix
@@ -155,6 +164,7 @@ def open_model(
         "states": bool(states),
         "time_first": time_first,
         "readout": readout is not None,
+        "output": output is not None,
     }
     for option, (kinds, message) in READ_BY.items():
         if given[option] and kind not in kinds:
@@ -163,18 +173,24 @@ def open_model(
         from dmpc.frontend.torch_program.load import from_name
 
         return from_name(
-            name, example, weights=weights, readout=readout, time_first=time_first, trust=trust
+            name,
+            example,
+            weights=weights,
+            readout=readout,
+            time_first=time_first,
+            trust=trust,
+            output=output,
         )
     if suffix == ".pt2":
         from dmpc.frontend.torch_program.load import from_file
 
-        return from_file(model, readout=readout, trust=trust)
+        return from_file(model, readout=readout, trust=trust, output=output)
     if suffix in NIR:
         return Model(name, import_nir(model, timing=timing, readout=readout))
     if suffix == ".onnx":
         from dmpc.reference import open_onnx
 
-        return open_onnx(model, states=states, readout=readout)
+        return open_onnx(model, states=states, readout=readout, output=output)
     return Model(name, load_dmpir(model))
 
 

@@ -14,7 +14,7 @@ from dmpc.errors import DmpcError, ErrorList, ImportFailure
 from dmpc.frontend.context import at_node, unsupported
 from dmpc.frontend.model_rules import STALE_STATE
 from dmpc.frontend.normalise.proof import FIRST_TIMESTEPS
-from dmpc.frontend.onnx_file import DOMAINS, Node, graphs, initializers, label
+from dmpc.frontend.onnx_file import DOMAINS, Node, graphs, initializers, label, live
 from dmpc.frontend.operator_rules import NOT_FINITE, TRAINING
 from dmpc.frontend.operators import OPERATORS
 from dmpc.ir.graph import Array, Graph
@@ -138,16 +138,4 @@ def _stored(graph: GraphProto) -> dict[str, Array]:
 
 def _live(graph: GraphProto, whole: GraphProto) -> list[NodeProto]:
     """The nodes on which a graph's outputs depend; all nodes of a graph inside another."""
-    if graph is not whole:
-        return list(graph.node)
-    needed = {value.name for value in graph.output}
-    found = []
-    for node in reversed(graph.node):
-        if needed.isdisjoint(node.output):
-            continue
-        found.append(node)
-        needed.update(node.input)
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                needed.update(name for one in attribute.g.node for name in one.input)
-    return found[::-1]
+    return list(graph.node) if graph is not whole else live(graph)

@@ -1,6 +1,6 @@
 """What a model file must keep to as a whole: inputs and outputs, states, the loop over time."""
 
-from dmpc.rules import Stage, rule
+from dmpc.rules import Severity, Stage, rule
 
 # -- the file -------------------------------------------------------------------------------------
 
@@ -130,7 +130,23 @@ MANY_OUTPUTS = rule(
     Stage.IMPORT,
     "the model has {number} outputs: {names}",
     why="An image answers with one vector of logits. Taps for training and plots are not computed.",
-    nearest="keep one, the logits",
+    nearest="say which is the answer: {options}",
+)
+NO_SUCH_OUTPUT = rule(
+    "no-such-output",
+    Stage.IMPORT,
+    "the model has no output '{name}'",
+    why="""The answer is chosen by the name that an ONNX file gives its output; of a torch module,
+    by its place in a tuple (0, 1, ...) or its key in a dict.""",
+    nearest="{nearest}",
+)
+LEFT_OUT = rule(
+    "outputs-left-out",
+    Stage.IMPORT,
+    "the answer is output '{answer}'; left out: {left}",
+    why="An image answers with one vector of logits. Nothing else that a model gives is kept.",
+    nearest="--output chooses another",
+    severity=Severity.NOTE,
 )
 READOUT_CONFLICT = rule(
     "readout-conflict",
@@ -181,7 +197,7 @@ OUTPUTS_LEFT = rule(
     Stage.IMPORT,
     "{what} once states are paired ({pairs}, the least certain is {least}); one is expected",
     why="What is no state's next value is the network's answer at this timestep, and there is one.",
-    nearest="output every state's next value and one output more, or name pairs with states=",
+    nearest="{nearest}",
 )
 STATE_TYPE = rule(
     "state-type",

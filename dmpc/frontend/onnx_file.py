@@ -102,6 +102,23 @@ def graphs(graph: GraphProto) -> Iterator[GraphProto]:
                 yield from graphs(attribute.g)
 
 
+def live(graph: GraphProto) -> list[NodeProto]:
+    """The nodes on which a graph's outputs depend, in order."""
+    needed = {value.name for value in graph.output}
+    found = []
+    for node in reversed(graph.node):
+        if needed.isdisjoint(node.output):
+            continue
+        found.append(node)
+        needed.update(node.input)
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                for inner in graphs(attribute.g):
+                    needed.update(value.name for value in inner.output)
+                    needed.update(name for one in inner.node for name in one.input)
+    return found[::-1]
+
+
 def _load(path: str | os.PathLike[str], name: str) -> ModelProto:
     if not Path(path).is_file():
         raise ImportFailure.of(NO_FILE, where=name)

@@ -13,13 +13,13 @@ from dmpc.frontend.answers import NO_AXES, Axes, axes_of
 from dmpc.frontend.boundary import boundary, check_size
 from dmpc.frontend.builder import Builder
 from dmpc.frontend.causes import first_causes
+from dmpc.frontend.chosen import answers_of, many_outputs, tell_left_out, unchosen, with_answer
 from dmpc.frontend.context import Context
 from dmpc.frontend.excerpt import located
 from dmpc.frontend.model_rules import (
     BATCH_AXES,
     DEAD_OUTPUT,
     INPUT_AXES,
-    MANY_OUTPUTS,
     NAMED_STATES,
     NO_INPUT,
     NO_TIME,
@@ -57,6 +57,7 @@ class Options:
     states: Mapping[str, str]
     readout: str | None
     initial_states: Initial
+    output: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,15 +95,22 @@ def import_onnx(
     systems = Systems()
     try:
         with boundary():
+            model = with_answer(model, options.output, options.states, name)
             first, signature = _import(model, opset, options, STAND_INS[0], systems)
             if _open(model) and _import(model, opset, options, STAND_INS[1], systems)[0] != first:
                 raise ImportFailure.of(SIZE_DEPENDENT)
             first.name = stem(name)
             verify(first)
             tell_unused(model.graph, name)
+            if signature.time is None:
+                states = signature.states.values()
+                outputs = [one.name for one in model.graph.output if one.name not in states]
+                tell_left_out(name, signature.output, outputs)
             if signature.time is None and options.readout is None:
                 tell_readout(name)
     except ImportFailure as error:
+        if unchosen(model, options.output):  # what is wrong may be so with one that is left out
+            raise many_outputs(answers_of(model)).inside(name) from None
         try:
             with boundary():
                 cause = first_causes(
@@ -207,7 +215,7 @@ def _timestep(
         value.name: _vector(ctx, tensors, value.name, domain) for value in model.graph.output
     }
     graph = ctx.builder.graph
-    pairing = pair(graph, values, outputs, options.states)
+    pairing = pair(graph, values, outputs, options.states, options.output)
     for state, target in pairing.states.items():
         ctx.builder.make_state(values[state], outputs[target])
     graph.outputs = [outputs[pairing.output]]
@@ -249,7 +257,7 @@ def _sequence(
     outputs = [value.name for value in model.graph.output]
     answers = [name for name in outputs if name not in ctx.finals] or outputs
     if len(answers) != 1:
-        raise ImportFailure.of(MANY_OUTPUTS, number=len(answers), names=", ".join(answers))
+        raise many_outputs(answers)
     answer = tensors.get(answers[0], Known(np.zeros(0)))
     found = _answer(ctx, answer, answers[0], domain, options.readout)
     return _pruned(ctx), Signature(name, answers[0], domain.time, {}, tensors, found)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import networkx as nx
 
 from dmpc.errors import ImportFailure
+from dmpc.frontend.chosen import options
 from dmpc.frontend.model_rules import ALL_STATES, NO_SUCH_STATE, OUTPUTS_LEFT, UNPAIRED
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.registry import did_you_mean
@@ -18,6 +19,7 @@ CROSSING = {
     "matmul": 1_000,
 }
 PRODUCT = 100_000  # of two computed values
+ANSWER = 100_000_000  # for what is asked for as the network's answer
 NAMES = 900  # for names that have nothing in common
 
 
@@ -31,7 +33,11 @@ class Pairing:
 
 
 def pair(
-    graph: Graph, inputs: Mapping[str, str], outputs: Mapping[str, str], given: Mapping[str, str]
+    graph: Graph,
+    inputs: Mapping[str, str],
+    outputs: Mapping[str, str],
+    given: Mapping[str, str],
+    answer: str | None = None,
 ) -> Pairing:
     """Pair the inputs and outputs of one timestep.
 
@@ -39,8 +45,10 @@ def pair(
     has named. In a delay line the next value of a state is another input, or spikes, and says
     nothing of the state: there an output `s_next` belongs to `s`. Any other has its state's shape
     and depends on it through the fewest non-linear ops; where that leaves a choice, the most
-    similar name wins. The one input that is no state is the network's. Raises ImportFailure, with
-    the candidates, where no pairing covers all states.
+    similar name wins. The one input that is no state is the network's. `answer` is the output
+    that is the network's where several are left; it is a state's next value, too, only if that
+    state has no other. Raises ImportFailure, with the candidates, where no pairing covers all
+    states.
     """
     _check_given(inputs, outputs, given)
     given = {**_named(graph, inputs, outputs, given), **given}
@@ -51,15 +59,17 @@ def pair(
         for state in free
         for target, cost in _candidates(graph, state, inputs, outputs, targets).items()
     }
+    for state, target in costs:
+        costs[state, target] += ANSWER if target == answer else 0
     chosen = {**given, **_assign(free, costs)}
     found = {name: chosen[name] for name in inputs if name in chosen}
     left = [name for name in inputs if name not in found]
     rest = [name for name in outputs if name not in found.values()]
     if len(left) != 1:
         raise _unpaired(graph, left, rest, inputs, outputs)
-    if len(rest) != 1:
+    if answer is None and len(rest) != 1:
         raise _no_single_output(found, rest, costs)
-    return Pairing(found, left[0], rest[0])
+    return Pairing(found, left[0], answer or rest[0])
 
 
 def _named(
@@ -157,10 +167,15 @@ def _no_single_output(
     least = max(found.items(), key=lambda pair: costs.get(pair, 0))
     if rest:
         what = f"outputs {', '.join(rest)} are no state's next value"
+        near = f"say which is the answer: {options(rest)}; or name pairs with --state"
     else:
         what = "no output is left for the network's answer"
+        near = (
+            "output every state's next value and one output more; if a state's is the answer, say "
+            f"so: {options(found.values())}"
+        )
     return ImportFailure.of(
-        OUTPUTS_LEFT, what=what, pairs=_listed(found), least=_listed(dict([least]))
+        OUTPUTS_LEFT, what=what, pairs=_listed(found), least=_listed(dict([least])), nearest=near
     )
 
 

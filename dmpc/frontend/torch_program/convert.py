@@ -32,15 +32,14 @@ from dmpc.frontend.torch_program.nodes import (
     place,
     value_like,
 )
+from dmpc.frontend.torch_program.results import answer_of
 from dmpc.frontend.torch_program.rules import (
     COMPLEX_RESULT,
     CONSTANT_RESULT,
     FORM,
     INNER_FUNCTION,
     MANY_ARGUMENTS,
-    MANY_RESULTS,
     RANDOM_NUMBERS,
-    WRITTEN_BUFFER,
 )
 from dmpc.frontend.torch_program.writes import writes_of
 
@@ -62,8 +61,8 @@ SHAPED = (
 USED = frozenset({0})  # of operations with one result
 
 
-def to_onnx(program: ExportedProgram, name: str) -> ModelProto:
-    """The ONNX model of a program with one input and one output.
+def to_onnx(program: ExportedProgram, name: str, answer: str | None = None) -> ModelProto:
+    """The ONNX model of a program with one input; of several results, `answer` is the output.
 
     Node names are the user's modules and the program's names for calls (`layer1.lif.mul_3`).
     Initialisers bear the names of parameters and buffers. Raises ImportFailure that names the
@@ -71,7 +70,7 @@ def to_onnx(program: ExportedProgram, name: str) -> ModelProto:
     """
     program = functional_form(program)
     conversion = _Conversion(program)
-    output = conversion.run()
+    output = conversion.run(answer_of(program, answer).node)
     source = conversion.input
     assert source is not None  # the output depends on it
     graph = helper.make_graph(
@@ -109,9 +108,8 @@ class _Conversion:
         self.told: dict[tuple[str, str | None, str], ImportFailure] = {}
         self.lost: set[Any] = set()  # nodes that could not be converted, or depend on one
 
-    def run(self) -> Value:
-        """Convert every node that the output depends on; returns the output."""
-        output = self._output()
+    def run(self, output: Any) -> Value:
+        """Convert every node that the output depends on; returns what it became."""
         live = self._reached(output)
         for node in self.nodes:
             if node in live:
@@ -161,20 +159,6 @@ class _Conversion:
             self._write(node)
         elif node.op == "call_function":
             self.env[node] = self._call(node, live)
-
-    def _output(self) -> Any:
-        """The node of the one output."""
-        kinds = [
-            (spec.kind.name, spec.target) for spec in self.program.graph_signature.output_specs
-        ]
-        changed = [target for kind, target in kinds if kind.endswith("MUTATION")]
-        if changed:
-            raise ImportFailure.of(WRITTEN_BUFFER, buffer=changed[0])
-        outputs = list(self.nodes[-1].args[0])
-        if len(outputs) != 1:
-            names = ", ".join(str(output) for output in outputs)
-            raise ImportFailure.of(MANY_RESULTS, number=len(outputs), names=names)
-        return outputs[0]
 
     def _placeholder(self, node: Any) -> Value | Constant:
         import torch

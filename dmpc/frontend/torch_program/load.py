@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from dmpc.errors import ImportFailure
 from dmpc.frontend import onnx_import
+from dmpc.frontend.chosen import tell_left_out
 from dmpc.frontend.model_rules import NO_TIME
 from dmpc.frontend.models import Model, stem
 from dmpc.frontend.torch_program.convert import to_onnx
@@ -22,6 +24,7 @@ from dmpc.frontend.torch_program.program import (
     load,
 )
 from dmpc.frontend.torch_program.reference import TorchReference
+from dmpc.frontend.torch_program.results import answer_of, results_of
 from dmpc.frontend.torch_program.rules import EXAMPLE_SHAPE, NO_EXAMPLE
 from dmpc.frontend.torch_program.weights import load_weights
 
@@ -41,6 +44,7 @@ def from_module(
     readout: str | None = None,
     time_first: bool = False,
     initial_states: Literal["zero", "keep"] = "zero",
+    output: str | None = None,
 ) -> Model:
     """A module as a model: traced on the first sample of `x` [samples, timesteps, inputs].
 
@@ -52,7 +56,7 @@ def from_module(
     module = in_float32(module, name)
     program = export(module, example_of(x, module, time_first), name)
     # Nodes that were reset start from their reset value, whatever it is: that is no stale state.
-    options = onnx_import.Options({}, readout, "keep" if fresh else initial_states)
+    options = onnx_import.Options({}, readout, "keep" if fresh else initial_states, output)
     try:
         graph, signature = _imported(program, name, options)
     except ImportFailure as error:
@@ -72,6 +76,7 @@ def from_module(
         axes=signature.axes,
         dtype=float_type(module),
         steps=x.shape[1],
+        leaf=answer_of(program, output).leaf,
     )
     return Model(name, graph, reference)
 
@@ -105,6 +110,7 @@ def from_name(
     readout: str | None = None,
     time_first: bool = False,
     trust: bool = False,
+    output: str | None = None,
 ) -> Model:
     """The model of `package.module:factory`, traced on an example; raises ImportFailure."""
     if x is None:
@@ -113,11 +119,15 @@ def from_name(
     module = from_factory(name)
     if weights is not None:
         load_weights(module, weights, trust=trust)
-    return from_module(module, x, name, readout=readout, time_first=time_first)
+    return from_module(module, x, name, readout=readout, time_first=time_first, output=output)
 
 
 def from_file(
-    path: str | os.PathLike[str], *, readout: str | None = None, trust: bool = False
+    path: str | os.PathLike[str],
+    *,
+    readout: str | None = None,
+    trust: bool = False,
+    output: str | None = None,
 ) -> Model:
     """The model of a `.pt2` file that `torch.export.save` wrote; raises ImportFailure.
 
@@ -126,7 +136,7 @@ def from_file(
     name = os.fspath(path)
     _need_torch(name)
     program = load(path, trust=trust)
-    graph, signature = _imported(program, name, onnx_import.Options({}, readout, "zero"))
+    graph, signature = _imported(program, name, onnx_import.Options({}, readout, "zero", output))
     time_first = signature.time == 0
     (source,) = program.graph_signature.user_inputs
     given = next(node.meta["val"] for node in program.graph.nodes if node.name == source)
@@ -141,6 +151,7 @@ def from_file(
         dtype=given.dtype,
         batch=int(shape[int(time_first)]),
         steps=int(shape[int(not time_first)]),
+        leaf=answer_of(program, output).leaf,
     )
     return Model(name, graph, reference)
 
@@ -160,9 +171,11 @@ def _imported(
 ) -> tuple[Graph, onnx_import.Signature]:
     """The graph of a program, and the axes of its input and output."""
     try:
-        model = to_onnx(program, stem(name))
+        model = to_onnx(program, stem(name), options.output)
     except ImportFailure as error:
         raise error.inside(name) from None
-    graph, signature = onnx_import.import_onnx(model, options, name=name)
+    graph, signature = onnx_import.import_onnx(model, replace(options, output=None), name=name)
+    results = [result.name for result in results_of(program)]
+    tell_left_out(name, answer_of(program, options.output).name, results)
     graph.name = stem(name)
     return graph, signature

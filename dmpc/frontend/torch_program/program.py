@@ -23,6 +23,7 @@ from dmpc.frontend.torch_program.rules import (
     FORWARD_FAILS,
     NARROW_FLOATS,
     NO_PROGRAM,
+    RESULT_TYPE,
     STALE_MODULE,
     UNTRACEABLE,
 )
@@ -170,11 +171,23 @@ def _answer(module: nn.Module, example: torch.Tensor, name: str) -> Any:
     with untouched(module), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return module(example)
+            answer = module(example)
         except Exception as error:  # whatever the user's forward raises
             shape = list(example.shape)
             said = f"{type(error).__name__}: {_first_line(error)}"
             raise ImportFailure.of(FORWARD_FAILS, where=name, shape=shape, error=said) from error
+    _check_result(answer, name)
+    return answer
+
+
+def _check_result(answer: Any, name: str) -> None:
+    """Refuse objects of classes that torch does not take apart."""
+    import torch
+    from torch.utils._pytree import tree_leaves
+
+    for leaf in tree_leaves(answer):
+        if not (leaf is None or isinstance(leaf, torch.Tensor | bool | int | float | str)):
+            raise ImportFailure.of(RESULT_TYPE, where=name, kind=f"a {type(leaf).__name__}")
 
 
 def _trace(module: nn.Module, example: torch.Tensor, name: str) -> ExportedProgram:

@@ -27,7 +27,7 @@ class TorchReference:
 
     `readout` makes the answer of outputs per timestep, whose `axes` are given; `dtype` is that of
     the input. `batch` is the number of samples that a program insists on, `steps` that of
-    timesteps, None where any will do.
+    timesteps, None where any will do. `leaf` is the answer's number among all that it returns.
     """
 
     name = "torch"
@@ -43,10 +43,11 @@ class TorchReference:
         dtype: torch.dtype,
         batch: int | None = None,
         steps: int | None = None,
+        leaf: int = 0,
     ) -> None:
         self.module, self.where, self.readout = module, where, readout
         self.time_first, self.batch, self.steps = time_first, batch, steps
-        self.axes, self.dtype = axes, dtype
+        self.axes, self.dtype, self.leaf = axes, dtype, leaf
 
     @property
     def type(self) -> type[np.generic]:
@@ -69,6 +70,7 @@ class TorchReference:
 
     def _run(self, x: Tensor, together: int) -> Tensor:
         import torch
+        from torch.utils._pytree import tree_leaves
 
         count = len(x)
         filled = np.concatenate([x, np.repeat(x[-1:], together - count, axis=0)])
@@ -84,6 +86,6 @@ class TorchReference:
                     f"torch cannot run the model: {type(error).__name__}: {error}",
                     where=self.where,
                 ) from error
-        output = result[0] if isinstance(result, list | tuple) else result
+        output = tree_leaves(result)[self.leaf]
         array = output.detach().cpu().to(torch.float64).numpy()
         return self.axes.logits(array, self.readout)[:count]

@@ -156,7 +156,14 @@ MANY_RESULTS = rule(
     Stage.IMPORT,
     "the module returns {number} tensors ({names})",
     why="An image answers with one vector of logits. Taps for training and plots are not computed.",
-    nearest="wrap it in a module that returns the logits alone",
+    nearest="say which is the answer: {options}",
+)
+RESULT_TYPE = rule(
+    "result-type",
+    Stage.IMPORT,
+    "forward returns {kind}, into which torch.export cannot see",
+    why="Tuples, lists and dicts of tensors are followed; objects of other classes are closed.",
+    nearest="return a tensor, or a tuple or dict of tensors",
 )
 MANY_ARGUMENTS = rule(
     "many-arguments",

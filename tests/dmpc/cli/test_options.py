@@ -5,6 +5,7 @@ import sys
 
 import click
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 
@@ -16,7 +17,7 @@ from dmpc.frontend.onnx_import import Signature
 from dmpc.passes.lint import SILENT_LAYER
 from dmpc.reference import OnnxReference
 from isa.target import target_names
-from tests.dmpc.cli.conftest import write_model
+from tests.dmpc.cli.conftest import NEURONS, write_model
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,27 @@ def test_options_of_other_models_are_refused(dmpc, shared, tmp_path):
     text = tmp_path / "small.dmpir"
     text.write_text(dmpc.ok("inspect", shared.model, "--data"))
     assert "--readout is not for graph text" in dmpc.fails("compile", text, "--readout", "max")
+    said = dmpc.fails("compile", text, "--output", "logits")
+    assert "--output is for ONNX files and for models of torch" in said
     assert "--state is for ONNX files" in dmpc.fails("compile", text, "--state", "a=b")
+
+
+def test_the_answer_is_chosen_on_the_command_line(dmpc, files, tmp_path):
+    model = onnx.load(files.model)
+    spikes = helper.make_tensor_value_info("spikes", TensorProto.FLOAT, ["batch", NEURONS])
+    model.graph.output.append(spikes)
+    onnx.save(model, files.model)
+    said = dmpc.fails("verify", files.model, files.image, "--input", files.data)
+    assert "--output logits or --output spikes" in said
+    given = (files.model, files.image, "--input", files.data, "--output", "logits")
+    assert "ok   onnxruntime ~ float graph" in dmpc.ok("verify", *given)
+    chosen = (files.model, "--output", "spikes")
+    assert "left out: logits" in dmpc.ok("check", *chosen)
+    dmpc.ok("compile", *chosen, "-o", tmp_path / "a.elf", "--calibration", files.data)
+    dmpc.ok("export", *chosen, "-o", tmp_path / "again.onnx")
+    assert "logits" not in dmpc.ok("inspect", *chosen)
+    said = dmpc.misused("compile", files.model, "--output", "a.elf")
+    assert "the file to write is -o a.elf" in said
 
 
 def test_help_names_the_targets(dmpc):
@@ -217,6 +238,6 @@ def test_every_file_of_every_verb_is_known_as_one():
         for verb in VERBS
         for param in main.get_command(ctx, verb).params
         if isinstance(param.type, click.types.StringParamType)
-        and param.name not in ("states", "print_after")
+        and param.name not in ("states", "print_after", "answer")
     ]
     assert not untyped

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from contextlib import chdir
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,13 @@ class Remembering(nn.Module):
         self._memories, self._memories_rv = {"v": torch.ones(3)}, {"v": 0.0}
 
 
+@dataclass
+class Box:
+    """What torch does not take apart."""
+
+    logits: torch.Tensor
+
+
 class TwoInputs(nn.Module):
     def forward(self, x, mask):
         return x * mask
@@ -53,6 +61,7 @@ FUNCTIONS: dict[str, Callable[..., object]] = {
     "differs-by-itself": lambda _, x: x * float(np.random.random()),
     "operation-form": lambda _, x: torch.div(x, 2, rounding_mode="trunc"),
     "many-results": lambda _, x: (x, x + 1),
+    "result-type": lambda _, x: Box(x),
     "complex-result": lambda _, x: fft.fft(x),
     "constant-result": lambda m, _: m.weight + 1,
     "written-buffer": lambda m, x: m.bn.running_mean.add_(x.mean()) + x,

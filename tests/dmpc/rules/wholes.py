@@ -144,6 +144,11 @@ def from_input(model: Model) -> None:
 
 STATES = {"v0": "v0_next", "m0": "m0_next", "v1": "v1_next", "m1": "m1_next"}
 
+
+def tapped(model: Model) -> None:
+    model.graph.output.append(value("ys", "time", "batch", 3))
+
+
 MODELS: dict[str, Callable[[], Model]] = {
     "no-opset": lambda: opset("com.example", 17),
     "old-opset": lambda: opset("", 11),
@@ -160,7 +165,7 @@ MODELS: dict[str, Callable[[], Model]] = {
         answer(node("Gather", ["y", "first"], "odd", axis=0)),
     ),
     "partial-time": lambda: loop(one_step, Form(readout="last by slice")),
-    "many-outputs": lambda: loop(lambda m: m.graph.output.append(value("ys", "batch", "time", 3))),
+    "many-outputs": lambda: loop(tapped),
     "size-dependent": lambda: loop(batch_divides, Form(readout="running mean", time_first=True)),
     "unpaired-states": lambda: step(without_outputs("v1_next", "m0_next")),
     "outputs-left": lambda: step(without_outputs("m0_next")),
@@ -180,6 +185,8 @@ OPTIONS: dict[str, tuple[Callable[[], Model], Options]] = {
     "no-such-state": (step, Options(states={"m00": "m0_next"})),
     "all-states": (step, Options(states={**STATES, "x": "y"})),
     "state-type": (step, Options(states={"v0": "y"})),
+    "no-such-output": (step, Options(output="logits")),
+    "outputs-left-out": (lambda: loop(tapped), Options(output="logits")),
     "named-states": (lambda: scan_model(Form()), Options(states=STATES)),
 }
 

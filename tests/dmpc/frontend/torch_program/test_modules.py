@@ -298,3 +298,41 @@ def test_the_order_of_samples_and_timesteps_is_named_where_it_is_wrong(time):
     wanted = rf"runs over axis {time} .* was given \[.*\({('say', 'without')[time]} --time-first\)"
     with pytest.raises(ImportFailure, match=wanted):
         from_torch(Loop(time), x, time_first=time == 1)
+
+
+class Box(dict):
+    """A dict of the user's own class, into which torch does not see."""
+
+
+class Returning(Loop):
+    """A network that returns more than its answer."""
+
+    def __init__(self, make) -> None:
+        super().__init__(1)
+        self.make = make
+
+    def forward(self, x):
+        return self.make(x, super().forward(x))
+
+
+def test_the_answer_is_chosen_among_what_a_module_returns(tmp_path):
+    x = (np.random.default_rng(0).random((2, 4, 5)) < 0.4).astype(np.float32)
+    network = Returning(lambda x, y: (x.mean(), {"logits": [None, y]}))
+    with pytest.raises(ImportFailure, match=r"2 tensors .*: --output 0 or --output 1\.logits\.1\)"):
+        from_torch(network, x)
+    with pytest.raises(ImportFailure, match="the model has no output 'spikes'"):
+        from_torch(network, x, output="spikes")
+    found = from_torch(network, x, output="1.logits.1")
+    wanted = Loop(1)(torch.from_numpy(x)).detach()
+    np.testing.assert_allclose(found.reference.logits(x), wanted, rtol=1e-6)
+    program = torch.export.export(network, (torch.from_numpy(x),), strict=False)
+    torch.export.save(program, tmp_path / "net.pt2")
+    saved = open_model(tmp_path / "net.pt2", output="1.logits.1")
+    np.testing.assert_allclose(saved.reference.logits(x), wanted, rtol=1e-6)
+    only = from_torch(Returning(lambda _, y: [None, y, 3]), x)
+    np.testing.assert_allclose(only.reference.logits(x), wanted, rtol=1e-6)
+
+
+def test_objects_that_torch_does_not_take_apart_are_named():
+    with pytest.raises(ImportFailure, match="forward returns a Box, into which"):
+        from_torch(Returning(lambda _, y: Box(logits=y)), np.zeros((1, 3, 5)))
