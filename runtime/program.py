@@ -1,8 +1,9 @@
 """A loaded image on a device, and what running it gives."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from isa.image import Image, read_image
 from isa.instructions import Fire, Lif
 from isa.interface import INTERFACE, Numbers, interface, provenance
 from runtime.errors import RuntimeFailure
-from runtime.samples import check_input, check_labels
+from runtime.lengths import run_by_length
+from runtime.samples import as_samples, check_input, check_labels, check_numbers
 from runtime.saturation import Saturated, saturated
 from runtime.stream import Stream
 
@@ -44,22 +46,27 @@ class Energy:
 class Result:
     """What a run gives.
 
-    `logits` float64 [samples, classes], `predictions` and `cycles` int64 [samples], `labels` as
-    given, `integers` the engine's own logits. `saturated` says what did not fit its width, if
-    anything; `counts` are the engine's. `seen` holds what was watched, int64 [samples, times,
-    elements] each.
+    `logits` float64 [samples, classes], `predictions`, `cycles` and `lengths` (timesteps) int64
+    [samples], `labels` as given, `integers` the engine's own logits. `saturated` says what did not
+    fit its width, if anything; `counts` are the engine's. `seen` holds what was watched, int64
+    [samples, times, elements] each, zeros behind the end of a shorter sample.
     """
 
     logits: NDArray[np.float64]
     predictions: Integers
     cycles: Integers
-    timesteps: int
+    lengths: Integers
     integers: Integers
     counts: Counts
     energy: Energy
     labels: Integers | None = None
     saturated: tuple[Saturated, ...] = ()
     seen: dict[Place, Integers] = field(default_factory=dict)
+
+    @property
+    def timesteps(self) -> int:
+        """Of the longest sample."""
+        return int(self.lengths.max())
 
     @property
     def saturations(self) -> dict[str, int]:
@@ -76,8 +83,9 @@ class Result:
     def to_json(self) -> dict[str, Any]:
         """The result as plain data: samples, accuracy, totals by unit and memory."""
         labels = [None] * len(self.predictions) if self.labels is None else self.labels.tolist()
-        columns = (self.predictions.tolist(), labels, self.logits.tolist(), self.cycles.tolist())
-        keys = ("prediction", "label", "logits", "cycles")
+        arrays = (self.predictions, self.logits, self.cycles, self.lengths)
+        columns = (labels, *(array.tolist() for array in arrays))
+        keys = ("label", "prediction", "logits", "cycles", "timesteps")
         return {
             "samples": [dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True)],
             "accuracy": self.accuracy,
@@ -94,7 +102,7 @@ class Result:
             accesses.setdefault(memory, {"reads": 0, "writes": 0})[direction] = rows
         return {
             "samples": len(self.predictions),
-            "timesteps": self.timesteps * len(self.predictions),
+            "timesteps": int(self.lengths.sum()),
             "cycles": counts.cycles,
             "instructions": counts.instructions,
             "units": {
@@ -146,9 +154,10 @@ class Program:
 
     def run(
         self,
-        x: Numbers,
+        x: Numbers | Sequence[Numbers],
         labels: Numbers | None = None,
         *,
+        lengths: Numbers | None = None,
         batch: int = 256,
         watched: Iterable[Place] = (),
         threads: int | None = None,
@@ -156,19 +165,26 @@ class Program:
     ) -> Result:
         """Run samples `x` [samples, timesteps, inputs]; RuntimeFailure if they do not fit.
 
-        A Trap of the machine names the image.
+        Samples of different lengths are a sequence of [timesteps, inputs], or padded at their ends
+        and come with their `lengths`; each is what it is in a run of its own. A Trap of the machine
+        names the image.
 
         `batch` samples run together on at most `threads` threads; neither changes anything but the
         speed. `watched` places, an instruction's program counter and operand, are kept in `seen`.
         """
-        inputs, clipped = self.encode(x)
+        samples = as_samples(x, lengths)
+        if isinstance(samples, list):
+            each = [self._encode_sample(n, sample) for n, sample in enumerate(samples)]
+            clipped = sum(odd for _, odd in each)
+            run_all = partial(run_by_length, self.engine, [s for s, _ in each], self.integers)
+        else:
+            inputs, clipped = self.encode(samples)
+            run_all = partial(self.engine.run, inputs)
         if labels is not None:
-            labels = check_labels(np.asarray(labels), len(inputs), self.classes)
+            labels = check_labels(np.asarray(labels), len(samples), self.classes)
         with named(self.origin):
-            run = self.engine.run(
-                inputs, batch=batch, watched=watched, threads=threads, progress=progress
-            )
-        return self.result(run, inputs.shape[1], clipped, labels)
+            run = run_all(batch=batch, watched=watched, threads=threads, progress=progress)
+        return self.result(run, np.array([len(sample) for sample in samples]), clipped, labels)
 
     def stream(self) -> Stream:
         """The start of one sample whose timesteps will be fed as they come, as from a live sensor.
@@ -178,20 +194,21 @@ class Program:
         return Stream(self)
 
     def result(
-        self, run: Run, timesteps: int, clipped: int = 0, labels: Integers | None = None
+        self, run: Run, lengths: Integers, clipped: int = 0, labels: Integers | None = None
     ) -> Result:
-        """What the engine's `run` means, of samples of which `clipped` inputs were out of range."""
+        """What the engine's `run` of samples means, of which `clipped` inputs were out of range."""
         integers = self.integers(run.logits)
-        inputs = len(run.logits) * timesteps * self.inputs
         return Result(
-            logits=integers.astype(np.float64) * self.scale(timesteps),
+            logits=integers.astype(np.float64) * self.scale(lengths)[:, None],
             predictions=integers.argmax(1),
             cycles=run.cycles,
-            timesteps=timesteps,
+            lengths=lengths,
             integers=integers,
             counts=run.counts,
             labels=labels,
-            saturated=saturated(run.counts, self.provenance, clipped, inputs),
+            saturated=saturated(
+                run.counts, self.provenance, clipped, int(lengths.sum()) * self.inputs
+            ),
             energy=self._energy(run.counts),
             seen=run.seen,
         )
@@ -205,9 +222,10 @@ class Program:
             )
         return emitted[..., : self.classes]
 
-    def scale(self, timesteps: int) -> float:
+    def scale(self, timesteps: Integers) -> NDArray[np.float64]:
         """What one of the device's logits is worth after so many timesteps."""
-        return self.interface.output.scale / (timesteps if self.interface.output.average else 1)
+        average = self.interface.output.average
+        return self.interface.output.scale / (timesteps if average else np.ones_like(timesteps))
 
     def trace(self, x: Numbers) -> Trace:
         """When each instruction ran on the first of samples `x`, and what every unit did."""
@@ -219,17 +237,21 @@ class Program:
         """The device's integers for samples `x`, and how many of them had to be clipped."""
         return self.encode_timesteps(check_input(np.asarray(x)))
 
-    def encode_timesteps(self, x: Numbers) -> tuple[Integers, int]:
-        """The same for finite numbers [.., inputs]."""
+    def _encode_sample(self, number: int, sample: Numbers) -> tuple[Integers, int]:
+        name = f"x[{number}]"
+        return self.encode_timesteps(check_numbers(sample, name), name)
+
+    def encode_timesteps(self, x: Numbers, name: str = "x") -> tuple[Integers, int]:
+        """The same for finite numbers [.., inputs]; messages call them by `name`."""
         if x.shape[-1] != self.inputs:
             raise RuntimeFailure(
-                f"x has {x.shape[-1]} inputs, {self.origin} was compiled for {self.inputs}"
+                f"{name} has {x.shape[-1]} inputs, {self.origin} was compiled for {self.inputs}"
             )
         if self.takes_events and x.dtype != np.bool_ and not np.isin(x, (0, 1)).all():
             odd = x[~np.isin(x, (0, 1))][0]
             raise RuntimeFailure(
-                f"x holds {odd}, but {self.origin} was compiled for events, 0 or 1; compile it "
-                "with a calibration set or an input range for graded input"
+                f"{name} holds {odd}, but {self.origin} was compiled for events, 0 or 1; compile "
+                "it with a calibration set or an input range for graded input"
             )
         return self.interface.input.integers(x)
 

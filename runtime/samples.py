@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,45 +14,114 @@ from runtime.npz import read_arrays
 
 @dataclass(frozen=True)
 class Samples:
-    """`x` [samples, timesteps, inputs], bool, integer or float; labels `y` [samples] if known."""
+    """`x` [samples, timesteps, inputs], bool, integer or float; labels `y` [samples] if known.
+
+    With `lengths` [samples], the timesteps of a sample that lie behind its length are none.
+    """
 
     x: Numbers
     y: NDArray[np.int64] | None
+    lengths: NDArray[np.int64] | None = None
+
+    def first(self, limit: int | None) -> "Samples":
+        """The first so many of them, or all."""
+        y, lengths = (None if part is None else part[:limit] for part in (self.y, self.lengths))
+        return Samples(self.x[:limit], y, lengths)
 
 
-def load_samples(path: Path | str) -> Samples:
-    """The samples in an `.npz` file with `x` and, where known, `y`.
+def load_samples(path: Path | str, *, any_length: bool = False) -> Samples:
+    """The samples in an `.npz` file with `x` and, where known, `y` and `lengths`.
 
-    Raises RuntimeFailure if the file is missing, not an `.npz`, or its arrays do not fit.
+    Raises RuntimeFailure if the file is missing, not an `.npz`, or its arrays do not fit; also if
+    samples differ in length and not `any_length` is welcome.
     """
-    arrays, held = read_arrays(path, ("x", "y"))
+    arrays, held = read_arrays(path, ("x", "y", "lengths"))
     if "x" not in arrays:
         raise RuntimeFailure(f"{path}: no array 'x' [samples, timesteps, inputs]; it holds {held}")
     try:
-        x = check_input(arrays["x"])
-        return Samples(x, None if "y" not in arrays else check_labels(arrays["y"], len(x)))
+        x = check_shape(arrays["x"])
+        y = None if "y" not in arrays else check_labels(arrays["y"], len(x))
+        lengths = None if "lengths" not in arrays else check_lengths(arrays["lengths"], x)
+        if lengths is None or (lengths == x.shape[1]).all():
+            return Samples(check_numbers(x), y)
+        if not any_length:
+            raise RuntimeFailure(
+                "lengths: its samples differ in length, which only `dmpc run` takes; without "
+                "`lengths` the padding counts as timesteps"
+            )
+        return Samples(x, y, lengths)
     except RuntimeFailure as error:
         raise RuntimeFailure(f"{path}: {error}") from error
 
 
+def as_samples(x: Any, lengths: Any = None) -> Numbers | list[Numbers]:
+    """Samples as one array, or as a list if they differ in length: [timesteps, inputs] each.
+
+    `x` is such an array, with the `lengths` of its samples if they differ, or a sequence of them.
+    """
+    if lengths is not None:
+        x = check_shape(np.asarray(x))
+        lengths = check_lengths(np.asarray(lengths), x)
+        if (lengths == x.shape[1]).all():
+            return np.asarray(x)
+        return [sample[:length] for sample, length in zip(x, lengths, strict=True)]
+    if isinstance(x, np.ndarray) and x.dtype != np.object_:
+        array: Numbers = x
+        return array
+    samples: list[Numbers] = []
+    for number, sample in enumerate(x):
+        try:
+            samples.append(np.asarray(sample))
+        except ValueError as error:
+            raise RuntimeFailure(f"x[{number}] is no array [timesteps, inputs]: {error}") from error
+    if len({sample.shape for sample in samples}) <= 1:
+        return np.array(samples)
+    for number, sample in enumerate(samples):
+        if sample.ndim != 2 or 0 in sample.shape:
+            raise RuntimeFailure(
+                f"x[{number}] has shape {list(sample.shape)}; a sample is [timesteps, inputs], "
+                "none of them 0"
+            )
+    return samples
+
+
+def check_lengths(lengths: Numbers, x: Numbers) -> NDArray[np.int64]:
+    """Lengths of samples `x`, whole numbers from 1; RuntimeFailure names the first that is not."""
+    if lengths.shape != (len(x),) or lengths.dtype.kind not in "iu":
+        raise RuntimeFailure(
+            f"lengths are {lengths.dtype} {list(lengths.shape)}; they must be integers [{len(x)}], "
+            "the timesteps of each sample"
+        )
+    wrong = (lengths < 1) | (lengths > x.shape[1])
+    if wrong.any():
+        at = int(wrong.argmax())
+        raise RuntimeFailure(f"lengths[{at}] is {lengths[at]}; x holds 1 to {x.shape[1]} timesteps")
+    return lengths.astype(np.int64)
+
+
 def check_input(x: Numbers) -> Numbers:
     """`x` if it is [samples, timesteps, inputs] of finite numbers; else RuntimeFailure."""
+    return check_numbers(check_shape(x))
+
+
+def check_shape(x: Numbers) -> Numbers:
+    """`x` if it is [samples, timesteps, inputs]; else RuntimeFailure."""
     if x.ndim != 3 or 0 in x.shape:
         frames = " (frames: x.reshape(*x.shape[:2], -1))" if x.ndim > 3 and 0 not in x.shape else ""
         raise RuntimeFailure(
             f"x has shape {list(x.shape)}; it must be [samples, timesteps, inputs], none of them "
             f"0{frames}"
         )
-    return check_numbers(x)
+    return x
 
 
-def check_numbers(x: Numbers) -> Numbers:
+def check_numbers(x: Numbers, name: str = "x") -> Numbers:
     """`x` of any shape if it holds finite numbers; else RuntimeFailure that says where."""
     if x.dtype.kind not in "biuf":
-        raise RuntimeFailure(f"x holds {x.dtype}; it must be bool, integer or float")
+        raise RuntimeFailure(f"{name} holds {x.dtype}; it must be bool, integer or float")
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         at = tuple(map(int, np.argwhere(~np.isfinite(x))[0]))
-        raise RuntimeFailure(f"x[{', '.join(map(str, at))}] is {x[at]}")
+        raise RuntimeFailure(f"{name}[{', '.join(map(str, at))}] is {x[at]}")
     return x
 
 

@@ -77,7 +77,7 @@ class Stream:
         with named(program.origin):
             integers = program.integers(stream.logits)
         spikes = {name: stream.seen(at).view(np.bool_) for name, at in self._spikes.items()}
-        logits = integers.astype(np.float64) * program.scale(self.timesteps)
+        logits = integers.astype(np.float64) * program.scale(np.array(self.timesteps))
         return Answer(self.timesteps, logits, int(integers.argmax()), stream.cycles, spikes)
 
     def result(self) -> "Result":
@@ -86,7 +86,7 @@ class Stream:
         stream = self._stream
         with named(self._program.origin):
             run = Run(stream.logits[None], np.array([stream.cycles]), stream.counts)
-        return self._program.result(run, self.timesteps, self._clipped)
+        return self._program.result(run, np.array([self.timesteps]), self._clipped)
 
     def reset(self) -> None:
         """End the sample; another one begins."""

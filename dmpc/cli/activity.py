@@ -37,7 +37,7 @@ def count_cycles(compiled: Compiled, calibration: Tensor | None) -> Cycles:
         kind = f"events of density {DENSITY}" if program.takes_events else "values"
         origin = f"random {kind}"
     result = program.run(x)
-    timesteps = result.timesteps * len(result.cycles)
+    timesteps = int(result.lengths.sum())
     per_timestep = float(result.cycles.sum()) / timesteps
     return Cycles(per_timestep, origin, calibration is not None, result.saturated)
 

@@ -69,7 +69,7 @@ def reproduce(example: str, limit: int, plot: str | None, json_path: str | None)
 def run_measured(compiled: Compiled, x: Tensor, y: Tensor) -> Measured:
     """Run a compiled network and put its energy onto the paper's paths."""
     result = Program(compiled.image, compiled.graph.name).run(x, y)
-    timesteps = result.timesteps * len(result.cycles)
+    timesteps = int(result.lengths.sum())
     by_path = {
         name: sum(result.energy.by_path.get(part, 0.0) for part in parts) / timesteps
         for name, parts in PATHS.items()

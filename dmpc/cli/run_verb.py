@@ -41,12 +41,13 @@ def run(
 ) -> None:
     """Run IMAGE on the simulated accelerator: predictions, accuracy, cycles."""
     program = runtime.load(image, engine)
-    samples = runtime.load_samples(data)
-    x, y = samples.x[:limit], None if samples.y is None else samples.y[:limit]
+    samples = runtime.load_samples(data, any_length=True).first(limit)
+    x, y, lengths = samples.x, samples.y, samples.lengths
     with progress("running", len(x)) as advance, samples_of(data):
-        result = program.run(x, y, progress=advance)
+        result = program.run(x, y, lengths=lengths, progress=advance)
         if trace:
-            write_text(trace, vcd_text(program.trace(x), program.image))
+            first = x[:1, : result.lengths[0]]
+            write_text(trace, vcd_text(program.trace(first), program.image))
     if json_path:
         write_json(json_path, result.to_json())
     print_result(program, result, Output())
@@ -54,18 +55,21 @@ def run(
 
 def print_result(program: runtime.Program, result: Result, out: Output) -> None:
     """Predictions of the first samples, accuracy, cycles, and where units spent them."""
-    made = table("predictions", "sample", "prediction", "label", "cycles")
+    differ = (result.lengths != result.timesteps).any()
+    made = table(
+        "predictions", "sample", "prediction", "label", "cycles", *["timesteps"] * bool(differ)
+    )
     for number in range(min(SHOWN, len(result.predictions))):
         label = "" if result.labels is None else str(result.labels[number])
-        row = (number, result.predictions[number], label, result.cycles[number])
-        made.add_row(*map(str, row))
+        row = [number, result.predictions[number], label, result.cycles[number]]
+        made.add_row(*map(str, [*row, result.lengths[number]] if differ else row))
     if len(result.predictions) > SHOWN:
-        made.add_row(f"... {len(result.predictions) - SHOWN} more", "", "", "")
+        made.add_row(f"... {len(result.predictions) - SHOWN} more")
     out.print(made)
     out.print(_units(result))
     out.print(_energy(result))
     counts = result.counts
-    timesteps = result.timesteps * len(result.cycles)
+    timesteps = int(result.lengths.sum())
     frequency = program.image.target.frequency_mhz
     if result.accuracy is not None:
         out.print(f"accuracy {100 * result.accuracy:.2f} % of {len(result.predictions)} samples")
