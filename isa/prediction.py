@@ -15,36 +15,17 @@ from isa.engines.reference import Batch
 from isa.errors import IsaError
 from isa.format import Instruction
 from isa.image import Image
-from isa.instructions import (
-    ClearDelays,
-    ClearEvents,
-    DelayEvents,
-    Fire,
-    Halt,
-    InputEvents,
-    InputValues,
-    Lif,
-    Loop,
-    MoveEvents,
-)
+from isa.work import CONTROL
 
-CARRIED_OUT = (
-    ClearDelays,
-    ClearEvents,
-    DelayEvents,
-    Halt,
-    InputEvents,
-    InputValues,
-    Loop,
-    MoveEvents,
-)
+CARRIED_OUT = (CONTROL, "event", "delay")
+"""Units whose instructions decide what runs next and where events are, and compute nothing."""
 
 
 def predict_cycles(image: Image, inputs: Int, spikes: Mapping[int, Int]) -> Int:
     """Cycles of each sample: [samples].
 
     `inputs` [samples, timesteps, inputs] are the program's; of values only the shape matters.
-    `spikes` maps the program counter of every `lif` and `fire` to the spikes that it writes,
+    `spikes` maps the program counter of every instruction whose neurons spike to what it writes,
     [samples, timesteps, size]. Raises IsaError if one is missing.
     """
     batch = _GivenActivity(Prepared(image), inputs, spikes)
@@ -62,14 +43,16 @@ class _GivenActivity(Batch):
 
     def execute(self, op: Instruction) -> None:
         """Carry out control and the movement of events alone."""
-        if isinstance(op, CARRIED_OUT):
+        pc = self.core.sequencer.pc
+        work = self.prepared.works[pc]
+        spiking = [int(name[1:]) for name in work.writes if name[0] == "e"]
+        if work.unit in CARRIED_OUT:
             op.execute(self.core)
-        elif isinstance(op, Fire | Lif):
-            pc = self.core.sequencer.pc
+        elif spiking:
             if pc not in self._spikes:
                 raise IsaError(f"pc {pc}: no activity is given for {op.mnemonic}")
             given = self._spikes[pc][:, self._runs[pc]]
-            padded = self.core.zeros(self.core.target.lanes * op.groups)
+            padded = self.core.zeros(self.core.target.lanes * work.groups)
             padded[:, : given.shape[1]] = given
-            self.core.events.write(op.dest, padded)
+            self.core.events.write(spiking[0], padded)
             self._runs[pc] += 1

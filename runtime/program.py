@@ -16,7 +16,6 @@ from isa.engines.counts import Counts, Place, Run
 from isa.engines.trace import Trace
 from isa.errors import named
 from isa.image import Image, read_image
-from isa.instructions import Fire, Lif
 from isa.interface import INTERFACE, Numbers, interface, provenance
 from runtime.errors import RuntimeFailure
 from runtime.lengths import run_by_length
@@ -149,7 +148,7 @@ class Program:
         return {
             self.provenance[pc].values.get("dest", f"pc {pc}"): (pc, "dest")
             for pc, op in enumerate(self.image.code)
-            if isinstance(op, Lif | Fire)
+            if (work := op.work(self.image.target)).unit == "neuron" and work.writes
         }
 
     def run(

@@ -2,7 +2,12 @@
 
 Fields give the encoding and the syntax, `execute` the semantics, `work` the demand on the unit
 that timing and access counts come from. Shapes: B is the batch, one core per sample.
+
+Every module of this folder is part of the set: a new one needs no mention here.
 """
+
+from importlib import import_module
+from pkgutil import iter_modules
 
 from isa.instructions.banks import AccumulateEvents, AccumulateValues
 from isa.instructions.control import Halt, Loop, Sync
@@ -47,3 +52,6 @@ __all__ = [
     "Sync",
     "Update",
 ]
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
