@@ -242,6 +242,24 @@ class Builder:
         constant = self.constant(matrix, "", loc)
         return self.emit("matmul", (value, constant), {}, f"{value}.product", loc)
 
+    def delayed(self, value: str, lags: Array, elements: Array, loc: Loc) -> str:
+        """Elements of a value, each as it was some timesteps ago, and zero before the first."""
+        past = [value]
+        while len(past) <= lags.max(initial=0):
+            past.append(self.previous(past[-1], loc))
+        wanted = np.unique(lags)
+        if len(wanted) > 1:
+            name = f"{value}.delayed"
+            value = self.emit("concat", [past[lag] for lag in wanted], {}, name, loc)
+        else:
+            value = past[wanted[0]] if len(wanted) else value
+        size = self.graph.types[past[0]].size
+        return self._take(value, np.searchsorted(wanted, lags) * size + elements, loc)
+
+    def times(self, value: str, gains: Array, loc: Loc) -> str:
+        """`value [n] * gains [n]`."""
+        return self.emit("mul", (value, self.constant(gains, "", loc)), {}, f"{value}.times", loc)
+
     def plus(self, value: str, offset: Array, loc: Loc) -> str:
         """`value [n] + offset [n]`."""
         return self.emit("add", (value, self.constant(offset, "", loc)), {}, f"{value}.plus", loc)

@@ -7,28 +7,34 @@ all of them together compute.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from dmpc.frontend.context import Arguments, Context, Handler, loc_of
 from dmpc.frontend.convolution import convolve
 from dmpc.frontend.onnx_file import Node, evaluate
-from dmpc.frontend.responses import settle, stimuli
+from dmpc.frontend.responses import settle
 from dmpc.frontend.tensors import Known, Mixed, MixesTime, Tensor, Traced
 from dmpc.frontend.unsettled import unsettled
+from dmpc.frontend.views import stimuli
 from dmpc.ir.graph import Array
 
 MOVEMENT = (
     "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "Reshape", "Slice",
     "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
 )  # fmt: skip
-# Affine in all operands; in any one of them; in the first, the others known.
+# Affine in all operands; in any one of them; in the first, the others known; in all but the first;
+# in all but the second.
 SUMS = ("Add", "Concat", "Sub", "Sum")
 PRODUCTS = ("Einsum", "MatMul", "Mul")
 FIRST = (
     *MOVEMENT, "AveragePool", "Conv", "CumSum", "DFT", "Div", "Gemm", "GlobalAveragePool", "Neg",
     "Pad", "ReduceMean", "ReduceSum",
 )  # fmt: skip
+CHOICES = ("Where",)
+ALONE = ("Add", "Mul", "Sub", "Where")  # what they mix, they must leave a sequence
+WRITES = ("ScatterElements", "ScatterND")
 
 
 def over_time(handler: Handler) -> Handler:
@@ -40,9 +46,12 @@ def over_time(handler: Handler) -> Handler:
         try:
             return handler(ctx, node, inputs)
         except MixesTime:
-            if _affine(node, inputs) and _source(inputs) is not None:
-                return mix(ctx, node, inputs)
-            raise
+            if not _affine(node, inputs) or _source(inputs) is None:
+                raise
+            results = mix(ctx, node, inputs)
+            if node.op in ALONE and any(isinstance(tensor, Mixed) for tensor in results):
+                raise
+            return results
 
     return handle
 
@@ -53,23 +62,48 @@ def mix(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     if source is None or not _affine(node, inputs):
         mixed = [tensor for tensor in inputs.tensors if isinstance(tensor, Mixed)]
         raise unsettled(ctx.systems, mixed[0], node.op)
-    known = [_real(t.array) if isinstance(t, Known) else None for t in inputs.tensors]
+    again = _Run(node, inputs)
     size = source.domain.size * source.features
-    runs = []
-    for number, stimulus in enumerate(stimuli(size)):
-        probes = [_probe(tensor, number, stimulus) for tensor in inputs.tensors]
-        arrays = [b if a is None else a for a, b in zip(probes, known, strict=True)]
-        runs.append(_run(node, arrays))
-    start = source.node if isinstance(source, Mixed) else node.name
+    runs = [
+        again.on([_probe(tensor, number, stimulus) for tensor in inputs.tensors])
+        for number, stimulus in enumerate(stimuli(size))
+    ]
+    start, odd = (source.node, source.odd) if isinstance(source, Mixed) else (node.name, "")
     results: list[Tensor] = []
-    for answers in zip(*runs, strict=True):
+    for number, answers in enumerate(zip(*runs, strict=True)):
         if all(np.array_equal(answer, answers[0]) for answer in answers):
             constant = answers[0].astype(np.float32)  # a kernel that was pruned away
             results.append(Known(constant))
             continue
-        found = Mixed(source.value, source.features, source.domain, answers, start)
+        respond = partial(again.result, number)
+        found = Mixed(source.value, source.features, source.domain, answers, respond, start, odd)
         results.append(settle(ctx.builder, ctx.systems, found, loc_of(node)))
     return results
+
+
+class _Run:
+    """An operator that is run on whatever stimulus the operands' sequence is given."""
+
+    def __init__(self, node: Node, inputs: Arguments) -> None:
+        self.node, self.tensors = node, inputs.tensors
+        self.known = [_real(t.array) if isinstance(t, Known) else None for t in inputs.tensors]
+        self.last: tuple[Array | None, list[Array]] = (None, [])  # what several readers ask for
+
+    def on(self, computed: Sequence[Array | None]) -> list[Array]:
+        """The results, where computed operands are as given."""
+        return _run(
+            self.node, [b if a is None else a for a, b in zip(computed, self.known, strict=True)]
+        )
+
+    def result(self, number: int, stimulus: Array) -> Array:
+        """One of the results for a stimulus."""
+        if self.last[0] is not stimulus:
+            arrays = [
+                t.respond(stimulus) if isinstance(t, Mixed) else _probe(t, 0, stimulus)
+                for t in self.tensors
+            ]
+            self.last = stimulus, self.on(arrays)
+        return self.last[1][number]
 
 
 def _source(inputs: Arguments) -> Traced | Mixed | None:
@@ -89,6 +123,8 @@ def _affine(node: Node, inputs: Arguments) -> bool:
         node.op in SUMS
         or (node.op in PRODUCTS and len(moving) == 1)
         or (node.op in FIRST and moving == [0])
+        or (node.op in CHOICES and 0 not in moving)
+        or (node.op in WRITES and 1 not in moving)
     )
 
 

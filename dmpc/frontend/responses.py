@@ -6,30 +6,18 @@ that is what they compute, be they transforms, convolutions or products with Toe
 affine maps that agree on zero and on random numbers are the same map.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from dmpc.frontend.builder import Builder
+from dmpc.frontend.delays import contradiction, late, picked
 from dmpc.frontend.realise import TOLERANCE, System, realise
+from dmpc.frontend.taps import SAME, weighted
 from dmpc.frontend.tensors import Index, Mixed, Traced, even, plain
+from dmpc.frontend.views import IMPULSE, RANDOM, ZERO, View, views
 from dmpc.ir.graph import Array, Loc
 from dmpc.legendre import Matrix
-
-SAME = 1e-5  # of the largest element; transforms of kernels are stored in float32
-ZERO, IMPULSE, RANDOM = range(3)
-
-
-def stimuli(size: int) -> tuple[Array, ...]:
-    """Inputs [size] that mixing operators are run on: zeros, a single 1 in front, random numbers.
-
-    `size` is the number of positions times the features of each.
-    """
-    impulse = np.zeros(size)
-    impulse[0] = 1.0
-    return np.zeros(size), impulse, np.random.default_rng(size).standard_normal(size)
 
 
 @dataclass
@@ -48,167 +36,38 @@ class Systems:
         return self.known[-1][1]
 
 
-@dataclass(frozen=True)
-class View:
-    """A mixed tensor as [samples, timesteps, outputs], one of the ways to see it as a sequence.
-
-    `time` is the number of the domain's axis that is time; `sample` and `step` are axes of the
-    tensor, `sample` None where there is one sample and no axis for it.
-    """
-
-    tensor: Mixed
-    time: int
-    sample: int | None
-    step: int
-
-    @property
-    def front(self) -> tuple[int, ...]:
-        """Axes of the tensor that are moved to the front."""
-        return (self.step,) if self.sample is None else (self.sample, self.step)
-
-    @cached_property
-    def positions(self) -> Index:
-        """Position of each sample and timestep."""
-        domain = self.tensor.domain
-        numbers = np.arange(domain.size).reshape(domain.sizes)
-        return np.moveaxis(numbers, self.time, -1).reshape(-1, domain.sizes[self.time])
-
-    @cached_property
-    def random(self) -> Array:
-        """The random stimulus [samples, timesteps, features]."""
-        size = self.tensor.domain.size
-        stimulus = stimuli(size * self.tensor.features)[RANDOM]
-        return stimulus.reshape(size, -1)[self.positions]
-
-    def arranged(self, array: Array) -> Array:
-        """An array of the tensor's shape as [samples, timesteps, outputs]."""
-        moved = np.moveaxis(array, self.front, range(len(self.front)))
-        return moved.reshape(*self.positions.shape, -1)
-
-    def probe(self, number: int) -> Array:
-        """What the tensor is for a stimulus."""
-        return self.arranged(self.tensor.probes[number])
-
-    def traced(self, value: str, features: int, elements: Index) -> Traced:
-        """The tensor whose k-th output is element `elements[k]` of `value`, at its own timestep."""
-        index = self.positions[:, :, None] * features + elements
-        shape = self.tensor.shape
-        rest = [size for axis, size in enumerate(shape) if axis not in self.front]
-        moved = index.reshape(*(shape[axis] for axis in self.front), *rest)
-        moved = np.moveaxis(moved, range(len(self.front)), self.front)
-        return Traced(value, features, moved, self.tensor.domain)
-
-
-def views(tensor: Mixed) -> Iterator[View]:
-    """Ways to see a tensor as a sequence."""
-    domain, shape = tensor.domain, tensor.shape
-    numbers = range(len(domain.sizes)) if domain.time is None else (domain.time,)
-    for time in numbers:
-        steps = domain.sizes[time]
-        samples = domain.size // steps
-        for step in (axis for axis, size in enumerate(shape) if 1 < size == steps):
-            batch = [axis for axis, size in enumerate(shape) if size == samples and axis != step]
-            yield from (View(tensor, time, axis, step) for axis in batch)
-            if samples == 1:
-                yield View(tensor, time, None, step)
-
-
 def settle(builder: Builder, systems: Systems, tensor: Mixed, loc: Loc) -> Traced | Mixed:
     """The tensor traced element by element, if what it computes is understood by now.
 
     Adds states and ops to the graph as needed; the axis of time is then known.
     """
-    sources = _sources(tensor)
-    moved = None
-    if sources is not None and np.all(sources >= 0):
-        moved = Traced(tensor.value, tensor.features, sources, tensor.domain)
+    elements, moved = picked(tensor), None
+    if elements is not None and elements.whole:
+        moved = Traced(tensor.value, tensor.features, elements.sources, tensor.domain)
         if plain(moved):
             return moved
     for view in views(tensor):
-        found = None if sources is None else _late(builder, view, view.arranged(sources), loc)
+        found = None
+        if elements is not None:
+            found = late(builder, view, elements.arranged(view), loc)
         if found is None and tensor.features == 1:
             found = _filtered(builder, systems, view, loc)
+        elif found is None:
+            found = weighted(builder, view, loc)
         if found is not None:
             tensor.domain.time = view.time
             return found
     if moved is not None and even(moved):
         return moved
-    return _averaged(tensor) or tensor
+    averaged = _averaged(tensor)
+    if averaged is not None or elements is None:
+        return averaged or tensor
+    odd = (contradiction(view, elements.arranged(view)) for view in views(tensor))
+    return replace(tensor, odd=next(filter(None, odd), ""))
 
 
 def _same(a: Array, b: Array, scale: float) -> bool:
     return bool(np.abs(a - b).max(initial=0.0) <= SAME * scale)
-
-
-# -- moved elements, delays ------------------------------------------------------------------------
-
-
-def _sources(tensor: Mixed) -> Index | None:
-    """The element of the stimulus that each element is, -1 for zero; None if some are neither."""
-    random = stimuli(tensor.domain.size * tensor.features)[RANDOM]
-    if tensor.probes[ZERO].any() or len(random) < 2:
-        return None
-    wanted = tensor.probes[RANDOM]
-    few = _found(random, _few(wanted))  # which mostly shows at once that there is nothing to find
-    return None if few is None else _found(random, wanted)
-
-
-def _found(random: Array, wanted: Array) -> Index | None:
-    order = np.argsort(random)
-    values = random[order]
-    at = np.clip(np.searchsorted(values, wanted), 1, len(values) - 1)
-    at = at - (wanted - values[at - 1] < values[at] - wanted)
-    zero = wanted == 0
-    if not np.all(zero | (np.abs(values[at] - wanted) <= 1e-12)):
-        return None
-    return np.asarray(np.where(zero, -1, order[at]), np.int64)
-
-
-def _few(array: Array) -> Array:
-    """Elements from everywhere in an array."""
-    flat = array.reshape(-1)
-    return np.asarray(flat[:: max(1, flat.size // 64)])
-
-
-def _late(builder: Builder, view: View, sources: Index, loc: Loc) -> Traced | None:
-    """Elements of earlier timesteps: each some timesteps late, or held for some."""
-    return _delayed(builder, view, sources, loc) or _held(builder, view, sources, loc)
-
-
-def _delayed(builder: Builder, view: View, sources: Index, loc: Loc) -> Traced | None:
-    """Each element as it was its own number of timesteps before, and zero before the first."""
-    features, steps = view.tensor.features, view.positions.shape[1]
-    last = sources[0, -1]
-    if np.any(last < 0):
-        return None
-    at = np.argmax(view.positions[0] == (last // features)[:, None], axis=1)
-    lags, elements = steps - 1 - at, last % features
-    source = np.arange(steps)[:, None] - lags
-    expected = view.positions[:, source.clip(0)] * features + elements
-    if not np.array_equal(sources, np.where(source >= 0, expected, -1)):
-        return None
-    past = [view.tensor.value]
-    while len(past) <= lags.max():
-        past.append(builder.previous(past[-1], loc))
-    wanted = np.unique(lags)
-    value = past[wanted[0]]
-    if len(wanted) > 1:
-        parts = [past[lag] for lag in wanted]
-        value = builder.emit("concat", parts, {}, f"{past[0]}.delayed", loc)
-    chosen = np.searchsorted(wanted, lags) * features + elements
-    return view.traced(value, features * len(wanted), chosen)
-
-
-def _held(builder: Builder, view: View, sources: Index, loc: Loc) -> Traced | None:
-    """Elements of the last timestep whose number a period divides."""
-    features, steps = view.tensor.features, view.positions.shape[1]
-    first, elements = sources[0], sources[0, 0] % features
-    period = int(np.argmax(np.append(np.any(first != first[0], axis=1), True)))
-    held = np.arange(steps) // period * period
-    expected = view.positions[:, held, None] * features + elements
-    if period >= steps or not np.array_equal(sources, expected):
-        return None
-    return view.traced(builder.held(view.tensor.value, period, loc), features, elements)
 
 
 # -- a mean or sum over time -----------------------------------------------------------------------
@@ -234,6 +93,12 @@ def _averaged(tensor: Mixed) -> Traced | None:
                 moved = index.reshape(-1)[found]
                 return Traced(tensor.value, tensor.features, moved, domain, kind)
     return None
+
+
+def _few(array: Array) -> Array:
+    """Elements from everywhere in an array."""
+    flat = array.reshape(-1)
+    return np.asarray(flat[:: max(1, flat.size // 64)])
 
 
 def _nearest(values: Array, wanted: Array) -> Index | None:

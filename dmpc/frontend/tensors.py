@@ -7,6 +7,7 @@ read off its elements instead of being assumed.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -115,15 +116,17 @@ class Mixed:
     """A tensor that mixes timesteps of one graph value, in a way that is affine in it.
 
     It is known by what it is for given inputs: `probes[i]`, float64, where the elements of the
-    value at all positions are those of `responses.stimuli(...)[i]`. `node` is where timesteps were
-    first mixed.
+    value at all positions are those of `views.stimuli(...)[i]`; `respond` tells what it is for
+    others. `node` is where timesteps were first mixed, `odd` why its elements are no delays.
     """
 
     value: str
     features: int
     domain: Domain
     probes: tuple[Array, ...]
+    respond: Callable[[Array], Array]
     node: str
+    odd: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -199,6 +202,6 @@ def alike(values: Array, rows: Index) -> Array:
     """The elements of one position, which must be those of every position [width]."""
     grouped: Array = values.reshape(-1)[rows]
     if np.any(grouped != grouped[0]):
-        raise ImportFailure.of(UNEVEN)
+        raise MixesTime.of(UNEVEN)
     first: Array = grouped[0]
     return first

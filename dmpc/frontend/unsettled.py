@@ -3,8 +3,9 @@
 import numpy as np
 
 from dmpc.errors import ImportFailure
-from dmpc.frontend.responses import Systems, misses, views
+from dmpc.frontend.responses import Systems, misses
 from dmpc.frontend.tensors import Mixed
+from dmpc.frontend.views import views
 from dmpc.legendre import Matrix
 from dmpc.rules import Stage, rule
 
@@ -27,6 +28,14 @@ MANY_DRIVES = rule(
     "{count} values are filtered over time, before {op}",
     why="A slow state is driven by one scalar, the rectified sum of a layer's input.",
     nearest="relu(W_x s + b_x) with one row in W_x, then the convolution",
+)
+NO_DELAY = rule(
+    "no-delay",
+    Stage.IMPORT,
+    "{odd}, before {op}",
+    why="""A delay is one number of timesteps for each input. Before the first timestep there was
+    nothing: what comes late is zero at first, not the first timestep once more, nor the last.""",
+    nearest="zeros in front, and the end cut off: pad(x, (0, 0, d, 0))[:, :steps]",
 )
 NOT_CAUSAL = rule(
     "not-causal",
@@ -60,6 +69,8 @@ def unsettled(systems: Systems, tensor: Mixed, op: str) -> ImportFailure:
     """The error for a tensor that `op` needs as a sequence of timesteps, and that is none."""
     where = tensor.node
     if tensor.features > 1:
+        if tensor.odd:
+            return ImportFailure.of(NO_DELAY, where=where, odd=tensor.odd, op=op)
         return ImportFailure.of(MANY_DRIVES, where=where, op=op, count=tensor.features)
     seen = [misses(view) for view in views(tensor)]
     if not seen:

@@ -13,7 +13,7 @@ from onnx import ModelProto, helper
 from dmpc.errors import ErrorList, ImportFailure
 from dmpc.frontend.context import UNKNOWN_OPERATOR
 from dmpc.frontend.nearest import nearest
-from dmpc.frontend.torch_program import elementwise, movement, neurons, products, spectral
+from dmpc.frontend.torch_program import elementwise, indexing, movement, neurons, products, spectral
 from dmpc.frontend.torch_program.emitter import (
     OPSET,
     Call,
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 HANDLERS: Mapping[str, Handler] = {
     **elementwise.HANDLERS,
+    **indexing.HANDLERS,
     **movement.HANDLERS,
     **neurons.HANDLERS,
     **products.HANDLERS,

@@ -10,12 +10,10 @@ from collections.abc import Mapping, Sequence
 from dmpc.errors import ImportFailure
 from dmpc.frontend.torch_program.emitter import (
     Call,
-    Constant,
     Emitter,
     Filled,
     Handler,
     Operand,
-    Value,
 )
 from dmpc.frontend.torch_program.rules import FORM
 
@@ -34,28 +32,6 @@ def select(emitter: Emitter, call: Call) -> str:
     if isinstance(source, Filled) and source.axis == axis and place in source.parts:
         return emitter.use(source.parts[place], source.dtype)
     return _at(emitter, source, axis, place, call.name)
-
-
-def fill(emitter: Emitter, call: Call) -> Value:
-    """`select_scatter`, which `y[:, t] = x` becomes: one place of an axis is another tensor's."""
-    target, source = call.tensor("self"), call["src"]
-    axis = call.axis("dim", target.rank)
-    place = int(call["index"]) % target.shape[axis]
-    if isinstance(source, Constant):
-        name = emitter.emit("Identity", [emitter.use(source)], f"{call.name}.source")
-        source = Value(name, source.shape, source.dtype)
-    if isinstance(target, Filled) and target.axis == axis:
-        base, parts = target.base, {**target.parts, place: source}
-    elif isinstance(target, Constant):
-        base, parts = target, {place: source}
-    else:
-        raise ImportFailure.of(
-            FORM,
-            what="writing into a part of a computed tensor",
-            nearest="torch.stack of the parts",
-        )
-    result = call.result
-    return Filled(call.name, result.shape, result.dtype, base, axis, parts)
 
 
 def copy(emitter: Emitter, call: Call) -> str:
@@ -231,36 +207,6 @@ def flip(emitter: Emitter, call: Call) -> str:
     return emitter.emit("Slice", inputs, call.name)
 
 
-def index_select(emitter: Emitter, call: Call) -> str:
-    """`index_select`: places of an axis, by a constant list."""
-    return _gathered(emitter, call, call.axis("dim", call.tensor("self").rank), call["index"])
-
-
-def index(emitter: Emitter, call: Call) -> str:
-    """`x[..., [2, 0, 1]]`: places of one axis, by a constant list."""
-    indices = list(call["indices"])
-    given = [axis for axis, places in enumerate(indices) if places is not None]
-    if len(given) != 1 or indices[given[0]].dtype.is_floating_point:
-        raise ImportFailure.of(FORM, what="indexing of several axes at once", nearest="select")
-    return _gathered(emitter, call, given[0], indices[given[0]])
-
-
-def gather(emitter: Emitter, call: Call) -> str:
-    """`gather`: for every element its own place of an axis, by constants."""
-    source, places = call.tensor("self"), call["index"]
-    if not isinstance(places, Constant):
-        raise ImportFailure.of(FORM, what="gather by computed values", nearest="where")
-    inputs = [emitter.use(source), emitter.use(places)]
-    return emitter.emit("GatherElements", inputs, call.name, axis=call.axis("dim", source.rank))
-
-
-def _gathered(emitter: Emitter, call: Call, axis: int, places: Operand) -> str:
-    if not isinstance(places, Constant) or str(places.dtype) == "torch.bool":
-        raise ImportFailure.of(FORM, what="indexing by computed values", nearest="where")
-    inputs = [emitter.use(call["self"]), emitter.use(places)]
-    return emitter.emit("Gather", inputs, call.name, axis=axis)
-
-
 def pad(emitter: Emitter, call: Call) -> str:
     """`pad` with a constant: torch counts from the last axis, ONNX from the first."""
     source = call.tensor("self")
@@ -288,14 +234,10 @@ HANDLERS: Mapping[str, Handler] = {
     ),
     "copy": copy,
     "flip": flip,
-    "gather": gather,
-    "index": index,
-    "index_select": index_select,
     "narrow": narrow,
     "permute": permute,
     "repeat": repeat,
     "select": select,
-    "select_scatter": fill,
     "slice": slice_,
     "squeeze": squeeze,
     "stack": stack,

@@ -30,8 +30,10 @@ def writes_of(nodes: list[Any]) -> Mapping[Any, Any] | None:
         if schema is None or not schema.is_mutable or "detach" in schema.name:
             continue
         place = node.args[0]
-        whole = place.args[0] if kind_of(place) == "select" else None
-        if kind_of(node) != "copy_" or kind_of(whole) not in MADE or list(place.users) != [node]:
+        if kind_of(node) != "copy_" or kind_of(place) != "select":
+            return None
+        whole = place.args[0]
+        if kind_of(whole) not in MADE or list(place.users) != [node]:
             return None
         found[node] = whole
     for node, whole in found.items():

@@ -59,6 +59,14 @@ def many_drives() -> onnx.ModelProto:
     return sequence(Variant(readout=filtered))
 
 
+def no_delay() -> onnx.ModelProto:
+    def early(nodes: Nodes, spikes: str) -> str:
+        cut = nodes.cut(spikes, 1, T, 1)
+        return nodes("Pad", cut, [0, 0, 0, 0, 1, 0], np.float32(0))
+
+    return sequence(Variant(between=early))
+
+
 def no_sequence() -> onnx.ModelProto:
     def weighed(nodes: Nodes, spikes: str) -> str:
         linear = nodes("MatMul", spikes, np.ones((N, 1), np.float32))
@@ -76,6 +84,7 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "no-recurrence": no_recurrence,
     "changing-response": changing_response,
     "many-drives": many_drives,
+    "no-delay": no_delay,
     "no-sequence": no_sequence,
     "half-spike": half_spike,
     "not-causal": lambda: sequence(Variant(circular)),

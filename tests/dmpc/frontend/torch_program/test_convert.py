@@ -92,6 +92,27 @@ def writing_by_masks(_, x):
     return torch.cat([out, v], 1)
 
 
+def indexing(_, x):
+    late = torch.arange(T)[:, None] - torch.tensor([0, 2, 1, 3, 0][:M])
+    columns = torch.arange(M)
+    y = x.clone()
+    y[:, 1] = x[:, 0]
+    y[:, 2:4] = x[:, :2] * 2
+    y[:, 1::2, 0] = 0.0
+    parts = [
+        x[:, late.clamp(min=0), columns],
+        x[torch.arange(B)[:, None, None], late.clamp(min=0)[None], columns],
+        torch.take_along_dim(x, late.clamp(min=0)[None], 1),
+        torch.roll(x, (2, -1), (1, 2)),
+        torch.roll(x, 3),
+        x.unfold(1, 3, 2).sum(-1),
+        x[:, [3, 2, 1]].diagonal(1, 1, 2).unsqueeze(2).expand(-1, -1, M),
+        x[[0, 1], :, [2, 1]].unsqueeze(2).expand(-1, -1, M)[:B],
+        y,
+    ]
+    return torch.cat([part.reshape(-1) for part in parts])
+
+
 def products(m, x):
     a = functional.linear(x, m.weight, m.row) + x @ m.weight + functional.linear(x, m.weight)
     b = torch.einsum("btm,nm->btn", x, m.weight) + x.mean(dim=1, keepdim=True)
@@ -118,7 +139,8 @@ def transforms(m, x):
 
 
 FUNCTIONS = (
-    elementwise, movement, writing, writing_simply, writing_by_masks, products, transforms,
+    elementwise, movement, writing, writing_simply, writing_by_masks, indexing, products,
+    transforms,
 )  # fmt: skip
 
 
@@ -217,7 +239,6 @@ def test_scripted_functions_and_writes_into_a_tensor_of_zeros():
         (lambda _, x: functional.dropout(x, 0.5, training=True), "dropout is in training mode"),
         (lambda _, x: (x, x + 1), "returns 2 tensors"),
         (lambda _, x: fft.fft(x), "the output is complex"),
-        (lambda _, x: (x + 1).select_scatter(x[:, 0], 1, 2), "torch.stack of the parts"),
         (lambda m, _: m.weight + 1, "does not depend on the input"),
         (lambda m, x: m.bn.running_mean.add_(x.mean()) + x, "writes into 'bn.running_mean'"),
         (lambda _, x: x if x.sum() > 0 else -x, "control flow must not depend on the data"),
