@@ -1,4 +1,9 @@
-"""The interpreter: runs a graph of any level over whole samples, by the ops' own semantics."""
+"""The interpreter: runs a graph of any level over whole samples, by the ops' own semantics.
+
+An op that no state leads back to computes all timesteps at once: to it, they are more samples. What
+depends on its own past, the membranes of a layer, say, goes through them one by one, and nothing
+else with it. Ops are parted by this alone (`dmpc.ir.rings`), whatever they compute.
+"""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -8,9 +13,14 @@ import numpy as np
 
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph, Op
-from dmpc.ir.registry import EvalContext, OpDef, Tensor, op_def
+from dmpc.ir.registry import EvalContext, Tensor, op_def
+from dmpc.ir.rings import Part, parts
 from dmpc.ir.types import TensorType
 from isa.arithmetic import Saturation
+
+ROWS = 2048
+"""Samples times timesteps that are computed at once: enough for products to be fast, few enough for
+their results to stay in the processor's cache."""
 
 
 def over_time(readout: str, outputs: Tensor) -> Tensor:
@@ -58,27 +68,23 @@ def interpret(
     integer. Every value that has a width goes through `saturate`, which counts what it changes.
     `fed` holds series [samples, timesteps, ...] that ops and states read in place of a value; its
     trace is still what was computed. `rounded` holds the steps to whose multiples real values are
-    rounded. Raises CompileError if `x` does not fit the graph's input, or `trace` names no value.
+    rounded. What neither output nor trace depends on is not computed. Raises CompileError if `x`
+    does not fit the graph's input, or `trace` names no value.
     """
     _check_input(graph, x, (*trace, *(fed or {}), *(rounded or {})))
-    machine = _Machine(graph, EvalContext(dtype, saturate=saturate or Saturation()), len(x))
-    machine.rounded = rounded or {}
     output = graph.outputs[0]
-    recorded: dict[str, list[Tensor]] = {name: [] for name in {output, *trace}}
-    for step in range(x.shape[1]):
-        values = machine.step(x[:, step], {n: series[:, step] for n, series in (fed or {}).items()})
-        for name, series in recorded.items():
-            series.append(values[name])
-    traces = {name: np.stack(series, axis=1) for name, series in recorded.items()}
+    wanted = tuple(dict.fromkeys((output, *trace)))
+    context = EvalContext(dtype, saturate=saturate or Saturation())
+    machine = _Machine(graph, context, x, fed or {}, rounded or {}, wanted)
+    series = machine.run()
     readout = str(graph.attrs.get("readout", "mean"))
     if readout == "mean" and not graph.types[output].is_float:
         readout = "sum"
-    logits = over_time(readout, traces[output])
     return Result(
-        outputs=traces[output],
-        logits=logits,
-        traces={name: traces[name] for name in trace},
-        saturations=machine.context.saturations,
+        outputs=series[output],
+        logits=over_time(readout, series[output]),
+        traces={name: series[name] for name in dict.fromkeys(trace)},
+        saturations=context.saturations,
     )
 
 
@@ -97,65 +103,132 @@ def _check_input(graph: Graph, x: Tensor, trace: Collection[str]) -> None:
 
 
 class _Machine:
-    """The graph's values, one timestep after the other, for a batch of samples."""
+    """The graph's values for a batch of samples, some timesteps after the other.
 
-    def __init__(self, graph: Graph, context: EvalContext, samples: int) -> None:
-        self.graph = graph
-        self.context = context
-        self.samples = samples
-        self.plan: list[tuple[Op, OpDef]] = [(op, op_def(op.kind)) for op in graph.ops]
+    Arrays hold one row for each sample of each timestep, the samples of a timestep side by side.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        context: EvalContext,
+        x: Tensor,
+        fed: Mapping[str, Tensor],
+        rounded: Mapping[str, Tensor | float],
+        wanted: tuple[str, ...],
+    ) -> None:
+        self.graph, self.context, self.rounded, self.wanted = graph, context, rounded, wanted
+        self.samples, self.steps = x.shape[:2]
+        self.parts = parts(graph, wanted, fed)
+        self.given = {**fed, graph.inputs[0]: x}
+        self.fed = frozenset(fed)
         self.constants = {
             name: self._stored(array, graph.types[name]) for name, array in graph.constants.items()
         }
-        self.rounded: Mapping[str, Tensor | float] = {}
-        self.states: dict[str, Tensor] = {}
+        self.before: dict[str, Tensor] = {}  # states, ahead of the next timestep
         for state in graph.states:
-            shape = (samples, *graph.types[state.name].shape)
+            type_ = graph.types[state.name]
             start = self.constants[state.init] if state.init is not None else np.zeros(())
-            self.states[state.name] = self._stored(
-                np.broadcast_to(start, shape), graph.types[state.name]
+            shape = (self.samples, *type_.shape)
+            self.before[state.name] = self._stored(np.broadcast_to(start, shape), type_)
+        self.now: dict[str, Tensor] = {}  # what is computed of the present timesteps
+        self.read: dict[str, Tensor] = {}  # what others read of them
+
+    def run(self) -> dict[str, Tensor]:
+        """The wanted values, [samples, timesteps, ...]."""
+        found: dict[str, Tensor] = {}
+        together = max(1, ROWS // max(self.samples, 1))
+        for start in range(0, self.steps, together):
+            steps = range(start, min(start + together, self.steps))
+            self._compute(steps)
+            for name in self.wanted:
+                shape = self.graph.types[name].shape
+                rows = self._with_batch(self.now[name], len(steps) * self.samples, len(shape))
+                if name not in found:
+                    found[name] = np.empty((self.samples, self.steps, *shape), rows.dtype)
+                by_step = rows.reshape(len(steps), self.samples, *shape)
+                found[name][:, steps.start : steps.stop] = by_step.swapaxes(0, 1)
+        return found
+
+    def _compute(self, steps: range) -> None:
+        """Everything in some timesteps; moves the states on."""
+        self.read = dict(self.constants)
+        for name, series in self.given.items():
+            by_step = series[:, steps.start : steps.stop].swapaxes(0, 1)
+            rows = by_step.reshape(len(steps) * self.samples, *by_step.shape[2:])
+            self.read[name] = self._stored(rows, self.graph.types[name])
+        self.now = {**self.constants, self.graph.inputs[0]: self.read[self.graph.inputs[0]]}
+        for part in self.parts:
+            if part.ring:
+                self._one_by_one(part, steps)
+            else:
+                self._at_once(part, steps)
+
+    def _at_once(self, part: Part, steps: range) -> None:
+        self.context.timestep = np.repeat(np.array(steps), self.samples)[:, None]
+        for op in part.ops:
+            self._keep(self._evaluated(op, self.read, len(steps) * self.samples))
+        for state in part.states:
+            next_ = self._with_batch(
+                self.read[state.next],
+                len(steps) * self.samples,
+                len(self.graph.types[state.name].shape),
             )
+            self._keep({state.name: np.concatenate([self.before[state.name], next_])[: len(next_)]})
+            self.before[state.name] = next_[len(next_) - self.samples :]
 
-    def step(self, x: Tensor, fed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Every value of one timestep, given its input [samples, inputs]; moves the states on.
-
-        What others read in place of a value is in `fed`.
-        """
-        graph = self.graph
-        own: dict[str, Tensor] = {}
-        values = {**self.constants, **self.states}
-        values[graph.inputs[0]] = self._stored(x, graph.types[graph.inputs[0]])
-        for op, definition in self.plan:
-            operands = [values[name] for name in op.operands]
-            results = definition.evaluate(self.context, op.attrs, *operands)
-            for name, array in zip(op.results, results, strict=True):
-                values[name] = self._batched(name, array)
-                if name in fed:
-                    own[name] = values[name]
-                    values[name] = self._stored(fed[name], graph.types[name])
-        self.states = {
-            state.name: self._with_batch(values[state.next], graph.types[state.name])
-            for state in graph.states
+    def _one_by_one(self, part: Part, steps: range) -> None:
+        series: dict[str, list[Tensor]] = {name: [] for name in part.shown}
+        outside = {
+            name: (self.read[name], self.read[name].ndim > len(self.graph.types[name].shape))
+            for name in part.reads
         }
-        for name in (*graph.outputs, *graph.constants):
-            values[name] = self._with_batch(values[name], graph.types[name])
-        self.context.timestep += 1
-        return {**values, **own}
+        for number, step in enumerate(steps):
+            self.context.timestep = step
+            rows = slice(number * self.samples, (number + 1) * self.samples)
+            values = {
+                name: array[rows] if batched else array
+                for name, (array, batched) in outside.items()
+            }
+            values |= {state.name: self.before[state.name] for state in part.states}
+            own: dict[str, Tensor] = {}
+            for op in part.ops:
+                results = self._evaluated(op, values, self.samples)
+                own |= results
+                values |= {n: array for n, array in results.items() if n not in self.fed}
+            for state in part.states:
+                axes = len(self.graph.types[state.name].shape)
+                own[state.name] = values[state.name]
+                self.before[state.name] = self._with_batch(values[state.next], self.samples, axes)
+            for name, arrays in series.items():
+                arrays.append(own[name])
+        self._keep({name: np.concatenate(arrays) for name, arrays in series.items()})
 
-    def _batched(self, name: str, array: Tensor) -> Tensor:
+    def _keep(self, computed: Mapping[str, Tensor]) -> None:
+        self.now.update(computed)
+        self.read.update({n: array for n, array in computed.items() if n not in self.fed})
+
+    def _evaluated(self, op: Op, values: Mapping[str, Tensor], rows: int) -> dict[str, Tensor]:
+        """The results of an op, given the values of its operands in so many rows or in none."""
+        operands = [values[name] for name in op.operands]
+        results = op_def(op.kind).evaluate(self.context, op.attrs, *operands)
+        return {
+            name: self._checked(name, array, rows)
+            for name, array in zip(op.results, results, strict=True)
+        }
+
+    def _checked(self, name: str, array: Tensor, rows: int) -> Tensor:
         type_ = self.graph.types[name]
         if name in self.rounded:
             array = np.floor(array / self.rounded[name] + 0.5) * self.rounded[name]
-        array = self._with_batch(self._stored(np.asarray(array), type_), type_)
+        array = self._with_batch(self._stored(np.asarray(array), type_), rows, len(type_.shape))
         if array.shape[1:] != type_.shape:
             raise CompileError(f"%{name} came out as {list(array.shape[1:])}, its type is {type_}")
         return array
 
-    def _with_batch(self, array: Tensor, type_: TensorType) -> Tensor:
-        """An array that depends on constants alone has no batch axis yet."""
-        if array.ndim > len(type_.shape):
-            return array
-        return np.broadcast_to(array, (self.samples, *array.shape))
+    def _with_batch(self, array: Tensor, rows: int, axes: int) -> Tensor:
+        """An array that depends on constants alone has no axis of rows yet."""
+        return array if array.ndim > axes else np.broadcast_to(array, (rows, *array.shape))
 
     def _stored(self, array: Tensor, type_: TensorType) -> Tensor:
         """An array in the NumPy type that ops expect for a value of this type."""

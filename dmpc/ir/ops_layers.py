@@ -157,7 +157,7 @@ def _infer_hold(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, 
 def _evaluate_hold(
     ctx: EvalContext, attrs: Attrs, held: Tensor, value: Tensor
 ) -> tuple[Tensor, ...]:
-    return (held if ctx.timestep % _period(attrs) else value,)
+    return (np.where(ctx.timestep % _period(attrs), held, value),)
 
 
 PERIOD = AttrSpec(int, "timesteps from one copy to the next, at least 1; timestep 0 copies")

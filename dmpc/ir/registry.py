@@ -27,12 +27,13 @@ class EvalContext:
     """What ops share while a graph is interpreted.
 
     `dtype` is the NumPy type of real values; `timestep` is the number of the present one in its
-    sample, from 0; `saturations` counts, under a name of the op's choosing, the elements that did
+    sample, from 0, or a column of the number of each row, where rows are of several timesteps;
+    `saturations` counts, under a name of the op's choosing, the elements that did
     not fit their width.
     """
 
     dtype: type[np.floating[Any]] = np.float64
-    timestep: int = 0
+    timestep: int | Tensor = 0
     saturate: Saturation[str] = field(default_factory=Saturation)
 
     @property

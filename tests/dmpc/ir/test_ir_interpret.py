@@ -7,6 +7,7 @@ from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph, Op, State
 from dmpc.ir.interpret import interpret
 from dmpc.ir.registry import EvalContext, op_def
+from dmpc.ir.rings import parts
 from dmpc.ir.types import TensorType, event, f32
 from dmpc.ir.verify import verify
 from tests.networks import Layer, Shape, network, samples
@@ -167,3 +168,45 @@ def test_rounded_values_are_whole_steps():
     np.testing.assert_array_equal(found[:, 0], np.floor(plain[:, 0] / 0.25 + 0.5) * 0.25)
     with pytest.raises(CompileError, match="no value %nowhere"):
         interpret(graph, x, rounded={"nowhere": 1.0})
+
+
+@pytest.mark.parametrize("rows", [1, 7, 20])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Layer(5, states=3),
+        Layer(5, recurrent=True),
+        Layer(5, states=2, dilation=3),
+        Layer(5, delays=4),
+    ],
+    ids=["memory", "recurrent", "dilated", "delayed"],
+)
+def test_how_many_timesteps_are_computed_at_once_changes_nothing(monkeypatch, layer, rows):
+    shape = Shape(inputs=4, layers=(layer, Layer(3)), samples=3, steps=17)
+    graph, x = network(shape), samples(shape).astype(np.float64)
+    names = [name for name in graph.types if len(graph.types[name].shape) == 1]
+    plain = interpret(graph, x, trace=names)
+    monkeypatch.setattr("dmpc.ir.interpret.ROWS", rows)
+    found = interpret(graph, x, trace=names)
+    np.testing.assert_allclose(found.outputs, plain.outputs, rtol=1e-12)
+    for name in names:
+        np.testing.assert_allclose(found.traces[name], plain.traces[name], rtol=1e-12, atol=1e-12)
+
+
+def test_what_nobody_asks_for_is_not_computed():
+    shape = Shape(inputs=4, layers=(Layer(5), Layer(3)), samples=2, steps=4)
+    graph = network(shape)
+    fed = {"layer2.spikes": np.zeros((2, 4, 3), np.bool_)}
+    kinds = {op.kind for part in parts(graph, graph.outputs, fed) for op in part.ops}
+    assert kinds == {"dense"}
+
+
+def test_a_state_outside_of_any_ring_is_the_value_of_the_timestep_before(monkeypatch):
+    monkeypatch.setattr("dmpc.ir.interpret.ROWS", 4)
+    states = [State("last", "x"), State("old", "last", "i")]
+    graph = Graph("g", "layers", ["x"], ["old"], states, attrs={"readout": "last"})
+    graph.types |= {name: f32(1) for name in ("x", "last", "old")}
+    graph.add_constant("i", np.array([9.0]), f32(1))
+    verify(graph)
+    found = interpret(graph, np.arange(10.0).reshape(2, 5, 1)).outputs
+    np.testing.assert_array_equal(found[..., 0], [[9, 0, 0, 1, 2], [9, 0, 5, 6, 7]])
