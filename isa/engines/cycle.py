@@ -28,7 +28,7 @@ from isa.engines.cycle_units import (
     Page,
     Unit,
 )
-from isa.engines.program import Prepared, Watch, watch
+from isa.engines.program import Prepared, Watch, gathered, watch
 from isa.engines.reference import check_inputs, look, snapshot
 from isa.engines.session import By, Snapshot
 from isa.engines.trace import Interval, Span, Trace
@@ -313,7 +313,7 @@ class CycleEngine:
             np.array([s.cycles for s in sessions]),
             counts,
             {
-                w.place: np.stack([np.concatenate(s.seen[w.place]) for s in sessions])
+                w.place: np.concatenate([gathered(w, s.seen[w.place], 1) for s in sessions])
                 for w in watches
             },
         )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from isa.arithmetic import Int
 from isa.engines.counts import Counts
-from isa.engines.program import Prepared, Structure, Watch, record_type
+from isa.engines.program import Prepared, Structure, Watch, record_type, uneven
 from isa.engines.session import Snapshot
 from isa.errors import IsaError
 from isa.native import records
@@ -190,6 +190,8 @@ class Machine:
     def kept_parts(self, number: int) -> NDArray[Any]:
         """The same as it lies in memory: [times, samples, elements], in as few bits."""
         address, times, elements = self._kept(number)
+        if elements < 0:
+            raise uneven(self.watches[number])
         return copied(address, (times, self.used, elements), _KEPT[self.watches[number].kind])
 
     def _kept(self, number: int) -> tuple[int | None, int, int]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isa.arithmetic import Int
 from isa.core import Loaded
 from isa.engines.counts import Place
 from isa.engines.microcode import Recorder, Saturable
@@ -77,15 +78,30 @@ class Watch:
 def watch(prepared: Prepared, place: Place) -> Watch:
     """What an operand of an instruction names: a register, or rows of its unit's state memory."""
     pc, operand = place
+    if not 0 <= pc < len(prepared.code):
+        raise IsaError(f"pc {pc}: the program has {len(prepared.code)} instructions")
     op, unit = prepared.code[pc], prepared.works[pc].unit
     kinds = {placed.name: placed.field.kind for placed in layout(type(op))}
     value = getattr(op, operand, None)
     if kinds.get(operand) in ("event register", "value register"):
         return Watch(place, kinds[operand].split()[0] + "s", int(value or 0), 0)
-    if operand == "row" and unit in ("neuron", "readout"):
-        groups: int = getattr(op, "groups")  # noqa: B009
+    groups: int = getattr(op, "groups", 0)
+    if operand == "row" and unit in ("neuron", "readout") and groups:
         return Watch(place, unit, int(value or 0), groups)
     raise IsaError(f"pc {pc}: {op.mnemonic} leaves nothing at {operand!r}")
+
+
+def gathered(item: Watch, seen: Sequence[Int], samples: int) -> Int:
+    """What a watch saw at each time, [samples, elements], as [samples, times, elements]."""
+    if len({part.shape for part in seen}) > 1:
+        raise uneven(item)
+    return np.stack(seen, axis=1) if seen else np.zeros((samples, 0, 0), np.int64)
+
+
+def uneven(item: Watch) -> IsaError:
+    """What is watched has not always the same size."""
+    pc, operand = item.place
+    return IsaError(f"pc {pc}: what lies at {operand!r} is longer at one time than at another")
 
 
 class Native:

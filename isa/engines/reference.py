@@ -8,7 +8,7 @@ from isa.arithmetic import Int
 from isa.core import Core
 from isa.engines.counts import Counts, Place, Run, Watched
 from isa.engines.native import Timeline
-from isa.engines.program import Prepared, Watch, watch
+from isa.engines.program import Prepared, Watch, gathered, watch
 from isa.engines.session import By, Snapshot
 from isa.engines.trace import Trace, traced
 from isa.errors import IsaError, Trap
@@ -59,7 +59,7 @@ class ReferenceEngine:
         cycles = np.concatenate([b.cycles for b in batches])
         counts.cycles = int(cycles.sum())
         seen = {
-            w.place: np.concatenate([np.stack(b.seen[w.place], axis=1) for b in batches])
+            w.place: np.concatenate([gathered(w, b.seen[w.place], b.core.batch) for b in batches])
             for w in watches
         }
         return Run(np.concatenate([b.logits for b in batches]), cycles, counts, seen)

@@ -2,42 +2,35 @@
 
 import numpy as np
 
+from benchmarks.random_programs import (
+    LANES,
+    PAPER,
+    TARGET,
+    each_timestep,
+    parameters,
+    program,
+)
 from isa.engines import engine
 from isa.engines.counts import Run
 from isa.errors import Trap
 from isa.format import Instruction
 from isa.image import Image
-from isa.instructions import Halt, InputEvents, InputValues, Sync
-from isa.instructions import Loop as LoopInstruction
-from isa.parameters import Parameters
-from isa.target import parse_target, target_text
+from isa.instructions import InputEvents, InputValues
 
-PAPER = target_text("paper")
-TARGET = parse_target(PAPER, "paper")
-LANES = TARGET.lanes
-
-
-def program(*body: Instruction, **memories: np.ndarray) -> Image:
-    """An image that runs `body` once a sample; memories by name, with _ in names as they are."""
-    tables = {
-        name: np.asarray(table).astype(TARGET.memories[name].dtype)
-        for name, table in memories.items()
-    }
-    start = LoopInstruction(counter="samples", length=len(body) + 1)
-    return Image(PAPER, (start, *body, Sync(), Halt()), tables)
-
-
-def each_timestep(*body: Instruction) -> tuple[Instruction, ...]:
-    """`body` once for every timestep."""
-    return (LoopInstruction(counter="steps", length=len(body)), *body)
-
-
-def parameters(count: int, **columns: object) -> np.ndarray:
-    """Packed parameter rows of `count` neurons; what is not given is 0."""
-    fields = {}
-    for name in ("threshold", "bias", "reset", "leak", "shift"):
-        fields[name] = np.broadcast_to(np.asarray(columns.get(name, 0), np.int64), (count,))
-    return Parameters(**fields).pack().reshape(-1, LANES)
+__all__ = [
+    "LANES",
+    "PAPER",
+    "TARGET",
+    "Seen",
+    "each_timestep",
+    "events",
+    "outcome",
+    "parameters",
+    "program",
+    "run",
+    "told",
+    "values",
+]
 
 
 class Seen:

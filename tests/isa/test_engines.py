@@ -6,10 +6,18 @@ import pytest
 from isa.engines import ENGINES, engine
 from isa.errors import IsaError, Trap
 from isa.image import Image
-from isa.instructions import ClearMembranes, Halt, Loop
+from isa.instructions import (
+    ClearEvents,
+    ClearMembranes,
+    ClearValue,
+    CountEvents,
+    Halt,
+    Loop,
+    MoveEvents,
+)
 from isa.native.library import digest, file_name, library
 from isa.native.records import header
-from tests.isa.machine import PAPER, told
+from tests.isa.machine import PAPER, Seen, each_timestep, program, run, told
 from tests.isa.test_fuzz import base
 from tests.isa.test_simulator import IMAGE, X
 
@@ -75,9 +83,41 @@ def test_batches_threads_and_lockstep_change_nothing(number):
         assert told(found) == expected
 
 
-def test_what_nothing_leaves_cannot_be_watched():
+@pytest.mark.parametrize("name", ENGINES)
+def test_what_nothing_leaves_cannot_be_watched(name):
     with pytest.raises(IsaError, match="pc 0: loop leaves nothing at 'length'"):
-        engine(IMAGE).run(X, watched=[(0, "length")])
+        engine(IMAGE, name).run(X, watched=[(0, "length")])
+    for pc in (-1, len(IMAGE.code)):
+        with pytest.raises(IsaError, match=f"pc {pc}: the program has {len(IMAGE.code)} instruct"):
+            engine(IMAGE, name).run(X, watched=[(pc, "dest")])
+    counting = program(
+        ClearValue(dest=0, size=1),
+        ClearEvents(dest=0, size=1),
+        CountEvents(counts=0, source=0, size=1),
+    )
+    with pytest.raises(IsaError, match=r"pc 3: count\.events leaves nothing at 'row'"):
+        engine(counting, name).run(X, watched=[(3, "row")])
+
+
+def test_what_never_happens_is_watched_in_vain():
+    """An instruction of a stage that no iteration reaches: no times, on every engine."""
+    late = program(*each_timestep(ClearValue(dest=0, size=3, stage=5)))
+    place = (2, "dest")
+    assert run(late, np.zeros((20, 2, 1)), seen=Seen(v=place)).seen[place].shape[:2] == (20, 0)
+    assert run(late, np.zeros((1, 2, 1)), seen=Seen(v=place)).seen[place].shape[:2] == (1, 0)
+
+
+@pytest.mark.parametrize("sizes", [(3, 5), (5, 3)])
+@pytest.mark.parametrize("name", ENGINES)
+def test_what_is_longer_at_one_time_than_at_another_cannot_be_watched(name, sizes):
+    image = program(
+        ClearEvents(dest=0, size=sizes[0]),
+        Loop(counter="immediate", value=2, length=2),
+        MoveEvents(dest=1, source=0, size=3),
+        ClearEvents(dest=0, size=sizes[1]),
+    )
+    with pytest.raises(IsaError, match="pc 3: what lies at 'source' is longer at one time than at"):
+        engine(image, name).run(np.zeros((2, 1, 1), np.int64), watched=[(3, "source")])
 
 
 def test_an_unknown_engine():

@@ -8,16 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.engine_fuzz import KINDS, Different, attempt
+from benchmarks.random_programs import hand_made, mutated
 from dmpc.compiler import Options
 from isa.core import Core
 from isa.engines import engine
+from isa.engines.reference import ReferenceEngine
 from isa.errors import IsaError, Trap
-from isa.format import decode, encode, layout
 from isa.image import Image, image_bytes, parse_image
 from isa.instructions import Halt, Loop, Sync
 from tests.isa.machine import PAPER, program, run
 from tests.isa.programs import any_instruction
-from tests.isa.test_stepper import agree, compiled, hand_made
+from tests.isa.test_stepper import agree, compiled
 from tests.networks import Layer, Shape
 
 LIMIT = 2000
@@ -40,26 +42,6 @@ def base(number):
     random = python_random.Random(number)
     image = hand_made(random, 30, Loop(counter="steps", length=0, drain=2))
     return image, np.zeros((2, 3, 1), np.int64)
-
-
-def mutated(random, image):
-    """The program with a few words changed, copied or exchanged; IsaError if one is illegal."""
-    words = [encode(op) for op in image.code]
-    for _ in range(random.randint(1, 3)):
-        at, other = random.randrange(len(words)), random.randrange(len(words))
-        match random.randrange(6):
-            case 0 | 1:
-                words[at] ^= 1 << random.randrange(64)
-            case 2 | 3:  # an operand is one more or one less
-                placed = random.choice(layout(type(decode(words[at]))))
-                mask = ((1 << placed.field.bits) - 1) << placed.low
-                nudged = words[at] + (random.choice((-1, 1)) << placed.low)
-                words[at] = words[at] & ~mask | nudged & mask
-            case 4:
-                words[at] = words[other]
-            case 5:
-                words[at], words[other] = words[other], words[at]
-    return Image(image.target_text, tuple(map(decode, words)), image.memories)
 
 
 def outcome(image, x):
@@ -178,3 +160,30 @@ def test_the_loop_over_samples_counts_samples_alone(more):
     code = (Loop(counter="samples", length=1, **more), Sync(), Halt())
     with pytest.raises(Trap, match="the loop over samples runs once for each sample, and no more"):
         run(Image(PAPER, code), [[[0]]])
+
+
+# -- the campaign ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", range(0, 60, 15))
+def test_programs_of_the_campaign(first):
+    """`python -m benchmarks.engine_fuzz` tries many more, and prints what became of them."""
+    done = [attempt(number) for number in range(first, first + 15)]
+    assert {kind for did in done for kind, _ in did} == set(KINDS)
+
+
+@pytest.mark.parametrize("what", ["logits", "cycles", "saturations"])
+def test_the_campaign_sees_a_difference(monkeypatch, what):
+    right = ReferenceEngine.run
+
+    def wrong(*given, **options):
+        found = right(*given, **options)
+        if what == "saturations":
+            found.counts.saturations[0, "odd"] += 1
+        else:
+            getattr(found, what).flat[-1] += 1
+        return found
+
+    monkeypatch.setattr(ReferenceEngine, "run", wrong)
+    with pytest.raises(Different, match=r"^reference: "):
+        attempt(0)

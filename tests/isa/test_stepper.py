@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.random_programs import EVENTS, VALUES, first_values, hand_made
 from dmpc.compiler import Options
 from dmpc.compiler import compile as compile_network
 from isa.engines import ENGINES, engine
@@ -29,17 +30,11 @@ from isa.instructions import (
     DriveEvents,
     DriveValues,
     Emit,
-    Fire,
-    HoldValue,
     InputEvents,
     InputValues,
-    IntegrateEvents,
-    IntegrateValues,
-    Leak,
     Lif,
     Loop,
     MoveEvents,
-    Readout,
     Sync,
     Update,
 )
@@ -200,176 +195,6 @@ def test_spoken_digits(target):
 
 
 # -- hand-made programs ---------------------------------------------------------------------------
-
-ROWS, EVENTS, VALUES, REGISTERS, LONGEST = 12, 4, 8, 4, 3
-"""Rows of state memories, elements of event and of value registers, registers of each kind, delay.
-
-v0 holds a scalar drive, v1 and v2 memory states, v3 counts.
-"""
-
-
-class Author:
-    """Writes a random program that no rule of the instruction set forbids."""
-
-    def __init__(self, random, staged):
-        self.random, self.staged = random, staged
-        self.bursts = {}  # bank: groups, stage, whether closed
-        self.body = []
-
-    def write(self, length):
-        """The body of a loop; every burst that it begins finds its consumer."""
-        acts = [self.accumulate] * 4 + [self.consume] * 3 + [self.other] * 4
-        for _ in range(length):
-            self.random.choice(acts)()
-        while self.bursts:
-            self.close()
-            self.consume()
-        return self.body
-
-    def add(self, op, stage=None):
-        if stage is None:
-            stage = self.random.randrange(3) if self.staged else 0
-        self.body.append(replace(op, stage=stage))
-
-    def number(self, low, high):
-        return self.random.randint(low, high)
-
-    def place(self, groups=None):
-        """Rows of a state memory."""
-        groups = self.number(1, 6) if groups is None else groups
-        return {"row": self.number(0, ROWS - groups), "groups": groups}
-
-    def accumulate(self, bank=None, last=False):
-        """A new burst, or one more instruction of an open one."""
-        able = [b for b in range(3) if b not in self.bursts or not self.bursts[b][2]]
-        if bank is None and not able:
-            return
-        bank = self.random.choice(able) if bank is None else bank
-        groups, stage, _ = self.bursts.get(
-            bank, (self.number(1, 6), self.number(0, 2) if self.staged else 0, False)
-        )
-        join = not last and self.number(0, 2) == 0
-        share = self.random.choice((16, 16, 7, 2))
-        common = {"bank": bank, "groups": groups, "join": join, "share": share, "row": 0}
-        common["first"] = self.number(0, 15)
-        flag = self.number(0, 2) == 0
-        if bank and self.number(0, 1):
-            source, size = self.random.choice(((0, 1), (1, VALUES), (2, VALUES), (3, EVENTS)))
-            inputs = self.number(0, size)
-            self.add(AccumulateValues(source=source, inputs=inputs, spill=flag, **common), stage)
-        else:
-            source, inputs = self.number(0, REGISTERS - 1), self.number(0, EVENTS)
-            self.add(AccumulateEvents(source=source, inputs=inputs, scan=flag, **common), stage)
-        self.bursts[bank] = (groups, stage, not join)
-
-    def close(self):
-        for bank, (_, _, closed) in list(self.bursts.items()):
-            if not closed:
-                self.accumulate(bank, last=True)
-
-    def consume(self):
-        """Group work that takes the sums of one bank or of several that have the same groups."""
-        ready = [bank for bank, (_, _, closed) in self.bursts.items() if closed]
-        if not ready:
-            return
-        chosen = self.bursts[self.random.choice(ready)]
-        alike = [bank for bank in ready if self.bursts[bank] == chosen]
-        banks = tuple(sorted(self.random.sample(alike, self.number(1, len(alike)))))
-        for bank in banks:
-            del self.bursts[bank]
-        self.group_work(chosen[0], banks, chosen[1])
-
-    def group_work(self, groups=None, banks=(), stage=None):
-        place, neurons = self.place(groups), {"parameters": 0}
-        ops = [
-            Lif(dest=self.number(0, 3), banks=banks, shift=0, **neurons, **place),
-            Readout(banks=banks, mode="sum", **neurons, **place),
-            IntegrateEvents(banks=banks, shift=0, **place),
-            IntegrateValues(banks=banks, **neurons, **place),
-        ]
-        if not banks:
-            ops += [Leak(**neurons, **place), Fire(dest=self.number(0, 3), **neurons, **place)]
-        self.add(self.random.choice(ops), stage)
-
-    def other(self):
-        source, dest = self.number(0, 3), self.number(0, 3)
-        drive = {"dest": 0, "row": 0, "shift": 0, "bias": 5}
-        size = self.number(0, VALUES)
-        held = {"dest": self.number(1, 2), "source": self.number(1, 2)}
-        makers = [
-            lambda: self.group_work(),
-            lambda: self.group_work(),
-            lambda: self.add(ClearEvents(dest=dest, size=EVENTS)),
-            lambda: self.add(MoveEvents(dest=dest, source=source, size=EVENTS)),
-            lambda: self.add(DriveEvents(source=source, inputs=self.number(0, EVENTS), **drive)),
-            lambda: self.add(DriveValues(source=1, inputs=size, **drive)),
-            lambda: self.add(
-                Update(state=self.number(1, 2), drive=0, row=0, size=VALUES, shift=15)
-            ),
-            lambda: self.add(ClearValue(dest=self.number(1, 3), size=VALUES)),
-            lambda: (
-                self.staged and self.add(HoldValue(every=self.number(1, 3), size=VALUES, **held))
-            ),
-            lambda: (
-                self.staged
-                and self.add(
-                    DelayEvents(
-                        dest=dest,
-                        source=source,
-                        row=self.number(0, 2),
-                        axons=self.number(0, 2),
-                        inputs=EVENTS,
-                        length=self.number(LONGEST + 1, 5),
-                    )
-                )
-            ),
-            lambda: self.add(ClearDelays(row=0, rows=self.number(1, ROWS))),
-            lambda: self.add(CountEvents(counts=3, source=source, size=EVENTS)),
-            lambda: self.add(ClearMembranes(**self.place())),
-            lambda: self.add(ClearLogits(mode="sum", **self.place())),
-            lambda: self.add(Emit(**self.place())),
-            lambda: self.number(0, 3) or self.add(Sync(), 0),
-        ]
-        self.random.choice(makers)()
-
-
-def first_values():
-    """Every row and register is written before the random part reads it."""
-    whole = {"row": 0, "groups": ROWS}
-    return (
-        ClearMembranes(**whole),
-        ClearLogits(mode="sum", **whole),
-        ClearDelays(row=0, rows=2 + 5 * EVENTS),
-        ClearValue(dest=0, size=1),
-        *(ClearValue(dest=number, size=VALUES) for number in range(1, REGISTERS)),
-        *(
-            Lif(dest=number, row=number, parameters=number, groups=1, banks=(), shift=0)
-            for number in range(REGISTERS)
-        ),
-    )
-
-
-def hand_made(random, length, loop):
-    """A whole program; the loop says what its body runs in."""
-    author = Author(random, staged=loop.counter == "steps")
-    body = author.write(length)
-    draw = np.random.default_rng(random.randrange(1 << 32)).integers
-    count = ROWS * LANES
-    loop = replace(loop, length=len(body))
-    return program(
-        *first_values(),
-        *((loop, *body) if body else ()),
-        spike=draw(-20, 20, (96, LANES)),
-        memory_a=draw(-20, 20, (96, LANES)),
-        memory_b=draw(-20, 20, (96, LANES)),
-        drive=draw(-20, 20, (VALUES, 1)),
-        update=draw(-9999, 9999, (VALUES + 1, 16)),
-        axon=draw(0, LONGEST + 1, (2 + EVENTS, 1)),
-        parameter=parameters(
-            count, threshold=draw(-5, 30, count), bias=draw(-5, 15, count), leak=200 * 32
-        ),
-    )
-
 
 loops = st.builds(Loop, counter=st.just("immediate"), value=st.integers(1, 3), length=st.just(0))
 loops |= st.builds(Loop, counter=st.just("steps"), drain=st.integers(0, 2), length=st.just(0))

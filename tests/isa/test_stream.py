@@ -5,6 +5,7 @@ from random import Random
 import numpy as np
 import pytest
 
+from benchmarks.random_programs import hand_made
 from isa.engines import engine
 from isa.engines.stream import Stream
 from isa.errors import IsaError, Trap
@@ -20,7 +21,6 @@ from tests.isa.machine import (
     program,
     values,
 )
-from tests.isa.test_stepper import hand_made
 
 
 def fed(stream, x):
