@@ -1,5 +1,7 @@
 """NIR files from nodes to counted cycles."""
 
+from collections.abc import Iterator
+
 import nir
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from click.testing import CliRunner
 from dmpc import Options
 from dmpc import compile as compile_network
 from dmpc.cli.main import main
+from dmpc.compiler import import_layers
 from dmpc.frontend import Timing
 from dmpc.verification import verify
 
@@ -74,6 +77,25 @@ def test_file_float_graph_and_machine_agree(make, reset, tmp_path):
     made = compile_network(path, calibration=X, options=options)
     climbed = verify(path, made.image, X, options=options, max_drop=100)
     assert not [(rung.name, rung.reason) for rung in climbed.rungs if not rung.ok]
+
+
+@pytest.mark.parametrize("make", [layered, recurrent, delayed])
+@pytest.mark.parametrize("kept", [(), (0,), (1,), (2,)], ids=str)
+def test_pruned_files_import(make, kept, tmp_path):
+    """All weights zero but those of one node; the import is run against the file on the way."""
+    graph = make(np.random.default_rng(4))
+    weighted = [node for node in every(graph) if hasattr(node, "weight")]
+    for number, node in enumerate(weighted):
+        if number not in kept:
+            node.weight[:] = 0
+    nir.write(tmp_path / "net.nir", graph)
+    layers = import_layers(tmp_path / "net.nir", Options())
+    assert any(op.kind == "lif" for op in layers.ops)
+
+
+def every(graph: nir.NIRGraph) -> Iterator[nir.NIRNode]:
+    for node in graph.nodes.values():
+        yield from every(node) if isinstance(node, nir.NIRGraph) else [node]
 
 
 def test_the_verbs_take_nir_files(tmp_path, monkeypatch):

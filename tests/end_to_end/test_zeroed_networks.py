@@ -42,12 +42,10 @@ def zeroed(shape: Shape, share: float, seed: int) -> Graph:
 
 
 def calm(shape: Shape) -> Shape:
-    """Without weights so large or small that float32 alone decides on a spike, and without echoes:
-    an echo of a layer that is dead is refused.
-    """
+    """Without weights so large or small that float32 alone decides on a spike."""
     flavours = ("normal", "sparse", "zero", "positive")
     layers = (
-        replace(one, flavour=one.flavour if one.flavour in flavours else "normal", echo=0)
+        replace(one, flavour=one.flavour if one.flavour in flavours else "normal")
         for one in shape.layers
     )
     return replace(shape, layers=tuple(layers), steps=max(shape.steps, 5))
@@ -138,6 +136,34 @@ def test_a_readout_of_zero_answers_with_its_bias(form, bias, tmp_path):
     x = np.ones((3, model.reference.steps or 7, made.layers.types["x"].size))
     assert bool(interpret(made.layers, x).logits.any()) == bias
     assert verify(path, made.image, x).ok
+
+
+SINGLE = Layer(1, bias=False)
+DEAD = {  # what is zero, by name
+    "neurons that are constant": ((Layer(3),), "1.beta 1.fast"),
+    "a threshold of zero": ((Layer(3, bias=False),), "1.beta 1.fast 1.threshold"),
+    "one neuron that hears itself alone": ((Layer(1, recurrent=True),), "1.beta 1.fast"),
+    "an echo alone": ((Layer(4, recurrent=True, echo=3),), "1.beta 1.fast 1.recurrent"),
+    "a memory that keeps nothing of one neuron": ((Layer(1), Layer(3, 4)), "2.A"),
+    "a hold of a memory that keeps nothing": ((Layer(1), Layer(3, 4, dilation=3)), "2.A 2.bx"),
+    "not a spike, again": ((SINGLE, Layer(3, recurrent=True)), "2.beta 2.threshold 2.recurrent"),
+    "a spike as many": ((SINGLE, Layer(8), Layer(2, delays=4, echo=3)), "2.beta 2.fast.bias"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DEAD)
+@pytest.mark.parametrize("seed", [0, 3])
+def test_what_is_dead_is_still_a_layer(kind, seed):
+    layers, names = DEAD[kind]
+    shape = Shape(2, tuple(replace(one, legendre=False) for one in layers), steps=8, seed=seed)
+    graph = network(shape)
+    zero = {f"layer{name}" for name in names.split()}
+    for name in graph.constants:
+        if name in zero or name.removesuffix(".weight").removesuffix(".bias") in zero:
+            graph.constants[name] *= 0
+    found = to_layers(import_onnx(to_onnx(graph)), Options())
+    x = samples(shape).astype(np.float64)
+    np.testing.assert_allclose(interpret(found, x).logits, interpret(graph, x).logits, atol=1e-5)
 
 
 LEAKLESS = Shape(4, (Layer(5, states=3, recurrent=True), Layer(4)), samples=4, steps=12, seed=2)

@@ -15,11 +15,11 @@ import numpy.typing as npt
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.ops_model import taken_indices
 from dmpc.ir.registry import EvalContext, op_def
+from dmpc.passes.recognition.truths import COMPARISONS, held_truths, is_neuron
 
 Matrix = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 NEGLIGIBLE = 1e-6  # of the largest coefficient; weights are float32
-COMPARISONS = ("ge", "gt")
 TIMING = ("eq", "mod", "fmod", "floor")  # what holds are made of, affine in 0/1 numbers alone
 
 
@@ -94,7 +94,8 @@ class Forms:
     `stops` are values that are leaves although they could be expanded. `assumed` gives spikes a
     value, by leaf. `flipped` are comparisons that are true where there is no spike: their leaf is
     taken to be the spike. Equal comparisons and equal rectifiers share one leaf; those that look at
-    nothing but 0/1 numbers are none.
+    nothing but 0/1 numbers are none, but for `firm` ones: neurons whose weights and leak are zero,
+    which would be gone with all that they feed.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class Forms:
         self.producers = {op.results[0]: op for op in graph.ops}
         # result of a comparison or relu -> its leaf, and whether it is the leaf's opposite
         self.shared: dict[str, tuple[str, bool]] = base.shared if base else {}
+        self.firm: set[str] = base.firm if base else set()
         self.assumed: Mapping[str, Matrix] = {}
         self.known: dict[str, Affine] = {}
         self.truths: frozenset[str] = base.truths if base else held_truths(graph)
@@ -180,7 +182,7 @@ class Forms:
     def _kinked(self, op: Op, value: str) -> Affine:
         """A comparison or rectifier: its leaf, or what it is where its argument is given."""
         leaf, opposite = self.shared.get(value, ("", False))
-        if leaf not in self.assumed:
+        if leaf not in self.assumed and leaf not in self.firm:
             known = self._of_truth(op)
             if known is not None or not leaf:
                 return known or self.leaf(value)
@@ -280,16 +282,21 @@ class Forms:
             value = op.results[0]
             if op.kind not in ("relu", *COMPARISONS):
                 continue
-            if self._of_truth(op) is not None:
-                continue
+            known = self._of_truth(op)
+            if known is not None:
+                same = all(known.close(self.leaf(name)) for name in known.terms)
+                if op.kind == "relu" or not is_neuron(self.graph, value, known.terms, same=same):
+                    continue
+                self.firm.add(value)
             relu, strict = op.kind == "relu", op.kind == "gt"
             argument = self.form(op.operands[0]) if relu else self.difference(value)
             negated = argument.scaled(-np.ones(argument.size))
             for leaf, leaf_strict, leaf_argument in leaves:
-                same_kind = (self.producers[leaf].kind == "relu") == relu
-                if same_kind and leaf_strict == strict and leaf_argument.close(argument):
+                if (self.producers[leaf].kind == "relu") != relu:
+                    continue
+                if leaf_strict == strict and leaf_argument.close(argument):
                     self.shared[value] = (leaf, False)
-                elif same_kind and leaf_strict != strict and leaf_argument.close(negated):
+                elif leaf_strict != strict and argument.terms and leaf_argument.close(negated):
                     self.shared[value] = (leaf, True)
             if value not in self.shared:
                 self.shared[value] = (value, False)
@@ -300,27 +307,3 @@ def _as_typed(op: Op, arrays: list[Matrix]) -> list[Matrix | npt.NDArray[np.bool
     """Operands of an op, the condition of a choice as the truth value that it is."""
     choice = op.kind == "where"
     return [array != 0 if choice and n == 0 else array for n, array in enumerate(arrays)]
-
-
-def held_truths(graph: Graph) -> frozenset[str]:
-    """The states that hold 0 or 1 in every timestep: spikes of earlier ones."""
-    producers = {op.results[0]: op for op in graph.ops}
-    found = {s.name for s in graph.states if s.init is None or _binary(graph.constants[s.init])}
-
-    def holds(value: str) -> bool:
-        if value in graph.constants:
-            return _binary(graph.constants[value])
-        if value in found or graph.types[value].dtype == "bool":
-            return True
-        op = producers.get(value)
-        if op is None or op.kind not in ("take", "concat", "where", "mul", "relu", "cast"):
-            return False
-        return all(holds(operand) for operand in op.operands)
-
-    while lost := {s.name for s in graph.states if s.name in found and not holds(s.next)}:
-        found -= lost
-    return frozenset(found)
-
-
-def _binary(array: npt.NDArray[np.generic]) -> bool:
-    return bool(np.isin(array, (0, 1)).all())

@@ -20,13 +20,13 @@ from dmpc.passes.recognition.synapses import find_synapses
 def find_memory(network: Network, state: State) -> Memory:
     """The memory that a state is. Raises CompileError where it is something else."""
     form = network.forms.form(state.next)
-    _check_state(network, state, form)
     rectified = [leaf for leaf in form.terms if _kind(network, leaf) == "relu"]
     others = [leaf for leaf in form.terms if leaf not in (*rectified, state.name)]
+    switched = _switched(network, state, form, others) if others and not rectified else None
+    if switched is not None:
+        return switched
+    _check_state(network, state, form)
     if others:
-        switched = None if rectified else _switched(network, state, form, others)
-        if switched is not None:
-            return switched
         names = network.names(others)
         raise network.failure(NO_RELU, state.name, culprits=others, sources=names)
     if not rectified:

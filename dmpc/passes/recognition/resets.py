@@ -17,8 +17,9 @@ import numpy as np
 
 from dmpc.ir.graph import Graph, Op, State
 from dmpc.ir.types import boolean, f32
-from dmpc.passes.recognition.affine import COMPARISONS, Affine, Forms, Matrix, near
+from dmpc.passes.recognition.affine import Affine, Forms, Matrix, near
 from dmpc.passes.recognition.neurons import heeds_own_spikes, threshold_of
+from dmpc.passes.recognition.truths import COMPARISONS
 
 
 @dataclass(frozen=True)

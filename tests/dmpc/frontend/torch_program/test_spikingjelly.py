@@ -51,6 +51,18 @@ def torch_of(module, x):
         return module(torch.from_numpy(x).float()).numpy()
 
 
+@pytest.mark.parametrize("part", ["first", ""], ids=["first layer", "all"])
+def test_pruned_networks_answer_as_torch_does(part):
+    module = networks.DualPathway()
+    with torch.no_grad():
+        for parameter in module.get_submodule(part).parameters():
+            parameter.zero_()
+    x = (np.random.default_rng(2).random((3, networks.STEPS, networks.INPUTS)) < 0.4).astype(float)
+    layers = to_layers(from_torch(module, x).graph, Options())
+    assert [op.kind for op in layers.ops][-2:] == ["lif", "dense"]
+    np.testing.assert_allclose(interpret(layers, x).logits, torch_of(module, x), atol=1e-5)
+
+
 @pytest.mark.parametrize("name", networks.NODES)
 def test_unrolled_neurons_spike_as_torch_does(name):
     module, x = networks.Spiking(name), networks.currents()
