@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,15 +21,16 @@ from dmpc.ir.graph import Array, Graph, Op
 from dmpc.onnx_scan import IR_VERSION, OPSET, TIME, initial_states, scan, value
 
 COUNTER = "timestep"
+NOTHING: Mapping[str, str] = MappingProxyType({})
 RESERVED = {COUNTER, "batch_size", "last", "logits", "output", "outputs", "time.axis"}
 
 
-def to_onnx(graph: Graph) -> ModelProto:
+def to_onnx(graph: Graph, carried: Mapping[str, str] = NOTHING) -> ModelProto:
     """The model `x` [batch, time, inputs] -> `logits` [batch, classes] of a graph of level layers.
 
     Constants and ops keep their names; spikes are 0 and 1 in float32. The metadata hold the version
-    of this compiler. Raises CompileError for an op that has no writer, or a weight that float32
-    cannot hold.
+    of this compiler, and what is `carried`. Raises CompileError for an op that has no writer, or a
+    weight that float32 cannot hold.
     """
     if graph.level != "layers":
         raise CompileError(
@@ -48,7 +50,7 @@ def to_onnx(graph: Graph) -> ModelProto:
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
     )
-    helper.set_model_props(model, {"dmpc.version": version("dmpc")})
+    helper.set_model_props(model, {"dmpc.version": version("dmpc"), **carried})
     onnx.checker.check_model(model, full_check=True)
     return model
 

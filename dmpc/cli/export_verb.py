@@ -10,6 +10,7 @@ from dmpc.cli.main import Verb
 from dmpc.cli.models import errors_of
 from dmpc.cli.terminal import Output, working
 from dmpc.compiler import import_layers
+from dmpc.passes.carried import carried
 
 
 @click.command("export", cls=Verb, short_help="Write a model as portable ONNX.")
@@ -22,13 +23,14 @@ def export(model: str, output: str, **chosen: Any) -> None:
     """Write MODEL, in any form that compile takes, as an ONNX file of standard operators.
 
     The file holds one Scan over time, in float32, for batches and sequences of any size; it runs in
-    onnxruntime and imports as the same layers.
+    onnxruntime and imports as the same layers. Ranges and widths that the network was trained at
+    stay with it.
     """
     options = options_of(**chosen, no_dependency_breaking=True)
     with working("exporting"), errors_of(model):
         from dmpc.backend.onnx_writer import to_onnx
 
         layers = import_layers(model, options, options.example)
-        content = to_onnx(layers).SerializeToString(deterministic=True)
+        content = to_onnx(layers, carried(model)).SerializeToString(deterministic=True)
     write_bytes(output, content)
     Output().print(f"wrote {output}")

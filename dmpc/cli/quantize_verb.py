@@ -115,6 +115,10 @@ def quantize(
     if json_path:
         write_json(json_path, _plain(study, found, impulses, difference))
     out = Output()
+    if study.trained is not None and study.trained.agrees:
+        out.print(study.trained.text)
+    elif study.trained is not None:
+        say("warning", f"{model}: {study.trained.text}")
     if report:
         out.print(_losses(found))
         out.print(_impulses(impulses))

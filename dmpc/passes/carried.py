@@ -238,6 +238,12 @@ def carries_ranges(model: str | os.PathLike[str]) -> bool:
     return _metadata(model, KEY) is not None
 
 
+def carried(model: str | os.PathLike[str]) -> dict[str, str]:
+    """All that an ONNX file's metadata hold of the training, by key, as it stands there."""
+    texts = ((key, _metadata(model, key)) for key in (KEY, WIDTHS_KEY))
+    return {key: text for key, text in texts if text is not None}
+
+
 def _metadata(model: str | os.PathLike[str], key: str) -> str | None:
     if Path(model).suffix != ".onnx":
         return None

@@ -6,14 +6,22 @@ from functools import cached_property
 
 import numpy as np
 
-from dmpc.compiler import AnyModel, Options, as_trained, find_ranges, import_model, to_layers
+from dmpc.compiler import (
+    AnyModel,
+    Options,
+    Trained,
+    as_trained,
+    find_ranges,
+    import_model,
+    to_layers,
+)
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph
 from dmpc.ir.registry import Tensor
 from dmpc.passes.quantization.widths import (
     WidthPlan,
     Widths,
-    chosen_widths,
+    stored_widths,
     width_plan,
     widths_text,
 )
@@ -33,7 +41,8 @@ MEASURED = 128  # of them, on which the loss of each tensor is measured
 class Study:
     """A float graph at level layers with everything that decides its integers.
 
-    `yardstick` holds samples of the calibration set, spread evenly.
+    `yardstick` holds samples of the calibration set, spread evenly; `trained` is what is to be said
+    of the widths that the network was trained at.
     """
 
     layers: Graph
@@ -41,6 +50,7 @@ class Study:
     ranges: Ranges
     plan: WidthPlan
     yardstick: Yardstick
+    trained: Trained | None = None
 
     @classmethod
     def of(cls, model: AnyModel, x: Tensor, y: Tensor | None, options: Options) -> "Study":
@@ -49,13 +59,13 @@ class Study:
         Raises DmpcError as `dmpc.compile` does.
         """
         target = load_target(options.target)
-        options, _ = as_trained(options, model, target)
+        options, trained = as_trained(options, model, target)
         plan = width_plan(target, options.weight_bits, options.widths)
         layers = to_layers(import_model(model, options, x).graph, options)
         ranges = find_ranges(layers, x, options)
         some = np.unique(np.linspace(0, len(x) - 1, min(SAMPLES, len(x))).astype(int))
         yardstick = Yardstick(layers, x[some], None if y is None else y[some])
-        return cls(layers, target, ranges, plan, yardstick)
+        return cls(layers, target, ranges, plan, yardstick, trained)
 
     @cached_property
     def quantized(self) -> Quantized:
@@ -109,8 +119,11 @@ class Study:
         return memory_bits(self.layers, self.ranges.events, WidthPlan(Widths.of(self.target)))
 
     def widths_text(self) -> str:
-        """The plan's widths, as `dmpc compile --widths` takes them."""
-        return widths_text(chosen_widths(self.plan, self.target))
+        """The plan's widths, all of them, as `dmpc compile --widths` takes them.
+
+        One that is not named would be the one that the network was trained at.
+        """
+        return widths_text(stored_widths(self.plan))
 
     def layer_of(self, spikes: str) -> str:
         """The layer whose spikes have a name."""

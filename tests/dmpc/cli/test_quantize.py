@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from dmpc.ir.printer import to_text
-from dmpc.passes.quantization.widths import read_widths
+from dmpc.passes.quantization.widths import read_widths, width_plan
+from isa.target import load_target
 from tests.networks import Layer, Shape, network, samples
 
 LAYERS = (Layer(16, states=5, hard=False), Layer(12, states=4, dilation=2))
@@ -42,10 +43,10 @@ def test_report_search_and_compile(files, dmpc):
     assert plain["bits"] < plain["target_bits"]
     assert {"layer1", "layer2", "readout"} == {loss["layer"] for loss in plain["losses"]}
     assert set(plain["difference"]["alone"]) == {"layer1.spikes", "layer2.spikes"}
-    chosen = read_widths("w.toml")
-    assert all(
-        plain["widths"][f"{layer}.{n}"] == b for layer in chosen for n, b in chosen[layer].items()
-    )
+    plan = width_plan(load_target("paper"), None, read_widths("w.toml"))
+    for part, bits in plain["widths"].items():
+        layer, name = part.split(".")
+        assert getattr(plan[layer], name) == bits, part
     made = dmpc(
         "compile", "net.dmpir", "--calibration", "train.npz", "--widths", "w.toml", "-o", "net.elf"
     )
