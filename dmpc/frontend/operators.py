@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dmpc.frontend import elementwise, movement, products
 from dmpc.frontend.context import Arguments, Context, Handler
 from dmpc.frontend.onnx_file import Node
-from dmpc.frontend.reduce import reduction
+from dmpc.frontend.reduce import pooling, reduction
 from dmpc.frontend.regions import MOVEMENT, WRITES, over_time
 from dmpc.frontend.scan import scan
 from dmpc.frontend.tensors import MixesTime, Tensor
@@ -22,7 +22,8 @@ SINGLE: Mapping[str, Handler] = {
     **dict.fromkeys(elementwise.LOGIC, elementwise.logic),
     **dict.fromkeys(MOVEMENT, movement.move),
     **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceSum"), reduction),
-    **dict.fromkeys(("AveragePool", "CumSum", "DFT", "GlobalAveragePool", *WRITES), temporal),
+    **dict.fromkeys(("CumSum", "DFT", *WRITES), temporal),
+    **dict.fromkeys(("AveragePool", "GlobalAveragePool"), pooling),
     "Abs": elementwise.stepping("abs"),
     "BatchNormalization": elementwise.batch_norm,
     "Cast": elementwise.cast,

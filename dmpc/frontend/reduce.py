@@ -17,7 +17,7 @@ from dmpc.frontend.operator_rules import (
     OVER_FEATURES,
     OVER_SOME_TIME,
 )
-from dmpc.frontend.tensors import Known, Tensor, Traced
+from dmpc.frontend.tensors import Known, MixesTime, Tensor, Traced
 
 KINDS = {"ReduceMean": "mean", "ReduceSum": "sum", "ReduceMax": "max"}
 LINEAR = ("matmul", "add", "sub", "mul", "div", "neg")
@@ -36,7 +36,7 @@ def reduction(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     )
     flat = tensor.moved(rows)
     if np.all(flat.positions == flat.positions[..., :1]):
-        result = _over_features(ctx, node, flat)
+        result = _over_features(ctx, node, flat, KINDS[node.op])
     else:
         result = _over_time(node, flat)
     if node.integer("keepdims", 1):
@@ -53,9 +53,31 @@ def _axes(node: Node, inputs: Arguments, rank: int) -> list[int]:
     return sorted(node.axes(axes, rank))
 
 
-def _over_features(ctx: Context, node: Node, tensor: Traced) -> Traced:
+def pooling(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
+    """AveragePool, GlobalAveragePool: means over groups of the features of a timestep."""
+    tensor = inputs[0]
+    assert isinstance(tensor, Traced)
+    rank = len(tensor.shape) - 2
+    kernel = node.integers("kernel_shape") or list(tensor.shape[2:])
+    strides = node.integers("strides") or [1] * rank
+    odd = any(node.integers("pads") or ()) or node.integer("ceil_mode", 0)
+    odd = odd or any(step != 1 for step in node.integers("dilations") or ())
+    fits = len(kernel) == len(strides) == rank and np.all(np.less_equal(kernel, tensor.shape[2:]))
+    if odd or node.text("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or not fits:
+        raise MixesTime(f"{node.op} is supported over time, or over groups of features")
+    windows = np.lib.stride_tricks.sliding_window_view(
+        tensor.index, kernel, axis=tuple(range(2, rank + 2))
+    )
+    windows = windows[(slice(None), slice(None), *(slice(None, None, step) for step in strides))]
+    flat = tensor.moved(windows.reshape(*windows.shape[: rank + 2], -1))
+    if np.any(flat.positions != flat.positions[..., :1]):
+        raise MixesTime(f"{node.op} is supported over time, or over groups of features")
+    return [_over_features(ctx, node, flat, "mean")]
+
+
+def _over_features(ctx: Context, node: Node, tensor: Traced, kind: str) -> Traced:
     """`tensor [..., k]` -> `[...]`."""
-    kind, size = KINDS[node.op], tensor.shape[-1]
+    size = tensor.shape[-1]
     if ctx.scanned and size == tensor.features:  # groups of them are a vote
         raise ImportFailure.of(OVER_CLASSES, op=node.op, size=size)
     if kind == "max":

@@ -7,6 +7,7 @@ from onnx import GraphProto, ModelProto
 from dmpc.errors import ErrorList
 from dmpc.frontend.context import at_node, unsupported
 from dmpc.frontend.normalise.branches import inline_branches
+from dmpc.frontend.normalise.padding import Padding
 from dmpc.frontend.normalise.roll import roll
 from dmpc.frontend.normalise.sequences import Lists
 from dmpc.frontend.normalise.shapes import Shape, infer, with_sizes
@@ -42,6 +43,7 @@ def normalise(
         sized, types, known = infer(sized)
         changed = Lists(types.shapes, known).lower(sized.graph)
         changed |= inline_branches(sized.graph, known)
+        changed |= sequence and Padding(types.shapes, known, opset).unwrap(sized.graph)
         if not changed and not unroll_loops(sized.graph, known):
             return roll(sized, opset, types, known, proved=proved) if sequence else sized
 

@@ -18,6 +18,7 @@ from dmpc.frontend.torch_program.emitter import (
     Operand,
     Value,
 )
+from dmpc.frontend.torch_program.movement import place_of
 from dmpc.frontend.torch_program.rules import FORM
 
 
@@ -35,6 +36,8 @@ def index(emitter: Emitter, call: Call) -> str:
     if len(given) == 1:
         return _gathered(emitter, call, given[0], Constant(places[given[0]], f"{call.name}.places"))
     rest = [axis for axis in range(source.rank) if axis not in given]
+    if len(given) == 2 and all(places[axis].dim() == 1 for axis in given):
+        return _by_place(emitter, call, given, places)
     shape = np.broadcast_shapes(*(tuple(places[axis].shape) for axis in given))
     where = torch.stack([(places[a] % source.shape[a]).expand(shape) for a in given], -1)
     name = emitter.use(source)
@@ -48,6 +51,33 @@ def index(emitter: Emitter, call: Call) -> str:
     before = range(found, found + given[0])
     order = [*before, *range(found), *range(found + given[0], found + len(rest))]
     return emitter.emit("Transpose", [name], call.name, perm=order)
+
+
+def _by_place(emitter: Emitter, call: Call, axes: list[int], places: list[Any]) -> str:
+    """`x[:, t - d, columns]`: one place after the other of the axis that has fewer of them."""
+    source = call.tensor("self")
+    count = max(len(places[axis]) for axis in axes)
+    lists = [(places[axis] % source.shape[axis]).expand(count) for axis in axes]
+    one, other = sorted((0, 1), key=lambda number: len(set(lists[number].tolist())))
+    axis, rest = axes[one], axes[other] - (axes[one] < axes[other])
+    parts, order = [], []
+    for number, place in enumerate(dict.fromkeys(lists[one].tolist())):
+        chosen = (lists[one] == place).nonzero()[:, 0]
+        order += chosen.tolist()
+        name = f"{call.name}.part.{number}"
+        piece = place_of(emitter, source, axis, place, f"{name}.place")
+        columns = emitter.ints(*lists[other][chosen].tolist())
+        parts.append(emitter.emit("Gather", [piece, columns], name, axis=rest))
+    name = emitter.emit("Concat", parts, f"{call.name}.parts", axis=rest)
+    back = emitter.ints(*np.argsort(order).tolist())
+    apart = axes[1] - axes[0] > 1 and rest != 0
+    name = emitter.emit(
+        "Gather", [name, back], f"{call.name}.order" if apart else call.name, axis=rest
+    )
+    if not apart:
+        return name
+    front = [rest, *(at for at in range(source.rank - 1) if at != rest)]
+    return emitter.emit("Transpose", [name], call.name, perm=front)
 
 
 def _places(indices: list[Any]) -> list[Any]:

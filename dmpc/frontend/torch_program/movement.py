@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dmpc.errors import ImportFailure
 from dmpc.frontend.torch_program.emitter import (
     Call,
+    Constant,
     Emitter,
     Filled,
     Handler,
@@ -29,9 +30,7 @@ def select(emitter: Emitter, call: Call) -> str:
     source = call.tensor("self")
     axis = call.axis("dim", source.rank)
     place = int(call["index"]) % source.shape[axis]
-    if isinstance(source, Filled) and source.axis == axis and place in source.parts:
-        return emitter.use(source.parts[place], source.dtype)
-    return _at(emitter, source, axis, place, call.name)
+    return place_of(emitter, source, axis, place, call.name)
 
 
 def copy(emitter: Emitter, call: Call) -> str:
@@ -42,7 +41,13 @@ def copy(emitter: Emitter, call: Call) -> str:
     return emitter.emit("Expand", [source, emitter.ints(*call.result.shape)], call.name)
 
 
-def _at(emitter: Emitter, source: Operand, axis: int, index: int, name: str) -> str:
+def place_of(emitter: Emitter, source: Operand, axis: int, index: int, name: str) -> str:
+    """One place of an axis, which disappears; of a tensor that is filled, what fills it."""
+    if isinstance(source, Filled) and source.axis == axis:
+        if index in source.parts:
+            return emitter.use(source.parts[index], source.dtype)
+        base = f"{source.base.name}.at.{index}"
+        return emitter.use(Constant(source.base.tensor.select(axis, index), base))
     inputs = [emitter.use(source), emitter.index(index)]
     return emitter.emit("Gather", inputs, name, axis=axis)
 
@@ -52,7 +57,7 @@ def unbind(emitter: Emitter, call: Call) -> list[str]:
     source = call.tensor("self")
     axis = call.axis("dim", source.rank)
     return [
-        _at(emitter, source, axis, place, f"{call.name}.{place}") if place in call.used else ""
+        place_of(emitter, source, axis, place, f"{call.name}.{place}") if place in call.used else ""
         for place in range(source.shape[axis])
     ]
 

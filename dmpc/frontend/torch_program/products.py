@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ from dmpc.frontend.torch_program.emitter import Call, Constant, Emitter, Handler
 from dmpc.frontend.torch_program.rules import FORM
 
 REDUCTIONS = {"mean": "ReduceMean", "sum": "ReduceSum", "amax": "ReduceMax"}
+
+POOLS = ("adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d")
 
 
 def linear(emitter: Emitter, call: Call) -> str:
@@ -77,15 +80,21 @@ def _spread(numbers: list[int] | int, axes: int) -> list[int]:
 
 
 def pooling(emitter: Emitter, call: Call) -> str:
-    """`avg_pool1d` and its adaptive form: linear maps, which torch gives for unit vectors."""
+    """Means over groups of the last axes: linear maps, which torch gives for unit vectors."""
     import torch
 
-    source = call.tensor("self")
+    source, last = call.tensor("self"), 2 if "2d" in call.op else 1
+    front, sizes = source.shape[:-last], source.shape[-last:]
     taken = {key: value for key, value in call.arguments.items() if key != "self"}
-    unit = torch.eye(source.shape[-1], dtype=source.dtype)[None]
-    (matrix,) = getattr(torch.ops.aten, call.op)(unit, **taken)
+    unit = torch.eye(math.prod(sizes), dtype=source.dtype).reshape(1, -1, *sizes)
+    matrix = getattr(torch.ops.aten, call.op)(unit, **taken).reshape(unit.shape[1], -1)
     weight = emitter.use(Constant(matrix, f"{call.name}.weight"))
-    return emitter.emit("MatMul", [emitter.use(source), weight], call.name)
+    if last == 1:
+        return emitter.emit("MatMul", [emitter.use(source), weight], call.name)
+    inputs = [emitter.use(source), emitter.ints(*front, unit.shape[1])]
+    flat = emitter.emit("Reshape", inputs, f"{call.name}.flat")
+    product = emitter.emit("MatMul", [flat, weight], f"{call.name}.product")
+    return emitter.emit("Reshape", [product, emitter.ints(*call.result.shape)], call.name)
 
 
 def reduction(emitter: Emitter, call: Call) -> str:
@@ -125,7 +134,7 @@ HANDLERS: Mapping[str, Handler] = {
     **dict.fromkeys(REDUCTIONS, reduction),
     **dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot"), product),
     **dict.fromkeys(("conv1d", "conv2d", "convolution"), convolution),
-    **dict.fromkeys(("avg_pool1d", "adaptive_avg_pool1d"), pooling),
+    **dict.fromkeys(POOLS, pooling),
     "addmm": product_and_sum,
     "cumsum": running_sum,
     "einsum": einsum,

@@ -1,4 +1,4 @@
-"""Axonal delays in any spelling: one whole number of timesteps for each input."""
+"""Axonal delays in any spelling, one whole number of timesteps for each input; votes by pooling."""
 
 from collections.abc import Callable
 
@@ -22,6 +22,7 @@ from tests.dmpc.frontend.sequences import (
     Variant,
     lif,
     mean_of_linear,
+    over_time,
     toeplitz,
     weights,
 )
@@ -103,17 +104,45 @@ def shifted(nodes: Nodes) -> str:
 SPELLINGS = (columns, gathered, flat, masked, turned, depthwise, windows, shifted)
 
 
-def model(late: Callable[[Nodes], str], weight: str = "wf0") -> onnx.ModelProto:
+def model(
+    late: Callable[[Nodes], str],
+    weight: str = "wf0",
+    readout: Callable[[Nodes, str], str] = mean_of_linear,
+    classes: int = C,
+) -> onnx.ModelProto:
     """A layer of neurons and a readout behind delayed inputs."""
     nodes = Nodes(18)
     nodes.constants |= weights()
     current = late(nodes)
     if weight:
         current = nodes("Add", nodes("MatMul", current, weight), "bf0")
-    mean_of_linear(nodes, lif(nodes, current, Variant()))
+    readout(nodes, lif(nodes, current, Variant()))
+    return finished(nodes, classes)
+
+
+def unrolled(padding: Callable[[Nodes], str]) -> onnx.ModelProto:
+    """Timesteps of the padded sequence, one input after the other, read in a loop written out."""
+    nodes = Nodes(18)
+    nodes.constants |= weights()
+    ahead, v, sums = padding(nodes), "", ""
+    for step in range(T):
+        parts = []
+        for k, late in enumerate(LATE):
+            now = nodes("Gather", ahead, np.int64(LONGEST + step - late), axis=1)
+            parts.append(nodes("Gather", now, [k], axis=1))
+        current = nodes("Add", nodes("MatMul", nodes("Concat", *parts, axis=1), "wf0"), "bf0")
+        charge = nodes("Add", nodes("Mul", v, np.float32(0.5)), current) if v else current
+        fired = nodes("Cast", nodes("GreaterOrEqual", charge, np.float32(1)), to=1)
+        v = nodes("Mul", charge, nodes("Sub", np.float32(1), fired))
+        sums = nodes("Add", sums, fired) if sums else fired
+    nodes("MatMul", sums, "wo")
+    return finished(nodes, C)
+
+
+def finished(nodes: Nodes, classes: int) -> onnx.ModelProto:
     nodes.protos[-1].output[0] = "logits"
     constants = [numpy_helper.from_array(array, name) for name, array in nodes.constants.items()]
-    ends = [value("seq", "B", T, M)], [value("logits", "B", C)]
+    ends = [value("seq", "B", T, M)], [value("logits", "B", classes)]
     graph = helper.make_graph(nodes.protos, "g", *ends, constants)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
@@ -133,6 +162,37 @@ def test_each_input_comes_late_by_its_own_time(late):
     assert delays(found) == delays(expected)
     for one, other in zip(found.constants.values(), expected.constants.values(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def joined(nodes: Nodes) -> str:
+    shape = nodes("Concat", nodes.cut(nodes("Shape", "seq"), 0, 1, 0), [LONGEST, M], axis=0)
+    zeros = nodes("Expand", np.float32(0), shape)
+    return nodes("Concat", zeros, "seq", nodes("ConstantOfShape", shape), axis=1)
+
+
+@pytest.mark.parametrize("padding", [padded, joined])
+def test_timesteps_of_a_padded_sequence_in_a_loop_written_out(padding):
+    found = layers(unrolled(padding))
+    assert [op.kind for op in found.ops] == ["delay", "dense", "lif", "dense"]
+    assert delays(found) == delays(layers(model(columns)))
+
+
+def pooled(nodes: Nodes, spikes: str) -> str:
+    votes = nodes("AveragePool", spikes, kernel_shape=[2], strides=[2])
+    return over_time(nodes, "ReduceMean", votes, [1])
+
+
+def pooled_counts(nodes: Nodes, spikes: str) -> str:
+    groups = nodes("Reshape", over_time(nodes, "ReduceMean", spikes, [1]), [-1, 2, N // 2])
+    return nodes("Squeeze", nodes("GlobalAveragePool", groups), [2])
+
+
+@pytest.mark.parametrize("vote", [pooled, pooled_counts])
+def test_a_vote_of_neighbours_by_pooling_is_a_readout(vote):
+    found = layers(model(columns, readout=vote, classes=2))
+    assert [op.kind for op in found.ops] == ["delay", "dense", "lif", "dense"]
+    matrix = found.constants[found.ops[-1].operands[1]]
+    np.testing.assert_allclose(matrix, np.kron(np.eye(2), [0.5, 0.5]))
 
 
 def test_taps_may_weigh():

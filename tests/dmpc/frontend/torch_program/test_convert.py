@@ -103,6 +103,8 @@ def indexing(_, x):
         x[:, late.clamp(min=0), columns],
         x[torch.arange(B)[:, None, None], late.clamp(min=0)[None], columns],
         torch.take_along_dim(x, late.clamp(min=0)[None], 1),
+        x[:, torch.tensor([3, 1, 1, 5])[:M], columns],
+        x[torch.tensor([1, 0]), :, torch.tensor([1, 1])],
         torch.roll(x, (2, -1), (1, 2)),
         torch.roll(x, 3),
         x.unfold(1, 3, 2).sum(-1),
@@ -123,6 +125,7 @@ def products(m, x):
     )
     f = m.bn(x.transpose(1, 2)).transpose(1, 2) + torch.cumsum(x, 1) + e.transpose(1, 2)
     a = a + functional.avg_pool1d(x, 3, 1, 1) + functional.adaptive_avg_pool1d(x, M)
+    a = a + functional.avg_pool2d(x, 3, 1, 1) + functional.adaptive_avg_pool2d(x, (T, M))
     return a + b + f + (c + d).unsqueeze(1) + torch.mv(x[0], m.row).sum() + x.mean()
 
 
