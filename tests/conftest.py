@@ -1,9 +1,16 @@
-"""What all tests share: golden files."""
+"""What all tests share: golden files, and that nothing depends on how long it took."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Tests run beside each other, and a second thread of each would wait for a core more than it works.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+settings.register_profile("dmpc", deadline=None)
+settings.load_profile("dmpc")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,12 +1,14 @@
 """Random operands, instructions and images, drawn from the definitions alone."""
 
+from functools import cache
+
 import numpy as np
 from hypothesis import strategies as st
 
 from isa import instructions as instructions
 from isa.format import INSTRUCTIONS, Field, Instruction, Value, build, layout
 from isa.image import Image, Symbol
-from isa.target import Target, parse_target, target_text
+from isa.target import parse_target, target_text
 from isa.validity import MEMORY, TEXT
 
 PAPER = target_text("paper")
@@ -39,6 +41,7 @@ def operands(field: Field) -> st.SearchStrategy[Value]:
             return st.sampled_from((0, 1, high)) | st.integers(0, high)
 
 
+@cache  # making a strategy costs more than drawing from it
 def instances(cls: type[Instruction]) -> st.SearchStrategy[Instruction]:
     fields = {placed.name: operands(placed.field) for placed in layout(cls)}
     return st.fixed_dictionaries(fields).map(lambda values: build(cls, values))
@@ -47,7 +50,10 @@ def instances(cls: type[Instruction]) -> st.SearchStrategy[Instruction]:
 any_instruction = st.sampled_from(CLASSES).flatmap(instances)
 
 
-def _tables(target: Target) -> st.SearchStrategy[dict[str, np.ndarray]]:
+@cache
+def _tables(text: str) -> st.SearchStrategy[dict[str, np.ndarray]]:
+    target = parse_target(text, "test")
+
     def table(name: str) -> st.SearchStrategy[np.ndarray]:
         memory = target.memories[name]
         half = 1 << (memory.bits - 1)
@@ -65,6 +71,7 @@ def _symbols(sizes: dict[str, int]) -> st.SearchStrategy[tuple[Symbol, ...]]:
     printable = st.text(min_size=1, max_size=6).filter(str.isprintable)
     name = st.sampled_from(("layer1", "layer1.fast-w", ".L1", ".text", "halt", 'a "b"')) | printable
 
+    @cache
     def symbol(section: str) -> st.SearchStrategy[Symbol]:
         places = st.tuples(*[st.integers(0, sizes[section])] * 2)
         return st.tuples(name, places).map(
@@ -97,6 +104,6 @@ def images(draw: st.DrawFn) -> Image:
     """Whole images, most of them not programs that would run."""
     text = draw(st.sampled_from((PAPER, ODD)))
     code = tuple(draw(st.lists(any_instruction, max_size=12)))
-    tables = draw(_tables(parse_target(text, "test")))
+    tables = draw(_tables(text))
     sizes = {TEXT: len(code)} | {MEMORY + name: len(table) for name, table in tables.items()}
     return Image(text, code, tables, draw(_symbols(sizes)), draw(_notes))
