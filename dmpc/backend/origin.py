@@ -8,6 +8,7 @@ projection): two sketches tell how far two constants are apart. What differs in 
 taken out first: neurons are measured in their thresholds.
 """
 
+import functools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from isa.image import Image
 
 ORIGIN_NOTE = ".dmpc.origin"
 SUMS = 16
+BLOCK = 4096  # elements at a time: their signs stay in a processor's cache
 FRACTION = 30  # bits of an element, of the largest
 SAME = 1e-3  # of a constant's size: spellings of one network agree to 1e-4, other trainings do not
 
@@ -136,13 +138,19 @@ def _sketch(layer: str, part: str, value: Real) -> Sketch:
     most = float(np.abs(flat).max(initial=0))
     exponent = int(np.frexp(most)[1]) - FRACTION if most and np.isfinite(most) else 0
     whole = np.rint(np.ldexp(flat, -exponent)).astype(np.int64)
-    sums = tuple(int((whole * _signs(len(whole), number)).sum()) for number in range(SUMS))
-    return Sketch(layer, part, value.shape, exponent, sums)
+    sums = np.zeros(SUMS, np.int64)
+    for at in range(0, whole.size, BLOCK):
+        block = whole[at : at + BLOCK]
+        sums += _signs(at, block.size) @ block
+    return Sketch(layer, part, value.shape, exponent, tuple(map(int, sums)))
 
 
-def _signs(size: int, number: int) -> NDArray[np.int64]:
-    """Signs of one sum: bits of a mixed counter (splitmix64), the same whatever the machine."""
-    bits = np.arange(size, dtype=np.uint64) + np.uint64(number << 40)
+@functools.lru_cache(maxsize=32)
+def _signs(start: int, size: int) -> NDArray[np.int64]:
+    """Signs of elements from `start` on, for each sum: bits of a mixed counter (splitmix64), the
+    same whatever the machine."""
+    rows = np.arange(SUMS, dtype=np.uint64) << np.uint64(40)
+    bits: NDArray[np.uint64] = np.add.outer(rows, np.arange(start, start + size, dtype=np.uint64))
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         bits = (bits ^ (bits >> np.uint64(shift))) * np.uint64(factor)
     odd = ((bits ^ (bits >> np.uint64(31))) & np.uint64(1)).astype(np.int64)

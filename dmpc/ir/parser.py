@@ -47,7 +47,7 @@ def parse(text: str, filename: str = "<text>") -> Graph:
 @functools.cache
 def _grammar() -> Lark:
     text = resources.files("dmpc.ir").joinpath("dmpir.lark").read_text(encoding="utf-8")
-    return Lark(text, parser="lalr", propagate_positions=True)
+    return Lark(text, parser="lalr")
 
 
 class _Source:
@@ -225,9 +225,8 @@ class _Builder:
     def value(self, item: Token | Node, depth: int = 0) -> Attr:
         if isinstance(item, Tree):
             if depth == DEEPEST:
-                line, column = getattr(item.meta, "line", 0), getattr(item.meta, "column", 1)
-                raise self.source.error(line, column, f"lists within lists, {DEEPEST} deep")
-            return tuple(self.value(child, depth + 1) for child in item.children)
+                raise self.source.at(_token(item, 0), f"lists within lists, {DEEPEST} deep")
+            return tuple(self.value(child, depth + 1) for child in item.children[1:])
         if item.type in ("TRUE", "FALSE"):
             return item.type == "TRUE"
         if item.type in ("INT", "FLOAT"):

@@ -4,6 +4,7 @@ Printer, parser, verifier, interpreter and reference page all read the same `OpD
 """
 
 import difflib
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -99,7 +100,7 @@ class OpDef:
 
         Raises ValueError if the number of operands does not fit.
         """
-        slots = [(mark.rstrip("*?"), mark[-1]) for mark in self.operands]
+        slots = self._slots
         spare = len(operands) - sum(mark not in "*?" for _, mark in slots)
         bound: dict[str, tuple[str, ...]] = {}
         position = 0
@@ -116,6 +117,11 @@ class OpDef:
                 f"takes ({', '.join(self.operands)}), but {len(operands)} operands are given"
             )
         return bound
+
+    @functools.cached_property
+    def _slots(self) -> list[tuple[str, str]]:
+        """Operands as name and last letter, which is the mark if there is one."""
+        return [(mark.rstrip("*?"), mark[-1]) for mark in self.operands]
 
 
 _OPS: dict[str, OpDef] = {}
@@ -138,9 +144,13 @@ def op_def(kind: str) -> OpDef:
 
 def all_ops() -> dict[str, OpDef]:
     """Every registered op by name."""
-    from dmpc.ir import operations  # noqa: F401  the modules that define ops register them on import
-
+    _define_all()
     return _OPS
+
+
+@functools.cache  # an import statement that finds everything loaded costs more than a look-up
+def _define_all() -> None:
+    from dmpc.ir import operations  # noqa: F401  the modules that define ops register them on import
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -109,12 +109,13 @@ def _constant(graph: Graph, name: str, value: Array) -> Iterator[str]:
     if value.shape != type_.shape:
         yield f"has shape {list(value.shape)} but type {type_}"
         return
-    if type_.is_float != np.issubdtype(value.dtype, np.floating):
+    if type_.is_float != (value.dtype.kind == "f"):
         yield f"is stored as {value.dtype} but has type {type_}"
         return
     if type_.is_float:
-        bad = np.flatnonzero(~np.isfinite(value))
-        if len(bad):
+        finite = np.isfinite(value)
+        if not finite.all():
+            bad = np.flatnonzero(~finite)
             first = ", ".join(map(str, np.unravel_index(bad[0], value.shape)))
             yield (
                 f"holds {value.flat[bad[0]]} at [{first}]; {len(bad)} of {value.size} elements "

@@ -29,16 +29,15 @@ Observer = Callable[[str, Graph], None]
 
 def apply(step: Pass, graph: Graph) -> Graph:
     """Run a pass between two verifications; raises VerifyError or what the pass raises."""
-    verify(graph)
-    result = step.run(graph)
-    verify(result)
-    return result
+    return apply_all([step], graph)
 
 
 def apply_all(steps: Iterable[Pass], graph: Graph, observe: Observer | None = None) -> Graph:
-    """Run passes one after the other, each as `apply` does."""
+    """Run passes one after the other; the graph is verified before the first and after each."""
+    verify(graph)
     for step in steps:
-        graph = apply(step, graph)
+        graph = step.run(graph)
+        verify(graph)
         if observe:
             observe(step.name, graph)
     return graph
