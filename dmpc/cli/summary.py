@@ -9,6 +9,7 @@ from dmpc.backend.places import bank_of, share_of
 from dmpc.cli.activity import Cycles
 from dmpc.cli.terminal import Output, say, table
 from dmpc.compiler import Compiled
+from dmpc.passes.lint import lint_still
 from isa.sharing import PERIOD
 
 
@@ -115,4 +116,6 @@ def _warnings(compiled: Compiled, cycles: Cycles) -> Iterator[str]:
             f"{number} thresholds of {layer} are less than one step of their membranes, "
             "which reach too far for 16 bits; a calibration set would show how far they really go"
         )
+    for found in lint_still(compiled.layers, compiled.ranges):
+        yield f"{found.message} (the calibration set); {found.nearest}"
     yield from (f"on {cycles.origin}, {item}" for item in cycles.saturated)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import Final
 
 import torch
 from torch import Tensor
 
 from dmpc.nn.network import DMPNetwork, Run
-
-STILL: Final = 1e-4  # of the timesteps: who fires more rarely is silent, who rests so, restless
+from dmpc.passes.lint import STILL
 
 
 class TrainingWarning(UserWarning):

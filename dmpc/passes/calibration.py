@@ -37,6 +37,7 @@ def calibrate(graph: Graph, x: Tensor, *, samples: int, margin: float) -> Ranges
             counts = trace.sum(axis=2).astype(np.float64)
             ranges.activity[name] = np.quantile(counts, (np.arange(QUANTILES) + 0.5) / QUANTILES)
     for lif in (op for op in graph.ops if op.kind == "lif"):
+        ranges.rates[lif.results[0]] = traces[lif.results[0]].mean(axis=(0, 1), dtype=np.float64)
         _see_neurons(graph, lif, traces, ranges)
     for name in graph.outputs:
         readout = graph.producer(name)

@@ -14,6 +14,8 @@ from dmpc.passes.ranges import Ranges
 from dmpc.rules import Rule, Severity, Stage, rule
 
 NOISE = 1e-6  # of float32 around a leak that is meant to be 1
+STILL = 1e-4  # of the timesteps: a neuron that fires more rarely says nothing
+ALMOST_ALL = 0.8  # of a layer's neurons: if so many are still, little goes through it
 VANISHED = 0.75  # of a weight matrix: more than that rounded to zero is suspicious
 
 SILENT_MEMORY = rule(
@@ -53,6 +55,17 @@ SILENT_LAYER = rule(
     the states of the model may have been lost on the way.""",
     nearest="compare the example with the training data: its scale, and the order of its axes; of "
     "a NIR file, check the timestep (--dt)",
+    severity=Severity.WARNING,
+)
+STILL_NEURONS = rule(
+    "still-neurons",
+    Stage.LAYERS,
+    "{count} of {neurons} neurons of {layer} fire in fewer than one of 10,000 timesteps of the "
+    "example input",
+    why="""Hardly anything of the input goes through a layer of which so few neurons say something.
+    Training may have silenced them, or the example may be scaled otherwise than its data.""",
+    nearest="compare the example with the training data; train with a lower learning rate or spike "
+    "penalty, or a smaller layer",
     severity=Severity.WARNING,
 )
 RESTLESS_NEURONS = rule(
@@ -116,12 +129,21 @@ def lint_bounds(graph: Graph, bounds: Ranges) -> Iterator[Finding]:
 
 def lint_example(graph: Graph, seen: Ranges) -> Iterator[Finding]:
     """What ranges that were seen on example input say of the layers."""
+    yield from lint_still(graph, seen)
     for op in _neurons(graph):
-        spikes = seen.bounds[op.results[0]]
-        if not spikes.high.any():
-            yield _about(SILENT_LAYER, graph, op, layer=op.attrs["layer"])
-        elif (always := spikes.low > 0).any():
+        if (always := seen.bounds[op.results[0]].low > 0).any():
             yield _count(RESTLESS_NEURONS, graph, op, always)
+
+
+def lint_still(graph: Graph, seen: Ranges) -> Iterator[Finding]:
+    """The layers through which nothing goes of the input on which rates were measured, if any."""
+    for op in _neurons(graph):
+        rates = seen.rates.get(op.results[0], np.ones(1))
+        still = rates < STILL
+        if not rates.any():
+            yield _about(SILENT_LAYER, graph, op, layer=op.attrs["layer"])
+        elif still.mean() >= ALMOST_ALL:
+            yield _count(STILL_NEURONS, graph, op, still)
 
 
 def lint_rounding(layers: Graph, integer: Graph) -> Iterator[Finding]:

@@ -27,7 +27,8 @@ class Ranges:
     values, without bias. `events` tells whether the input is binary. `margin` is the headroom that
     scales must leave. `moments`, where measured, are second moments [m, m] of what charges a lif
     op's membranes (see `products_with_columns`; the last of m is the constant 1 of the bias), and
-    of what the readout reads, by the name of its result.
+    of what the readout reads, by the name of its result. `rates`, where measured, are the shares of
+    timesteps in which the neurons of a layer fire, by the name of their spikes.
     """
 
     origin: str
@@ -38,6 +39,7 @@ class Ranges:
     values: dict[str, Interval] = field(default_factory=dict)
     activity: dict[str, Real] = field(default_factory=dict)
     moments: dict[str, Real] = field(default_factory=dict)
+    rates: dict[str, Real] = field(default_factory=dict)
 
 
 WIDER = 2.0**0.25  # what a proof may cost: a quarter of a bit

@@ -51,6 +51,15 @@ def never_leaks(graph: Graph) -> None:
     constant("layer1.fast.weight", -1.0)(graph)
 
 
+def one_speaks(graph: Graph) -> None:
+    constant("layer1.threshold", 1e3)(graph)
+    element("layer1.threshold", 0, 0.2)(graph)
+    element("layer1.fast.bias", 0, 0.15)(graph)
+    element("layer1.slow.bias", 0, 0.0)(graph)
+    element("layer1.slow.weight", 0, 0.0)(graph)
+    element("layer1.beta", 0, 0.5)(graph)
+
+
 def undriven(graph: Graph) -> None:
     constant("layer1.wx", 0.0)(graph)
     constant("layer1.bx", -1.0)(graph)
@@ -85,6 +94,7 @@ TARGETS = {
 
 EXAMPLES = {
     "silent-layer": constant("layer1.threshold", 1e3),
+    "still-neurons": one_speaks,
     "restless-neurons": element("layer1.threshold", 0, -1e3),
 }
 
