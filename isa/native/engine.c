@@ -283,6 +283,7 @@ static int write_state(Machine *m, const Micro *op) {
 /* Events wait in a ring of z timesteps of w rows from row y on; the present one's leave. */
 static int delay_events(Machine *m, const Micro *op, int64_t timestep) {
     int n = op->n, reg = op->x, length = op->z;
+    if (timestep < 0) return TRAPPED;         /* outside a loop over timesteps there is none */
     if (!readable(m->event_size, reg, n) || state_rows(m, MEMORY_RING, op->y, length * op->w, 1))
         return TRAPPED;
     const int32_t *delays = m->program->constants[-1 - op->a];

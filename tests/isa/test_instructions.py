@@ -354,6 +354,18 @@ def test_readout_over_time(seed, classes, inputs, mode):
         assert got == [combine(column) for column in zip(*steps, strict=True)]
 
 
+def test_events_are_delayed_by_timesteps_alone():
+    """Outside their loop there is no timestep, and nothing may be written where it would lie."""
+    image = program(
+        ClearEvents(dest=0, size=3),
+        ClearDelays(row=0, rows=2),
+        DelayEvents(dest=1, source=0, row=0, axons=0, inputs=3, length=2),
+        axon=np.zeros((3, 1)),
+    )
+    with pytest.raises(Trap, match="counts timesteps stands outside their loop"):
+        run(image, np.zeros((1, 1, 1)))
+
+
 @pytest.mark.parametrize(("mode", "value"), [("sum", 0), ("last", 0), ("max", -(2**31))])
 def test_logits_start_where_their_mode_starts(mode, value):
     image = program(ClearLogits(row=0, groups=2, mode=mode), Emit(row=0, groups=2))
