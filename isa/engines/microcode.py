@@ -8,142 +8,26 @@ leave out saturations that cannot happen.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isa.arithmetic import WIDEST, Int, larger, reached, select, shift_round
+from isa.arithmetic import Int
 from isa.core import Loaded
+from isa.engines.joint import Joint, Part, joined
+from isa.engines.nodes import Bounds, Node, bounds_of, narrow, signed, within
+from isa.engines.tables import Table
 from isa.errors import Trap
 from isa.format import Instruction
 from isa.machine import StateMemory
-from isa.native.records import OPS
+from isa.native.records import OPS, SUMS
 from isa.parameters import Parameters
 from isa.target import Target
 
 OP = {name: number for number, name in enumerate(OPS)}
-HALF32 = 1 << 31
-
-Bounds = tuple[int, int]
-
-
-def signed(bits: int) -> Bounds:
-    """The numbers of a width."""
-    return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
-
-
-def within(inner: Bounds, outer: Bounds) -> bool:
-    """Whether all numbers of one range lie in another."""
-    return outer[0] <= inner[0] and inner[1] <= outer[1]
-
-
-def _narrow(*ranges: Bounds) -> bool:
-    return all(within(range_, (-HALF32, HALF32 - 1)) for range_ in ranges)
-
-
-@dataclass(eq=False)
-class Node:
-    """A value that flows through the machine: n elements a sample, each within `bounds`.
-
-    `places` says where it lies once something needed it, in 32 bits and in 64; `wide` which of the
-    two it is worked out in.
-    """
-
-    recorder: "Recorder"
-    op: str
-    n: int
-    bounds: Bounds
-    operands: tuple["Node | Int", ...] = ()
-    fields: dict[str, int] = field(default_factory=dict)
-    wide: bool = False
-    places: dict[bool, int] = field(default_factory=dict)
-
-    __array_ufunc__ = None  # NumPy's arrays leave arithmetic with nodes to them
-
-    def _binary(self, op: str, other: Any, low: int, high: int, *, turned: bool = False) -> "Node":
-        n = self.n if self.op != "STEPS" else other.n if isinstance(other, Node) else np.size(other)
-        this, that = self.recorder.operand(self, n), self.recorder.operand(other, n)
-        operands = (that, this) if turned else (this, that)
-        return self.recorder.node(op, n, (low, high), operands)
-
-    def __add__(self, other: Any) -> "Node":
-        low, high = bounds_of(other)
-        return self._binary("ADD", other, self.bounds[0] + low, self.bounds[1] + high)
-
-    __radd__ = __add__
-
-    def __sub__(self, other: Any) -> "Node":
-        low, high = bounds_of(other)
-        return self._binary("SUBTRACT", other, self.bounds[0] - high, self.bounds[1] - low)
-
-    def __rsub__(self, other: Any) -> "Node":
-        low, high = bounds_of(other)
-        bounds = (low - self.bounds[1], high - self.bounds[0])
-        return self._binary("SUBTRACT", other, *bounds, turned=True)
-
-    def __mul__(self, other: Any) -> "Node":
-        corners = [a * b for a in self.bounds for b in bounds_of(other)]
-        return self._binary("MULTIPLY", other, min(corners), max(corners))
-
-    __rmul__ = __mul__
-
-
-def bounds_of(value: Any) -> Bounds:
-    """The least and the largest number in a value of any reader."""
-    if isinstance(value, Node):
-        return value.bounds
-    array = np.asarray(value)
-    return (int(array.min()), int(array.max())) if array.size else (0, 0)
-
-
-@larger.register
-def _(x: Node, other: Any) -> Node:
-    low, high = bounds_of(other)
-    return x._binary("LARGER", other, max(x.bounds[0], low), max(x.bounds[1], high))
-
-
-@reached.register
-def _(x: Node, threshold: Any) -> Node:
-    return x._binary("REACHED", threshold, 0, 1)
-
-
-@select.register
-def _(condition: Node, one: Any, other: Any) -> Node:
-    recorder, n = condition.recorder, condition.n
-    (a, b), (c, d) = bounds_of(one), bounds_of(other)
-    operands = (condition, recorder.operand(one, n), recorder.operand(other, n))
-    return recorder.node("SELECT", n, (min(a, c), max(b, d)), operands)
-
-
-@shift_round.register
-def _(x: Node, shift: Int | int) -> Node:
-    shifts = np.unique(np.asarray(shift, np.int64))
-    if not x.n or not shifts.size:
-        return x
-    corners = [_shifted(bound, int(s)) for bound in x.bounds for s in shifts]
-    bounds = (min(corners), max(corners))
-    # What is added before a shift must fit, too; so must the constants that say how far.
-    most = int(shifts.max())
-    wide = not _narrow((x.bounds[0], x.bounds[1] + (1 << max(most, 0) >> 1))) or most > 30
-    wide = wide or -int(shifts.min()) > 30
-    if shifts.size > 1:
-        amounts = np.broadcast_to(np.asarray(shift, np.int64), (x.n,))
-        right, left = np.maximum(amounts, 0), np.maximum(-amounts, 0)
-        return x.recorder.node("SHIFTS", x.n, bounds, (x, right, left), wide=wide)
-    if most == 0:
-        return x
-    if most > 0:
-        return x.recorder.node("RIGHT", x.n, bounds, (x,), {"low": most}, wide=wide)
-    return x.recorder.node("LEFT", x.n, bounds, (x,), {"high": -most}, wide=wide)
-
-
-def _shifted(bound: int, shift: int) -> int:
-    if shift >= 0:
-        return (bound + (1 << shift >> 1)) >> shift
-    limit = (1 << WIDEST) >> -shift
-    return min(max(bound, -limit), limit) << -shift
+SUMS_OF_ROWS = ("ADD_ROWS", "MULTIPLY_ROWS")
 
 
 @dataclass(frozen=True)
@@ -181,6 +65,10 @@ class RegisterFile:
             events = int(self.letter == "e")
             self.recorder.emit_op("INPUT", n, x=number, y=events, **data.fields)
             return
+        if isinstance(data, Node) and data.op == "READ_EVENTS" and self.letter == "e":
+            data.places[False] = -1  # it is read where it lies
+            self.recorder.emit_op("COPY_EVENTS", n, x=number, y=data.fields["x"])
+            return
         a = self.recorder.place(data, n, wide=False)
         self.recorder.emit_op(f"WRITE_{self.kind}", n, a=a, x=number)
 
@@ -195,26 +83,40 @@ class Recorder:
         self.micros: list[dict[str, int]] = []
         self.constants: list[NDArray[Any]] = []
         self._places: dict[tuple[str, bytes], int] = {}
-        self._tables: dict[tuple[int, str], int] = {}
         self.saturable: list[Saturable] = []
         self.counters = 0
         self.temporaries = 0
         self.largest = 1
         self._sums: dict[tuple[int, str], int] = {}
-        self._alive: list[Int] = []
         self.pc = 0
         self.reads: list[Node] = []
         self._used = 0
+        works = [op.work(self.target) for op in code]
+        self._measured: dict[int, list[tuple[int, str, Node]]] = {}
         self._measuring = True
-        for pc, op in enumerate(code):
-            if op.work(self.target).bank is not None:
+        for pc, work in enumerate(works):
+            if work.bank is not None:
                 self.record(pc)
         self._measuring = False
+        self._joint = joined(code, works, self._parts())
         of_kind = [
             sum(most for (_, k), most in self._sums.items() if k == kind)
             for kind in ("events", "values")
         ]
-        self.wide = not _narrow((0, max(of_kind)))
+        self.wide = not narrow((0, max(of_kind)))
+
+    def _parts(self) -> dict[int, Part]:
+        """What the instructions on banks add to their bursts, of those that add rows."""
+        parts = {}
+        for pc, measured in self._measured.items():
+            for _, kind, sums in measured if len(measured) == 1 else ():
+                if sums.op in SUMS_OF_ROWS:
+                    read, rows = sums.operands
+                    assert isinstance(read, Node)
+                    assert not isinstance(rows, Node)
+                    register = f"{read.op[5].lower()}{read.fields['x']}"
+                    parts[pc] = Part(kind, register, rows)
+        return parts
 
     def record(self, pc: int) -> tuple[int, int] | None:
         """First micro-operation of an instruction and how many it has; None if it always traps."""
@@ -232,7 +134,7 @@ class Recorder:
             if not read.places:
                 events = int(read.op == "READ_EVENTS")
                 self.emit_op("CHECK_REGISTER", read.n, x=read.fields["x"], y=events)
-        self.temporaries = max(self.temporaries, self._used)
+        self.temporaries = max(self.temporaries, _reuse(self.micros[first:]))
         return first, len(self.micros) - first
 
     # -- values -----------------------------------------------------------------------------------
@@ -248,7 +150,7 @@ class Recorder:
         wide: bool = False,
     ) -> Node:
         """A value that is not worked out before something needs it."""
-        wide = wide or not _narrow(bounds, *(bounds_of(operand) for operand in operands))
+        wide = wide or not narrow(bounds, *(bounds_of(operand) for operand in operands))
         return Node(self, op, n, bounds, operands, fields or {}, wide)
 
     def operand(self, value: Any, n: int) -> Node | Int:
@@ -267,15 +169,17 @@ class Recorder:
         if not value.places:
             value.places[value.wide] = self._work_out(value)
         if wide not in value.places:
-            assert wide or _narrow(value.bounds), "a value that does not fit 32 bits"
+            assert wide or narrow(value.bounds), "a value that does not fit 32 bits"
             number = self._temporary(value.n)
             op = "WIDEN" if wide else "NARROW"
             value.places[wide] = self.emit_op(op, value.n, dst=number, a=value.places[not wide])
         return value.places[wide]
 
     def _work_out(self, node: Node) -> int:
-        if node.op in ("ADD_ROWS", "MULTIPLY_ROWS"):
-            return self._sum_rows(node, bank=-1, dst=self._temporary(node.n))
+        if node.op in SUMS_OF_ROWS:
+            rows = node.operands[1]
+            assert not isinstance(rows, Node)
+            return self._sum_rows(node, rows, bank=-1, wide=node.wide)
         places = [self.place(operand, node.n, wide=node.wide) for operand in node.operands]
         operands = dict(zip("abc", places, strict=False))
         number = self._temporary(node.n)
@@ -284,16 +188,25 @@ class Recorder:
             fields["x"] = int(node.wide)
         return self.emit_op(node.op, node.n, dst=number, **operands, **fields)
 
-    def _sum_rows(self, node: Node, *, bank: int, dst: int) -> int:
-        read, rows = node.operands
+    def _sum_rows(self, node: Node, rows: Int, *, bank: int, wide: bool) -> int:
+        """Add rows up: in a temporary, or for a bank (its number)."""
+        read = node.operands[0]
         assert isinstance(read, Node)
-        assert not isinstance(rows, Node)
         read.places[False] = -1  # it is read where it lies
-        narrow = bounds_fit(rows, 16)
-        table = self.table(rows, "i2" if narrow else "i4")
-        z = int(narrow) | int(node.wide) << 1
-        source = {"x": read.fields["x"], "y": read.n}
-        return self.emit_op(node.op, node.n, dst=dst, a=table, z=z, w=bank, **source)
+        table = Table(rows, node.op == "ADD_ROWS", narrow(read.bounds, signed(16)))
+        place = {"dst": self._temporary(node.n)} if bank < 0 else {}
+        return self.emit_op(
+            node.op,
+            table.columns,
+            **place,
+            a=self._hold(table.array),
+            x=read.fields["x"],
+            y=read.n,
+            z=wide,
+            w=bank,
+            low=table.together,
+            high=node.n,
+        )
 
     def _temporary(self, n: int) -> int:
         self._used += 1
@@ -304,18 +217,12 @@ class Recorder:
         """The place of a constant: -1 - its number."""
         key = (array.dtype.str, array.tobytes())
         if key not in self._places:
-            self.constants.append(np.ascontiguousarray(array))
-            self._places[key] = -len(self.constants)
+            self._places[key] = self._hold(array)
         return self._places[key]
 
-    def table(self, rows: Int, dtype: str) -> int:
-        """The place of a table of rows, which is one of the loaded memories'."""
-        key = (id(rows), dtype)
-        if key not in self._tables:
-            self.constants.append(np.ascontiguousarray(rows.astype(dtype)))
-            self._tables[key] = -len(self.constants)
-            self._alive.append(rows)  # its identity stands for it
-        return self._tables[key]
+    def _hold(self, array: NDArray[Any]) -> int:
+        self.constants.append(np.ascontiguousarray(array))
+        return -len(self.constants)
 
     def emit_op(self, op: str, n: int, **fields: int) -> int:
         """Add a micro-operation; the place of what it makes."""
@@ -431,27 +338,34 @@ class Recorder:
         most = max(map(abs, sums.bounds)) * burst
         self._sums[bank, kind] = max(self._sums.get((bank, kind), 0), most)
         if self._measuring:
+            self._measured.setdefault(self.pc, []).append((bank, kind, sums))
             return
         self.emit_op("ACCUMULATE", sums.n, x=bank, y=groups, z=int(join), w=int(spill))
         self.largest = max(self.largest, sums.n)
-        if sums.op in ("ADD_ROWS", "MULTIPLY_ROWS") and not sums.places:
-            self._sum_rows(sums, bank=bank, dst=0)
-        else:
+        if sums.op not in SUMS_OF_ROWS or sums.places:
             a = self.place(sums, sums.n, wide=self.wide)
             self.emit_op("ADD_SUMS", sums.n, a=a, x=bank, y=int(kind == "values"))
+            return
+        rows = sums.operands[1]
+        assert not isinstance(rows, Node)
+        joint = self._joint.get(self.pc, Joint(bank, rows))
+        if joint.rows is not None:
+            self._sum_rows(sums, joint.rows, bank=joint.bank, wide=self.wide)
 
     def take(self, banks: Sequence[int], groups: int, bits: int) -> tuple[Node, Node]:
         """Sums over banks of events and of values."""
         n = groups * self.target.lanes
         taken = []
-        for kind in ("events", "values"):
+        for number, kind in enumerate(("events", "values")):
             most = sum(self._sums.get((bank, kind), 0) for bank in banks)
             node = self.node("TAKE", n, (-most, most), wide=self.wide)
-            node.places[self.wide] = self._temporary(n)
+            if banks:
+                node.places[self.wide] = SUMS + 2 * min(banks) + number
+            else:
+                zeros = self.zeros(n)
+                node.places = {wide: self.place(zeros, n, wide=wide) for wide in (False, True)}
             taken.append(node)
-        mask = sum(1 << bank for bank in banks)
-        events, values = (node.places[self.wide] for node in taken)
-        self.emit_op("TAKE", n, dst=events, b=values, x=mask, y=groups)
+        self.emit_op("TAKE", n, x=sum(1 << bank for bank in banks), y=groups)
         return (
             self.saturate(taken[0], bits, "event sums"),
             self.saturate(taken[1], bits, "value sums"),
@@ -464,7 +378,23 @@ class Recorder:
         """The end is the engine's own."""
 
 
-def bounds_fit(rows: Int, bits: int) -> bool:
-    """Whether every element fits a width."""
-    low, high = signed(bits)
-    return not rows.size or bool(rows.min() >= low and rows.max() <= high)
+def _reuse(micros: Sequence[dict[str, int]]) -> int:
+    """Let temporaries lie where others lay that nothing needs any more; how many places they take.
+
+    What lies in few places stays in the nearest cache.
+    """
+    used = [[name for name in "abc" if 0 <= micro.get(name, -1) < SUMS] for micro in micros]
+    last = {micro[name]: at for at, micro in enumerate(micros) for name in used[at]}
+    places: dict[int, int] = {}
+    free: list[int] = []
+    for at, micro in enumerate(micros):
+        ending = {micro[name] for name in used[at] if last[micro[name]] == at}
+        for name in used[at]:
+            micro[name] = places[micro[name]]
+        if "dst" in micro:  # operands lie there until it is done
+            number = micro["dst"]
+            places[number] = free.pop() if free else len(set(places.values()))
+            micro["dst"] = places[number]
+            ending |= {number} - last.keys()
+        free.extend(sorted(places[number] for number in ending))
+    return len(set(places.values()))

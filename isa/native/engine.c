@@ -37,13 +37,15 @@ typedef struct {
     int32_t *actives[REGISTERS];              /* [lanes]: how many */
     int32_t *values[REGISTERS];
     int event_size[REGISTERS], value_size[REGISTERS];
+    int32_t *phases[REGISTERS];               /* [2 * PERIOD + 1][lanes]: see bank_rows */
+    int phased[REGISTERS];                    /* of how many inputs they are; 0: of none */
     int32_t *arriving;                        /* events in the input just taken, of each sample */
     /* state */
     uint8_t *state[MEMORIES], *written[MEMORIES];
     int row_bytes[MEMORIES], rows[MEMORIES];
     /* sums of bursts that wait for their consumers: [lanes][groups * lanes of a row] */
     uint8_t *sums[MOST_BANKS][2];
-    int groups[MOST_BANKS], joined[MOST_BANKS], spilled[MOST_BANKS];
+    int groups[MOST_BANKS], joined[MOST_BANKS], spilled[MOST_BANKS], filled[MOST_BANKS][2];
     uint8_t *temporary;
     size_t temporary_bytes;
     int64_t *outputs, output_count, output_room;
@@ -52,6 +54,7 @@ typedef struct {
     int64_t *runs, *active_sum, *row_sum, *spills, *saturated, instructions;
     void *timing;
     int32_t *demand;                          /* [PERIOD][lanes] */
+    int32_t scratch[(2 * PERIOD + 1) * LOCKSTEP];
 } Machine;
 
 enum { BEGAN = 1, WAITS = 2 };
@@ -63,7 +66,8 @@ static void *zeroed(size_t count, size_t size) { return calloc(count + 1, size);
 void dmpc_close(Machine *m) {
     if (!m) return;
     for (int r = 0; r < REGISTERS; r++)
-        free(m->events[r]), free(m->active[r]), free(m->actives[r]), free(m->values[r]);
+        free(m->events[r]), free(m->active[r]), free(m->actives[r]), free(m->values[r]),
+        free(m->phases[r]);
     for (int s = 0; s < MEMORIES; s++) free(m->state[s]), free(m->written[s]);
     for (int b = 0; b < MOST_BANKS; b++) free(m->sums[b][0]), free(m->sums[b][1]);
     for (int w = 0; m->kept && w < m->program->sizes.watches; w++) free(m->kept[w].data);
@@ -87,6 +91,7 @@ Machine *dmpc_open(const Program *program, int lanes) {
         MAKE(m->events[r], (size_t)lanes * sizes->event_width, 1);
         MAKE(m->active[r], (size_t)lanes * sizes->event_width, 2);
         MAKE(m->actives[r], lanes, 4);
+        MAKE(m->phases[r], (size_t)(2 * PERIOD + 1) * lanes, 4);
     }
     for (int r = 0; r < sizes->value_count; r++)
         MAKE(m->values[r], (size_t)lanes * sizes->value_width, 4);
@@ -99,8 +104,8 @@ Machine *dmpc_open(const Program *program, int lanes) {
     }
     for (int b = 0; b < sizes->banks; b++)
         for (int k = 0; k < 2; k++)
-            MAKE(m->sums[b][k], (size_t)lanes * sizes->temporary_size, sizes->wide ? 8 : 4);
-    m->temporary_bytes = ((size_t)lanes * sizes->temporary_size * 8 + 63) / 64 * 64;
+            MAKE(m->sums[b][k], (size_t)lanes * sizes->temporary_size + COLUMNS, sizes->wide ? 8 : 4);
+    m->temporary_bytes = (((size_t)lanes * sizes->temporary_size + COLUMNS) * 8 + 63) / 64 * 64;
     MAKE(m->temporary, sizes->temporaries, m->temporary_bytes);
     MAKE(m->kept, sizes->watches + 1, sizeof *m->kept);
     MAKE(m->arriving, lanes, 4);
@@ -136,6 +141,7 @@ void dmpc_begin(Machine *m, int used, const void **input, int width, int wide_in
     for (int s = 0; s < MEMORIES; s++) memset(m->written[s], 0, m->rows[s]);
     memset(m->joined, 0, sizeof m->joined);
     memset(m->spilled, 0, sizeof m->spilled);
+    memset(m->filled, 0, sizeof m->filled);
     m->output_count = 0;
     dmpc_forget(m);
     if (m->lanes == 1) {
@@ -155,7 +161,8 @@ static void *temporary(Machine *m, int number) {
 /* An operand, and its stride from sample to sample. */
 static const void *operand(Machine *m, int number, int n, int *stride) {
     *stride = number < 0 ? 0 : n;
-    return number < 0 ? m->program->constants[-1 - number] : temporary(m, number);
+    return number < 0 ? m->program->constants[-1 - number]
+         : number >= SUMS ? m->sums[(number - SUMS) / 2][number % 2] : temporary(m, number);
 }
 
 static int state_rows(const Machine *m, int memory, int row, int rows, int must_be_written) {
@@ -169,18 +176,10 @@ static int state_rows(const Machine *m, int memory, int row, int rows, int must_
 static void list_active(Machine *m, int reg, int n) {
     int width = m->program->sizes.event_width;
     for (int l = 0; l < m->used; l++) {
-        const uint8_t *bytes = m->events[reg] + (size_t)l * width;
-        uint16_t *list = m->active[reg] + (size_t)l * width;
-        int count = 0, i = 0;
-        for (; i + 8 <= n; i += 8) {
-            uint64_t eight;
-            memcpy(&eight, bytes + i, 8);
-            for (; eight; eight &= eight - 1) list[count++] = i + (__builtin_ctzll(eight) >> 3);
-        }
-        for (; i < n; i++)
-            if (bytes[i]) list[count++] = i;
-        m->actives[reg][l] = count;
+        size_t at = (size_t)l * width;
+        m->actives[reg][l] = list_bytes(m->active[reg] + at, m->events[reg] + at, n);
     }
+    m->phased[reg] = 0;
     m->event_size[reg] = n;
 }
 
@@ -200,24 +199,18 @@ static int input_step(Machine *m, const Micro *op) {
     if (m->timestep >= m->steps || n != m->width) return TRAPPED;
     int event_width = m->program->sizes.event_width, value_width = m->program->sizes.value_width;
     int limit = events ? m->program->sizes.event_count : m->program->sizes.value_count;
-    int out = 0, fits = op->x < limit && n <= (events ? event_width : value_width);
+    if (op->x >= limit || n > (events ? event_width : value_width)) return TRAPPED;
     for (int l = 0; l < m->used; l++) {
         size_t at = (size_t)m->timestep * n;
         const uint8_t *bytes = m->input[l] + at;
         const int32_t *words = (const int32_t *)m->input[l] + at;
-        for (int i = 0; i < n; i++) {
-            int32_t x = m->wide_input ? words[i] : bytes[i];
-            out |= x < op->low || x > op->high;
-        }
-        if (out || !fits) return TRAPPED;
-        if (events) {
-            uint8_t *to = m->events[op->x] + (size_t)l * event_width;
-            if (m->wide_input) for (int i = 0; i < n; i++) to[i] = words[i];
-            else memcpy(to, bytes, n);
-        } else {
-            int32_t *to = m->values[op->x] + (size_t)l * value_width;
-            for (int i = 0; i < n; i++) to[i] = m->wide_input ? words[i] : bytes[i];
-        }
+        uint8_t *event = m->events[op->x] + (size_t)l * event_width;
+        int32_t *value = m->values[op->x] + (size_t)l * value_width;
+        int fits = events ? m->wide_input ? word_events(event, words, n, op->low, op->high)
+                                          : byte_events(event, bytes, n, op->low, op->high)
+                          : m->wide_input ? word_values(value, words, n, op->low, op->high)
+                                          : byte_values(value, bytes, n, op->low, op->high);
+        if (!fits) return TRAPPED;
     }
     m->timestep++;
     if (!events) {
@@ -238,6 +231,22 @@ static int write_events(Machine *m, const Micro *op) {
         for (int i = 0; i < n; i++) to[i] = from[i];
     }
     list_active(m, op->x, n);
+    return DONE;
+}
+
+/* The first n events of register y into x. */
+static int copy_events(Machine *m, const Micro *op) {
+    int n = op->n, width = m->program->sizes.event_width, to = op->x, from = op->y;
+    if (to >= m->program->sizes.event_count || n > width || !readable(m->event_size, from, n))
+        return TRAPPED;
+    for (int l = 0; l < m->used; l++) {
+        size_t at = (size_t)l * width;
+        int count = active_among(m, from, n, l);
+        memmove(m->events[to] + at, m->events[from] + at, n);
+        memmove(m->active[to] + at, m->active[from] + at, count * sizeof(uint16_t));
+        m->actives[to][l] = count;
+    }
+    m->event_size[to] = n, m->phased[to] = 0;
     return DONE;
 }
 
@@ -303,90 +312,85 @@ static int delay_events(Machine *m, const Micro *op, int64_t timestep) {
     return DONE;
 }
 
-/* Sums of rows into a temporary (bank -1) or into the open burst of a bank. */
+/* Where to add to the sums of a bank, which are zero if nothing has been added yet. */
+static void *open_sums(Machine *m, int bank, int kind, int n) {
+    void *sums = m->sums[bank][kind];
+    if (!m->filled[bank][kind]) memset(sums, 0, (size_t)m->used * n * (m->program->sizes.wide ? 8 : 4));
+    m->filled[bank][kind] = 1;
+    return sums;
+}
+
+/* Sums of rows into a temporary (bank -1) or to those of a bank; n: columns of the table. */
 static int sum_rows(Machine *m, const Micro *op) {
-    int n = op->n, inputs = op->y, bank = op->w, events = op->op == ADD_ROWS;
+    int n = op->n, inputs = op->y, bank = op->w, events = op->op == ADD_ROWS, wide = op->z;
+    int together = op->low, size = op->high;
     const Sizes *sizes = &m->program->sizes;
     if (!readable(events ? m->event_size : m->value_size, op->x, inputs)) return TRAPPED;
     const void *rows = m->program->constants[-1 - op->a];
-    int narrow = op->z & 1, wide = bank < 0 ? op->z >> 1 & 1 : sizes->wide;
-    uint8_t *to = bank < 0 ? temporary(m, op->dst) : m->sums[bank][!events];
-    size_t bytes = (size_t)n * (wide ? 8 : 4);
+    uint8_t *to = bank < 0 ? temporary(m, op->dst) : open_sums(m, bank, !events, size);
+    size_t bytes = (size_t)size * (wide ? 8 : 4);
+    if (bank < 0) memset(to, 0, m->used * bytes);
+#define ADD_UP(what, ...) (wide ? what##_64((int64_t *)to, __VA_ARGS__) : what##_32((int32_t *)to, __VA_ARGS__))
     for (int l = 0; l < m->used; l++, to += bytes) {
-        if (bank < 0) memset(to, 0, bytes);
         if (events) {
             const uint16_t *list = m->active[op->x] + (size_t)l * sizes->event_width;
             int count = active_among(m, op->x, inputs, l);
-            if (narrow && !wide) add_rows_16_32((int32_t *)to, rows, n, list, count);
-            else if (narrow) add_rows_16_64((int64_t *)to, rows, n, list, count);
-            else if (!wide) add_rows_32_32((int32_t *)to, rows, n, list, count);
-            else add_rows_32_64((int64_t *)to, rows, n, list, count);
+            if (!together) ADD_UP(add_ints, rows, n, list, count);
+            for (int k = 0; together && k < count; k += together)
+                ADD_UP(add_shorts, rows, n, list + k, count - k < together ? count - k : together);
         } else {
             const int32_t *values = m->values[op->x] + (size_t)l * sizes->value_width;
-            if (narrow && !wide) multiply_rows_16_32((int32_t *)to, rows, n, values, inputs);
-            else if (narrow) multiply_rows_16_64((int64_t *)to, rows, n, values, inputs);
-            else if (!wide) multiply_rows_32_32((int32_t *)to, rows, n, values, inputs);
-            else multiply_rows_32_64((int64_t *)to, rows, n, values, inputs);
+            if (together) ADD_UP(multiply_pairs, rows, n, values, inputs);
+            else ADD_UP(multiply_ints, rows, n, values, inputs);
         }
     }
+#undef ADD_UP
     return DONE;
 }
 
 /* Begin or join the burst of bank x, of y groups; z: join, w: spill. */
 static int accumulate(Machine *m, const Micro *op) {
     int bank = op->x;
-    if (!m->joined[bank]) {
-        size_t bytes = (size_t)m->used * op->n * (m->program->sizes.wide ? 8 : 4);
-        memset(m->sums[bank][0], 0, bytes), memset(m->sums[bank][1], 0, bytes);
-        m->groups[bank] = op->y, m->spilled[bank] = 0;
-    } else if (m->joined[bank] == WAITS || m->groups[bank] != op->y) {
-        return TRAPPED;
-    }
+    if (!m->joined[bank]) m->groups[bank] = op->y, m->spilled[bank] = 0;
+    else if (m->joined[bank] == WAITS || m->groups[bank] != op->y) return TRAPPED;
     m->joined[bank] = op->z ? BEGAN : WAITS;
     m->spilled[bank] |= op->w;
     return DONE;
 }
 
+static void add(void *to, const void *from, int n, int wide) {
+    if (wide) for (int i = 0; i < n; i++) ((int64_t *)to)[i] += ((const int64_t *)from)[i];
+    else for (int i = 0; i < n; i++) ((int32_t *)to)[i] += ((const int32_t *)from)[i];
+}
+
 /* Add a temporary to the sums of bank x: of events (y 0) or of values (y 1). */
 static int add_sums(Machine *m, const Micro *op) {
-    int stride, n = op->n, wide = m->program->sizes.wide;
-    const void *from = operand(m, op->a, n, &stride);
-    uint8_t *to = m->sums[op->x][op->y];
-    for (int l = 0; l < m->used; l++)
-        for (int i = 0; i < n; i++) {
-            if (wide) ((int64_t *)to)[l * n + i] += ((const int64_t *)from)[l * stride + i];
-            else ((int32_t *)to)[l * n + i] += ((const int32_t *)from)[l * stride + i];
-        }
+    int stride, n = op->n, wide = m->program->sizes.wide, bytes = wide ? 8 : 4;
+    const uint8_t *from = operand(m, op->a, n, &stride);
+    uint8_t *to = open_sums(m, op->x, op->y, n);
+    for (int l = 0; l < m->used; l++, to += n * bytes, from += stride * bytes) add(to, from, n, wide);
     return DONE;
 }
 
-/* The sums of the banks in x, of y groups: of events into dst, of values into b. */
+/* Bring the sums of the banks in x, of y groups, together in the first of them. */
 static int take(Machine *m, const Micro *op) {
-    int wide = m->program->sizes.wide, size = m->used * op->n;
-    for (int b = 0; b < m->program->sizes.banks + 1; b++) {
-        if (!(op->x >> b & 1)) continue;
-        if (b >= m->program->sizes.banks || m->joined[b] != WAITS || m->groups[b] != op->y)
-            return TRAPPED;
+    int banks = m->program->sizes.banks, first = __builtin_ctz(op->x | 1 << banks);
+    if (op->x >> banks) return TRAPPED;
+    for (int b = 0; b < banks; b++)
+        if (op->x >> b & 1 && (m->joined[b] != WAITS || m->groups[b] != op->y)) return TRAPPED;
+    for (int k = 0; k < 2 && first < banks; k++) {
+        void *to = open_sums(m, first, k, op->n);
+        for (int b = first + 1; b < banks; b++)
+            if (op->x >> b & 1 && m->filled[b][k])
+                add(to, m->sums[b][k], m->used * op->n, m->program->sizes.wide);
     }
-    for (int k = 0; k < 2; k++) {
-        uint8_t *to = temporary(m, k ? op->b : op->dst);
-        int none = 1;
-        for (int b = 0; b < m->program->sizes.banks; b++) {
-            if (!(op->x >> b & 1)) continue;
-            const uint8_t *sums = m->sums[b][k];
-            if (none) memcpy(to, sums, (size_t)size * (wide ? 8 : 4));
-            else if (wide) for (int i = 0; i < size; i++) ((int64_t *)to)[i] += ((const int64_t *)sums)[i];
-            else for (int i = 0; i < size; i++) ((int32_t *)to)[i] += ((const int32_t *)sums)[i];
-            none = 0;
-        }
-        if (none) memset(to, 0, (size_t)size * (wide ? 8 : 4));
-    }
-    for (int b = 0; b < m->program->sizes.banks; b++)
-        if (op->x >> b & 1) m->joined[b] = 0;
+    for (int b = 0; b < banks; b++)
+        if (op->x >> b & 1) m->joined[b] = m->filled[b][0] = m->filled[b][1] = 0;
     return DONE;
 }
 
 static int emit(Machine *m, const Micro *op) {
+    int stride;
     int64_t count = 1 + (int64_t)m->used * op->n;  /* how many of each sample, and they */
     if (m->output_count + count > m->output_room) {
         int64_t room = 2 * (m->output_count + count);
@@ -395,7 +399,7 @@ static int emit(Machine *m, const Micro *op) {
         m->outputs = outputs, m->output_room = room;
     }
     m->outputs[m->output_count] = op->n;
-    memcpy(m->outputs + m->output_count + 1, temporary(m, op->a), (count - 1) * sizeof(int64_t));
+    memcpy(m->outputs + m->output_count + 1, operand(m, op->a, op->n, &stride), (count - 1) * sizeof(int64_t));
     m->output_count += count;
     return DONE;
 }
@@ -406,7 +410,8 @@ static int read_register(Machine *m, const Micro *op) {
     int width = events ? m->program->sizes.event_width : m->program->sizes.value_width;
     int32_t *to = temporary(m, op->dst);
     for (int l = 0; l < m->used; l++, to += n) {
-        if (events) for (int i = 0; i < n; i++) to[i] = m->events[op->x][(size_t)l * width + i];
+        const uint8_t *bytes = m->events[op->x] + (size_t)l * width;
+        if (events) for (int i = 0; i < n; i++) to[i] = bytes[i];
         else memcpy(to, m->values[op->x] + (size_t)l * width, n * sizeof *to);
     }
     return DONE;
@@ -448,6 +453,7 @@ static int micro(Machine *m, const Micro *op, int64_t timestep) {
     case READ_EVENTS: case READ_VALUES: return read_register(m, op);
     case WRITE_EVENTS: return write_events(m, op);
     case WRITE_VALUES: return write_values(m, op);
+    case COPY_EVENTS: return copy_events(m, op);
     case INPUT: return input_step(m, op);
     case EMIT: return emit(m, op);
     case READ_STATE: return read_state(m, op);
@@ -490,33 +496,51 @@ static void advance(Machine *m) {
     }
 }
 
-/* Rows that a bank reads for each group, by group modulo the period: [PERIOD][lanes]; and in all. */
-static void bank_rows(Machine *m, const Instr *op, int32_t *rows, int64_t *total) {
-    int lanes = m->lanes;
-    int every = op->every_row || op->active == NO_EVENTS;
-    for (int l = 0; l < m->used; l++) {
-        int all = every ? op->inputs : active_among(m, op->active, op->inputs, l);
-        if (op->share == PERIOD) {
-            rows[l] = all;
-            *total += (int64_t)all * op->groups;
-            continue;
+/* How many of the inputs whose rows a bank may read are in each phase (isa/sharing.py), summed over
+   all phases before one, twice around: [2 * PERIOD + 1][lanes]. */
+static const int32_t *phases(Machine *m, const Instr *op) {
+    int lanes = m->lanes, reg = op->active, all = op->every_row || reg == NO_EVENTS, n = op->inputs;
+    int32_t *before = all ? m->scratch : m->phases[reg];
+    if (!all && m->phased[reg] == n + 1) return before;
+    int32_t by_phase[PERIOD * LOCKSTEP] = {0};
+    for (int l = 0; l < lanes; l++) {
+        uint16_t by_input[PERIOD] = {0};
+        int i = 0;
+        if (all) {                            /* alike in all samples */
+            for (int j = 0; j < PERIOD; j++) by_input[j] = n / PERIOD + (j < n % PERIOD);
+        } else if (l < m->used) {
+            const uint8_t *bytes = m->events[reg] + (size_t)l * m->program->sizes.event_width;
+            for (; i + PERIOD <= n; i += PERIOD)
+                for (int j = 0; j < PERIOD; j++) by_input[j] += bytes[i + j];
+            for (; i < n; i++) by_input[i % PERIOD] += bytes[i];
         }
-        /* inputs of each phase, and of all phases before one, twice around */
-        int by_phase[PERIOD] = {0}, before[2 * PERIOD + 1] = {0};
-        if (every) {
-            for (int j = 0; j < all; j++) by_phase[7 * j % PERIOD]++;
-        } else {
-            const uint16_t *list = m->active[op->active] + (size_t)l * m->program->sizes.event_width;
-            for (int k = 0; k < all; k++) by_phase[7 * list[k] % PERIOD]++;
-        }
-        for (int p = 0; p < 2 * PERIOD; p++) before[p + 1] = before[p] + by_phase[p % PERIOD];
-        for (int g = 0; g < PERIOD; g++) {
-            int from = (op->first - g + PERIOD) % PERIOD;
-            int held = before[from + op->share] - before[from];
-            rows[g * lanes + l] = held;
-            *total += (int64_t)held * (op->groups / PERIOD + (g < op->groups % PERIOD));
-        }
+        for (int j = 0; j < PERIOD; j++) by_phase[7 * j % PERIOD * lanes + l] = by_input[j];
     }
+    for (int p = 0; p < 2 * PERIOD; p++, before += lanes)
+        for (int l = 0; l < lanes; l++) before[lanes + l] = before[l] + by_phase[p % PERIOD * lanes + l];
+    if (!all) m->phased[reg] = n + 1;
+    return before - 2 * PERIOD * lanes;
+}
+
+/* Rows that a bank reads for each group, by group modulo the period: [PERIOD][lanes]; and in all. */
+static void bank_rows(Machine *m, const Instr *op, int32_t *restrict rows, int64_t *total) {
+    int lanes = m->lanes;
+    if (op->share == PERIOD) {
+        int all = op->every_row || op->active == NO_EVENTS;
+        for (int l = 0; l < m->used; l++) {
+            rows[l] = all ? op->inputs : active_among(m, op->active, op->inputs, l);
+            *total += (int64_t)rows[l] * op->groups;
+        }
+        return;
+    }
+    const int32_t *before = phases(m, op);
+    int32_t sums[LOCKSTEP] = {0};
+    for (int g = 0; g < PERIOD; g++, rows += lanes) {
+        int from = (op->first - g + PERIOD) % PERIOD, times = op->groups / PERIOD + (g < op->groups % PERIOD);
+        const int32_t *low = before + from * lanes, *high = low + op->share * lanes;
+        for (int l = 0; l < lanes; l++) rows[l] = high[l] - low[l], sums[l] += rows[l] * times;
+    }
+    for (int l = 0; l < m->used; l++) *total += sums[l];
 }
 
 /* What an instruction asks of its unit, counted: its cycles, or its rows by group. */
@@ -711,9 +735,10 @@ void dmpc_copy(Machine *to, const Machine *from) {
                        (size_t)from->value_size[r] * 4, used);
     for (int s = 0; s < MEMORIES; s++) copy_state(to, from, s);
     for (int b = 0; b < sizes->banks; b++)
-        for (int k = 0; from->joined[b] && k < 2; k++)
-            memcpy(to->sums[b][k], from->sums[b][k],
-                   (size_t)lanes * sizes->temporary_size * (sizes->wide ? 8 : 4));
+        for (int k = 0; k < 2; k++)
+            if (from->filled[b][k])
+                memcpy(to->sums[b][k], from->sums[b][k],
+                       (size_t)lanes * sizes->temporary_size * (sizes->wide ? 8 : 4));
     memcpy(to->input, from->input, from->used * sizeof *from->input);
     memcpy(to->arriving, from->arriving, lanes * 4);
     to->used = from->used, to->width = from->width, to->wide_input = from->wide_input;
@@ -741,6 +766,8 @@ void dmpc_copy(Machine *to, const Machine *from) {
         if (other->size) memcpy(kept->data, other->data, other->size);
         kept->size = other->size, kept->times = other->times, kept->width = other->width;
     }
+    memcpy(to->filled, from->filled, sizeof to->filled);
+    memset(to->phased, 0, sizeof to->phased);
     to->output_count = 0;
     if (from->output_count) {
         if (to->output_room < from->output_count) {

@@ -67,36 +67,141 @@ static void narrow(int32_t *restrict to, const int64_t *restrict from, int n) {
     for (int i = 0; i < n; i++) to[i] = (int32_t)from[i];
 }
 
-/* Sums of rows: of active events (four rows a pass), and times values. Rows are of 16 or 32 bits. */
-#define ROWS(B, W, S)                                                                               \
-    static void add_rows_##B##_##S(int##S##_t *restrict to, const W *restrict rows, int n,          \
-                                   const uint16_t *active, int count) {                             \
-        int k = 0;                                                                                  \
-        for (; k + 4 <= count; k += 4) {                                                            \
-            const W *a = rows + (size_t)active[k] * n, *b = rows + (size_t)active[k + 1] * n;       \
-            const W *c = rows + (size_t)active[k + 2] * n, *d = rows + (size_t)active[k + 3] * n;   \
-            for (int i = 0; i < n; i++) to[i] += (int##S##_t)a[i] + b[i] + c[i] + d[i];             \
+/* Sums of rows (isa/engines/tables.py): of active events, and times values. A table's columns come
+   in sixteens; those beyond the last are zero, so what they are added to stays as it is. */
+typedef int16_t Shorts __attribute__((vector_size(32), aligned(2), may_alias));
+
+#define ADD_SHORTS(S)                                                                               \
+    static void add_shorts_##S(int##S##_t *restrict to, const int16_t *restrict rows, int n,        \
+                               const uint16_t *active, int count) {                                 \
+        int16_t sums[64];                                                                           \
+        Shorts *s = (Shorts *)sums;                                                                 \
+        int i = 0;                                                                                  \
+        for (; i + 64 <= n; i += 64) {                                                              \
+            Shorts a = {0}, b = {0}, c = {0}, d = {0};                                              \
+            for (int k = 0; k < count; k++) {                                                       \
+                const Shorts *row = (const Shorts *)(rows + (size_t)active[k] * n + i);             \
+                a += row[0], b += row[1], c += row[2], d += row[3];                                 \
+            }                                                                                       \
+            s[0] = a, s[1] = b, s[2] = c, s[3] = d;                                                 \
+            for (int j = 0; j < 64; j++) to[i + j] += sums[j];                                      \
         }                                                                                           \
-        for (; k < count; k++) {                                                                    \
-            const W *a = rows + (size_t)active[k] * n;                                              \
-            for (int i = 0; i < n; i++) to[i] += a[i];                                              \
-        }                                                                                           \
-    }                                                                                               \
-    static void multiply_rows_##B##_##S(int##S##_t *restrict to, const W *restrict rows, int n,     \
-                                        const int32_t *values, int count) {                         \
-        int k = 0;                                                                                  \
-        for (; k + 2 <= count; k += 2) {                                                            \
-            const W *a = rows + (size_t)k * n, *b = a + n;                                          \
-            int##S##_t v = values[k], w = values[k + 1];                                            \
-            for (int i = 0; i < n; i++) to[i] += a[i] * v + b[i] * w;                               \
-        }                                                                                           \
-        for (; k < count; k++) {                                                                    \
-            const W *a = rows + (size_t)k * n;                                                      \
-            int##S##_t v = values[k];                                                               \
-            for (int i = 0; i < n; i++) to[i] += a[i] * v;                                          \
+        for (; i < n; i += 16) {                                                                    \
+            Shorts a = {0};                                                                         \
+            for (int k = 0; k < count; k++)                                                         \
+                a += *(const Shorts *)(rows + (size_t)active[k] * n + i);                           \
+            s[0] = a;                                                                               \
+            for (int j = 0; j < 16; j++) to[i + j] += sums[j];                                      \
         }                                                                                           \
     }
-ROWS(16, int16_t, 32)
-ROWS(16, int16_t, 64)
-ROWS(32, int32_t, 32)
-ROWS(32, int32_t, 64)
+ADD_SHORTS(32)
+ADD_SHORTS(64)
+
+/* Products of two interleaved rows with a pair of values, of eight columns. */
+typedef int32_t Eight32 __attribute__((vector_size(32), aligned(4), may_alias));
+#if defined __AVX2__
+#include <immintrin.h>
+static inline Eight32 products(const int16_t *rows, int32_t pair) {
+    return (Eight32)_mm256_madd_epi16(_mm256_loadu_si256((const void *)rows), _mm256_set1_epi32(pair));
+}
+#else
+static inline Eight32 products(const int16_t *rows, int32_t pair) {
+    int16_t v = pair, w = pair >> 16;
+    Eight32 made;
+    for (int i = 0; i < 8; i++) made[i] = rows[2 * i] * v + rows[2 * i + 1] * w;
+    return made;
+}
+#endif
+
+static inline void add_products_32(int32_t *to, const int16_t *rows, int next, const int32_t *pair,
+                                   int count) {
+    Eight32 *sums = (Eight32 *)to, a = sums[0], b = sums[1];
+    for (int k = 0; k < count; k++, rows += next)
+        a += products(rows, pair[k]), b += products(rows + 16, pair[k]);
+    sums[0] = a, sums[1] = b;
+}
+
+static inline void add_products_64(int64_t *to, const int16_t *rows, int next, const int32_t *pair,
+                                   int count) {
+    for (int k = 0; k < count; k++, rows += next) {
+        int32_t made[16];
+        ((Eight32 *)made)[0] = products(rows, pair[k]);
+        ((Eight32 *)made)[1] = products(rows + 16, pair[k]);
+        for (int i = 0; i < 16; i++) to[i] += made[i];
+    }
+}
+
+#define MULTIPLY_PAIRS(S)                                                                           \
+    static void multiply_pairs_##S(int##S##_t *restrict to, const int16_t *restrict rows, int n,    \
+                                   const int32_t *values, int count) {                              \
+        for (int from = 0; from < count; from += 64) {                                              \
+            int32_t pair[32];                                                                       \
+            int many = count - from < 64 ? count - from : 64;                                       \
+            for (int k = 0; k < many; k += 2) {                                                     \
+                uint32_t second = k + 1 < many ? values[from + k + 1] : 0;                          \
+                pair[k / 2] = (uint16_t)values[from + k] | second << 16;                            \
+            }                                                                                       \
+            const int16_t *first = rows + (size_t)from * n;                                         \
+            for (int i = 0; i < n; i += 16, first += 32)                                            \
+                add_products_##S(to + i, first, 2 * n, pair, (many + 1) / 2);                       \
+        }                                                                                           \
+    }
+MULTIPLY_PAIRS(32)
+MULTIPLY_PAIRS(64)
+
+/* The same of rows of 32 bits. */
+#define INTS(S)                                                                                     \
+    static void add_ints_##S(int##S##_t *restrict to, const int32_t *restrict rows, int n,          \
+                             const uint16_t *active, int count) {                                   \
+        for (int k = 0; k < count; k++) {                                                           \
+            const int32_t *row = rows + (size_t)active[k] * n;                                      \
+            for (int i = 0; i < n; i++) to[i] += row[i];                                            \
+        }                                                                                           \
+    }                                                                                               \
+    static void multiply_ints_##S(int##S##_t *restrict to, const int32_t *restrict rows, int n,     \
+                                  const int32_t *values, int count) {                               \
+        for (int k = 0; k < count; k++, rows += n) {                                                \
+            int##S##_t value = values[k];                                                           \
+            for (int i = 0; i < n; i++) to[i] += rows[i] * value;                                   \
+        }                                                                                           \
+    }
+INTS(32)
+INTS(64)
+
+/* Numbers of the active elements among n bytes of 0 and 1; how many there are. */
+static uint16_t places[256][8];
+
+__attribute__((constructor)) static void fill_places(void) {
+    for (int byte = 0; byte < 256; byte++)
+        for (int bit = 0, k = 0; bit < 8; bit++)
+            if (byte >> bit & 1) places[byte][k++] = bit;
+}
+
+static int list_bytes(uint16_t *restrict list, const uint8_t *restrict bytes, int n) {
+    int count = 0, i = 0;
+    for (; i + 8 <= n; i += 8) {
+        uint64_t eight;
+        memcpy(&eight, bytes + i, 8);
+        unsigned bits = eight * UINT64_C(0x0102040810204080) >> 56;  /* the first byte lowest */
+        for (int k = 0; k < 8; k++) list[count + k] = places[bits][k] + i;
+        count += __builtin_popcount(bits);
+    }
+    for (; i < n; i++)
+        if (bytes[i]) list[count++] = i;
+    return count;
+}
+
+/* Whether all of n inputs lie between two numbers; they go where they belong. */
+#define TAKE_INPUT(name, F, T)                                                                      \
+    static int name(T *restrict to, const F *restrict from, int n, int64_t low, int64_t high) {     \
+        int out = 0, least = low, most = high;                                                      \
+        for (int i = 0; i < n; i++) {                                                               \
+            out |= (from[i] < least) | (from[i] > most);                                            \
+            to[i] = from[i];                                                                        \
+        }                                                                                           \
+        return !out;                                                                                \
+    }
+TAKE_INPUT(byte_events, uint8_t, uint8_t)
+TAKE_INPUT(word_events, int32_t, uint8_t)
+TAKE_INPUT(byte_values, uint8_t, int32_t)
+TAKE_INPUT(word_values, int32_t, int32_t)

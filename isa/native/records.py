@@ -22,7 +22,7 @@ COUNTERS = ("IMMEDIATE", "STEPS", "SAMPLES")
 """Counters of loops, as `isa.instructions.Loop` has them."""
 
 OPS = (
-    "READ_EVENTS", "WRITE_EVENTS", "READ_VALUES", "WRITE_VALUES", "CHECK_REGISTER",
+    "READ_EVENTS", "WRITE_EVENTS", "READ_VALUES", "WRITE_VALUES", "COPY_EVENTS", "CHECK_REGISTER",
     "INPUT", "EMIT", "READ_STATE", "WRITE_STATE", "FILL_STATE", "DELAY_EVENTS",
     "ADD_ROWS", "MULTIPLY_ROWS", "ADD_SUMS", "ACCUMULATE", "TAKE", "STEPS",
     "WIDEN", "NARROW", "ADD", "SUBTRACT", "MULTIPLY", "LARGER", "REACHED", "SELECT",
@@ -41,6 +41,7 @@ STATUSES = ("DONE", "TRAPPED", "PAUSED", "STARVED", "LONG_BURST", "HELD_PAGE", "
 WATCHED = ("events", "values", "neuron", "readout")
 
 MOST_BANKS, REGISTERS, MOST_LOOPS = 3, 16, 16
+SUMS = 1 << 16
 NO_EVENTS, ARRIVING = -2, -1
 
 INSTR = _fields(
@@ -55,7 +56,11 @@ Vector registers e0 .. are 0 .., v0 .. are 16 ..; -1 is none.
 """
 
 MICRO = (*_fields(INT, "op n dst a b c x y z w"), *_fields(LONG, "low high"))
-"""A micro-operation over n elements of a sample; a, b, c are temporaries, or -1 - a constant."""
+"""A micro-operation over n elements of a sample.
+
+a, b, c are numbers of temporaries, or -1 - a constant, or SUMS + 2 * a bank (+ 1): what the bank's
+consumer just took of events (of values).
+"""
 
 SIZES = _fields(
     INT,
@@ -93,7 +98,7 @@ def header() -> str:
     numbers = {
         "MOST_BANKS": MOST_BANKS, "REGISTERS": REGISTERS, "MOST_LOOPS": MOST_LOOPS,
         "UNITS": MOST_BANKS + len(UNITS), "CAUSES": len(CAUSES), "MEMORIES": len(MEMORIES),
-        "NO_EVENTS": NO_EVENTS, "ARRIVING": ARRIVING,
+        "NO_EVENTS": NO_EVENTS, "ARRIVING": ARRIVING, "SUMS": SUMS,
     }  # fmt: skip
     lines = [
         "#include <stdint.h>",

@@ -36,8 +36,9 @@ typedef struct {
 /* The joined instructions on one bank that feed a consumer. Its groups are worked out as soon as
    there are slots for them, the rest as the consumer takes sums and leaves slots behind. */
 typedef struct {
-    int segments, groups, spilled, known, ended;
+    int segments, groups, spilled, known, ended, period;
     Segment segment[MOST_QUEUE];
+    Time cycles[PERIOD];                      /* of each group, by its number modulo the period */
     Time first, ready[MOST_GROUPS];
 } N(Burst);
 #define Burst N(Burst)
@@ -52,7 +53,7 @@ typedef struct {
     int first_slot, free_slots;
     int has_burst, waits;                     /* whether `behind` is to be charged */
     Burst burst;
-    Time busy, stalls[CAUSES];
+    Time since, stalls[CAUSES];               /* all cycles from `since` to `free` that are no stall are work */
     int64_t busy_sum, stall_sums[CAUSES];
     int64_t behind[LANES];                    /* how far `free` lay before the origin */
 } N(Unit);
@@ -81,7 +82,7 @@ static void N(timing_reset)(Timing *t, const Program *program, int used) {
     for (int u = 0; u < UNITS; u++) {         /* all but the large tables of bursts */
         Unit *unit = &t->unit[u];
         memset(unit, 0, offsetof(Unit, burst));
-        memset(&unit->busy, 0, sizeof *unit - offsetof(Unit, busy));
+        memset(&unit->since, 0, sizeof *unit - offsetof(Unit, since));
         unit->most_reads = program->latency[u] / 2;
         unit->free_slots = program->sizes.slots;
         unit->burst.segments = 0;
@@ -100,7 +101,7 @@ static void N(timing_copy)(Timing *t, const Timing *from) {
     for (int u = 0; u < UNITS; u++) {         /* of the large tables of bursts, those in use */
         const Unit *unit = &from->unit[u];
         memcpy(&t->unit[u], unit, offsetof(Unit, burst));
-        memcpy(&t->unit[u].busy, &unit->busy, sizeof *unit - offsetof(Unit, busy));
+        memcpy(&t->unit[u].since, &unit->since, sizeof *unit - offsetof(Unit, since));
         if (unit->has_burst) t->unit[u].burst = unit->burst;
     }
     t->sizes = from->sizes, t->latency = from->latency, t->used = from->used, t->base = from->base;
@@ -149,9 +150,8 @@ static inline void N(wait)(Timing *t, int unit, int cause, Time at, const Time u
 
 /* `cycles` of work from `at`, which moves behind them. */
 static inline void N(work)(Timing *t, int unit, int pc, Time at, const Time cycles) {
-    int32_t *busy = t->unit[unit].busy;
     if (LANES == 1 && t->trace) N(interval)(t, unit, -1, at[0], at[0] + cycles[0], pc);
-    EACH busy[l] += cycles[l], at[l] += cycles[l];
+    EACH at[l] += cycles[l];
 }
 
 /* The first cycle in which every unit is idle and every result in place. */
@@ -200,17 +200,14 @@ static void N(burst_end)(Timing *t, int number) {
     }
 }
 
-/* Work through the next group, in the next slot. */
-static inline void N(next_group)(Timing *t, int number) {
-    const Sizes *sizes = t->sizes;
+/* Work through a group whose instructions start or are traced one by one. */
+static void N(group_of_segments)(Timing *t, int number, const Time slot) {
     Unit *unit = &t->unit[number];
     Burst *burst = &unit->burst;
     int group = burst->known;
-    N(wait)(t, number, CAUSE_SLOT, unit->free, unit->slot[unit->first_slot]);
-    unit->first_slot = unit->first_slot + 1 == sizes->slots ? 0 : unit->first_slot + 1;
-    unit->free_slots--;
-    if (group == 0 && !burst->spilled) N(leave_queue)(unit, sizes->queue);
-    Time rows = {0};
+    N(wait)(t, number, CAUSE_SLOT, unit->free, slot);
+    if (group == 0 && !burst->spilled) N(leave_queue)(unit, t->sizes->queue);
+    Time rows = {0}, last;
     for (int s = 0; s < burst->segments; s++) {
         Segment *segment = &burst->segment[s];
         if (segment->spill) continue;
@@ -219,11 +216,34 @@ static inline void N(next_group)(Timing *t, int number) {
         EACH rows[l] += of_group[l];
         N(work)(t, number, segment->pc, unit->free, of_group);
     }
-    Time last;                                /* an empty group, or partial sums brought back */
-    EACH last[l] = burst->spilled | (rows[l] == 0);
+    const int32_t *cycles = burst->cycles[group & (burst->period - 1)];
+    EACH last[l] = cycles[l] - rows[l];
     N(work)(t, number, burst->segment[burst->segments - 1].pc, unit->free, last);
-    int latency = t->latency[number];
-    EACH burst->ready[group][l] = unit->free[l] - 1 + latency;
+}
+
+/* Work through the next group, in the next slot. */
+static inline void N(next_group)(Timing *t, int number) {
+    const Sizes *sizes = t->sizes;
+    Unit *unit = &t->unit[number];
+    Burst *burst = &unit->burst;
+    int group = burst->known, latency = t->latency[number];
+    const int32_t *slot = unit->slot[unit->first_slot];
+    unit->first_slot = unit->first_slot + 1 == sizes->slots ? 0 : unit->first_slot + 1;
+    unit->free_slots--;
+    int32_t *restrict ready = burst->ready[group];
+    if (group == 0 || (LANES == 1 && t->trace)) {
+        N(group_of_segments)(t, number, slot);
+        EACH ready[l] = unit->free[l] - 1 + latency;
+    } else {                                  /* the same at once */
+        const int32_t *cycles = burst->cycles[group & (burst->period - 1)];
+        int32_t *restrict free = unit->free, *restrict stall = unit->stalls[CAUSE_SLOT];
+        EACH {
+            int32_t at = free[l] > slot[l] ? free[l] : slot[l];
+            stall[l] += at - free[l];
+            free[l] = at + cycles[l];
+            ready[l] = at + cycles[l] - 1 + latency;
+        }
+    }
     burst->known++;
     if (burst->known == burst->groups) N(burst_end)(t, number);
 }
@@ -236,7 +256,8 @@ static void N(burst_begin)(Timing *t, int number) {
     Time after;
     EACH after[l] = closing->issued[l] + 1;
     N(wait_for_issue)(t, number, after);
-    for (int s = 0; s < burst->segments; s++) burst->spilled |= burst->segment[s].spill;
+    for (int g = 0; g < burst->period; g++)   /* an empty group, or partial sums brought back */
+        EACH burst->cycles[g][l] += burst->spilled | (burst->cycles[g][l] == 0);
     if (burst->spilled) N(leave_queue)(unit, t->sizes->queue);
     for (int s = 0; s < burst->segments; s++) {
         Segment *segment = &burst->segment[s];
@@ -279,11 +300,12 @@ static void N(stretch)(Timing *t, const Instr *op, int pc, const Time cycles, co
 static inline void N(avoid_writes)(Timing *t, Unit *unit, int number, int row, int latency,
                                    Time start) {
     Time until;
-    for (int r = 0; r < unit->reading; r++) {
-        int at = (unit->first_read + r) % unit->most_reads;
-        if (unit->row[at] != row) continue;
-        EACH until[l] = unit->read[at][l] + latency + 1;
-        N(wait)(t, number, CAUSE_PORT, start, until);
+    for (int r = 0, at = unit->first_read; r < unit->reading; r++) {
+        if (unit->row[at] == row) {
+            EACH until[l] = unit->read[at][l] + latency + 1;
+            N(wait)(t, number, CAUSE_PORT, start, until);
+        }
+        at = at + 1 == unit->most_reads ? 0 : at + 1;
     }
     for (int r = 0, at = unit->first_read; r < unit->reading; r++) {
         EACH until[l] = start[l] + (start[l] == unit->read[at][l] + latency);
@@ -361,7 +383,8 @@ static void N(bank_work)(Timing *t, const Instr *op, int pc, Time *rows, const i
     if (!unit->has_burst) {
         unit->has_burst = 1;
         burst->segments = burst->spilled = burst->known = burst->ended = 0;
-        burst->groups = op->groups;
+        burst->groups = op->groups, burst->period = 1;
+        EACH burst->cycles[0][l] = 0;
     }
     Segment *segment = &burst->segment[burst->segments++];
     segment->pc = pc, segment->spill = op->spill, segment->pages = op->reads;
@@ -373,7 +396,16 @@ static void N(bank_work)(Timing *t, const Instr *op, int pc, Time *rows, const i
         t->page[pages[p]].held++;
         N(later)(segment->operands, t->page[pages[p]].ready);
     }
-    for (int g = 0; g < segment->period; g++) memcpy(segment->rows[g], rows[g], sizeof(Time));
+    burst->spilled |= op->spill;
+    /* only their sums are needed later on, but where a group's instructions are told apart */
+    int apart = op->spill || (LANES == 1 && t->trace) ? segment->period : 1;
+    for (int g = 0; g < apart; g++) memcpy(segment->rows[g], rows[g], sizeof(Time));
+    for (; burst->period < segment->period; burst->period++)
+        memcpy(burst->cycles[burst->period], burst->cycles[0], sizeof(Time));
+    for (int g = 0; g < burst->period && !op->spill; g++) {
+        const int32_t *of_group = rows[g & (segment->period - 1)];
+        EACH burst->cycles[g][l] += of_group[l];
+    }
     if (!op->join) N(burst_begin)(t, op->unit);
 }
 
@@ -419,10 +451,13 @@ static void N(settle)(Timing *t) {
     for (int u = 0; u < UNITS; u++) {
         Unit *unit = &t->unit[u];
         for (int l = 0; l < t->used; l++) {
-            unit->busy_sum += unit->busy[l];
-            for (int c = 0; c < CAUSES; c++) unit->stall_sums[c] += unit->stalls[c][l];
+            unit->busy_sum += unit->free[l] - unit->since[l];
+            for (int c = 0; c < CAUSES; c++) {
+                unit->stall_sums[c] += unit->stalls[c][l];
+                unit->busy_sum -= unit->stalls[c][l];
+            }
         }
-        memset(unit->busy, 0, sizeof unit->busy);
+        memcpy(unit->since, unit->free, sizeof(Time));
         memset(unit->stalls, 0, sizeof unit->stalls);
     }
 }
@@ -446,6 +481,7 @@ static void N(rebase)(Timing *t) {
             unit->behind[l] += before;
             unit->free[l] += before - by;
         }
+        memcpy(unit->since, unit->free, sizeof(Time));
         unit->waits = 1;
         N(earlier)(unit->drained, by);
         for (int k = 0; k < MOST_QUEUE; k++) N(earlier)(unit->starts[k], by);
