@@ -42,8 +42,8 @@ class Engine(Protocol):
         `batch` samples run together; it changes the speed and nothing else. `watched` names places,
         an instruction's program counter and one of its operands: a register, or the `row` of its
         unit's state memory; what it leaves there each time is kept. `progress` is called with the
-        number of samples that were just finished. Raises Trap, also when a sample takes more than
-        `limit` instructions.
+        number of samples that were just finished. Raises Trap, that of the first sample which has
+        one, also when a sample takes more than `limit` instructions.
         """
 
     def reset(self, sample: NDArray[Any]) -> Session:

@@ -64,7 +64,7 @@ class FastEngine:
         for first in range(0, len(given), batch):
             blocks = pool.run(given[first : first + batch])
             if blocks is None:
-                self._explain(inputs[first : first + batch], batch, limit)
+                self._explain(inputs[first : first + batch], limit)
             parts.extend(blocks or [])
             if progress:
                 progress(len(given[first : first + batch]))
@@ -85,13 +85,13 @@ class FastEngine:
         machine = Machine(self.prepared, 1)
         machine.begin(as_input(sample[None]), trace=True)
         if machine.run() != DONE:
-            self._explain(sample[None], 1, None)
+            self._explain(sample[None], None)
         return traced(self.prepared, *logged(machine.view()), int(machine.cycles()[0]))
 
-    def _explain(self, inputs: Inputs, batch: int, limit: int | None) -> None:
-        """Raise the trap that stopped the compiled code."""
+    def _explain(self, inputs: Inputs, limit: int | None) -> None:
+        """Raise the trap that stopped the compiled code: of the first sample that has one."""
         reference = ReferenceEngine(self.image, self.prepared)
-        reference.run(inputs.astype(np.int64), batch=batch, limit=limit)
+        reference.run(inputs.astype(np.int64), batch=1, limit=limit)
         raise IsaError("the compiled engine trapped where the reference engine does not: a bug")
 
 

@@ -52,8 +52,13 @@ class ReferenceEngine:
         watches = [watch(self.prepared, place) for place in dict.fromkeys(watched)]
         batches = []
         for first in range(0, len(inputs), batch):
-            batches.append(Batch(self.prepared, inputs[first : first + batch], counts, watches))
-            batches[-1].run(limit)
+            together = inputs[first : first + batch]
+            batches.append(Batch(self.prepared, together, counts, watches))
+            try:
+                batches[-1].run(limit)
+            except Trap:
+                self._trap_alone(together, limit)
+                raise
             if progress:
                 progress(batches[-1].core.batch)
         cycles = np.concatenate([b.cycles for b in batches])
@@ -63,6 +68,11 @@ class ReferenceEngine:
             for w in watches
         }
         return Run(np.concatenate([b.logits for b in batches]), cycles, counts, seen)
+
+    def _trap_alone(self, inputs: Int, limit: int | None) -> None:
+        """Raise the trap of the first sample that has one: others were in other cycles."""
+        for number in range(len(inputs)) if len(inputs) > 1 else ():
+            Batch(self.prepared, inputs[number : number + 1], Counts()).run(limit)
 
     def reset(self, sample: Int) -> "ReferenceSession":
         """The start of one sample [timesteps, inputs], to be stepped through."""

@@ -17,7 +17,7 @@ from isa.instructions import (
 )
 from isa.native.library import digest, file_name, library
 from isa.native.records import header
-from tests.isa.machine import PAPER, Seen, each_timestep, program, run, told
+from tests.isa.machine import PAPER, Seen, each_timestep, events, program, run, told
 from tests.isa.test_fuzz import base
 from tests.isa.test_simulator import IMAGE, X
 
@@ -150,3 +150,17 @@ def test_the_library_is_of_these_sources():
     assert library().dmpc_run
     assert digest() in file_name("base")
     assert "typedef struct { int32_t kind; int32_t stage;" in header()
+
+
+@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("batch", [1, 2, 256])
+def test_a_trap_is_that_of_the_first_sample_that_has_one(name, batch):
+    """Others of its batch, which are busier, are in later cycles; and the batch changes nothing."""
+    read = MoveEvents(dest=2, source=1, size=3)
+    image = program(*each_timestep(events(0, 3)), read)
+    x = np.array([[[0, 0, 0]], [[1, 1, 1]], [[1, 0, 0]]])
+    with pytest.raises(Trap, match=r"^trap at pc 3, cycle 3: e1 was read before it was written"):
+        engine(image, name).run(x, batch=batch)
+    x[2, 0, 1] = 2
+    with pytest.raises(Trap, match=r"^trap at pc 2, cycle 2: input outside 0 \.\. 1 in timestep 0"):
+        engine(program(*each_timestep(events(0, 3))), name).run(x, batch=batch)
