@@ -5,11 +5,14 @@ result = program.run(x)            # x: [samples, timesteps, inputs]
 result.predictions, result.cycles
 """
 
-from runtime.errors import RuntimeFailure
-from runtime.program import Program, Result, load
-from runtime.samples import Samples, load_samples
-from runtime.saturation import Saturated
-from runtime.stream import Answer, Stream
+TYPE_CHECKING = False  # as typing's, which takes longer to load than all of this
+
+if TYPE_CHECKING:
+    from runtime.errors import RuntimeFailure
+    from runtime.program import Program, Result, load
+    from runtime.samples import Samples, load_samples
+    from runtime.saturation import Saturated
+    from runtime.stream import Answer, Stream
 
 __all__ = [
     "Answer",
@@ -22,3 +25,25 @@ __all__ = [
     "load",
     "load_samples",
 ]
+
+_HOMES = {
+    "Answer": "runtime.stream",
+    "Program": "runtime.program",
+    "Result": "runtime.program",
+    "RuntimeFailure": "runtime.errors",
+    "Samples": "runtime.samples",
+    "Saturated": "runtime.saturation",
+    "Stream": "runtime.stream",
+    "load": "runtime.program",
+    "load_samples": "runtime.samples",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load what is used: the command needs the errors alone to say that there is no such verb."""
+    from importlib import import_module
+
+    if name not in _HOMES:
+        raise AttributeError(f"module 'runtime' has no attribute '{name}'")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value

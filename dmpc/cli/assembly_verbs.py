@@ -13,7 +13,7 @@ from isa.errors import IsaError
 from isa.image import image_bytes, read_image
 
 
-@click.command("disasm", cls=Verb, short_help="Print an image as assembly text.")
+@click.command("disasm", cls=Verb)
 @click.argument("image", type=InputFile())
 @click.option(
     "-o",
@@ -29,7 +29,7 @@ def disasm(image: str, output: str, code_only: bool) -> None:
     write_text(output, disassemble(read_image(image), data=not code_only))
 
 
-@click.command("asm", cls=Verb, short_help="Assemble text to an image.")
+@click.command("asm", cls=Verb)
 @click.argument("source", type=InputFile())
 @click.option(
     "-o",

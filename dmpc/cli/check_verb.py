@@ -19,7 +19,7 @@ from runtime.samples import load_samples
 STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "bold cyan"}
 
 
-@click.command("check", cls=Verb, short_help="Say everything that is wrong with a model.")
+@click.command("check", cls=Verb)
 @click.argument("model", type=ModelFile())
 @compile_options
 @click.option(

@@ -249,7 +249,7 @@ def image_of(model: str) -> str:
     return f"{stem(model)}.elf" if is_factory(model) else beside(model, ".elf")
 
 
-@click.command("compile", cls=Verb, short_help="Compile a model to an image.")
+@click.command("compile", cls=Verb)
 @click.argument("model", type=ModelFile())
 @click.option(
     "-o",

@@ -13,7 +13,7 @@ from dmpc.compiler import import_layers
 from dmpc.passes.carried import carried
 
 
-@click.command("export", cls=Verb, short_help="Write a model as portable ONNX.")
+@click.command("export", cls=Verb)
 @click.argument("model", type=ModelFile())
 @click.option(
     "-o", "output", type=OutputFile(), required=True, metavar="ONNX", help="File to write."

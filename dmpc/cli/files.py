@@ -13,7 +13,6 @@ from click.core import ParameterSource
 
 from dmpc.cli.terminal import write_out, write_out_text
 from dmpc.errors import DmpcError
-from dmpc.frontend.models import is_factory
 from isa.files import check_output, write_file
 
 STDOUT = "-"
@@ -34,6 +33,8 @@ class ModelFile(InputFile):
 
     def files(self, value: str) -> Iterator[str]:
         """The file, its external data; of a factory, its module."""
+        from dmpc.frontend.models import is_factory
+
         yield value
         if is_factory(value):
             module = value.partition(":")[0].replace(".", os.sep)

@@ -14,7 +14,8 @@ from dmpc.cli.main import Verb
 from dmpc.cli.models import errors_of, refuse_unread
 from dmpc.cli.ranges import print_ranges, range_report
 from dmpc.cli.samples import samples_of
-from dmpc.cli.terminal import Output, table
+from dmpc.cli.tables import table
+from dmpc.cli.terminal import Output
 from dmpc.compiler import as_trained, find_ranges, import_model, to_layers
 from dmpc.compiler import compile as compile_model
 from dmpc.errors import DmpcError
@@ -35,9 +36,7 @@ from runtime.program import Program
 from runtime.samples import load_samples
 
 
-@click.command(
-    "inspect", cls=Verb, short_help="Print a model's graph, or an image's memory and schedule."
-)
+@click.command("inspect", cls=Verb)
 @click.argument("file", type=ModelFile())
 @click.option(
     "--level",

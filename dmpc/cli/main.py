@@ -11,22 +11,25 @@ import click
 from dmpc.cli.files import STDOUT, claim, outputs
 from dmpc.cli.terminal import own_output, say
 from dmpc.errors import DmpcError
-from dmpc.ir.registry import did_you_mean
 from isa.errors import IsaError
 from runtime.errors import RuntimeFailure
 
 VERBS = {
-    "compile": "dmpc.cli.compile_verb",
-    "run": "dmpc.cli.run_verb",
-    "check": "dmpc.cli.check_verb",
-    "verify": "dmpc.cli.verify_verb",
-    "quantize": "dmpc.cli.quantize_verb",
-    "inspect": "dmpc.cli.inspect_verb",
-    "disasm": "dmpc.cli.assembly_verbs",
-    "asm": "dmpc.cli.assembly_verbs",
-    "export": "dmpc.cli.export_verb",
-    "reproduce": "dmpc.cli.reproduce_verb",
+    "compile": ("dmpc.cli.compile_verb", "Compile a model to an image."),
+    "run": ("dmpc.cli.run_verb", "Run an image on samples: predictions and cycles."),
+    "check": ("dmpc.cli.check_verb", "Say everything that is wrong with a model."),
+    "verify": ("dmpc.cli.verify_verb", "Check an image against its model, form by form."),
+    "quantize": ("dmpc.cli.quantize_verb", "Say what quantization costs, and find cheaper widths."),
+    "inspect": (
+        "dmpc.cli.inspect_verb",
+        "Print a model's graph, or an image's memory and schedule.",
+    ),
+    "disasm": ("dmpc.cli.assembly_verbs", "Print an image as assembly text."),
+    "asm": ("dmpc.cli.assembly_verbs", "Assemble text to an image."),
+    "export": ("dmpc.cli.export_verb", "Write a model as portable ONNX."),
+    "reproduce": ("dmpc.cli.reproduce_verb", "Measure what the paper reports."),
 }
+"""In which module each verb is, and what it does."""
 
 USERS = (DmpcError, IsaError, RuntimeFailure, click.ClickException, click.exceptions.Exit)
 """What a user can get wrong, and --help; all other errors are ours."""
@@ -67,7 +70,7 @@ class Verb(click.Command):
 
 
 class Verbs(click.Group):
-    """Loads a verb's module when it is needed, so that `dmpc --help` stays fast."""
+    """Loads a verb's module when it runs, so that `dmpc --help` loads none."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The verbs in the order in which one uses them."""
@@ -79,9 +82,15 @@ class Verbs(click.Group):
         del ctx
         if cmd_name not in VERBS:
             return None
-        command = getattr(import_module(VERBS[cmd_name]), cmd_name.replace("-", "_"))
+        command = getattr(import_module(VERBS[cmd_name][0]), cmd_name.replace("-", "_"))
         assert isinstance(command, Verb)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """What `dmpc --help` says of the verbs."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, short) for name, (_, short) in VERBS.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -89,6 +98,8 @@ class Verbs(click.Group):
         """The verb and its arguments; a misspelt one is told the nearest."""
         name = args[0]
         if name not in VERBS and not name.startswith("-") and not ctx.resilient_parsing:
+            from dmpc.ir.registry import did_you_mean
+
             ctx.fail(f"no verb '{name}' ({did_you_mean(name, VERBS)})")
         return super().resolve_command(ctx, args)
 

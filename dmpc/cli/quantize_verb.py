@@ -11,7 +11,8 @@ from dmpc.cli.files import InputFile, ModelFile, OutputFile, write_json, write_t
 from dmpc.cli.main import Verb, option_list
 from dmpc.cli.models import errors_of
 from dmpc.cli.samples import samples_of
-from dmpc.cli.terminal import Output, progress, say, table, working
+from dmpc.cli.tables import table
+from dmpc.cli.terminal import Output, progress, say, working
 from dmpc.errors import DmpcError
 from dmpc.precision.impulse import Impulse
 from dmpc.precision.losses import READOUT, Loss, sources
@@ -35,9 +36,7 @@ data_options = option_list(
 )  # fmt: skip
 
 
-@click.command(
-    "quantize", cls=Verb, short_help="Say what quantization costs, and find cheaper widths."
-)
+@click.command("quantize", cls=Verb)
 @click.argument("model", type=ModelFile())
 @data_options
 @click.option("--report", is_flag=True, help="Where the loss comes from, by layer and tensor.")

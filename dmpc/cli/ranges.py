@@ -6,7 +6,8 @@ from dmpc.analysis.bounds import Assumptions
 from dmpc.analysis.report import IMPOSSIBLE, SEEN, VERDICTS, Range, Report, report
 from dmpc.backend.emit import embedded_graph
 from dmpc.cli.files import write_json
-from dmpc.cli.terminal import Output, table
+from dmpc.cli.tables import table
+from dmpc.cli.terminal import Output
 from dmpc.errors import DmpcError
 from dmpc.ir.registry import Tensor
 from isa.image import Image

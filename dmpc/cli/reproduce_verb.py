@@ -7,7 +7,8 @@ from rich.table import Table
 
 from dmpc.cli.files import InputFolder, OutputFile, write_json
 from dmpc.cli.main import Verb
-from dmpc.cli.terminal import Output, table
+from dmpc.cli.tables import table
+from dmpc.cli.terminal import Output
 from dmpc.compiler import Compiled
 from dmpc.errors import DmpcError
 from dmpc.ir.registry import Tensor
@@ -21,7 +22,7 @@ EXAMPLE = Path("examples/spoken_digits")
 NEEDED = ("model.onnx", "model_256.onnx", "train.npz", "test.npz")
 
 
-@click.command("reproduce", cls=Verb, short_help="Measure what the paper reports.")
+@click.command("reproduce", cls=Verb)
 @click.option(
     "--example", type=InputFolder(), default=str(EXAMPLE), show_default=True,
     help="Folder with model.onnx, model_256.onnx, train.npz and test.npz.",

@@ -9,15 +9,15 @@ import runtime
 from dmpc.cli.files import InputFile, OutputFile, write_json, write_text
 from dmpc.cli.main import Verb
 from dmpc.cli.samples import data_options, samples_of
-from dmpc.cli.terminal import Output, progress, table
-from dmpc.cli.vcd import vcd_text
+from dmpc.cli.tables import table
+from dmpc.cli.terminal import Output, progress
 from isa.engines import ENGINES
 from runtime.program import Result
 
 SHOWN = 10
 
 
-@click.command("run", cls=Verb, short_help="Run an image on samples: predictions and cycles.")
+@click.command("run", cls=Verb)
 @click.argument("image", type=InputFile())
 @data_options
 @click.option(
@@ -46,6 +46,8 @@ def run(
     with progress("running", len(x)) as advance, samples_of(data):
         result = program.run(x, y, lengths=lengths, progress=advance)
         if trace:
+            from dmpc.cli.vcd import vcd_text
+
             first = x[:1, : result.lengths[0]]
             write_text(trace, vcd_text(program.trace(first), program.image))
     if json_path:

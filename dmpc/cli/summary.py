@@ -7,7 +7,8 @@ from typing import Any
 from dmpc.analysis.coarse import coarse_thresholds
 from dmpc.backend.places import bank_of, share_of
 from dmpc.cli.activity import Cycles
-from dmpc.cli.terminal import Output, say, table
+from dmpc.cli.tables import table
+from dmpc.cli.terminal import Output, say
 from dmpc.compiler import Compiled
 from dmpc.passes.lint import lint_still
 from isa.sharing import PERIOD

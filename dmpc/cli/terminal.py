@@ -1,16 +1,14 @@
-"""What the verbs share: standard output and error, progress on a terminal, tables."""
+"""What the verbs share: standard output and error, progress on a terminal."""
 
 import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from rich import box
-from rich.console import Console, RenderableType
-from rich.progress import Progress
-from rich.table import Table
-from rich.text import Text
+if TYPE_CHECKING:  # what makes no table must not wait for it
+    from rich.console import RenderableType
+    from rich.table import Table
 
 UNBROKEN = 10_000  # columns: wider than any line, so that nothing wraps in a pipe or file
 
@@ -88,6 +86,8 @@ class Output:
     """Standard output for people: styled and wrapped on a terminal, plain lines elsewhere."""
 
     def __init__(self) -> None:
+        from rich.console import Console
+
         self._stream, self._quiet = _output()
         self._styled = self._stream.isatty()
         width = None if self._styled else UNBROKEN
@@ -95,12 +95,14 @@ class Output:
             file=self._stream, width=width, highlight=False, markup=False, emoji=False
         )
 
-    def print(self, item: str | Table) -> None:
+    def print(self, item: "str | Table") -> None:
         """Print lines or a table; elsewhere without the blanks that fill a table's lines up."""
         self._print(clean(item) if isinstance(item, str) else item)
 
     def parts(self, *parts: tuple[str, str]) -> None:
         """Print texts, each with its style."""
+        from rich.text import Text
+
         self._print(Text.assemble(*((clean(text), style) for text, style in parts)))
 
     def text(self, text: str) -> None:
@@ -108,7 +110,7 @@ class Output:
         if not self._quiet:
             write_out_text(text)
 
-    def _print(self, item: RenderableType) -> None:
+    def _print(self, item: "RenderableType") -> None:
         if self._quiet:
             return
         if self._styled:
@@ -119,30 +121,15 @@ class Output:
         self._stream.write(re.sub(r" +(?=\n)", "", captured.get()))
 
 
-class _CleanTable(Table):
-    """A table of names that users chose."""
-
-    def add_row(self, *cells: Any, **options: Any) -> None:
-        """Add a row of texts."""
-        super().add_row(*(clean(cell, lines=False) for cell in cells), **options)
-
-
-def table(title: str, *columns: str, text: int = 1) -> Table:
-    """A table whose first `text` columns are text and whose other columns are numbers."""
-    title, columns = clean(title), tuple(map(clean, columns))
-    made = _CleanTable(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
-    for number, column in enumerate(columns):
-        is_text = number < text
-        made.add_column(column, justify="left" if is_text else "right", no_wrap=number == 0)
-    return made
-
-
 # -- progress -------------------------------------------------------------------------------------
 
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """A progress bar on stderr if that is a terminal; the callback takes what has been done."""
+    from rich.console import Console
+    from rich.progress import Progress
+
     errors = Console(stderr=True)
     with Progress(
         console=errors, disable=not errors.is_terminal, transient=True, redirect_stdout=False
@@ -154,6 +141,8 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
 @contextmanager
 def working(what: str) -> Iterator[None]:
     """A sign of life on stderr if that is a terminal, for work of unknown length."""
+    from rich.console import Console
+
     errors = Console(stderr=True)
     if not errors.is_terminal:
         yield

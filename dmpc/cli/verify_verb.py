@@ -17,7 +17,7 @@ from runtime.program import Program
 from runtime.samples import load_samples
 
 
-@click.command("verify", cls=Verb, short_help="Check an image against its model, form by form.")
+@click.command("verify", cls=Verb)
 @click.argument("model", type=ModelFile())
 @click.argument("image", type=InputFile())
 @data_options
