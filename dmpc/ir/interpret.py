@@ -120,17 +120,20 @@ class _Machine:
         self.graph, self.context, self.rounded, self.wanted = graph, context, rounded, wanted
         self.samples, self.steps = x.shape[:2]
         self.parts = parts(graph, wanted, fed)
-        self.given = {**fed, graph.inputs[0]: x}
+        read = {name for part in self.parts for name in part.reads}
+        self.given = {name: series for name, series in fed.items() if name in read}
+        self.given[graph.inputs[0]] = x
         self.fed = frozenset(fed)
+        self.types = {name: self._element(type_) for name, type_ in graph.types.items()}
+        self.evaluate = {op.kind: op_def(op.kind).evaluate for op in graph.ops}
         self.constants = {
-            name: self._stored(array, graph.types[name]) for name, array in graph.constants.items()
+            name: self._stored(array, name) for name, array in graph.constants.items()
         }
         self.before: dict[str, Tensor] = {}  # states, ahead of the next timestep
         for state in graph.states:
-            type_ = graph.types[state.name]
             start = self.constants[state.init] if state.init is not None else np.zeros(())
-            shape = (self.samples, *type_.shape)
-            self.before[state.name] = self._stored(np.broadcast_to(start, shape), type_)
+            shape = (self.samples, *graph.types[state.name].shape)
+            self.before[state.name] = self._stored(np.broadcast_to(start, shape), state.name)
         self.now: dict[str, Tensor] = {}  # what is computed of the present timesteps
         self.read: dict[str, Tensor] = {}  # what others read of them
 
@@ -156,7 +159,7 @@ class _Machine:
         for name, series in self.given.items():
             by_step = series[:, steps.start : steps.stop].swapaxes(0, 1)
             rows = by_step.reshape(len(steps) * self.samples, *by_step.shape[2:])
-            self.read[name] = self._stored(rows, self.graph.types[name])
+            self.read[name] = self._stored(rows, name)
         self.now = {**self.constants, self.graph.inputs[0]: self.read[self.graph.inputs[0]]}
         for part in self.parts:
             if part.ring:
@@ -179,17 +182,16 @@ class _Machine:
 
     def _one_by_one(self, part: Part, steps: range) -> None:
         series: dict[str, list[Tensor]] = {name: [] for name in part.shown}
-        outside = {
-            name: (self.read[name], self.read[name].ndim > len(self.graph.types[name].shape))
-            for name in part.reads
-        }
+        values: dict[str, Tensor] = {}
+        batched: dict[str, Tensor] = {}
+        for name in part.reads:
+            axes = len(self.graph.types[name].shape)
+            of_step = self.read[name].ndim > axes
+            (batched if of_step else values)[name] = self.read[name]
         for number, step in enumerate(steps):
             self.context.timestep = step
             rows = slice(number * self.samples, (number + 1) * self.samples)
-            values = {
-                name: array[rows] if batched else array
-                for name, (array, batched) in outside.items()
-            }
+            values |= {name: array[rows] for name, array in batched.items()}
             values |= {state.name: self.before[state.name] for state in part.states}
             own: dict[str, Tensor] = {}
             for op in part.ops:
@@ -211,7 +213,7 @@ class _Machine:
     def _evaluated(self, op: Op, values: Mapping[str, Tensor], rows: int) -> dict[str, Tensor]:
         """The results of an op, given the values of its operands in so many rows or in none."""
         operands = [values[name] for name in op.operands]
-        results = op_def(op.kind).evaluate(self.context, op.attrs, *operands)
+        results = self.evaluate[op.kind](self.context, op.attrs, *operands)
         return {
             name: self._checked(name, array, rows)
             for name, array in zip(op.results, results, strict=True)
@@ -221,7 +223,7 @@ class _Machine:
         type_ = self.graph.types[name]
         if name in self.rounded:
             array = np.floor(array / self.rounded[name] + 0.5) * self.rounded[name]
-        array = self._with_batch(self._stored(np.asarray(array), type_), rows, len(type_.shape))
+        array = self._with_batch(self._stored(np.asarray(array), name), rows, len(type_.shape))
         if array.shape[1:] != type_.shape:
             raise CompileError(f"%{name} came out as {list(array.shape[1:])}, its type is {type_}")
         return array
@@ -230,8 +232,11 @@ class _Machine:
         """An array that depends on constants alone has no axis of rows yet."""
         return array if array.ndim > axes else np.broadcast_to(array, (rows, *array.shape))
 
-    def _stored(self, array: Tensor, type_: TensorType) -> Tensor:
-        """An array in the NumPy type that ops expect for a value of this type."""
+    def _stored(self, array: Tensor, name: str) -> Tensor:
+        """An array in the NumPy type that ops expect for a value."""
+        return array.astype(self.types[name], copy=False)
+
+    def _element(self, type_: TensorType) -> type[np.generic]:
         if type_.is_float:
-            return array.astype(self.context.dtype, copy=False)
-        return array.astype(np.int64 if type_.is_integer else np.bool_, copy=False)
+            return self.context.dtype
+        return np.int64 if type_.is_integer else np.bool_

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import networkx as nx
 import numpy as np
 
 from dmpc.ir.graph import Graph, Op
@@ -121,12 +122,22 @@ def losses(
 
 
 class _Attempt:
-    """Runs the float network with some of its numbers as the integers mean them."""
+    """Runs the float network with some of its numbers as the integers mean them.
+
+    What does not depend on those numbers is computed once, and fed to what does.
+    """
 
     def __init__(
         self, yardstick: Yardstick, target: Target, ranges: Ranges, plan: WidthPlan
     ) -> None:
         self.yardstick, self.target, self.ranges, self.plan = yardstick, target, ranges, plan
+        graph, self.x = yardstick.layers, yardstick.x.astype(np.float64)
+        computed = [name for op in graph.ops for name in op.results]
+        self.exact = interpret(graph, self.x, trace=computed).traces
+        self.wires = graph.to_networkx(carried=True)
+        self.spikes = {
+            str(op.attrs["layer"]): op.results[0] for op in graph.ops if op.kind == "lif"
+        }
         self._made: dict[tuple[str, str, int], Quantized] = {}
 
     def loss(self, rounded: Sequence[Source], bits: int = 0) -> float:
@@ -139,14 +150,18 @@ class _Attempt:
         names = [name for source in rounded for name in source.constants]
         graph.constants |= {name: made.meant[name] for name in names if name in made.meant}
         steps = {name: made.steps[name] for source in rounded for name in source.values}
-        fed = self.yardstick.floats.traces
-        x = self.yardstick.x.astype(np.float64)
-        found = interpret(graph, x, trace=self.yardstick.spikes, fed=fed, rounded=steps)
+        changed = {*names, *steps}
+        affected = changed.union(*(nx.descendants(self.wires, name) for name in changed))
+        fed = {
+            name: series
+            for name, series in self.exact.items()
+            if name not in affected or name in self.yardstick.spikes
+        }
+        wanted = [] if layer == READOUT else [self.spikes[layer]]
+        found = interpret(graph, self.x, trace=wanted, fed=fed, rounded=steps)
         if layer == READOUT:
             return float(np.mean(found.logits.argmax(1) != self.yardstick.answers))
-        owner = {op.results[0]: op.attrs["layer"] for op in graph.ops if op.kind == "lif"}
-        mismatch = self.yardstick.mismatch(found.traces)
-        return next(loss for name, loss in mismatch.items() if owner[name] == layer)
+        return self.yardstick.mismatch(found.traces)[self.spikes[layer]]
 
     def _quantized(self, source: Source, bits: int) -> Quantized:
         """The network with other widths for one layer, whether or not the target holds them."""

@@ -86,10 +86,11 @@ class Yardstick:
         return leads
 
     def mismatch(self, spikes: Mapping[str, Tensor]) -> dict[str, float]:
-        """Different spikes per spike of the float network, by name."""
+        """Different spikes per spike of the float network, by name, of those given."""
         floats = self.floats.traces
         return {
             name: float(np.count_nonzero(spikes[name] != floats[name]))
             / max(float(np.count_nonzero(floats[name])), 1.0)
             for name in self.spikes
+            if name in spikes
         }
