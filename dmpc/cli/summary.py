@@ -10,7 +10,6 @@ from dmpc.cli.activity import Cycles
 from dmpc.cli.tables import table
 from dmpc.cli.terminal import Output, say
 from dmpc.compiler import Compiled
-from dmpc.passes.lint import lint_still
 from isa.sharing import PERIOD
 
 
@@ -117,6 +116,4 @@ def _warnings(compiled: Compiled, cycles: Cycles) -> Iterator[str]:
             f"{number} thresholds of {layer} are less than one step of their membranes, "
             "which reach too far for 16 bits; a calibration set would show how far they really go"
         )
-    for found in lint_still(compiled.layers, compiled.ranges):
-        yield f"{found.message} (the calibration set); {found.nearest}"
     yield from (f"on {cycles.origin}, {item}" for item in cycles.saturated)

@@ -129,21 +129,16 @@ def lint_bounds(graph: Graph, bounds: Ranges) -> Iterator[Finding]:
 
 def lint_example(graph: Graph, seen: Ranges) -> Iterator[Finding]:
     """What ranges that were seen on example input say of the layers."""
-    yield from lint_still(graph, seen)
     for op in _neurons(graph):
-        if (always := seen.bounds[op.results[0]].low > 0).any():
-            yield _count(RESTLESS_NEURONS, graph, op, always)
-
-
-def lint_still(graph: Graph, seen: Ranges) -> Iterator[Finding]:
-    """The layers through which nothing goes of the input on which rates were measured, if any."""
-    for op in _neurons(graph):
-        rates = seen.rates.get(op.results[0], np.ones(1))
-        still = rates < STILL
-        if not rates.any():
+        spikes = op.results[0]
+        still = seen.rates[spikes] < STILL
+        if not seen.rates[spikes].any():
             yield _about(SILENT_LAYER, graph, op, layer=op.attrs["layer"])
-        elif still.mean() >= ALMOST_ALL:
+            continue
+        if still.mean() >= ALMOST_ALL:
             yield _count(STILL_NEURONS, graph, op, still)
+        if (always := seen.bounds[spikes].low > 0).any():
+            yield _count(RESTLESS_NEURONS, graph, op, always)
 
 
 def lint_rounding(layers: Graph, integer: Graph) -> Iterator[Finding]:
