@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dmpc.errors import DmpcError
+from dmpc.frontend.answers import sample_axis
 from dmpc.frontend.boundary import one_line
-from dmpc.frontend.models import Model, held
+from dmpc.frontend.models import Model, held, one_timestep
 from dmpc.frontend.tensors import Traced
 from dmpc.ir.graph import Graph
 from dmpc.ir.interpret import interpret, over_time
@@ -91,8 +92,8 @@ class OnnxReference:
     @property
     def steps(self) -> int | None:
         """The number of timesteps that the file insists on, if any."""
-        if self.signature.time is None:
-            return None
+        if self.signature.time is None or self.signature.repeats is not None:
+            return self.signature.repeats
         size = self.inputs[self.signature.input].shape[self.signature.time]
         return size if isinstance(size, int) else None
 
@@ -101,7 +102,9 @@ class OnnxReference:
         """The number of samples that the file insists on, if any."""
         shape = self.inputs[self.signature.input].shape
         axis = 0 if self.signature.time is None else 1 - self.signature.time
-        if len(shape) - self._tail_axes() <= axis:
+        if self.signature.repeats is not None:
+            axis = sample_axis(shape)
+        elif len(shape) - self._tail_axes() <= axis:
             return 1
         return shape[axis] if isinstance(shape[axis], int) else None
 
@@ -148,6 +151,8 @@ class OnnxReference:
             for name, tensor in self.signature.tensors.items()
             if isinstance(tensor, Traced) and not tensor.reduced and tensor.value in imported.types
         }
+        if not traced:
+            return
         model = onnx.load(self.path)
         makers = {name: node.name for node in model.graph.node for name in node.output}
         names = [name for name in makers if name in traced]
@@ -191,6 +196,8 @@ class OnnxReference:
     def _tail_axes(self) -> int:
         """Axes of the input that are features of a timestep."""
         rank = len(self.inputs[self.signature.input].shape)
+        if self.signature.repeats is not None:
+            return rank - 1
         return rank - min(rank - 1, 1 if self.signature.time is None else 2)
 
     def _answer(
@@ -210,6 +217,8 @@ class OnnxReference:
         """Tensors of the file for `x` [samples, timesteps, inputs]; see `_steps`."""
         shape = self.inputs[self.signature.input].shape
         x = held(x, self.type).astype(self.type)
+        if self.signature.repeats is not None:
+            return self._once(session, names, one_timestep(x, self.path)[:, 0])
         x = x.reshape(*x.shape[:2], *shape[len(shape) - self._tail_axes() :])
         try:
             if self.signature.time is None:
@@ -219,6 +228,17 @@ class OnnxReference:
             elif self.signature.time == 0:
                 x = x.swapaxes(0, 1)
             result: list[Tensor] = session.run(names, {self.signature.input: x})
+            return result
+        except Exception as error:  # see _load
+            raise self._cannot(error) from error
+
+    def _once(self, session: Any, names: list[str], x: Tensor) -> list[Tensor]:
+        """Tensors of a file that takes one vector a sample, `x` [samples, inputs]."""
+        shape = self.inputs[self.signature.input].shape
+        sizes = [size if isinstance(size, int) else 1 for size in shape]
+        sizes[sample_axis(shape)] = len(x)
+        try:
+            result: list[Tensor] = session.run(names, {self.signature.input: x.reshape(sizes)})
             return result
         except Exception as error:  # see _load
             raise self._cannot(error) from error

@@ -22,16 +22,26 @@ class _Note(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+MOST_REPEATS = 1 << 16
 Scale = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Input(_Note):
-    """The network's input: `size` events, or values of `scale` a step in `bits` bits."""
+    """The network's input: `size` events, or values of `scale` a step in `bits` bits.
+
+    A sample of a single timestep is shown `repeats` times, if that is set.
+    """
 
     kind: Literal["events", "values"]
     size: Annotated[int, Field(ge=1)]
     bits: Annotated[int, Field(ge=1, le=16)]
     scale: Scale
+    repeats: Annotated[int, Field(ge=1, le=MOST_REPEATS)] | None = None
+
+    def shown(self, x: Numbers) -> Numbers:
+        """Samples `x` [samples, timesteps, inputs], a single timestep as often as it is shown."""
+        once = self.repeats is not None and x.shape[1] == 1
+        return np.repeat(x, self.repeats or 1, axis=1) if once else x
 
     def integers(self, x: Numbers) -> tuple[NDArray[np.int64], int]:
         """The machine's integers for numbers `x`, rounded to nearest, and how many were clipped.
@@ -93,7 +103,7 @@ def notes(interface: Interface, provenance: tuple[Provenance, ...]) -> dict[str,
 
 def interface_bytes(interface: Interface) -> bytes:
     """The note that holds an interface."""
-    return _INTERFACE.dump_json(interface)
+    return _INTERFACE.dump_json(interface, exclude_none=True)
 
 
 def parse_interface(note: bytes) -> Interface:

@@ -172,11 +172,14 @@ class Program:
         speed. `watched` places, an instruction's program counter and operand, are kept in `seen`.
         """
         samples = as_samples(x, lengths)
+        shown = self.interface.input.shown
         if isinstance(samples, list):
+            samples = [shown(sample[None])[0] for sample in samples]
             each = [self._encode_sample(n, sample) for n, sample in enumerate(samples)]
             clipped = sum(odd for _, odd in each)
             run_all = partial(run_by_length, self.engine, [s for s, _ in each], self.integers)
         else:
+            samples = shown(samples)
             inputs, clipped = self.encode(samples)
             run_all = partial(self.engine.run, inputs)
         if labels is not None:
@@ -234,7 +237,7 @@ class Program:
 
     def encode(self, x: Numbers) -> tuple[Integers, int]:
         """The device's integers for samples `x`, and how many of them had to be clipped."""
-        return self.encode_timesteps(check_input(np.asarray(x)))
+        return self.encode_timesteps(self.interface.input.shown(check_input(np.asarray(x))))
 
     def _encode_sample(self, number: int, sample: Numbers) -> tuple[Integers, int]:
         name = f"x[{number}]"

@@ -108,9 +108,10 @@ def check_shape(x: Numbers) -> Numbers:
     """`x` if it is [samples, timesteps, inputs]; else RuntimeFailure."""
     if x.ndim != 3 or 0 in x.shape:
         frames = " (frames: x.reshape(*x.shape[:2], -1))" if x.ndim > 3 and 0 not in x.shape else ""
+        single = " (one vector a sample: x[:, None])" if x.ndim == 2 and 0 not in x.shape else ""
         raise RuntimeFailure(
             f"x has shape {list(x.shape)}; it must be [samples, timesteps, inputs], none of them "
-            f"0{frames}"
+            f"0{frames}{single}"
         )
     return x
 

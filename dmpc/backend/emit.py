@@ -8,6 +8,7 @@ from dmpc.backend.places import REGISTERS
 from dmpc.backend.tables import memory_tables
 from dmpc.errors import CompileError, VerifyError
 from dmpc.ir.graph import Graph
+from dmpc.ir.interpret import repeats_of
 from dmpc.ir.levels import LEVELS
 from dmpc.ir.parser import parse
 from dmpc.ir.printer import to_text
@@ -84,6 +85,7 @@ def interface_of(graph: Graph) -> Interface:
             size=source.shape[0],
             bits=source.bits,
             scale=_number(source.scale),
+            repeats=repeats_of(graph),
         ),
         output=Output(
             size=output.shape[0],

@@ -1,5 +1,6 @@
 """Where the samples, timesteps and classes of a model's answer lie."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,11 @@ def axes_of(tensor: Traced) -> Axes:
     sample, step = tensor.domain.split(tensor.positions)
     steps = None if tensor.reduced is not None else _along(step)
     return Axes(_along(sample), steps)
+
+
+def sample_axis(shape: Sequence[object]) -> int:
+    """The axis along which samples lie in an input that has no axis of timesteps."""
+    return int(len(shape) > 2 and shape[0] == 1 != shape[1])
 
 
 def _along(numbers: Index) -> int | None:

@@ -96,6 +96,15 @@ NO_TIME = rule(
     as a Scan, or as a loop that the exporter unrolled and that can be rolled up again.""",
     nearest="export one timestep with states as inputs and outputs, or the sequence as a Scan",
 )
+REPEATED_INPUT = rule(
+    "repeated-input",
+    Stage.IMPORT,
+    "'{name}' is one vector that every timestep reads, and the timesteps do not roll up: {reason}",
+    why="""A network that shows its input again and again is taken for one of a sequence, in which
+    every timestep is alike. Which reader belongs to which timestep must show.""",
+    nearest="take x [batch, time, inputs] and read x[:, t] in timestep t; repeat the vector in the "
+    "data",
+)
 BATCH_AXES = rule(
     "batch-axes",
     Stage.IMPORT,

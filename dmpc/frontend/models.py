@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from dmpc.errors import DmpcError
 from dmpc.ir.graph import Graph
 from dmpc.ir.registry import Tensor
 
@@ -62,6 +63,18 @@ def held(x: Tensor, type_: type[np.generic]) -> Tensor:
     else:
         found = x.astype(type_)
     return found.astype(np.float64)
+
+
+def one_timestep(x: Tensor, where: str) -> Tensor:
+    """Samples [samples, 1, inputs] of those that do not change over time; DmpcError for others."""
+    if (x != x[:, :1]).any():
+        raise DmpcError(
+            "the model takes one vector a sample and shows it at every timestep; these samples "
+            "change over time",
+            where=where,
+            hint="give one timestep: x[:, :1]",
+        )
+    return x[:, :1]
 
 
 def is_factory(model: str | os.PathLike[str]) -> bool:

@@ -29,6 +29,23 @@ UNUSED_WEIGHTS = rule(
 )
 
 
+INPUT_REPEATED = rule(
+    "input-repeated",
+    Stage.IMPORT,
+    "the model shows '{name}' unchanged at each of {steps} timesteps: the network takes a "
+    "sequence, and a sample of one timestep is shown {steps} times",
+    why="""The machine takes its input timestep by timestep. The same vector is given to it again
+    and again, as the model does; it may also be given a sequence.""",
+    nearest="samples of one timestep: x [samples, 1, inputs]",
+    severity=Severity.NOTE,
+)
+
+
+def tell_repeated(where: str, name: str, steps: int) -> None:
+    """Tell that a model shows one input at every timestep."""
+    tell(finding(INPUT_REPEATED, where=where, nodes=(name,), name=name, steps=steps))
+
+
 def tell_readout(where: str) -> None:
     """Tell that a readout was assumed."""
     tell(finding(READOUT_ASSUMED, where=where))

@@ -9,10 +9,10 @@ import numpy as np
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from dmpc.errors import DmpcError, ImportFailure
-from dmpc.frontend.answers import NO_AXES, Axes, axes_of
+from dmpc.frontend.answers import NO_AXES, Axes, axes_of, sample_axis
 from dmpc.frontend.boundary import boundary, check_size
 from dmpc.frontend.builder import Builder
-from dmpc.frontend.causes import first_causes
+from dmpc.frontend.causes import CONSEQUENCES, first_causes
 from dmpc.frontend.chosen import answers_of, many_outputs, tell_left_out, unchosen, with_answer
 from dmpc.frontend.context import Context
 from dmpc.frontend.excerpt import located
@@ -26,13 +26,14 @@ from dmpc.frontend.model_rules import (
     PARTIAL_OUTPUT,
     PARTIAL_TIME,
     READOUT_CONFLICT,
+    REPEATED_INPUT,
     SCAN_INPUTS,
     SIZE_DEPENDENT,
     UNKNOWN_SIZE,
 )
 from dmpc.frontend.models import stem
-from dmpc.frontend.normalise import CONTROL, normalise
-from dmpc.frontend.notes import tell_readout, tell_unused
+from dmpc.frontend.normalise import CONTROL, normalise, sequences
+from dmpc.frontend.notes import tell_readout, tell_repeated, tell_unused
 from dmpc.frontend.onnx_file import Source, initializers, read_model
 from dmpc.frontend.operators import OPERATORS
 from dmpc.frontend.responses import Systems
@@ -67,6 +68,8 @@ class Signature:
     A whole sequence has a `time` axis in its input; one timestep has none, and `states` maps each
     state input to the output that holds its next value. `axes` are the axes of the output of a
     whole sequence. `tensors` is what the import made of the file's tensors, outside of loops.
+    A file that takes one vector a sample, and shows it at `repeats` timesteps, is taken for one of
+    a sequence.
     """
 
     input: str
@@ -75,6 +78,7 @@ class Signature:
     states: Mapping[str, str]
     tensors: Mapping[str, Tensor] = field(compare=False, repr=False)
     axes: Axes = NO_AXES
+    repeats: int | None = None
 
 
 def import_onnx(
@@ -96,8 +100,8 @@ def import_onnx(
     try:
         with boundary():
             model = with_answer(model, options.output, options.states, name)
-            first, signature = _import(model, opset, options, STAND_INS[0], systems)
-            if _open(model) and _import(model, opset, options, STAND_INS[1], systems)[0] != first:
+            first, signature = _either(model, opset, options, STAND_INS[0], systems)
+            if _open(model) and _either(model, opset, options, STAND_INS[1], systems)[0] != first:
                 raise ImportFailure.of(SIZE_DEPENDENT)
             first.name = stem(name)
             verify(first)
@@ -106,6 +110,8 @@ def import_onnx(
                 states = signature.states.values()
                 outputs = [one.name for one in model.graph.output if one.name not in states]
                 tell_left_out(name, signature.output, outputs)
+            if signature.repeats is not None:
+                tell_repeated(name, signature.input, signature.repeats)
             if signature.time is None and options.readout is None:
                 tell_readout(name)
     except ImportFailure as error:
@@ -122,6 +128,40 @@ def import_onnx(
     except DmpcError as error:
         raise ImportFailure(error.message, hint=error.hint).inside(name) from None
     return first, signature
+
+
+def _either(
+    model: ModelProto, opset: int, options: Options, sizes: tuple[int, int], systems: Systems
+) -> tuple[Graph, Signature]:
+    """As `_import`, or if that fails, of a model that shows one vector at every timestep."""
+    try:
+        return _import(model, opset, options, sizes, systems)
+    except ImportFailure as error:
+        return _repeated(model, opset, options, sizes, error)
+
+
+def _repeated(
+    model: ModelProto, opset: int, options: Options, sizes: tuple[int, int], error: ImportFailure
+) -> tuple[Graph, Signature]:
+    """The network of a model whose one input is no sequence; raises `error` if it is none such."""
+    stored = initializers(model.graph)
+    inputs = [value for value in model.graph.input if value.name not in stored]
+    if len(inputs) != 1:
+        raise error
+    failed = None
+    for found in sequences(model, opset, inputs[0].name, _vector_shape(inputs[0], sizes[0])):
+        try:
+            graph, signature = _import(found.model, opset, options, sizes, Systems())
+        except ImportFailure as other:
+            failed = failed or other
+            continue
+        graph.attrs["repeats"] = found.steps
+        return graph, replace(signature, repeats=found.steps, tensors={})
+    if failed is None or error.rule is not NO_TIME:
+        raise error
+    if failed.rule and failed.rule.name not in CONSEQUENCES:
+        raise failed
+    raise ImportFailure.of(REPEATED_INPUT, name=inputs[0].name, reason=failed.message)
 
 
 def _lenient(model: ModelProto, opset: int, options: Options, name: str) -> Graph:
@@ -189,6 +229,14 @@ def _sequence_shape(value: ValueInfoProto, sizes: tuple[int, int]) -> tuple[int,
     if rank < 2:
         raise ImportFailure.of(INPUT_AXES, name=value.name, rank=rank)
     return _shape(value, sizes[: min(rank - 1, 2)])
+
+
+def _vector_shape(value: ValueInfoProto, samples: int) -> tuple[int, ...]:
+    """[batch, inputs], [batch, 1, inputs] or [1, batch, inputs]; sizes may be left open."""
+    dims = value.type.tensor_type.shape.dim
+    sizes = [dim.dim_value if dim.dim_value > 0 else None for dim in dims]
+    axis = sample_axis(sizes)
+    return tuple(size or (samples if at == axis else 1) for at, size in enumerate(sizes))
 
 
 def _timestep(

@@ -18,7 +18,7 @@ from dmpc.frontend.forced import Decision, forced, tied
 from dmpc.frontend.models import Model, Reference, held
 from dmpc.frontend.proof_input import LEAST, drawn, plan
 from dmpc.ir.graph import Graph, Loc
-from dmpc.ir.interpret import interpret
+from dmpc.ir.interpret import interpret, repeats_of, shown
 from dmpc.ir.registry import Tensor
 from dmpc.reference import OnnxReference, Series
 from dmpc.rules import Stage, rule
@@ -110,6 +110,9 @@ def prove(model: Model, layers: Graph, x: Tensor | None = None) -> Proof:
 def _inputs(reference: Reference, layers: Graph, x: Tensor | None) -> Iterator[Tensor]:
     """Samples to compare on: the user's, where the model takes their timesteps, and drawn ones."""
     (source,) = layers.inputs
+    repeats = repeats_of(layers)
+    if x is not None and repeats is not None:
+        x = shown(layers, x[:, :1])
     fits = x is not None and reference.steps in (None, x.shape[1])
     given = x[:GIVEN].astype(np.float64) if x is not None and fits else None
     if given is not None:
@@ -119,7 +122,8 @@ def _inputs(reference: Reference, layers: Graph, x: Tensor | None) -> Iterator[T
         length = LEAST if given is None else given.shape[1]  # what a module was traced on
     samples, steps = plan(layers, length, reference.batch)
     delayed = any(user.kind == "delay" for user in layers.users(source))  # holds events alone
-    yield drawn(layers.types[source].shape[0], samples, steps, binary=delayed)
+    made = drawn(layers.types[source].shape[0], samples, steps, binary=delayed)
+    yield made if repeats is None else shown(layers, made[:, :1])
 
 
 def _run(reference: Reference, layers: Graph, x: Tensor) -> tuple[Tensor, Series]:

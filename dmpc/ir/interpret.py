@@ -68,9 +68,11 @@ def interpret(
     integer. Every value that has a width goes through `saturate`, which counts what it changes.
     `fed` holds series [samples, timesteps, ...] that ops and states read in place of a value; its
     trace is still what was computed. `rounded` holds the steps to whose multiples real values are
-    rounded. What neither output nor trace depends on is not computed. Raises CompileError if `x`
-    does not fit the graph's input, or `trace` names no value.
+    rounded. Of a graph whose input is repeated, `x` of one timestep is shown as often (`shown`).
+    What neither output nor trace depends on is not computed. Raises CompileError if `x` does not
+    fit the graph's input, or `trace` names no value.
     """
+    x = shown(graph, x)
     _check_input(graph, x, (*trace, *(fed or {}), *(rounded or {})))
     output = graph.outputs[0]
     wanted = tuple(dict.fromkeys((output, *trace)))
@@ -86,6 +88,18 @@ def interpret(
         traces={name: series[name] for name in dict.fromkeys(trace)},
         saturations=context.saturations,
     )
+
+
+def shown(graph: Graph, x: Tensor) -> Tensor:
+    """Samples as a graph takes them: a single timestep is shown as often as the graph says."""
+    repeats = repeats_of(graph)
+    return x if repeats is None or x.ndim < 2 or x.shape[1] != 1 else np.repeat(x, repeats, axis=1)
+
+
+def repeats_of(graph: Graph) -> int | None:
+    """How many timesteps a graph's input is shown for, if it was made from one that repeats it."""
+    repeats = graph.attrs.get("repeats")
+    return repeats if isinstance(repeats, int) else None
 
 
 def _check_input(graph: Graph, x: Tensor, trace: Collection[str]) -> None:

@@ -12,6 +12,7 @@ from dmpc.ir.graph import Array, Graph, Loc, Op
 from dmpc.ir.levels import LEVELS, at_least, rank
 from dmpc.ir.registry import COMMON_ATTRS, AttrSpec, OpDef, all_ops, did_you_mean, op_def
 from dmpc.ir.types import TensorType
+from isa.interface import MOST_REPEATS
 
 NAME = re.compile(r"[A-Za-z0-9_./:-]*[A-Za-z0-9_./-]")
 LARGEST_VALUE, LARGEST_CONSTANT = 1 << 20, 1 << 26
@@ -241,6 +242,13 @@ def _readout(graph: Graph) -> Iterator[str]:
         )
     if len(graph.outputs) != 1:
         yield f"the graph has {len(graph.outputs)} outputs, expected one"
+    repeats = graph.attrs.get("repeats", 1)
+    if (
+        not isinstance(repeats, int)
+        or isinstance(repeats, bool)
+        or not 1 <= repeats <= MOST_REPEATS
+    ):
+        yield f"graph attribute 'repeats' is {repeats!r}, expected a number of timesteps"
 
 
 @fact("names can be written in the text form")

@@ -1,5 +1,5 @@
 """ONNX models in one form: functions, branches and loops of every kind as Scans over time."""
 
-from dmpc.frontend.normalise.pipeline import CONTROL, normalise
+from dmpc.frontend.normalise.pipeline import CONTROL, normalise, sequences
 
-__all__ = ["CONTROL", "normalise"]
+__all__ = ["CONTROL", "normalise", "sequences"]

@@ -1,6 +1,6 @@
 """Source to source: from a model as exporters write it to one whose loops over time are Scans."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from onnx import GraphProto, ModelProto
 
@@ -8,13 +8,15 @@ from dmpc.errors import ErrorList
 from dmpc.frontend.context import at_node, unsupported
 from dmpc.frontend.normalise.branches import inline_branches
 from dmpc.frontend.normalise.padding import Padding
+from dmpc.frontend.normalise.repeated import Sequence, as_sequences
 from dmpc.frontend.normalise.roll import roll
 from dmpc.frontend.normalise.sequences import Lists
-from dmpc.frontend.normalise.shapes import Shape, infer, with_sizes
+from dmpc.frontend.normalise.shapes import Shape, Types, infer, with_sizes
 from dmpc.frontend.normalise.slices import CUTTERS, FEWEST_STEPS
 from dmpc.frontend.normalise.unroll import unroll_loops
 from dmpc.frontend.onnx_file import DOMAINS, Node, graphs
 from dmpc.frontend.operators import OPERATORS
+from dmpc.ir.graph import Array
 
 CONTROL = ("If", "Loop")
 """Operators that `normalise` replaces wherever they stand."""
@@ -38,6 +40,21 @@ def normalise(
     if not _may_loop(model.graph, sequence):
         return model
     _check_operators(model.graph)
+    sized, types, known = _unrolled(model, opset, sizes, sequence=sequence)
+    return roll(sized, opset, types, known, proved=proved) if sequence else sized
+
+
+def sequences(model: ModelProto, opset: int, source: str, shape: Shape) -> Iterator[Sequence]:
+    """What a model whose one input `source` is no sequence may be as a model of one."""
+    _check_operators(model.graph)
+    sized, types, known = _unrolled(model, opset, {source: shape}, sequence=False)
+    yield from as_sequences(sized, types, known, source)
+
+
+def _unrolled(
+    model: ModelProto, opset: int, sizes: Mapping[str, Shape], *, sequence: bool
+) -> tuple[ModelProto, Types, dict[str, Array]]:
+    """A model of given sizes without Loops, lists and branches; its types and small integers."""
     sized = with_sizes(model, sizes)
     while True:
         sized, types, known = infer(sized)
@@ -45,7 +62,7 @@ def normalise(
         changed |= inline_branches(sized.graph, known)
         changed |= sequence and Padding(types.shapes, known, opset).unwrap(sized.graph)
         if not changed and not unroll_loops(sized.graph, known):
-            return roll(sized, opset, types, known, proved=proved) if sequence else sized
+            return sized, types, known
 
 
 def _check_operators(graph: GraphProto) -> None:

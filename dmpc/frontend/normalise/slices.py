@@ -101,7 +101,7 @@ def find_cuts(
     The last axis of an input holds features.
     """
     places: dict[tuple[str, int], set[int]] = {}
-    same = _same(graph, known)
+    same = same_tensors(graph, known, shapes)
     for node in graph.node:
         if node.input and node.input[0] in shapes:
             source = same.get(node.input[0], node.input[0])
@@ -120,14 +120,21 @@ def find_cuts(
     return Cuts(steps, frozenset(cut for cut, size in sizes.items() if size == steps), same)
 
 
-def _same(graph: GraphProto, known: dict[str, Array]) -> dict[str, str]:
+def same_tensors(
+    graph: GraphProto, known: Mapping[str, Array], shapes: Mapping[str, Shape]
+) -> dict[str, str]:
     """The first tensor that is computed like a tensor, for those that are not themselves first."""
     same: dict[str, str] = {}
     first: dict[object, list[str]] = {}
     for name, array in known.items():
         same[name] = first.setdefault((array.dtype.str, array.shape, array.tobytes()), [name])[0]
     for node in graph.node:
-        if node.op_type != "Constant":
+        if node.op_type == "Identity" or (
+            node.op_type in ("Flatten", "Reshape")
+            and shapes.get(node.input[0], 0) == shapes.get(node.output[0])
+        ):
+            same[node.output[0]] = same.get(node.input[0], node.input[0])
+        elif node.op_type != "Constant":
             inputs = tuple(same.get(name, name) for name in node.input)
             key = (node.op_type, node.domain, attributes_key(node), inputs)
             same.update(zip(node.output, first.setdefault(key, list(node.output)), strict=False))

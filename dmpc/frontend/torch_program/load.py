@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from dmpc.errors import ImportFailure
 from dmpc.frontend import onnx_import
+from dmpc.frontend.answers import sample_axis
 from dmpc.frontend.chosen import tell_left_out
-from dmpc.frontend.model_rules import NO_TIME
+from dmpc.frontend.model_rules import NO_TIME, REPEATED_INPUT
 from dmpc.frontend.models import Model, stem
 from dmpc.frontend.torch_program.convert import to_onnx
 from dmpc.frontend.torch_program.modules import from_factory
@@ -25,15 +26,29 @@ from dmpc.frontend.torch_program.program import (
 )
 from dmpc.frontend.torch_program.reference import TorchReference
 from dmpc.frontend.torch_program.results import answer_of, results_of
-from dmpc.frontend.torch_program.rules import EXAMPLE_SHAPE, NO_EXAMPLE
+from dmpc.frontend.torch_program.rules import EXAMPLE_SHAPE, FORWARD_FAILS, NO_EXAMPLE
 from dmpc.frontend.torch_program.weights import load_weights
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
     from torch.export import ExportedProgram
 
     from dmpc.ir.graph import Graph
     from dmpc.ir.registry import Tensor
+
+
+LOST = (NO_TIME, REPEATED_INPUT)
+"""What is said of a model in which no timesteps are found."""
+
+
+@dataclass(frozen=True)
+class _Traced:
+    """A module traced on an example, and what was imported of the program."""
+
+    program: ExportedProgram
+    graph: Graph
+    signature: onnx_import.Signature
 
 
 def from_module(
@@ -54,31 +69,64 @@ def from_module(
         raise ImportFailure.of(EXAMPLE_SHAPE, where=name, shape=list(x.shape))
     fresh = check_reset(module, name)
     module = in_float32(module, name)
-    program = export(module, example_of(x, module, time_first), name)
     # Nodes that were reset start from their reset value, whatever it is: that is no stale state.
     options = onnx_import.Options({}, readout, "keep" if fresh else initial_states, output)
+    example = example_of(x, module, time_first)
     try:
-        graph, signature = _imported(program, name, options)
+        traced = _traced(module, example, name, options)
     except ImportFailure as error:
-        # Given in the wrong order, a module loops over the few samples in place of timesteps.
-        lost = any(one.rule is NO_TIME for one in error.every)
-        if lost and _takes(module, x, name, options, time_first=not time_first):
-            raise _wrong_order(name, time_first) from None
-        raise
-    if signature.time is not None and signature.time != int(not time_first):
+        vector = _of_a_vector(module, x, name, options, time_first, error)
+        if vector is None:
+            # Given in the wrong order, a module loops over the few samples in place of timesteps.
+            lost = any(one.rule in LOST for one in error.every)
+            if lost and _takes(module, x, name, options, time_first=not time_first):
+                raise _wrong_order(name, time_first) from None
+            raise
+        example, traced = vector
+    signature, repeats = traced.signature, traced.signature.repeats
+    if repeats is None and signature.time != int(not time_first):
         raise _wrong_order(name, time_first)
-    answer = str(graph.attrs["readout"])
     reference = TorchReference(
         module,
         name,
-        readout=answer,
+        readout=str(traced.graph.attrs["readout"]),
         time_first=time_first,
         axes=signature.axes,
         dtype=float_type(module),
-        steps=x.shape[1],
-        leaf=answer_of(program, output).leaf,
+        steps=repeats or x.shape[1],
+        leaf=answer_of(traced.program, output).leaf,
+        vector=None if repeats is None else tuple(example.shape),
     )
-    return Model(name, graph, reference)
+    return Model(name, traced.graph, reference)
+
+
+def _traced(
+    module: nn.Module, example: torch.Tensor, name: str, options: onnx_import.Options
+) -> _Traced:
+    program = export(module, example, name)
+    return _Traced(program, *_imported(program, name, options))
+
+
+def _of_a_vector(
+    module: nn.Module,
+    x: Tensor,
+    name: str,
+    options: onnx_import.Options,
+    time_first: bool,
+    error: ImportFailure,
+) -> tuple[torch.Tensor, _Traced] | None:
+    """A module that does not take sequences, but one vector that it shows at every timestep."""
+    if not any(one.rule in (FORWARD_FAILS, *LOST) for one in error.every):
+        return None
+    one = example_of(x[:, :1], module, time_first)
+    for example in (one, one.reshape(-1, x.shape[2])):
+        try:
+            traced = _traced(module, example, name, options)
+        except ImportFailure:
+            continue
+        if traced.signature.repeats is not None:
+            return example, traced
+    return None
 
 
 def _takes(
@@ -137,10 +185,10 @@ def from_file(
     _need_torch(name)
     program = load(path, trust=trust)
     graph, signature = _imported(program, name, onnx_import.Options({}, readout, "zero", output))
-    time_first = signature.time == 0
     (source,) = program.graph_signature.user_inputs
     given = next(node.meta["val"] for node in program.graph.nodes if node.name == source)
-    shape = given.shape
+    shape, repeats = given.shape, signature.repeats
+    time_first = bool(sample_axis(shape)) if repeats else signature.time == 0
     module = as_module(program)
     reference = TorchReference(
         module,
@@ -150,8 +198,9 @@ def from_file(
         axes=signature.axes,
         dtype=given.dtype,
         batch=int(shape[int(time_first)]),
-        steps=int(shape[int(not time_first)]),
+        steps=repeats or int(shape[int(not time_first)]),
         leaf=answer_of(program, output).leaf,
+        vector=tuple(map(int, shape)) if repeats else None,
     )
     return Model(name, graph, reference)
 

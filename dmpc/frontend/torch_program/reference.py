@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dmpc.errors import DmpcError
-from dmpc.frontend.models import held
+from dmpc.frontend.answers import sample_axis
+from dmpc.frontend.models import held, one_timestep
 from dmpc.frontend.torch_program.program import untouched
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
     from torch import nn
 
@@ -28,6 +31,7 @@ class TorchReference:
     `readout` makes the answer of outputs per timestep, whose `axes` are given; `dtype` is that of
     the input. `batch` is the number of samples that a program insists on, `steps` that of
     timesteps, None where any will do. `leaf` is the answer's number among all that it returns.
+    A module that takes no sequence has a `vector`, the shape of what it was traced on.
     """
 
     name = "torch"
@@ -44,10 +48,11 @@ class TorchReference:
         batch: int | None = None,
         steps: int | None = None,
         leaf: int = 0,
+        vector: Sequence[int] | None = None,
     ) -> None:
         self.module, self.where, self.readout = module, where, readout
         self.time_first, self.batch, self.steps = time_first, batch, steps
-        self.axes, self.dtype, self.leaf = axes, dtype, leaf
+        self.axes, self.dtype, self.leaf, self.vector = axes, dtype, leaf, vector
 
     @property
     def type(self) -> type[np.generic]:
@@ -74,8 +79,12 @@ class TorchReference:
 
         count = len(x)
         filled = np.concatenate([x, np.repeat(x[-1:], together - count, axis=0)])
+        if self.vector is not None:
+            sizes = list(self.vector)
+            sizes[sample_axis(sizes)] = together
+            filled = one_timestep(filled, self.where).reshape(sizes)
         source = torch.from_numpy(held(filled, self.type)).to(self.dtype)
-        if self.time_first:
+        if self.time_first and self.vector is None:
             source = source.transpose(0, 1).contiguous()
         with untouched(self.module), warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -9,6 +9,7 @@ from onnx import helper
 
 from dmpc.check import Report, check
 from dmpc.compiler import Options
+from tests.dmpc.frontend.repeated import Unrolled
 from tests.dmpc.frontend.spellings import Form, Spelling, scan_model, step_model, value
 from tests.dmpc.rules.operators import node, node_of, store
 
@@ -158,6 +159,7 @@ MODELS: dict[str, Callable[[], Model]] = {
     "unknown-size": lambda: step(dim("x", 1, "features")),
     "input-axes": lambda: alone([value("x", 3)], node("Relu", ["x"], "y")),
     "no-time": lambda: alone([value("x", 1, 8, 3)], node("Relu", ["x"], "y")),
+    "repeated-input": Unrolled("read again", odd=3).model,
     "batch-axes": lambda: step(dim("x", 0, 2), dim("v0", 0, 3)),
     "dead-output": lambda: step(answer(node("Relu", ["wo"], "odd"))),
     "partial-output": lambda: step(
@@ -181,6 +183,7 @@ MODELS: dict[str, Callable[[], Model]] = {
 }
 
 OPTIONS: dict[str, tuple[Callable[[], Model], Options]] = {
+    "input-repeated": (Unrolled("computed once", (3, 4)).model, Options()),
     "readout-conflict": (lambda: scan_model(Form(readout="sum")), Options(readout="max")),
     "no-such-state": (step, Options(states={"m00": "m0_next"})),
     "all-states": (step, Options(states={**STATES, "x": "y"})),

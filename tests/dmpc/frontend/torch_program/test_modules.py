@@ -336,3 +336,26 @@ def test_the_answer_is_chosen_among_what_a_module_returns(tmp_path):
 def test_objects_that_torch_does_not_take_apart_are_named():
     with pytest.raises(ImportFailure, match="forward returns a Box, into which"):
         from_torch(Returning(lambda _, y: Box(logits=y)), np.zeros((1, 3, 5)))
+
+
+class Shown(torch.nn.Module):
+    """Shows one vector at every timestep, and takes no sequence."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = Loop(1)
+
+    def forward(self, x):
+        return self.loop(x[:, None].repeat(1, 4, 1))
+
+
+def test_a_module_of_one_vector_is_traced_on_the_first_timestep(tmp_path):
+    x = (np.random.default_rng(0).random((2, 7, 5)) < 0.4).astype(np.float32)
+    found = from_torch(Shown(), x)
+    assert found.graph.attrs["repeats"] == 4
+    wanted = Shown()(torch.from_numpy(x[:, 0])).detach()
+    np.testing.assert_allclose(found.reference.logits(x[:, :1]), wanted, rtol=1e-6)
+    program = torch.export.export(Shown(), (torch.from_numpy(x[:, 0]),), strict=False)
+    torch.export.save(program, tmp_path / "net.pt2")
+    saved = open_model(tmp_path / "net.pt2")
+    np.testing.assert_allclose(saved.reference.logits(x[:, :1]), wanted, rtol=1e-6)
