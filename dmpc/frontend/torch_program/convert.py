@@ -13,10 +13,19 @@ from onnx import ModelProto, helper
 from dmpc.errors import ErrorList, ImportFailure
 from dmpc.frontend.context import UNKNOWN_OPERATOR
 from dmpc.frontend.nearest import nearest
-from dmpc.frontend.torch_program import elementwise, indexing, movement, neurons, products, spectral
+from dmpc.frontend.torch_program import (
+    elementwise,
+    indexing,
+    masks,
+    movement,
+    neurons,
+    products,
+    spectral,
+)
 from dmpc.frontend.torch_program.emitter import (
     OPSET,
     Call,
+    Chosen,
     Constant,
     Emitter,
     Handler,
@@ -49,6 +58,7 @@ if TYPE_CHECKING:
 HANDLERS: Mapping[str, Handler] = {
     **elementwise.HANDLERS,
     **indexing.HANDLERS,
+    **masks.HANDLERS,
     **movement.HANDLERS,
     **neurons.HANDLERS,
     **products.HANDLERS,
@@ -210,6 +220,14 @@ class _Conversion:
             user.args[1] for user in node.users if user.target is operator.getitem and user in live
         }
         name = name_of(node)
+        by_mask = masks.chosen(self.emitter, kind, name, arguments)
+        if by_mask is not None:
+            return by_mask
+        if kind != "index_put" and any(
+            isinstance(part, Chosen) for part in _flat(arguments.values())
+        ):
+            what = f"{kind} of elements that a mask chooses"
+            raise ImportFailure.of(FORM, where=place(node), what=what, nearest="torch.where")
         shapes = node.meta["val"]
         several = isinstance(shapes, list | tuple)
         results = tuple(value_like(name, each) for each in (shapes if several else [shapes]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -166,38 +165,22 @@ def choice(emitter: Emitter, call: Call) -> str:
     return emitter.emit("Where", inputs, call.name)
 
 
-def masked_fill(emitter: Emitter, call: Call) -> str:
-    """`masked_fill`: a value where a mask is true."""
-    import torch
-
+def interpolation(emitter: Emitter, call: Call) -> str:
+    """`lerp`: from one tensor toward another."""
     dtype = call.result.dtype
-    inputs = [emitter.use(call["mask"], torch.bool)]
-    inputs += [emitter.use(call[side], dtype) for side in ("value", "self")]
-    return emitter.emit("Where", inputs, call.name)
+    start, end, weight = (emitter.use(call[key], dtype) for key in ("self", "end", "weight"))
+    way = emitter.emit("Sub", [end, start], f"{call.name}.way")
+    part = emitter.emit("Mul", [way, weight], f"{call.name}.part")
+    return emitter.emit("Add", [start, part], call.name)
 
 
-def put(emitter: Emitter, call: Call) -> str:
-    """`y[mask] = value`: a choice, where one mask covers the first axes and the value is one."""
-    import torch
-
-    given, value, target = list(call["indices"]), call.tensor("values"), call.tensor("self")
-    mask = given[0] if len(given) == 1 else None
-    if mask is None or mask.dtype not in (torch.bool, torch.uint8) or math.prod(value.shape) != 1:
-        raise ImportFailure.of(
-            FORM,
-            what="writing values of their own into chosen elements",
-            nearest="torch.where, or one value where a mask is true",
-        )
-    dtype, name = call.result.dtype, emitter.use(mask, torch.bool)
-    if mask.rank < target.rank:
-        axes = emitter.ints(*range(mask.rank, target.rank))
-        name = emitter.emit("Unsqueeze", [name, axes], f"{call.name}.mask")
-    new, old = emitter.use(value, dtype), emitter.use(target, dtype)
-    if value.rank:
-        new = emitter.emit("Reshape", [new, emitter.ints()], f"{call.name}.value")
-    if call["accumulate"]:
-        new = emitter.emit("Add", [old, new], f"{call.name}.sum")
-    return emitter.emit("Where", [name, new, old], call.name)
+def product_added(emitter: Emitter, call: Call) -> str:
+    """`addcmul`: a tensor and a product of two others."""
+    dtype = call.result.dtype
+    names = [emitter.use(call[key], dtype) for key in ("self", "tensor1", "tensor2", "value")]
+    product = emitter.emit("Mul", names[1:3], f"{call.name}.product")
+    scaled = emitter.emit("Mul", [product, names[3]], f"{call.name}.scaled")
+    return emitter.emit("Add", [names[0], scaled], call.name)
 
 
 def clamp(emitter: Emitter, call: Call) -> str:
@@ -274,9 +257,9 @@ HANDLERS: Mapping[str, Handler] = {
     **dict.fromkeys(("clamp", "clamp_min", "clamp_max"), clamp),
     **dict.fromkeys(("logical_not", "bitwise_not"), negation),
     **dict.fromkeys(("batch_norm", "_native_batch_norm_legit_no_training"), batch_norm),
+    "addcmul": product_added,
     "heaviside": heaviside,
-    "index_put": put,
-    "masked_fill": masked_fill,
+    "lerp": interpolation,
     "ne": unequal,
     "rsub": reversed_difference,
     "where": choice,

@@ -52,6 +52,16 @@ class Filled(Value):
 
 
 @dataclass(frozen=True)
+class Chosen(Value):
+    """The elements of a tensor where a mask is true: a whole tensor, of which others do not count.
+
+    torch has them in a row, whose length depends on the data.
+    """
+
+    mask: str
+
+
+@dataclass(frozen=True)
 class Constant:
     """A tensor known at import; `name` is that of the user's parameter it was made of."""
 

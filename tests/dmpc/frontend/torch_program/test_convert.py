@@ -89,6 +89,11 @@ def writing_by_masks(_, x):
     v[out.bool()] = 0.0
     v[out == 0] = 2.0
     v[x.sum((1, 2)) > 0] = torch.tensor([-1.0])
+    high = x > 0.5
+    v[high] -= 1.0
+    v[high] = x[high] * 2 + v[high]
+    v = torch.lerp(v.masked_scatter(x < -1, torch.zeros_like(v)), x, 0.25)
+    v = torch.addcmul(v, x, x, value=0.5)
     return torch.cat([out, v], 1)
 
 

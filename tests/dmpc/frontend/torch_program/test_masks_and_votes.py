@@ -77,11 +77,30 @@ def test_votes_over_groups_are_folded_into_the_readout(vote):
     np.testing.assert_allclose(np.concatenate(weights), np.concatenate(expected), atol=1e-6)
 
 
-def test_values_of_their_own_by_a_mask_are_refused():
+def test_elements_that_a_mask_chooses_are_written_back():
     def step(v):
-        w = v.clone()
-        w[v > 1] = w[v > 1] * 0.5
-        return plain(w)
+        fired = v > 1
+        v = v.clone()
+        v[fired] = v[fired] * 0
+        return fired.to(v), v
 
-    with pytest.raises(ImportFailure):
+    assert layers(step, as_linear) == layers(plain, as_linear)
+
+
+def of_another_mask(v):
+    w = v.clone()
+    w[v > 1] = v[v >= 1]
+    return plain(w)
+
+
+def summed(v):
+    return plain(v + v[v > 1].sum())
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [(of_another_mask, "writing values of their own"), (summed, "elements that a mask chooses")],
+)
+def test_other_uses_of_chosen_elements_are_refused(step, message):
+    with pytest.raises(ImportFailure, match=message):
         from_torch(Net(step, as_linear), X)
