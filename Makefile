@@ -16,7 +16,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq
 EXAMPLE := examples/spoken_digits
 
-.PHONY: demo test bench lint format docs clean
+.PHONY: demo test pytest bench lint format docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -26,8 +26,10 @@ demo: $(VENV)/installed
 	$(BIN)/dmpc run demo/spoken_digits.elf --input $(EXAMPLE)/test.npz --json demo/run.json
 	@echo "demo/ holds the image and the results of every sample; README.md says what else can be done"
 
-test: lint $(VENV)/spikingjelly-2.0
-	@$(BIN)/pytest -n 2
+test: lint pytest
+
+pytest: $(VENV)/spikingjelly-2.0
+	@$(BIN)/pytest -n 2 --dist worksteal  # neighbours share fixtures: each worker takes half the files
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.layer_cycles

@@ -1,6 +1,7 @@
 """The committed examples, through the whole toolchain, over their whole test sets."""
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -38,9 +39,12 @@ class Example:
         return runtime.load_samples(EXAMPLES / self.folder / f"{part}{self.data}.npz")
 
     def compiled(self) -> Compiled:
+        """Compiled anew."""
         calibration = self.samples("train").x
         return compile_model(self.path, calibration=calibration, options=OPTIONS)
 
+
+once = cache(Example.compiled)
 
 SPOKEN = Example("spoken_digits", "model")
 SPOKEN_STEP = Example("spoken_digits", "model_step")  # the same network, one timestep
@@ -58,7 +62,7 @@ def test_every_committed_model_is_tested_but_variants_of_size():
 @pytest.mark.parametrize("example", [SPOKEN, GREY, GREY_PERMUTED], ids=str)
 def test_an_example_keeps_its_accuracy_and_every_bit(example):
     """Over the whole test set and over 100 samples of it; one compilation serves both."""
-    made = example.compiled()
+    made = once(example)
     keeps_its_accuracy(example, made)
     test = example.samples("test").x
     x = test[:: max(1, len(test) // EXACT)][:EXACT]
@@ -89,11 +93,11 @@ def agrees_in_every_bit(found: Verification, steps: int) -> None:
 
 @pytest.mark.parametrize("example", [SPOKEN, GREY], ids=str)
 def test_a_second_compilation_gives_the_same_bytes(example):
-    assert image_bytes(example.compiled().image) == image_bytes(example.compiled().image)
+    assert image_bytes(example.compiled().image) == image_bytes(once(example).image)
 
 
 def test_both_forms_of_a_network_compile_to_the_same_code_and_weights():
-    sequence, step = SPOKEN.compiled().image, SPOKEN_STEP.compiled().image
+    sequence, step = once(SPOKEN).image, once(SPOKEN_STEP).image
     assert sequence.code == step.code
     assert set(sequence.memories) == set(step.memories)
     for name, table in sequence.memories.items():

@@ -7,8 +7,8 @@ from isa.engines import ENGINES, engine
 from isa.errors import IsaError, Trap
 from isa.image import Image
 from isa.instructions import (
+    ClearDelays,
     ClearEvents,
-    ClearMembranes,
     ClearValue,
     CountEvents,
     Halt,
@@ -17,7 +17,7 @@ from isa.instructions import (
 )
 from isa.native.library import digest, file_name, library
 from isa.native.records import header
-from tests.isa.machine import PAPER, Seen, each_timestep, events, program, run, told
+from tests.isa.machine import PAPER, TARGET, Seen, each_timestep, events, program, run, told
 from tests.isa.test_fuzz import base
 from tests.isa.test_simulator import IMAGE, X
 
@@ -127,17 +127,17 @@ def test_an_unknown_engine():
 
 def test_times_beyond_thirty_two_bits():
     """The origin of times moves with a long program, and nothing shows it."""
-    rows, outer, inner = 512, 150, 65535
+    rows, outer, inner = 1024, 75, 65535
     loops = (
         Loop(counter="immediate", value=outer, length=2),
         Loop(counter="immediate", value=inner, length=1),
     )
-    image = Image(PAPER, (*loops, ClearMembranes(row=0, groups=rows), Halt()))
+    image = Image(PAPER, (*loops, ClearDelays(row=0, rows=rows), Halt()))
     counts = engine(image).run(np.zeros((1, 1, 5), np.int64), batch=1).counts
-    assert counts.busy["neuron"] == outer * inner * rows > 1 << 32
-    assert counts.stalls["neuron", "issue"] == 3  # until the first clear; it is never idle again
-    latency = 3
-    assert counts.cycles == 3 + counts.busy["neuron"] - 1 + latency
+    assert counts.busy["delay"] == outer * inner * rows > 1 << 32
+    assert counts.stalls["delay", "issue"] == 3  # until the first clear; it is never idle again
+    latency = TARGET.delay.latency
+    assert counts.cycles == 3 + counts.busy["delay"] - 1 + latency
 
 
 def test_a_session_traps_where_the_program_does():

@@ -189,7 +189,7 @@ def test_the_exported_file_compiles_to_the_same_network(
 @families
 @torch.no_grad()
 def test_the_module_itself_imports_as_its_export(tmp_path: Path, family: str) -> None:
-    network, x = network_of(family), events(8, 18, 12).numpy()
+    network, x = network_of(family), events(8, 10, 12).numpy()
     export_onnx(network, tmp_path / "model.onnx")
     exported = to_layers(import_model(tmp_path / "model.onnx", Options()).graph, Options())
     model = from_torch(network, x)
