@@ -59,7 +59,8 @@ def run(image: Image, x: np.ndarray, *, seen: Seen | None = None, **options: obj
     found = [outcome(image, name, x, watched, options) for name in ("fast", "reference")]
     if x.size < 40:  # it is slow
         found.append(outcome(image, "cycle", x[:1], watched, options))
-        first = [outcome(image, "reference", x[:1], watched, options)]
+        one = outcome(image, "reference", x[:1], watched, options) if len(x) > 1 else found[1]
+        first = [one]
     else:
         first = found[2:]
     for one, other in ((found[0], found[1]), *zip(first, found[2:], strict=True)):
