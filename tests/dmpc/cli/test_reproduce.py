@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -12,8 +13,12 @@ EXAMPLE = Path(__file__).parents[3] / "examples" / "spoken_digits"
 
 
 def test_reproduce(tmp_path):
+    for name in ("model.onnx", "model_256.onnx", "test.npz"):
+        (tmp_path / name).symlink_to(EXAMPLE / name)
+    with np.load(EXAMPLE / "train.npz") as train:  # all of it would calibrate eight networks
+        np.savez(tmp_path / "train.npz", x=train["x"][:60], y=train["y"][:60])
     picture, figures = tmp_path / "r.png", tmp_path / "r.json"
-    arguments = ["reproduce", "--example", str(EXAMPLE), "--limit", "4"]
+    arguments = ["reproduce", "--example", str(tmp_path), "--limit", "4"]
     found = CliRunner().invoke(main, [*arguments, "--plot", str(picture), "--json", str(figures)])
     assert found.exit_code == 0, found.output
     assert picture.read_bytes().startswith(b"\x89PNG")
