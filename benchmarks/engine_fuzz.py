@@ -23,7 +23,8 @@ from benchmarks.random_networks import network, random_shape, samples
 from benchmarks.random_programs import hand_made, mutated, soup
 from dmpc import Options
 from dmpc import compile as compile_network
-from dmpc.cli.terminal import Output, table
+from dmpc.cli.tables import table
+from dmpc.cli.terminal import Output
 from isa.engines import Engine
 from isa.engines.counts import Place, Run
 from isa.engines.cycle import CycleEngine

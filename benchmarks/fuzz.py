@@ -22,7 +22,8 @@ import click
 
 from benchmarks.fuzz_judges import Verdict, find
 from benchmarks.fuzz_kinds import KINDS, tried
-from dmpc.cli.terminal import Output, table
+from dmpc.cli.tables import table
+from dmpc.cli.terminal import Output
 
 WALL_SECONDS = 300  # for one input; a worker that is silent for longer hangs where no alarm reaches
 MEMORY = 6 << 30  # bytes of address space that an input may ask for, beside what libraries took

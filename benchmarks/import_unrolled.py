@@ -12,7 +12,8 @@ import click
 import onnx
 from onnx import helper
 
-from dmpc.cli.terminal import Output, table
+from dmpc.cli.tables import table
+from dmpc.cli.terminal import Output
 from dmpc.frontend import import_onnx
 from dmpc.nn import DMPNetwork, to_onnx
 

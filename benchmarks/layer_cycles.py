@@ -11,7 +11,8 @@ import click
 import dmpc
 from benchmarks.networks import active_inputs, one_layer
 from benchmarks.rtl import layer_cycles
-from dmpc.cli.terminal import Output, table
+from dmpc.cli.tables import table
+from dmpc.cli.terminal import Output
 from runtime.program import Program
 
 NEURONS, STATES, ACTIVE = (64, 128, 256), (5, 10, 40), (0, 1, 4, 8, 16, 32, 64)

@@ -17,7 +17,8 @@ import numpy as np
 
 import dmpc
 from benchmarks.rtl import network_cycles
-from dmpc.cli.terminal import Output, table
+from dmpc.cli.tables import table
+from dmpc.cli.terminal import Output
 from dmpc.ir.interpret import interpret
 from isa.target import target_text
 from runtime.program import Program

@@ -14,7 +14,8 @@ from typing import Any
 
 import click
 
-from dmpc.cli.terminal import Output, table
+from dmpc.cli.tables import table
+from dmpc.cli.terminal import Output
 from dmpc.compiler import Options
 from dmpc.precision.study import Study
 from dmpc.precision.yardstick import Difference

@@ -17,7 +17,8 @@ import numpy as np
 
 import dmpc
 from benchmarks.network_cycles import EXAMPLE
-from dmpc.cli.terminal import Output, table
+from dmpc.cli.tables import table
+from dmpc.cli.terminal import Output
 from isa.engines import engine
 from isa.image import Image
 from runtime.samples import load_samples

@@ -14,7 +14,8 @@ import numpy as np
 
 import dmpc
 from benchmarks.network_cycles import EXAMPLE
-from dmpc.cli.terminal import Output, table
+from dmpc.cli.tables import table
+from dmpc.cli.terminal import Output
 from isa.interface import Numbers
 from runtime import Program, Stream
 from runtime.samples import load_samples
