@@ -6,7 +6,7 @@ import numpy as np
 from onnx import helper
 
 from isa.target import target_text
-from tests.dmpc.cli.conftest import write_model
+from tests.dmpc.cli.conftest import STATES, write_model
 
 
 def two_unknown(nodes):
@@ -54,6 +54,13 @@ def test_warnings_and_notes_do_not_fail(dmpc, shared, tmp_path):
     assert (report["errors"], report["reached"]) == (0, "image")
     assert report["warnings"] + report["notes"] == len(report["findings"])
     assert report["findings"][0]["rule"] == "never-reached"
+
+
+def test_a_memory_that_grows_beyond_all_numbers_is_one_finding(dmpc, tmp_path):
+    model = write_model(tmp_path / "net.onnx", A=np.full((STATES, STATES), 1e30))
+    said = checked(dmpc, model, status=1)
+    assert said.startswith(f"error: {model}: ")
+    assert said.count("error: ") == 1
 
 
 def test_what_does_not_fit_is_said_of_every_memory(dmpc, shared, tmp_path):
