@@ -67,7 +67,7 @@ def _products(graph: Graph, op: Op, traces: Mapping[str, Tensor]) -> Tensor:
 
 def is_binary(x: Tensor) -> bool:
     """True if every element is 0 or 1."""
-    return x.dtype == np.bool_ or bool(np.isin(x, (0, 1)).all())
+    return x.dtype == np.bool_ or bool(((x == 0) | (x == 1)).all())
 
 
 def _seen(trace: Tensor) -> Interval:
