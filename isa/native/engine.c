@@ -6,6 +6,9 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
 
 #include "program.h"
 #include "kernels.h"
@@ -294,10 +297,15 @@ const void *dmpc_kept(const Machine *m, int watch, int64_t *times, int32_t *elem
 
 #include "timeline.h"
 
-/* Whether this processor runs the library that was built for AVX2. */
+/* Whether this processor, and the system, run the library that was built for AVX2. Asked of the
+   processor itself: the runtime of zig does not answer `__builtin_cpu_supports`. */
 int dmpc_has_avx2(void) {
 #ifdef __x86_64__
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+    unsigned a, b, c, d, low, high;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_FMA) || !(c & bit_OSXSAVE)) return 0;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    if ((low & 6) != 6) return 0;             /* the system does not keep wide registers */
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && b & bit_AVX2 && b & bit_BMI2;
 #else
     return 0;
 #endif

@@ -1,5 +1,8 @@
 """Engines behind one protocol: sessions that step, samples that are watched, threads, lockstep."""
 
+import platform
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -15,7 +18,7 @@ from isa.instructions import (
     Loop,
     MoveEvents,
 )
-from isa.native.library import digest, file_name, library
+from isa.native.library import digest, file_name, levels, library
 from isa.native.records import header
 from tests.isa.machine import PAPER, TARGET, Seen, each_timestep, events, program, run, told
 from tests.isa.test_fuzz import base
@@ -144,6 +147,15 @@ def test_a_session_traps_where_the_program_does():
     session = engine(Image(PAPER, IMAGE.code[:8], IMAGE.memories)).reset(X[0])
     with pytest.raises(Trap):
         session.finish()
+
+
+def test_the_library_for_this_processor_is_taken():
+    described = Path("/proc/cpuinfo")
+    flags = set(described.read_text().split()) if described.exists() else set()
+    if platform.machine() == "x86_64" and flags:
+        assert bool(library().dmpc_has_avx2()) == ({"avx2", "fma", "bmi2"} <= flags)
+    level = list(levels())[-1 if library().dmpc_has_avx2() else 0]
+    assert library()._name.endswith(f"-{level}.so")
 
 
 def test_the_library_is_of_these_sources():
