@@ -23,7 +23,7 @@ def interface_text(note: bytes) -> list[str]:
         return []
     lines = [f".io {json.dumps(described.name)}"]
     for part in _PARTS:
-        fields = getattr(described, part).model_dump()
+        fields = getattr(described, part).model_dump(exclude_none=True)
         shown = (f"{name}={_shown(value)}" for name, value in fields.items())
         lines.append(f"        {part:15} {', '.join(shown)}")
     return lines

@@ -69,7 +69,7 @@ class Interrupt:
 sys.meta_path.insert(0, Interrupt())
 {RUN}
 """
-    found = process(program, "--help")
+    found = process(program, "run", "--help")
     assert (found.returncode, found.stdout, found.stderr) == (130, b"", b"")
 
 
