@@ -18,6 +18,8 @@ from dmpc.ir.interpret import interpret, over_time
 from dmpc.ir.registry import Tensor
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
+
     from dmpc.frontend.onnx_import import Signature
 
 FATAL = 4
@@ -77,7 +79,7 @@ class OnnxReference:
     @cached_property
     def session(self) -> Any:
         """The file in onnxruntime; raises DmpcError if it does not load."""
-        return self._load(self.path)
+        return self._load(self._model() if self.signature.finish.functions else self.path)
 
     @cached_property
     def inputs(self) -> dict[str, Any]:
@@ -120,13 +122,11 @@ class OnnxReference:
 
         [samples, timesteps, neurons], as far as they can be seen: not those of unrolled timesteps.
         """
-        import onnx
-
         from dmpc.frontend.watched import watched
 
-        model = onnx.load(self.path)
+        model = self._model()
         found = watched(model, nodes, inside=self.signature.time is not None)
-        session = self._load(model.SerializeToString())
+        session = self._load(model)
         logits, *series = self._answers(session, tuple(found.values()), x)
         shape = len(logits), x.shape[1]
         return logits, {
@@ -163,14 +163,25 @@ class OnnxReference:
         domain = traced[names[0]].domain
         samples, steps = domain.size // domain.steps, domain.steps
         x = np.resize(x, (samples, steps if domain.time is not None else x.shape[1], x.shape[2]))
-        theirs = self._run(self._load(model.SerializeToString()), names, x)
+        theirs = self._run(self._load(model), names, x)
         traces = interpret(imported, x, trace={traced[name].value for name in names}).traces
         for name, array in zip(names, theirs, strict=True):
             ours = _arranged(traces[traced[name].value], traced[name])
             if ours.shape == array.shape:  # a name of an unrolled file may be that of one timestep
                 yield FileTensor(name, makers[name] or name, ours, array.astype(np.float64))
 
-    def _load(self, source: str | bytes) -> Any:
+    def _model(self) -> "ModelProto":
+        """The file's model, which gives what goes into functions at its very end, if there are."""
+        import onnx
+
+        if not self.signature.finish.functions:
+            return onnx.load(self.path)
+        from dmpc.frontend.finish import shows
+        from dmpc.frontend.onnx_file import read_model
+
+        return shows(read_model(self.path, self.path)[0], self.signature.output)
+
+    def _load(self, source: "str | ModelProto") -> Any:
         import onnx
         import onnxruntime
 
@@ -184,8 +195,9 @@ class OnnxReference:
         options.graph_optimization_level = level
         try:
             if isinstance(source, str) and not _is_utf8(source):  # a name that it cannot take
-                source = onnx.load(source).SerializeToString()
-            return onnxruntime.InferenceSession(source, options)
+                source = onnx.load(source)
+            given = source if isinstance(source, str) else source.SerializeToString()
+            return onnxruntime.InferenceSession(given, options)
         except Exception as error:  # onnxruntime raises classes of its own without a common base
             raise self._cannot(error) from error
 

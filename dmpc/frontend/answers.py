@@ -1,7 +1,7 @@
 """Where the samples, timesteps and classes of a model's answer lie."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,11 +14,13 @@ from dmpc.ir.registry import Tensor
 class Axes:
     """Axes of an answer along which samples and timesteps lie, None where it has no such axis.
 
-    All that is left are the classes.
+    All that is left are the classes. If they lie along a single axis, `classes` is that, counted
+    from the front and from the back.
     """
 
     samples: int | None
     steps: int | None
+    classes: tuple[int, ...] = field(default=(), compare=False)
 
     def logits(self, answer: Tensor, readout: str) -> Tensor:
         """Logits [samples, classes] of an answer, read out over its timesteps if it has any."""
@@ -38,7 +40,10 @@ def axes_of(tensor: Traced) -> Axes:
     """The axes of a tensor, by the samples and timesteps of which its elements are."""
     sample, step = tensor.domain.split(tensor.positions)
     steps = None if tensor.reduced is not None else _along(step)
-    return Axes(_along(sample), steps)
+    samples, rank = _along(sample), len(tensor.shape)
+    left = [a for a, size in enumerate(tensor.shape) if size > 1 and a not in (samples, steps)]
+    classes = (left[0], left[0] - rank) if len(left) == 1 else ()
+    return Axes(samples, steps, classes)
 
 
 def sample_axis(shape: Sequence[object]) -> int:

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
-from onnx import ModelProto, NodeProto
+from onnx import ModelProto, NodeProto, ValueInfoProto
 
 from dmpc.errors import ImportFailure
 from dmpc.findings import finding, tell
@@ -46,12 +46,13 @@ def with_answer(
     names = [value.name for value in model.graph.output]
     check_named(wanted, names)
     answers = answers_of(model)
-    if _inputs(model) - len(states) != 1 or (wanted is None and (len(answers) != 1 or states)):
+    if inputs_of(model) - len(states) != 1 or (wanted is None and (len(answers) != 1 or states)):
         return model
     answer = wanted or answers[0]
     if not states:
         tell_left_out(where, answer, answers)
-    return _cut(model, {answer, *states.values()})
+    kept = {answer, *states.values()}
+    return with_outputs(model, [name for name in names if name in kept])
 
 
 def answers_of(model: ModelProto) -> list[str]:
@@ -63,10 +64,11 @@ def answers_of(model: ModelProto) -> list[str]:
 
 def unchosen(model: ModelProto, wanted: str | None) -> bool:
     """Whether a sequence has several answers, and none is wanted."""
-    return wanted is None and _inputs(model) == 1 and len(answers_of(model)) > 1
+    return wanted is None and inputs_of(model) == 1 and len(answers_of(model)) > 1
 
 
-def _inputs(model: ModelProto) -> int:
+def inputs_of(model: ModelProto) -> int:
+    """How many inputs a model has that are no weights."""
     stored = {tensor.name for tensor in model.graph.initializer}
     return sum(value.name not in stored for value in model.graph.input)
 
@@ -88,15 +90,15 @@ def _finals(node: NodeProto) -> list[str]:
     return list(node.output[: max(0, len(node.input) - counts[node.op_type])])
 
 
-def _cut(model: ModelProto, kept: set[str]) -> ModelProto:
-    """A model with some of its outputs alone, and the nodes that they depend on."""
-    if len(kept) == len(model.graph.output):
+def with_outputs(model: ModelProto, names: Sequence[str]) -> ModelProto:
+    """A model that gives the tensors of some names, and the nodes that they depend on."""
+    known = {value.name: value for value in model.graph.output}
+    if names == list(known):
         return model
     copy = ModelProto()
     copy.CopyFrom(model)
-    outputs = [value for value in model.graph.output if value.name in kept]
     del copy.graph.output[:]
-    copy.graph.output.extend(outputs)
+    copy.graph.output.extend(known.get(name, ValueInfoProto(name=name)) for name in names)
     nodes = live(copy.graph)
     del copy.graph.node[:]
     copy.graph.node.extend(nodes)

@@ -157,6 +157,24 @@ LEFT_OUT = rule(
     nearest="--output chooses another",
     severity=Severity.NOTE,
 )
+ACTIVATION_AXIS = rule(
+    "activation-axis",
+    Stage.IMPORT,
+    "the model ends in {function} over axis {axis}, which is not the one of its classes",
+    why="""At the end of a model, a softmax over the classes of each answer keeps their order, and
+    is left out. One over samples or timesteps changes which class is the largest.""",
+    nearest="softmax over the classes, or none",
+)
+ACTIVATION_EVERY_STEP = rule(
+    "activation-every-step",
+    Stage.IMPORT,
+    "the model ends in {functions} of every timestep's answer: the {readout} over time of that is "
+    "not in the order of the logits' own",
+    why="""The machine reads out sums of weights. A function of each timestep's answer is left out
+    where it keeps the order of the classes: one of the last timestep, or of the answer after the
+    readout; a log_softmax also where the mean or sum follows.""",
+    nearest="apply it to the answer after the readout over time; --readout last",
+)
 READOUT_CONFLICT = rule(
     "readout-conflict",
     Stage.IMPORT,

@@ -41,6 +41,17 @@ INPUT_REPEATED = rule(
 )
 
 
+ACTIVATION_LEFT_OUT = rule(
+    "activation-left-out",
+    Stage.IMPORT,
+    "the model ends in {functions}: left out, the image gives what goes into it",
+    why="""Softmax, its logarithm or a sigmoid at the very end change no prediction: the largest of
+    the logits stays the largest. The machine gives the logits.""",
+    nearest="apply it to the logits of dmpc run, if probabilities are wanted",
+    severity=Severity.NOTE,
+)
+
+
 def tell_repeated(where: str, name: str, steps: int) -> None:
     """Tell that a model shows one input at every timestep."""
     tell(finding(INPUT_REPEATED, where=where, nodes=(name,), name=name, steps=steps))

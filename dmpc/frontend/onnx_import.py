@@ -16,6 +16,7 @@ from dmpc.frontend.causes import CONSEQUENCES, first_causes
 from dmpc.frontend.chosen import answers_of, many_outputs, tell_left_out, unchosen, with_answer
 from dmpc.frontend.context import Context
 from dmpc.frontend.excerpt import located
+from dmpc.frontend.finish import NOTHING, Finish, check_finish, tell_finish, without_finish
 from dmpc.frontend.model_rules import (
     BATCH_AXES,
     DEAD_OUTPUT,
@@ -67,9 +68,9 @@ class Signature:
 
     A whole sequence has a `time` axis in its input; one timestep has none, and `states` maps each
     state input to the output that holds its next value. `axes` are the axes of the output of a
-    whole sequence. `tensors` is what the import made of the file's tensors, outside of loops.
+    answer. `tensors` is what the import made of the file's tensors, outside of loops.
     A file that takes one vector a sample, and shows it at `repeats` timesteps, is taken for one of
-    a sequence.
+    a sequence. `finish` is what the file makes of the output at its very end.
     """
 
     input: str
@@ -79,15 +80,22 @@ class Signature:
     tensors: Mapping[str, Tensor] = field(compare=False, repr=False)
     axes: Axes = NO_AXES
     repeats: int | None = None
+    finish: Finish = NOTHING
+
+    @property
+    def every_step(self) -> bool:
+        """Whether the output has an answer for every timestep."""
+        return self.time is None or self.axes.steps is not None
 
 
 def import_onnx(
-    source: Source, options: Options, *, name: str | None = None
+    source: Source, options: Options, *, name: str | None = None, finish: Finish = NOTHING
 ) -> tuple[Graph, Signature]:
     """See `dmpc.frontend.import_onnx`; also tells how to run the file.
 
     `source` is a file or the model itself, which is then called `name` in errors; the graph bears
-    the name without its directory and suffix. The default is the file's own name.
+    the name without its directory and suffix. The default is the file's own name. `finish` is what
+    was left out of its end already.
     """
     if options.readout is not None and options.readout not in READOUTS:
         raise ImportFailure(
@@ -100,12 +108,17 @@ def import_onnx(
     try:
         with boundary():
             model = with_answer(model, options.output, options.states, name)
+            if not finish.functions:
+                model, output, finish = without_finish(model, options.output)
+                options = replace(options, output=output)
             first, signature = _either(model, opset, options, STAND_INS[0], systems)
             if _open(model) and _either(model, opset, options, STAND_INS[1], systems)[0] != first:
                 raise ImportFailure.of(SIZE_DEPENDENT)
+            check_finish(finish, signature.axes, str(first.attrs["readout"]), signature.every_step)
             first.name = stem(name)
             verify(first)
             tell_unused(model.graph, name)
+            tell_finish(name, finish)
             if signature.time is None:
                 states = signature.states.values()
                 outputs = [one.name for one in model.graph.output if one.name not in states]
@@ -127,7 +140,7 @@ def import_onnx(
         raise located(cause, model.graph).inside(name) from None
     except DmpcError as error:
         raise ImportFailure(error.message, hint=error.hint).inside(name) from None
-    return first, signature
+    return first, replace(signature, finish=finish)
 
 
 def _either(
@@ -268,7 +281,12 @@ def _timestep(
         ctx.builder.make_state(values[state], outputs[target])
     graph.outputs = [outputs[pairing.output]]
     graph.attrs["readout"] = options.readout or "mean"
-    return _pruned(ctx), Signature(pairing.input, pairing.output, None, pairing.states, tensors)
+    answer = tensors[pairing.output]
+    assert isinstance(answer, Traced)  # see _vector
+    axes = axes_of(answer)
+    return _pruned(ctx), Signature(
+        pairing.input, pairing.output, None, pairing.states, tensors, axes
+    )
 
 
 def _vector(ctx: Context, tensors: Mapping[str, Tensor], name: str, domain: Domain) -> str:

@@ -72,8 +72,8 @@ SHAPED = (
 USED = frozenset({0})  # of operations with one result
 
 
-def to_onnx(program: ExportedProgram, name: str, answer: str | None = None) -> ModelProto:
-    """The ONNX model of a program with one input; of several results, `answer` is the output.
+def to_onnx(program: ExportedProgram, name: str, answer: Any = None) -> ModelProto:
+    """The ONNX model of a program with one input; the output is the one, or the node `answer`.
 
     Node names are the user's modules and the program's names for calls (`layer1.lif.mul_3`).
     Initialisers bear the names of parameters and buffers. Raises ImportFailure that names the
@@ -81,7 +81,7 @@ def to_onnx(program: ExportedProgram, name: str, answer: str | None = None) -> M
     """
     program = functional_form(program)
     conversion = _Conversion(program)
-    output = conversion.run(answer_of(program, answer).node)
+    output = conversion.run(answer or answer_of(program, None).node)
     source = conversion.input
     assert source is not None  # the output depends on it
     graph = helper.make_graph(

@@ -13,7 +13,8 @@ from dmpc.frontend.answers import sample_axis
 from dmpc.frontend.chosen import tell_left_out
 from dmpc.frontend.model_rules import NO_TIME, REPEATED_INPUT
 from dmpc.frontend.models import Model, stem
-from dmpc.frontend.torch_program.convert import to_onnx
+from dmpc.frontend.torch_program.convert import functional_form, to_onnx
+from dmpc.frontend.torch_program.finish import before_finish
 from dmpc.frontend.torch_program.modules import from_factory
 from dmpc.frontend.torch_program.program import (
     as_module,
@@ -92,6 +93,7 @@ def from_module(
         readout=str(traced.graph.attrs["readout"]),
         time_first=time_first,
         axes=signature.axes,
+        finish=signature.finish,
         dtype=float_type(module),
         steps=repeats or x.shape[1],
         leaf=answer_of(traced.program, output).leaf,
@@ -196,6 +198,7 @@ def from_file(
         readout=str(graph.attrs["readout"]),
         time_first=time_first,
         axes=signature.axes,
+        finish=signature.finish,
         dtype=given.dtype,
         batch=int(shape[int(time_first)]),
         steps=repeats or int(shape[int(not time_first)]),
@@ -220,10 +223,14 @@ def _imported(
 ) -> tuple[Graph, onnx_import.Signature]:
     """The graph of a program, and the axes of its input and output."""
     try:
-        model = to_onnx(program, stem(name), options.output)
+        program = functional_form(program)
+        answer, finish = before_finish(answer_of(program, options.output).node)
+        model = to_onnx(program, stem(name), answer)
     except ImportFailure as error:
         raise error.inside(name) from None
-    graph, signature = onnx_import.import_onnx(model, replace(options, output=None), name=name)
+    graph, signature = onnx_import.import_onnx(
+        model, replace(options, output=None), name=name, finish=finish
+    )
     results = [result.name for result in results_of(program)]
     tell_left_out(name, answer_of(program, options.output).name, results)
     graph.name = stem(name)

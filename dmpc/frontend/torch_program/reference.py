@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dmpc.errors import DmpcError
 from dmpc.frontend.answers import sample_axis
+from dmpc.frontend.finish import NOTHING, Finish
 from dmpc.frontend.models import held, one_timestep
 from dmpc.frontend.torch_program.program import untouched
 
@@ -31,6 +33,7 @@ class TorchReference:
     `readout` makes the answer of outputs per timestep, whose `axes` are given; `dtype` is that of
     the input. `batch` is the number of samples that a program insists on, `steps` that of
     timesteps, None where any will do. `leaf` is the answer's number among all that it returns.
+    `finish` is what it makes of the logits at its very end; `axes` are those of what goes into it.
     A module that takes no sequence has a `vector`, the shape of what it was traced on.
     """
 
@@ -48,11 +51,13 @@ class TorchReference:
         batch: int | None = None,
         steps: int | None = None,
         leaf: int = 0,
+        finish: Finish = NOTHING,
         vector: Sequence[int] | None = None,
     ) -> None:
         self.module, self.where, self.readout = module, where, readout
         self.time_first, self.batch, self.steps = time_first, batch, steps
         self.axes, self.dtype, self.leaf, self.vector = axes, dtype, leaf, vector
+        self.finish = finish
 
     @property
     def type(self) -> type[np.generic]:
@@ -77,6 +82,8 @@ class TorchReference:
         import torch
         from torch.utils._pytree import tree_leaves
 
+        from dmpc.frontend.torch_program.finish import Watch
+
         count = len(x)
         filled = np.concatenate([x, np.repeat(x[-1:], together - count, axis=0)])
         if self.vector is not None:
@@ -86,15 +93,19 @@ class TorchReference:
         source = torch.from_numpy(held(filled, self.type)).to(self.dtype)
         if self.time_first and self.vector is None:
             source = source.transpose(0, 1).contiguous()
+        watch = Watch() if self.finish.functions else None
         with untouched(self.module), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                result = self.module(source)
+                with watch.watching() if watch else nullcontext():
+                    result = self.module(source)
             except Exception as error:  # whatever the user's forward raises
                 raise DmpcError(
                     f"torch cannot run the model: {type(error).__name__}: {error}",
                     where=self.where,
                 ) from error
         output = tree_leaves(result)[self.leaf]
+        if watch is not None:
+            output = watch.before(output, self.finish, self.where)
         array = output.detach().cpu().to(torch.float64).numpy()
         return self.axes.logits(array, self.readout)[:count]

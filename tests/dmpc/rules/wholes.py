@@ -11,6 +11,7 @@ from dmpc.check import Report, check
 from dmpc.compiler import Options
 from tests.dmpc.frontend.repeated import Unrolled
 from tests.dmpc.frontend.spellings import Form, Spelling, scan_model, step_model, value
+from tests.dmpc.frontend.test_finish import ending
 from tests.dmpc.rules.operators import node, node_of, store
 
 Model = onnx.ModelProto
@@ -183,6 +184,12 @@ MODELS: dict[str, Callable[[], Model]] = {
 }
 
 OPTIONS: dict[str, tuple[Callable[[], Model], Options]] = {
+    "activation-axis": (lambda: ending(scan_model(Form()), "Softmax", axis=0), Options()),
+    "activation-every-step": (
+        lambda: ending(step(), "Softmax", output="y"),
+        Options(readout="sum"),
+    ),
+    "activation-left-out": (lambda: ending(scan_model(Form()), "LogSoftmax"), Options()),
     "input-repeated": (Unrolled("computed once", (3, 4)).model, Options()),
     "readout-conflict": (lambda: scan_model(Form(readout="sum")), Options(readout="max")),
     "no-such-state": (step, Options(states={"m00": "m0_next"})),
