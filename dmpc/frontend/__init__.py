@@ -39,7 +39,10 @@ READ_BY: Mapping[str, tuple[tuple[str, ...], str]] = {
     "trust": ((".pt2",), "--trust is for .pt2 files and for --weights; nothing else holds code"),
     "weights": ((FACTORY,), f"weights are for {FACTORY}; a file holds its own"),
     "states": ((".onnx",), "--state is for ONNX files"),
-    "time_first": ((FACTORY,), f"--time-first is for {FACTORY}"),
+    "time_first": (
+        (FACTORY,),
+        f"--time-first is for {FACTORY}; which axis of its input is time, a file shows itself",
+    ),
     "output": ((FACTORY, ".onnx", ".pt2"), "--output is for ONNX files and for models of torch"),
     "readout": (
         (FACTORY, ".onnx", ".pt2", *NIR),

@@ -94,7 +94,8 @@ NO_TIME = rule(
     "a loop over time",
     why="""A spiking network remembers. Its states must show: as inputs and outputs of one timestep,
     as a Scan, or as a loop that the exporter unrolled and that can be rolled up again.""",
-    nearest="export one timestep with states as inputs and outputs, or the sequence as a Scan",
+    nearest="export one timestep with states as inputs and outputs, or the sequence as a Scan; a "
+    "module of torch that takes [timesteps, samples, inputs] needs --time-first",
 )
 REPEATED_INPUT = rule(
     "repeated-input",

@@ -49,7 +49,7 @@ def test_inspect_refuses_what_it_would_ignore(dmpc, shared, file, arguments, sai
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--time-first",), "--time-first is for package.module:factory"),
+        (("--time-first",), "which axis of its input is time, a file shows itself"),
         (("--dt", "0.1"), "are for NIR files"),
         (("--print-after", "recognise", "--readout", "mean"), None),
         (("--no-dependency-breaking", "--print-after", "break-dependency"), "did not run"),

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
 
 from dmpc.ir.levels import LEVELS
@@ -13,6 +14,7 @@ from dmpc.ir.parser import parse
 from dmpc.passes import PASSES
 from isa.image import read_image
 from tests.dmpc.cli.conftest import CLASSES, INPUTS, NEURONS, SAMPLES, STATES, STEPS
+from tests.dmpc.frontend.repeated import T, Unrolled
 
 
 def test_compile_alone_writes_beside_the_model_and_says_what_calibration_improves(dmpc, files):
@@ -272,6 +274,14 @@ def test_the_command_starts_without_training_or_plotting_libraries():
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert found.stdout == "[]\n"
+
+
+def test_export_says_that_a_vector_is_to_be_shown_as_often_as_the_model_does(dmpc, tmp_path):
+    source, portable = tmp_path / "static.onnx", tmp_path / "portable.onnx"
+    onnx.save(Unrolled("computed once").model(), source)
+    result = dmpc("export", source, "-o", portable)
+    said = f"{portable} takes a sequence: show it the vector {T} times, as {source} does itself"
+    assert result.stderr == f"dmpc: warning: {said}\n"
 
 
 def test_export_writes_a_model_that_verifies_against_the_image_of_the_first(dmpc, files):
