@@ -14,11 +14,13 @@ from dmpc.errors import DmpcError, ErrorList, ImportFailure
 from dmpc.frontend.context import at_node, unsupported
 from dmpc.frontend.model_rules import STALE_STATE
 from dmpc.frontend.normalise.proof import FIRST_TIMESTEPS
+from dmpc.frontend.normalise.template import NO_COUNTERPART
 from dmpc.frontend.onnx_file import DOMAINS, Node, graphs, initializers, label, live
 from dmpc.frontend.operator_rules import NOT_FINITE, TRAINING
 from dmpc.frontend.operators import OPERATORS
 from dmpc.ir.graph import Array, Graph
 from dmpc.passes.recognise import Recognise
+from dmpc.passes.recognition.neuron_rules import LEAKY_READOUT
 
 RANDOM = (
     "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
@@ -40,14 +42,16 @@ def first_causes(
 ) -> ImportFailure:
     """An import's error, or what it follows from, with the errors that do not follow from it.
 
-    `lenient` imports the model without asking what it starts from, and whether its first timesteps
-    are as the others.
+    `lenient` imports the model without asking what it starts from, whether its first timesteps are
+    as the others, and whether it reads the last.
     """
     found = ErrorList()
     for cause in _causes(model, opset):
         found.add(cause)
     if not found and error.rule in (FIRST_TIMESTEPS, STALE_STATE):
         return _of_every_timestep(lenient) or error
+    if not found and error.rule is NO_COUNTERPART:
+        return _of_a_lag(lenient) or error
     others = [one for one in error.every if one.rule and one.rule.name not in CONSEQUENCES]
     if not found:
         return error
@@ -72,6 +76,20 @@ def _of_every_timestep(lenient: Callable[[], Graph]) -> ImportFailure | None:
         same[0].others = tuple(same[1:])
         return same[0]
     return None
+
+
+def _of_a_lag(lenient: Callable[[], Graph]) -> ImportFailure | None:
+    """What is wrong with each timestep of a network that lags behind its input.
+
+    Its answer was cut off with the last timesteps: what seems wrong with that is not.
+    """
+    every = _of_every_timestep(lenient)
+    found = [one for one in every.every if one.rule is not LEAKY_READOUT] if every else []
+    if not found:
+        return None
+    first = _as_failure(found[0])
+    first.others = tuple(found[1:])
+    return first
 
 
 def _as_failure(error: DmpcError) -> ImportFailure:

@@ -31,6 +31,10 @@ def roll(
         return model
     flow = build(model.graph, opset, types, known, cuts)
     operations = needed(flow, [flow.tensors[value.name] for value in model.graph.output])
+    if not proved and not any(one.joins for one in operations):
+        # A network that lags computes nothing from the last timesteps of its input.
+        reached = [flow.values[one.results[0]].step for one in operations]
+        flow.steps = 1 + max(reached, default=flow.steps - 1)
     evaluator = Evaluator(flow, opset)
     loops: dict[int, Loop] = {}
     places: Places = {}
