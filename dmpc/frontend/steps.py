@@ -54,8 +54,13 @@ class Step:
 
 
 def follow(ctx: Context, node: Node, kind: str, *tensors: Tensor) -> list[Tensor] | None:
-    """An op on step functions of one argument and numbers; None if its operands are others."""
+    """An op on step functions of one argument and numbers; None if its operands are others.
+
+    What is summed over time is no step function, though its summands are.
+    """
     traced = [tensor for tensor in tensors if isinstance(tensor, Traced)]
+    if any(tensor.reduced is not None for tensor in traced):
+        return None
     steps = [ctx.builder.steps.get(tensor.value) for tensor in traced]
     first = steps[0] if steps else None
     numbers = [tensor for tensor in tensors if isinstance(tensor, Known)]
@@ -80,7 +85,9 @@ def as_steps(ctx: Context, node: Node, *tensors: Tensor) -> None:
     """Enter values that depend on one 0/1 number, a spike or what was made of it, as its steps."""
     builder, loc = ctx.builder, loc_of(node)
     for tensor in tensors:
-        if not isinstance(tensor, Traced) or tensor.value in builder.steps:
+        if not isinstance(tensor, Traced) or tensor.reduced is not None:
+            continue
+        if tensor.value in builder.steps:
             continue
         ends = _ends(builder.graph, tensor.value)
         size = builder.graph.types[tensor.value].size

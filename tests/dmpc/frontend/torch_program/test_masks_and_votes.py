@@ -9,6 +9,7 @@ from torch.nn import functional
 from dmpc.compiler import Options, import_layers
 from dmpc.errors import ImportFailure
 from dmpc.frontend import from_torch
+from dmpc.ir.interpret import interpret
 
 X = (np.random.default_rng(0).random((4, 12, 6)) < 0.4).astype(np.float32)
 
@@ -29,6 +30,16 @@ def by_masks(v):
 def by_masked_fill(v):
     fired = torch.zeros_like(v).masked_fill(v > 1, 1.0)
     return fired, v.masked_fill(fired.bool(), 0.0)
+
+
+def by_sign(v):
+    fired = torch.relu(torch.sign(v - 1))
+    return fired, v * (1 - fired)
+
+
+def by_ceil(v):
+    fired = torch.ceil(torch.clamp(v - 1, 0, 1))
+    return fired, v * (1 - fired)
 
 
 def as_linear(counts):
@@ -67,6 +78,18 @@ def layers(step, vote):
 @pytest.mark.parametrize("step", [by_masks, by_masked_fill])
 def test_spikes_and_resets_by_masks(step):
     assert layers(step, as_linear) == layers(plain, as_linear)
+
+
+@pytest.mark.parametrize("vote", [as_linear, lambda n: as_linear(n / 12)], ids=["sum", "mean"])
+@pytest.mark.parametrize("step", [by_sign, by_ceil])
+def test_spikes_without_a_comparison_are_summed_over_time(step, vote):
+    assert layers(step, vote)[0] == layers(plain, vote)[0]
+    expected, found = (
+        interpret(import_layers(from_torch(Net(each, vote), X), Options(), X), X).logits
+        for each in (plain, step)
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert expected.any()
 
 
 @pytest.mark.parametrize("vote", VOTES.values(), ids=VOTES)
