@@ -216,6 +216,8 @@ def invert(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     """Not: of a threshold the opposite comparison, of another truth value whether it is 0."""
     tensor = inputs[0]
     assert isinstance(tensor, Traced)
+    if _declared(ctx, tensor):
+        return elementwise(ctx, node, "sub", Known(np.ones(1)), tensor)
     stepped = follow(ctx, node, "not", tensor)
     if stepped is not None:
         return stepped
@@ -274,5 +276,20 @@ def cast(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
 
 
 def where(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
-    """Where."""
-    return elementwise(ctx, node, "where", inputs[0], inputs[1], inputs[2])
+    """Where; by a truth value that the file takes as its input, `b + x (a - b)`."""
+    condition, a, b = inputs[0], inputs[1], inputs[2]
+    if not _declared(ctx, condition):
+        return elementwise(ctx, node, "where", condition, a, b)
+    if isinstance(a, Known) and isinstance(b, Known):
+        rise: Tensor = Known(a.array.astype(np.float64) - b.array)
+    else:
+        (rise,) = elementwise(ctx, node, "sub", a, b)
+    (part,) = elementwise(ctx, node, "mul", condition, rise)
+    return elementwise(ctx, node, "add", part, b)
+
+
+def _declared(ctx: Context, condition: Tensor) -> bool:
+    """Whether a truth value is one of the input's, which are the numbers 0 and 1 in the graph."""
+    return (
+        isinstance(condition, Traced) and ctx.builder.graph.types[condition.value].dtype != "bool"
+    )

@@ -29,6 +29,7 @@ from dmpc.frontend.torch_program.emitter import (
     Constant,
     Emitter,
     Handler,
+    Place,
     Value,
     element_type,
 )
@@ -212,8 +213,16 @@ class _Conversion:
         kind = kind_of(node)
         if _random(node):
             raise ImportFailure.of(RANDOM_NUMBERS, where=place(node), op=kind)
+        if kind not in masks.INDEXING and any(
+            isinstance(part, Place) for part in _flat(arguments.values())
+        ):
+            what = f"{kind} of the places where a mask is true"
+            raise ImportFailure.of(FORM, where=place(node), what=what, nearest="the mask itself")
         if kind in SHAPED or not any(_values(arguments.values())):
             return self._folded(node, arguments)
+        places = masks.places(self.emitter, kind, arguments)
+        if places is not None:
+            return places
         if kind not in HANDLERS:
             raise unsupported(kind, node)
         used = {

@@ -199,6 +199,21 @@ def _limit(emitter: Emitter, limit: Any, call: Call) -> str:
     return emitter.use(limit, call.result.dtype)
 
 
+def close(emitter: Emitter, call: Call) -> str:
+    """`isclose` to a constant, which a spike is or is not: a difference within a tolerance."""
+    other = call.tensor("other")
+    if not isinstance(other, Constant):
+        raise ImportFailure.of(FORM, what="isclose of two computed values", nearest="==")
+    number = other.tensor.double()
+    within = call["atol"] + call["rtol"] * number.abs()
+    dtype = call.tensor("self").dtype
+    inputs = [emitter.use(call["self"]), emitter.use(other, dtype)]
+    apart = emitter.emit("Sub", inputs, f"{call.name}.difference")
+    apart = emitter.emit("Abs", [apart], f"{call.name}.apart")
+    limit = emitter.use(Constant(within.to(dtype), f"{call.name}.tolerance"))
+    return emitter.emit("LessOrEqual", [apart, limit], call.name)
+
+
 def heaviside(emitter: Emitter, call: Call) -> str:
     """`heaviside` with a constant 0 or 1 at the step itself: a comparison."""
     at_step = call["values"]
@@ -259,6 +274,7 @@ HANDLERS: Mapping[str, Handler] = {
     **dict.fromkeys(("batch_norm", "_native_batch_norm_legit_no_training"), batch_norm),
     "addcmul": product_added,
     "heaviside": heaviside,
+    "isclose": close,
     "lerp": interpolation,
     "ne": unequal,
     "rsub": reversed_difference,

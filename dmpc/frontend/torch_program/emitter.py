@@ -62,6 +62,14 @@ class Chosen(Value):
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a mask is true, along one of its axes: an element of `nonzero(as_tuple=True)`."""
+
+    mask: Value
+    axis: int
+
+
+@dataclass(frozen=True)
 class Constant:
     """A tensor known at import; `name` is that of the user's parameter it was made of."""
 

@@ -12,15 +12,50 @@ from typing import Any
 
 from dmpc.errors import ImportFailure
 from dmpc.frontend.torch_program.elementwise import ARITHMETIC, UNARY
-from dmpc.frontend.torch_program.emitter import Call, Chosen, Constant, Emitter, Handler, Value
+from dmpc.frontend.torch_program.emitter import (
+    Call,
+    Chosen,
+    Constant,
+    Emitter,
+    Handler,
+    Place,
+    Value,
+)
 from dmpc.frontend.torch_program.rules import FORM
+
+INDEXING = ("index", "index_put")
+
+
+def places(emitter: Emitter, kind: str, arguments: Mapping[str, Any]) -> list[Place] | None:
+    """What `torch.where(mask)` and `nonzero(as_tuple=True)` give: the mask, for each of its axes.
+
+    How many places there are depends on the data, so that nothing but indexing can follow.
+    """
+    import torch
+
+    one_operand = kind == "nonzero_numpy" or (kind == "where" and "other" not in arguments)
+    source = arguments.get("condition", arguments.get("self"))
+    if not one_operand or not isinstance(source, Value):
+        return None
+    mask = Value(emitter.use(source, torch.bool), source.shape, torch.bool)
+    return [Place(mask, axis) for axis in range(mask.rank)]
+
+
+def by_masks(indices: list[Any]) -> list[Any]:
+    """Indices, with all places of one mask given back as that mask."""
+    first = indices[0] if indices else None
+    if isinstance(first, Place) and indices == [
+        Place(first.mask, n) for n in range(first.mask.rank)
+    ]:
+        return [first.mask]
+    return indices
 
 
 def chosen(emitter: Emitter, kind: str, name: str, arguments: Mapping[str, Any]) -> Chosen | None:
     """What an operation makes of elements chosen by a mask; None if it does something else."""
     source = arguments.get("self")
     if kind == "index" and isinstance(source, Value) and not isinstance(source, Chosen):
-        return _choice(emitter, source, list(arguments["indices"]))
+        return _choice(emitter, source, by_masks(list(arguments["indices"])))
     operands = [value for value in arguments.values() if isinstance(value, Chosen)]
     others = [source, arguments.get("other")]
     if not operands or kind not in (*ARITHMETIC, *UNARY, "clone"):
@@ -65,9 +100,10 @@ def put(emitter: Emitter, call: Call) -> str:
     """`y[mask] = value`: a choice, where one mask covers the first axes and the value is one."""
     import torch
 
-    given, value, target = list(call["indices"]), call.tensor("values"), call.tensor("self")
+    given = by_masks(list(call["indices"]))
+    value, target = call.tensor("values"), call.tensor("self")
     mask: Value | Constant | None = given[0] if len(given) == 1 else None
-    boolean = mask is not None and mask.dtype in (torch.bool, torch.uint8)
+    boolean = isinstance(mask, Value | Constant) and mask.dtype in (torch.bool, torch.uint8)
     theirs = value.mask if isinstance(value, Chosen) else ""
     alike = theirs == getattr(mask, "name", "") if theirs else math.prod(value.shape) == 1
     if mask is None or not boolean or not alike:

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from dmpc.compiler import Options, to_layers
 from dmpc.frontend import open_model
@@ -83,6 +83,35 @@ def test_an_input_is_fed_in_its_own_type(tmp_path, type_: str) -> None:
         node.input[:] = ["number" if name == source.name else name for name in node.input]
     cast = helper.make_node("Cast", [source.name], ["number"], to=TensorProto.FLOAT)
     model.graph.node.insert(0, cast)
+    np.testing.assert_allclose(proven(model, tmp_path), wanted, atol=1e-5)
+
+
+CONDITIONS = {
+    "a choice": [("Where", ["x", "one_", "zero_"], "number")],
+    "the opposite": [("Not", ["x"], "no"), ("Where", ["no", "zero_", "one_"], "number")],
+    "between values": [("Where", ["x", "ones_", "zeros_"], "number")],
+}
+
+
+@pytest.mark.parametrize("nodes", CONDITIONS.values(), ids=CONDITIONS)
+def test_an_input_of_truth_values_is_a_condition(tmp_path, nodes) -> None:
+    wanted = proven(scan_model(Form()), tmp_path)
+    model = scan_model(Form())
+    (source,) = model.graph.input
+    source.type.tensor_type.elem_type = TensorProto.BOOL
+    for node in model.graph.node:
+        node.input[:] = ["number" if name == source.name else name for name in node.input]
+    for at, (op, inputs, output) in enumerate(nodes):
+        named = [source.name if name == "x" else name for name in inputs]
+        model.graph.node.insert(at, helper.make_node(op, named, [output]))
+    stored = {
+        "one_": np.ones(()),
+        "zero_": np.zeros(()),
+        "ones_": np.ones(M),
+        "zeros_": np.zeros(M),
+    }
+    for name, array in stored.items():
+        model.graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), name))
     np.testing.assert_allclose(proven(model, tmp_path), wanted, atol=1e-5)
 
 

@@ -32,6 +32,26 @@ def by_masked_fill(v):
     return fired, v.masked_fill(fired.bool(), 0.0)
 
 
+def by_places(v):
+    fired = (v > 1).to(v)
+    v = v.clone()
+    v[torch.where(fired > 0)] = 0
+    return fired, v
+
+
+def by_nonzero(v):
+    fired = (v > 1).to(v)
+    rows, columns = fired.nonzero(as_tuple=True)
+    v = v.clone()
+    v[rows, columns] = 0
+    return fired, v
+
+
+def by_isclose(v):
+    fired = (v > 1).to(v)
+    return fired, torch.where(torch.isclose(fired, torch.ones_like(fired)), 0, v)
+
+
 def by_sign(v):
     fired = torch.relu(torch.sign(v - 1))
     return fired, v * (1 - fired)
@@ -75,7 +95,7 @@ def layers(step, vote):
     return [op.kind for op in graph.ops], sorted(map(tuple, weights))
 
 
-@pytest.mark.parametrize("step", [by_masks, by_masked_fill])
+@pytest.mark.parametrize("step", [by_masks, by_masked_fill, by_places, by_nonzero, by_isclose])
 def test_spikes_and_resets_by_masks(step):
     assert layers(step, as_linear) == layers(plain, as_linear)
 
@@ -120,9 +140,29 @@ def summed(v):
     return plain(v + v[v > 1].sum())
 
 
+def of_rows(v):
+    fired, v = plain(v)[0], v.clone()
+    v[torch.where(fired > 0)[0]] = 0
+    return fired, v
+
+
+def counted(v):
+    return plain(v + torch.where(v > 1)[1].sum())
+
+
+def between_values(v):
+    return plain(v * torch.isclose(v, 2 * v))
+
+
 @pytest.mark.parametrize(
     ("step", "message"),
-    [(of_another_mask, "writing values of their own"), (summed, "elements that a mask chooses")],
+    [
+        (of_another_mask, "writing values of their own"),
+        (summed, "elements that a mask chooses"),
+        (of_rows, "writing values of their own"),
+        (counted, "sum of the places where a mask is true"),
+        (between_values, "isclose of two computed values"),
+    ],
 )
 def test_other_uses_of_chosen_elements_are_refused(step, message):
     with pytest.raises(ImportFailure, match=message):
