@@ -227,8 +227,8 @@ class _Wiring:
         return set().union(*map(self._sources, self._drivers(state)[0])) & self.comparisons
 
     def _is_current(self, state: State) -> bool:
-        """True for a state whose elements leak each for itself, are driven each in its own way, and
-        not by their own spikes alone."""
+        """True for a state whose elements leak each for itself, are driven each in its own way or
+        charge a neuron each, and not by their own spikes alone."""
         forms, readers = self.network.forms, self._readers(state)
         terms = dict(forms.form(state.next).terms)
         own = terms.pop(state.name, None)
@@ -238,7 +238,14 @@ class _Wiring:
         if any(map(forms.opaque, terms)) or any(map(_diagonal, past)):
             return False
         drive: Matrix = np.hstack(list(terms.values())) if terms else np.zeros((1, 1))
-        return int(np.linalg.matrix_rank(drive)) > 1
+        return int(np.linalg.matrix_rank(drive)) > 1 or self._charges_alone(state)
+
+    def _charges_alone(self, state: State) -> bool:
+        """True if each element of a state charges one neuron, as no slow state would."""
+        found = (self.network.graph.producer(one) for one in self._readers(state))
+        charges = (self.network.forms.form(name) for op in found if op for name in op.operands)
+        terms = [form.terms[state.name] for form in charges if state.name in form.terms]
+        return bool(terms) and all(map(_diagonal, terms))
 
     def _readout(self, read: list[State]) -> NotRecognised:
         last = read[-1]

@@ -11,6 +11,7 @@ from dmpc.passes.recognise import Recognise
 
 CONSTANTS = {
     "wf": ((2, 3), [0.5, 0.25, 0.125, 0.5, -0.5, 0.75]),
+    "same": ((2, 3), [0.5, 0.25, 0.125, 0.5, 0.25, 0.125]),
     "wo": ((2, 2), [1.0, -1.0, 0.5, 0.5]),
     "wr": ((2, 2), [0.0, 0.5, 0.25, 0.0]),
     "half": ((1,), [0.5]),
@@ -104,6 +105,14 @@ NETWORKS = {
     "readout of a charge": ((U,), PLAIN + "\ny = matmul(%h, %wo)", "leaky-readout", "u"),
     "synaptic-current": ((U, I), SYNAPSE + DRIVEN, "synaptic-current", "i"),
     "synapse of before": ((U, I), SYNAPSE + DRIVEN.replace("%in", "%i"), "synaptic-current", "i"),
+    "synapse of one sum": (
+        (U, I), SYNAPSE.replace("%wf", "%same") + DRIVEN, "synaptic-current", "i",
+    ),
+    "slow state without a relu": (
+        (U, I),
+        SYNAPSE.replace("%wf", "%same") + "m = matmul(%in, %wr)\n" + DRIVEN.replace("%in", "%m"),
+        "no-relu", "i",
+    ),
     "synapse with a relu": (
         (U, I),
         SYNAPSE.replace("il =", "fr = relu(%fx)\nil =").replace("%il, %fx", "%il, %fr") + DRIVEN,
