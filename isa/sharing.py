@@ -11,9 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from isa.arithmetic import Int
-
-PERIOD = 16
-STRIDE = 7  # odd, so that the phases of 16 neighbouring inputs differ
+from isa.limits import PERIOD, STRIDE
 
 
 def phase(inputs: Int | int, group: Int | int, first: int) -> Int:

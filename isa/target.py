@@ -16,12 +16,20 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from isa.errors import IsaError
+from isa.limits import (
+    MOST_BANKS,
+    MOST_LATENCY,
+    MOST_LOOPS,
+    MOST_QUEUE,
+    MOST_REGISTERS,
+    MOST_SLOTS,
+)
 
 Rows = Annotated[int, Field(ge=1, le=1 << 16)]
 StateRows = Annotated[int, Field(ge=1, le=1 << 12)]  # what a row operand can address
 Lanes = Annotated[int, Field(ge=1, le=256)]
 Width = Annotated[int, Field(ge=2, le=32)]
-Latency = Annotated[int, Field(ge=1, le=64)]
+Latency = Annotated[int, Field(ge=1, le=MOST_LATENCY)]
 
 
 def smallest_integer(bits: int) -> np.dtype[np.signedinteger]:
@@ -65,14 +73,14 @@ class Sequencer(_Section):
     """Issues one instruction a cycle, in order; each unit has a queue of waiting instructions."""
 
     program: Annotated[int, Field(ge=1, le=1 << 16)]
-    queue: Annotated[int, Field(ge=1, le=64)]
-    loops: Annotated[int, Field(ge=1, le=16)]
+    queue: Annotated[int, Field(ge=1, le=MOST_QUEUE)]
+    loops: Annotated[int, Field(ge=1, le=MOST_LOOPS)]
 
 
 class Vectors(_Section):
     """Vector registers, double-buffered: `width` elements each."""
 
-    count: Annotated[int, Field(ge=1, le=16)]
+    count: Annotated[int, Field(ge=1, le=MOST_REGISTERS)]
     width: Annotated[int, Field(ge=1, le=4095)]
     bits: Annotated[int, Field(ge=1, le=16)]
 
@@ -87,7 +95,7 @@ class Accumulators(_Section):
 
     bits: Annotated[int, Field(ge=8, le=40)]
     guard: Annotated[int, Field(ge=0, le=16)]
-    slots: Annotated[int, Field(ge=1, le=64)]
+    slots: Annotated[int, Field(ge=1, le=MOST_SLOTS)]
     spill_rows: StateRows
 
 
@@ -179,7 +187,7 @@ class Target(_Section):
     events: Vectors
     values: Vectors
     accumulators: Accumulators
-    bank: Annotated[tuple[Bank, ...], Field(min_length=1, max_length=3, strict=False)]
+    bank: Annotated[tuple[Bank, ...], Field(min_length=1, max_length=MOST_BANKS, strict=False)]
     neuron: Neuron
     drive: Drive
     update: Update

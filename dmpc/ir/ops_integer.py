@@ -19,6 +19,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dmpc.ir.exact import product
 from dmpc.ir.integer_types import (
     INTEGER,
     LAYER,
@@ -45,7 +46,7 @@ def _evaluate_matvec(
     ctx: EvalContext, attrs: Attrs, x: Tensor, weight: Tensor
 ) -> tuple[Tensor, ...]:
     del ctx, attrs
-    return (arithmetic.product(x, weight.T),)
+    return (product(x, weight.T),)
 
 
 MATVEC = register(
@@ -107,7 +108,7 @@ def _infer_drive(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType,
 def _evaluate_drive(
     ctx: EvalContext, attrs: Attrs, x: Tensor, weight: Tensor
 ) -> tuple[Tensor, ...]:
-    sums = arithmetic.product(x, weight[:, None])
+    sums = product(x, weight[:, None])
     shifted = arithmetic.shift_round(sums, number(attrs, "shift"))
     driven = np.maximum(shifted + number(attrs, "bias"), 0)
     return (ctx.saturate(driven, number(attrs, "bits"), f"{attrs['layer']}: drive"),)
@@ -148,7 +149,7 @@ def _infer_update(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType
 def _evaluate_update(
     ctx: EvalContext, attrs: Attrs, m: Tensor, x: Tensor, a: Tensor, b: Tensor
 ) -> tuple[Tensor, ...]:
-    updated = arithmetic.shift_round(arithmetic.product(m, a.T) + x * b, number(attrs, "shift"))
+    updated = arithmetic.shift_round(product(m, a.T) + x * b, number(attrs, "shift"))
     return (ctx.saturate(updated, number(attrs, "bits"), f"{attrs['layer']}: memory state"),)
 
 

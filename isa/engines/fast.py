@@ -8,7 +8,7 @@ import numpy as np
 
 from isa.arithmetic import Int
 from isa.engines.counts import Counts, Place, Run, Watched
-from isa.engines.native import DONE, LANES, TRAPPED, UNBOUNDED, Inputs, Machine, as_input, logged
+from isa.engines.native import DONE, TRAPPED, UNBOUNDED, Inputs, Machine, as_input, logged
 from isa.engines.program import Prepared, watch
 from isa.engines.reference import Batch, ReferenceEngine, check_inputs
 from isa.engines.session import By, Snapshot
@@ -16,6 +16,7 @@ from isa.engines.stream import Stream
 from isa.engines.trace import Trace, traced
 from isa.errors import IsaError
 from isa.image import Image
+from isa.limits import LOCKSTEP
 
 FEW = 3
 """Up to so many samples run one by one: a lockstep of sixteen would cost more."""
@@ -58,7 +59,7 @@ class FastEngine:
         check_inputs(inputs)
         places = tuple(dict.fromkeys(watched))
         given = as_input(inputs)
-        lanes = LANES if min(batch, len(inputs)) > FEW else 1
+        lanes = LOCKSTEP if min(batch, len(inputs)) > FEW else 1
         pool = _Pool(self.prepared, places, lanes, threads or usable_threads(), limit)
         parts = []
         for first in range(0, len(given), batch):
@@ -68,6 +69,8 @@ class FastEngine:
             parts.extend(blocks or [])
             if progress:
                 progress(len(given[first : first + batch]))
+        if pool.unseen:
+            raise pool.unseen
         return _joined(parts, places, pool.counts())
 
     def reset(self, sample: Inputs) -> "FastSession":
@@ -161,6 +164,7 @@ class _Pool:
         self.prepared, self.lanes, self.threads, self.limit = prepared, lanes, threads, limit
         self.places = places
         self.watches = [watch(prepared, place) for place in places]
+        self.unseen: IsaError | None = None
         self.machines: list[Machine] = []
         self.idle: list[Machine] = []
 
@@ -196,7 +200,10 @@ class _Pool:
         if machine.run(budget) != DONE:
             return None
         machine.settle()
-        seen = {place: machine.kept(n) for n, place in enumerate(self.places)}
+        try:
+            seen = {place: machine.kept(n) for n, place in enumerate(self.places)}
+        except IsaError as error:  # of the program, so of every block; but a trap goes first
+            self.unseen, seen = error, {}
         block = machine.outputs(), machine.cycles(), seen
         self.idle.append(machine)
         return block

@@ -22,7 +22,7 @@ from isa.engines.tables import Table
 from isa.errors import Trap
 from isa.format import Instruction
 from isa.machine import StateMemory
-from isa.native.records import OPS, SUMS
+from isa.native.records import MEMORIES, OPS, SUMS
 from isa.parameters import Parameters
 from isa.target import Target
 
@@ -302,7 +302,7 @@ class Recorder:
         n = groups * described.lanes
         wide = memory == "readout"
         node = self.node(f"READ_{memory}", n, signed(described.bits), wide=wide)
-        x = ("neuron", "readout", "ring").index(memory)
+        x = MEMORIES.index(memory)
         number = self._temporary(n)
         node.places[wide] = self.emit_op("READ_STATE", n, dst=number, x=x, y=row, z=groups)
         return node
@@ -313,7 +313,7 @@ class Recorder:
         n = groups * described.lanes
         holds = signed(described.bits) if memory != "ring" else (0, 1)
         assert within(bounds_of(data), holds), f"wider than what {memory} holds"
-        where = {"x": ("neuron", "readout", "ring").index(memory), "y": row, "z": groups}
+        where = {"x": MEMORIES.index(memory), "y": row, "z": groups}
         if isinstance(data, Node):
             a = self.place(data, n, wide=memory == "readout")
             self.emit_op("WRITE_STATE", n, a=a, **where)

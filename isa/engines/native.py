@@ -19,7 +19,6 @@ from isa.native.library import library
 from isa.sharing import PERIOD
 
 DONE, TRAPPED, PAUSED, STARVED, LONG_BURST, HELD_PAGE, OPEN_BURST = range(len(records.STATUSES))
-LANES = 16
 UNBOUNDED = 1 << 60
 _STORED = {"neuron": np.int32, "readout": np.int64, "ring": np.uint8}
 _KEPT = {"events": np.uint8, "values": np.int32, "neuron": np.int32, "readout": np.int64}

@@ -16,6 +16,7 @@ from isa.format import Instruction
 from isa.image import Image
 from isa.instructions import Halt, Sync
 from isa.machine import StateMemory
+from isa.native.records import MEMORIES
 from isa.work import CONTROL, SKIPPED, Work
 
 
@@ -144,7 +145,7 @@ def snapshot(core: Core, cycle: int, logits: Int) -> Snapshot:
         for file in (core.events, core.values)
         for number, data in file.written()
     }
-    memories = {name: dict(core.written_rows(name)) for name in ("neuron", "readout", "ring")}
+    memories = {name: dict(core.written_rows(name)) for name in MEMORIES}
     sequencer = core.sequencer
     return Snapshot(
         sequencer.pc, cycle, core.timestep, sequencer.halted, logits, registers, memories

@@ -6,11 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isa.arithmetic import Int
-
-COLUMNS = 16
-"""Rows are filled up with zeros to a multiple of so many columns: no vector of the engine ends in
-the middle of one.
-"""
+from isa.limits import COLUMNS
 
 FEW = 8
 """Fewer rows than this that add up within 16 bits are not worth it: 32 bits then."""
@@ -20,6 +16,8 @@ HIGHEST = (1 << 15) - 1
 
 class Table:
     """Rows [inputs, n] for sums over active events, or for products with values.
+
+    They are filled up with zeros to a multiple of COLUMNS.
 
     Rows of events are of 16 bits, and `together` so many of them add up within 16 bits; rows of
     values are interleaved by twos, for an instruction that multiplies and adds two at once

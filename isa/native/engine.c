@@ -19,6 +19,7 @@
 #define LANES 16
 #include "timing.h"
 #undef LANES
+_Static_assert(LOCKSTEP == 16, "names like Timing_16 are made of the number itself");
 #include "machine.h"
 #include "micro.h"
 
@@ -66,7 +67,7 @@ static const int32_t *phases(Machine *m, const Instr *op) {
                 for (int j = 0; j < PERIOD; j++) by_input[j] += bytes[i + j];
             for (; i < n; i++) by_input[i % PERIOD] += bytes[i];
         }
-        for (int j = 0; j < PERIOD; j++) by_phase[7 * j % PERIOD * lanes + l] = by_input[j];
+        for (int j = 0; j < PERIOD; j++) by_phase[STRIDE * j % PERIOD * lanes + l] = by_input[j];
     }
     for (int p = 0; p < 2 * PERIOD; p++, before += lanes)
         for (int l = 0; l < lanes; l++) before[lanes + l] = before[l] + by_phase[p % PERIOD * lanes + l];

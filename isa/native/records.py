@@ -5,6 +5,20 @@
 
 from collections.abc import Iterable
 
+from isa.limits import (
+    COLUMNS,
+    GROUP_BITS,
+    LOCKSTEP,
+    MOST_BANKS,
+    MOST_LATENCY,
+    MOST_LOOPS,
+    MOST_QUEUE,
+    MOST_SLOTS,
+    PERIOD,
+    STRIDE,
+)
+from isa.limits import MOST_REGISTERS as REGISTERS
+
 INT, LONG = "int32_t", "int64_t"
 _NUMPY = {INT: "i4", LONG: "i8"}
 
@@ -40,7 +54,6 @@ STATUSES = ("DONE", "TRAPPED", "PAUSED", "STARVED", "LONG_BURST", "HELD_PAGE", "
 
 WATCHED = ("events", "values", "neuron", "readout")
 
-MOST_BANKS, REGISTERS, MOST_LOOPS = 3, 16, 16
 SUMS = 1 << 16
 NO_EVENTS, ARRIVING = -2, -1
 
@@ -96,7 +109,10 @@ def _struct(name: str, fields: Fields) -> str:
 def header() -> str:
     """The C text of all this."""
     numbers = {
+        "PERIOD": PERIOD, "STRIDE": STRIDE, "LOCKSTEP": LOCKSTEP, "COLUMNS": COLUMNS,
         "MOST_BANKS": MOST_BANKS, "REGISTERS": REGISTERS, "MOST_LOOPS": MOST_LOOPS,
+        "MOST_QUEUE": MOST_QUEUE, "MOST_SLOTS": MOST_SLOTS, "MOST_GROUPS": 1 << GROUP_BITS,
+        "MOST_READS": MOST_LATENCY // 2,
         "UNITS": MOST_BANKS + len(UNITS), "CAUSES": len(CAUSES), "MEMORIES": len(MEMORIES),
         "NO_EVENTS": NO_EVENTS, "ARRIVING": ARRIVING, "SUMS": SUMS,
     }  # fmt: skip

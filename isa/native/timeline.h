@@ -14,7 +14,7 @@ Timeline *dmpc_timeline(const Program *program, int samples, int trace) {
     if (!t) return NULL;
     t->samples = samples, t->program = program;
     t->blocks = samples == 1 ? 0 : (samples + 15) / 16;
-    t->demand = zeroed(PERIOD * 16, 4);
+    t->demand = zeroed(PERIOD * LOCKSTEP, 4);
     if (samples == 1) t->one = zeroed(1, sizeof *t->one);
     else t->many = zeroed(t->blocks, sizeof *t->many);
     if (!t->demand || (samples == 1 ? (void *)t->one : (void *)t->many) == NULL) {

@@ -8,6 +8,7 @@ import pytest
 
 from isa.engines import ENGINES, engine
 from isa.errors import IsaError, Trap
+from isa.format import INSTRUCTIONS, layout
 from isa.image import Image
 from isa.instructions import (
     ClearDelays,
@@ -18,6 +19,7 @@ from isa.instructions import (
     Loop,
     MoveEvents,
 )
+from isa.limits import GROUP_BITS
 from isa.native.library import digest, file_name, levels, library
 from isa.native.records import header
 from tests.isa.machine import PAPER, TARGET, Seen, each_timestep, events, program, run, told
@@ -156,6 +158,12 @@ def test_the_library_for_this_processor_is_taken():
         assert bool(library().dmpc_has_avx2()) == ({"avx2", "fma", "bmi2"} <= flags)
     level = list(levels())[-1 if library().dmpc_has_avx2() else 0]
     assert library()._name.endswith(f"-{level}.so")
+
+
+def test_groups_are_as_many_as_the_engine_has_room_for():
+    fields = [placed.field for cls in INSTRUCTIONS.values() for placed in layout(cls)
+              if placed.name == "groups"]  # fmt: skip
+    assert {field.bits for field in fields} == {GROUP_BITS}
 
 
 def test_the_library_is_of_these_sources():

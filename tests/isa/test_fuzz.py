@@ -95,6 +95,12 @@ def test_damaged_programs(random, number):
         agree(image, x[0])
 
 
+@pytest.mark.parametrize("number", [11380, 33591, 34705])
+def test_a_trap_goes_before_what_cannot_be_watched(number):
+    """A register that is longer at one time than at another, and a trap of another sample."""
+    assert attempt(number)
+
+
 @settings(max_examples=250, deadline=None)
 @given(st.lists(any_instruction, max_size=12), st.integers(0, 9))
 def test_random_programs(body, number):
