@@ -7,6 +7,8 @@ from dmpc.passes.ranges import Real
 
 Int = NDArray[np.int64]
 DAMPING = 0.01  # of an input's own second moment: what calibration did not show may still come
+BLOCK = 64
+"""Columns whose errors travel one by one: few enough for them to stay in the processor's cache."""
 
 
 def to_nearest(real: Real, step: Real, limit: Real) -> Int:
@@ -28,18 +30,35 @@ def compensated(real: Real, step: Real, limit: Real, moments: Real, kept: NDArra
     size = np.sqrt(np.maximum(np.diag(moments), 0))
     order = np.argsort(-np.median(step, axis=0) * size, kind="stable")
     unit = np.where(size > 0, size, 1.0)[order]
-    correlation = moments[np.ix_(order, order)] / np.outer(unit, unit)
-    upper = _inverse_root(correlation)
-    left, steps = real[:, order] * unit, step[:, order] * unit
+    upper = _inverse_root(moments[np.ix_(order, order)] / np.outer(unit, unit))
     silent = (kept & (real == 0))[:, order]
-    made = np.zeros(real.shape, np.int64)
-    for j, column in enumerate(order):
-        whole = to_nearest(left[:, j], steps[:, j], limit[column])
-        made[:, column] = np.where(silent[:, j], 0, whole)
-        error = (left[:, j] - made[:, column] * steps[:, j]) / upper[j, j]
-        left[:, j + 1 :] -= error[:, None] * upper[j, j + 1 :]
+    made = np.empty(plain.shape, np.int64)
+    made[:, order] = _one_by_one(
+        real[:, order] * unit, step[:, order] * unit, limit[order], silent, upper
+    )
     better = _cost(real - made * step, moments) < _cost(real - plain * step, moments)
     return np.where(better[:, None], made, plain)
+
+
+def _one_by_one(real: Real, step: Real, limit: Real, silent: NDArray[np.bool_], upper: Real) -> Int:
+    """Integers [n, m]: each column rounded, its error spread over those after it by `upper` [m, m].
+
+    What a block of columns leaves to all that come after it is one matrix product, not one for each
+    column: within a block alone do errors travel column by column.
+    """
+    left, steps = np.ascontiguousarray(real.T), np.ascontiguousarray(step.T)
+    made = np.empty(left.shape, np.int64)
+    for start in range(0, len(left), BLOCK):
+        block = slice(start, start + BLOCK)
+        errors = np.empty_like(left[block])
+        for at, error in enumerate(errors):
+            j = start + at
+            whole = to_nearest(left[j], steps[j], limit[j])
+            made[j] = np.where(silent[:, j], 0, whole)
+            error[:] = (left[j] - made[j] * steps[j]) / upper[j, j]
+            left[j + 1 : start + BLOCK] -= upper[j, j + 1 : start + BLOCK, None] * error
+        left[start + BLOCK :] -= upper[block, start + BLOCK :].T @ errors
+    return made.T
 
 
 def _inverse_root(correlation: Real) -> Real:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from dmpc.ir.interpret import interpret
 from dmpc.passes.calibration import calibrate
 from dmpc.passes.quantization.neurons import _mean_leak_error
-from dmpc.passes.quantization.rounding import compensated, to_nearest
+from dmpc.passes.quantization.rounding import BLOCK, _one_by_one, compensated, to_nearest
 from dmpc.passes.quantization.widths import Widths, width_plan
 from dmpc.passes.quantize import Quantize
 from isa.arithmetic import leak
@@ -73,6 +73,21 @@ def test_whole_steps_stay(seed):
     whole = to_nearest(real, step, limit)
     made = compensated(whole * step, step, limit, moments, np.ones(len(limit), np.bool_))
     np.testing.assert_array_equal(made, whole)
+
+
+@pytest.mark.parametrize("inputs", [1, BLOCK, 2 * BLOCK + 5])
+def test_blocks_give_what_column_after_column_gives(inputs):
+    real, step, limit, _ = drawn(inputs, neurons=3, inputs=inputs)
+    silent = real == 0
+    random = np.random.default_rng(inputs)
+    upper = np.triu(random.normal(0, 0.1, (inputs, inputs)), 1) + np.eye(inputs)
+    left, expected = real.copy(), np.zeros(real.shape, np.int64)
+    for j in range(inputs):
+        for n in range(len(real)):
+            whole = round(left[n, j] / step[n, j])
+            expected[n, j] = 0 if silent[n, j] else min(max(whole, -limit[j]), limit[j])
+            left[n] -= (left[n, j] - expected[n, j] * step[n, j]) / upper[j, j] * upper[j]
+    np.testing.assert_array_equal(_one_by_one(real, step, limit, silent, upper), expected)
 
 
 def test_a_bias_of_zero_may_correct_what_weights_of_zero_may_not():
