@@ -43,7 +43,8 @@ class Affine:
 
     def mapped(self, matrix: Matrix) -> "Affine":
         """`matrix · self`."""
-        return affine(matrix @ self.bias, {leaf: matrix @ m for leaf, m in self.terms.items()})
+        terms = {leaf: _through(matrix, m) for leaf, m in self.terms.items()}
+        return affine(matrix @ self.bias, terms)
 
     def taken(self, indices: Indices) -> "Affine":
         """Some elements, in the order given."""
@@ -75,6 +76,13 @@ class Affine:
 def affine(bias: Matrix, terms: Mapping[str, Matrix]) -> Affine:
     """An affine form without its zero terms."""
     return Affine(bias, {leaf: matrix for leaf, matrix in terms.items() if matrix.any()})
+
+
+def _through(a: Matrix, b: Matrix) -> Matrix:
+    """`a @ b`; of a diagonal matrix, as leaves and membranes have, in the time of reading it."""
+    if b.shape[0] == b.shape[1] and np.count_nonzero(b) == np.count_nonzero(scale := np.diag(b)):
+        return a * scale + 0.0  # no negative zeros: a sum has none
+    return a @ b
 
 
 def near(a: Matrix, b: Matrix) -> bool:
@@ -115,6 +123,7 @@ class Forms:
         self.firm: set[str] = base.firm if base else set()
         self.assumed: Mapping[str, Matrix] = {}
         self.known: dict[str, Affine] = {}
+        self._below: dict[str, frozenset[str]] = base._below if base else {}
         self.truths: frozenset[str] = base.truths if base else held_truths(graph)
         if base is None:
             self._share()
@@ -123,7 +132,20 @@ class Forms:
         """The forms where a spike vector has a given value [n]."""
         other = Forms(self.graph, stops=self.stops, flipped=self.flipped, base=self)
         other.assumed = {**self.assumed, leaf: value}
+        other.known = {
+            name: form for name, form in self.known.items() if name not in self._told_by(leaf)
+        }
         return other
+
+    def _told_by(self, leaf: str) -> frozenset[str]:
+        """Everything that a spike has a part in within its timestep, and it itself."""
+        if leaf not in self._below:
+            values = {name for name, (own, _) in self.shared.items() if own == leaf}
+            for op in self.graph.ops:
+                if not values.isdisjoint(op.operands):
+                    values.update(op.results)
+            self._below[leaf] = frozenset(values)
+        return self._below[leaf]
 
     def form(self, value: str) -> Affine:
         """The affine form of a value."""

@@ -9,7 +9,7 @@ from dmpc.ir.parser import parse
 from dmpc.legendre import legendre_system, zero_order_hold
 from dmpc.passes.base import apply
 from dmpc.passes.recognise import Recognise
-from dmpc.passes.recognition.affine import Forms
+from dmpc.passes.recognition.affine import Affine, Forms
 from dmpc.passes.recognition.legendre import legendre_window
 
 TEXT = """dmpir 1
@@ -491,3 +491,30 @@ def test_affine_forms_equal_the_interpreter():
     np.testing.assert_allclose(
         interpret(graph, x).outputs[0], x[0] @ form.terms["x"].T + form.bias, atol=1e-12
     )
+
+
+def test_what_does_not_depend_on_an_assumed_spike_is_found_once():
+    graph = parse(TEXT)
+    forms = Forms(graph)
+    whole = forms.form("un"), forms.form("y"), forms.form("i")
+    for spikes in ([0.0, 0.0], [1.0, 0.0]):
+        told = forms.assuming("c", np.array(spikes))
+        afresh = Forms(graph)
+        afresh.assumed = {"c": np.array(spikes)}
+        for name in graph.types:
+            form, other = told.form(name), afresh.form(name)
+            assert form.bias.tobytes() == other.bias.tobytes()
+            assert {leaf: m.tobytes() for leaf, m in form.terms.items()} == {
+                leaf: m.tobytes() for leaf, m in other.terms.items()
+            }
+        assert told.form("i") is forms.form("i")
+        assert not told.form("s").terms
+    assert whole == (forms.form("un"), forms.form("y"), forms.form("i"))
+
+
+def test_diagonal_forms_multiply_as_matrices_do():
+    random = np.random.default_rng(2)
+    left = random.normal(size=(3, 4)) * (random.random((3, 4)) < 0.7)
+    for right in (np.diag(random.normal(size=4)), np.eye(4), np.diag([0.0, -1.0, 0.0, 2.0])):
+        made = Affine(np.zeros(4), {"x": right}).mapped(left)
+        assert made.terms["x"].tobytes() == (left @ right).tobytes()
