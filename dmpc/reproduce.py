@@ -5,11 +5,14 @@ heterogeneous stationarity, and 256 instead of 128 neurons a layer with four tim
 both are counted on trained networks of the repository, on memories sized for each network.
 """
 
-import re
+import json
+import tomllib
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,13 +20,13 @@ from dmpc.compiler import Compiled, Options
 from dmpc.compiler import compile as compile_model
 from dmpc.ir.interpret import interpret
 from dmpc.ir.registry import Tensor
-from isa.target import Target, parse_target, target_text
+from isa.instructions.banks import AccumulateValues
+from isa.target import target_text
 
 # The published design: paths dedicated, layers one after the other, a readout every timestep.
 PUBLISHED = Options(overlap=False, balance=False, count_readout=False)
 
-# As in the target files: 45 nm figures of Horowitz (ISSCC 2014) brought to 22 nm at 0.8 V.
-BIT_PJ, BIT_BYTES = 0.061, 8192
+FEWEST_ROWS = 16  # of a memory sized for a network
 
 PATHS = {
     "spike path": ("spike",),
@@ -57,29 +60,45 @@ class Claim:
 Run = Callable[[Compiled, Tensor, Tensor], Measured]
 
 
-def sized_target(used: dict[str, int], base: str, lanes: int) -> str:
-    """Target text with `lanes` a row and memories of just the rows used, with their energies."""
-    text = re.sub(r"(?m)^lanes = \d+", f"lanes = {lanes}", target_text(base), count=1)
-    target = parse_target(text, base)
-    figures = {name: _row_pj(target, name, used) for name in target.memories}
-    head, _, energy = text.partition("[energy.read]")
-    read, _, rest = energy.partition("[energy.write]")
-    write, _, operation = rest.partition("[energy.operation]")
-    read, write = (_replaced(table, figures) for table in (read, write))
-    return f"{head}[energy.read]{read}[energy.write]{write}[energy.operation]{operation}"
+ROWS = {
+    ("drive", "rows"): ("drive",),
+    ("update", "rows"): ("update",),
+    ("neuron", "rows"): ("neuron", "parameter"),
+    ("accumulators", "spill_rows"): ("partial",),
+    ("readout", "rows"): ("readout",),
+    ("delay", "axons"): ("axon",),
+    ("delay", "rows"): ("ring",),
+}
+"""Where a target file says how many rows memories have that are no banks."""
 
 
-def _row_pj(target: Target, name: str, used: dict[str, int]) -> float:
-    memory = target.memories[name]
-    bits = memory.lanes * memory.bits
-    rows = max(used.get(name, 0), 16)
-    return float(bits * BIT_PJ * np.sqrt(rows * bits / 8 / BIT_BYTES))
+def sized_target(base: str, lanes: int, used: dict[str, int] | None = None) -> str:
+    """Text of a target like `base`: `lanes` a row, memories of the rows `used`, if these are given.
+
+    What a row then costs follows from its bits and the memory's size.
+    """
+    table = {**tomllib.loads(target_text(base)), "lanes": lanes}
+    if used is not None:
+        rows = defaultdict(lambda: FEWEST_ROWS, {n: max(r, FEWEST_ROWS) for n, r in used.items()})
+        for bank in table["bank"]:
+            bank["rows"] = rows[bank["name"]]
+        for (section, key), memories in ROWS.items():
+            table[section][key] = max(rows[name] for name in memories)
+    return _toml(table)
 
 
-def _replaced(table: str, figures: dict[str, float]) -> str:
-    for name, value in figures.items():
-        table = re.sub(rf"(?m)^{name} = [\d.]+", f"{name} = {value:.4f}", table)
-    return table
+def _toml(table: dict[str, Any]) -> str:
+    """Numbers and texts, then tables and lists of tables of such, as TOML."""
+    lines, sections = [], []
+    for key, value in table.items():
+        match value:
+            case dict():
+                sections.append(f"[{key}]\n{_toml(value)}")
+            case list():
+                sections += [f"[[{key}]]\n{_toml(item)}" for item in value]
+            case _:
+                lines.append(f"{key} = {json.dumps(value)}\n")
+    return "".join([*lines, *sections])
 
 
 def rows_used(compiled: Compiled) -> dict[str, int]:
@@ -87,7 +106,8 @@ def rows_used(compiled: Compiled) -> dict[str, int]:
     used: dict[str, int] = {}
     for place in compiled.graph.placement.values():
         used[place.memory] = max(used.get(place.memory, 0), place.row + place.rows)
-    return used
+    spilled = (i.groups for i in compiled.image.code if isinstance(i, AccumulateValues) and i.spill)
+    return used | {"partial": max(spilled, default=0)}
 
 
 def on_sized_machine(
@@ -95,10 +115,10 @@ def on_sized_machine(
 ) -> Compiled:
     """A network compiled for a machine like `paper`, with memories sized for it."""
     path = folder / f"{model.stem}-{lanes}.toml"
-    path.write_text(sized_target({}, "paper", lanes))
+    path.write_text(sized_target("paper", lanes))
     options = replace(options, target=str(path))
     first = compile_model(model, calibration=calibration, options=options)
-    path.write_text(sized_target(rows_used(first), "paper", lanes))
+    path.write_text(sized_target("paper", lanes, rows_used(first)))
     return compile_model(model, calibration=calibration, options=options)
 
 

@@ -1,10 +1,26 @@
-"""Energy of a run: counts times the target's figures."""
+"""Energy of a run: counts times prices, which follow from the target's widths and sizes.
+
+Three figures of the target make all prices, so that a machine with other widths, sizes or lanes
+has other prices without anybody typing them:
+
+- a row costs its bits, and a bit the square root of its memory's size: lines and drivers are as
+  long as the memory is wide and high;
+- an operation costs the one-bit adders in it: as many as a sum has bits, and one for each pair of
+  bits of a product;
+- a cycle costs its lanes, whether they work or not.
+"""
 
 from collections import defaultdict
 from dataclasses import dataclass
+from math import sqrt
 
 from isa.engines.counts import Counts
-from isa.target import Target
+from isa.parameters import LOSS_BITS
+from isa.target import Memory, Target
+
+KILOBYTES_8 = 8 * 1024
+SMALLEST = 512
+"""Bytes of a memory below which a bit costs no less: sense amplifiers and drivers remain."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +53,60 @@ class EnergyReport:
         return found
 
 
+def row_price(target: Target, memory: Memory, direction: str) -> float:
+    """Picojoules of a row, one of `reads` or `writes`: as measured, or by the law."""
+    measured = target.energy.read if direction == "reads" else target.energy.write
+    if memory.name in measured:
+        return measured[memory.name]
+    bits = memory.lanes * memory.bits
+    size = max(memory.rows * bits / 8, SMALLEST)
+    return bits * target.energy.bit * sqrt(size / KILOBYTES_8)
+
+
+def operation_price(target: Target, unit: str, kind: str) -> float:
+    """Picojoules of a lane's operation: the one-bit adders of its sum and its product."""
+    return target.energy.adder * _adders(target, unit, kind)
+
+
+def _adders(target: Target, unit: str, kind: str) -> int:
+    wide = target.accumulators.bits + target.accumulators.guard
+    match kind:
+        case "multiply_add":
+            return _product(target, unit) + wide
+        case "neuron":  # leak; event sums, value sums and bias; threshold
+            return LOSS_BITS * target.neuron.membrane_bits + 4 * wide
+        case _:  # a move changes the place of a word: at most what adding to one costs
+            return wide
+
+
+def _product(target: Target, unit: str) -> int:
+    """Pairs of bits in a product of a unit."""
+    match unit:
+        case "readout":
+            return LOSS_BITS * target.readout.bits
+        case "drive":
+            weight = target.drive.weight_bits
+        case "update":
+            weight = target.update.weight_bits
+        case _:
+            weight = next(bank.weight_bits for bank in target.bank if bank.name == unit)
+    return weight * target.values.bits
+
+
+def cycle_price(target: Target) -> float:
+    """Picojoules of a cycle: the clock of every lane of every unit, and what leaks."""
+    groups = len(target.bank) + 2  # the neuron unit and the readout work on a group, too
+    return target.energy.lane * (groups * target.lanes + target.update.lanes + 1)
+
+
 def energy(counts: Counts, target: Target) -> EnergyReport:
     """What a run with these counts costs on a target."""
-    figures = {"reads": target.energy.read, "writes": target.energy.write}
     accesses: dict[tuple[int, str], float] = defaultdict(float)
     for (pc, memory, direction), rows in counts.accesses_at.items():
         if rows:
-            accesses[pc, memory] += rows * figures[direction][memory]
+            price = row_price(target, target.memories[memory], direction)
+            accesses[pc, memory] += rows * price
     operations: dict[int, float] = defaultdict(float)
-    for (pc, _, kind), number in counts.operations_at.items():
-        operations[pc] += number * target.energy.operation[kind]
-    return EnergyReport(accesses, operations, counts.cycles * target.energy.cycle)
+    for (pc, unit, kind), number in counts.operations_at.items():
+        operations[pc] += number * operation_price(target, unit, kind)
+    return EnergyReport(accesses, operations, counts.cycles * cycle_price(target))

@@ -154,22 +154,21 @@ class Delay(_Section):
     latency: Latency
 
 
-KINDS = ("add", "multiply_add", "state_multiply_add", "neuron", "move")
-"""Kinds of lane operations; see `isa.work`."""
-
 Picojoules = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Energy(_Section):
-    """Picojoules: of a row read and written by memory, of a lane operation by kind, of a cycle.
+    """Picojoules, from which `isa.energy` makes the price of a row, an operation and a cycle.
 
-    They rank designs; they do not replace a layout.
+    Of a `bit` of a row of an 8 KB memory, of an `adder` of one bit, of a `lane` in every cycle.
+    What was measured of a memory's rows, `read` or `write` by its name, goes before the law.
     """
 
-    read: dict[str, Picojoules]
-    write: dict[str, Picojoules]
-    operation: dict[str, Picojoules]
-    cycle: Picojoules
+    bit: Picojoules
+    adder: Picojoules
+    lane: Picojoules
+    read: dict[str, Picojoules] = Field(default_factory=dict)
+    write: dict[str, Picojoules] = Field(default_factory=dict)
 
 
 class Target(_Section):
@@ -207,15 +206,12 @@ class Target(_Section):
         if self.events.bits != 1:
             raise ValueError(f"events.bits is {self.events.bits}; an event is one bit")
         volatile = {name for name, memory in self.memories.items() if memory.volatile}
-        for table, keys in (
-            ("read", self.memories.keys()),
-            ("write", volatile),
-            ("operation", set(KINDS)),
-        ):
-            given = getattr(self.energy, table).keys()
-            for name in sorted(given ^ keys):
-                what = "is missing" if name in keys else "names nothing of this target"
-                raise ValueError(f"energy.{table}.{name} {what}")
+        for table, known in (("read", self.memories.keys()), ("write", volatile)):
+            if unknown := sorted(getattr(self.energy, table).keys() - known):
+                what = "is never written" if unknown[0] in self.memories else "names no memory"
+                raise ValueError(
+                    f"energy.{table}.{unknown[0]} {what}; there are {', '.join(sorted(known))}"
+                )
         return self
 
     @cached_property

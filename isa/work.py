@@ -7,12 +7,15 @@ through the machine; what a particular timestep adds to it is one number, how ma
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from isa.target import Target
 
 CONTROL, INPUT = "control", "input"
 """The unit of what takes an issue cycle only; the register of events that are still to arrive."""
+
+Kind = Literal["add", "multiply_add", "neuron", "move"]
+"""What a lane does in one operation; `isa.energy` prices it."""
 
 
 class Count(NamedTuple):
@@ -69,7 +72,7 @@ class Work:
     group by group, to the instruction that `consumes` it. With `spill` partial sums lie in a memory
     of their own while rows are read.
 
-    `operations` counts what lanes do, of one `kind` (a key of the target's energy table).
+    `operations` counts what lanes do, of one `kind`.
     """
 
     unit: str
@@ -87,7 +90,7 @@ class Work:
     paired: bool = False
     row: int = 0
     operations: Count = NONE
-    kind: str = "move"
+    kind: Kind = "move"
     accesses: Mapping[tuple[str, str], Count] = field(default_factory=dict)
 
 

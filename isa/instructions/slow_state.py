@@ -101,7 +101,7 @@ class Update(Instruction):
             reads=(f"v{self.state}", f"v{self.drive}"),
             writes=(f"v{self.state}",),
             operations=Count(self.size * (self.size + 1)),
-            kind="state_multiply_add",
+            kind="multiply_add",
             accesses={("update", "reads"): Count(rows)},
         )
 
