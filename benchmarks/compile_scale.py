@@ -23,7 +23,6 @@ import numpy as np
 from benchmarks.random_networks import Layer, Shape, network
 from dmpc.backend.onnx_writer import to_onnx
 from dmpc.ir.graph import Graph
-from isa.target import target_text
 
 HERE = Path(__file__).resolve().parents[1]
 NEURONS = (104, 680, 1536, 2176)
@@ -58,10 +57,10 @@ def cost(words: Sequence[str], tree: Path) -> Cost:
     return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, process.returncode)
 
 
-def large_target() -> str:
-    """The target `pooled` with more room."""
+def large_target(tree: Path) -> str:
+    """A checkout's target `pooled` with more room."""
     lines, section = [], ""
-    for line in target_text("pooled").splitlines():
+    for line in (tree / "isa/targets/pooled.toml").read_text("utf-8").splitlines():
         if line.startswith("["):
             section = line.split("]")[0].strip("[")
         key = line.split("=")[0].strip()
@@ -106,9 +105,9 @@ class Files:
         """Where the image goes."""
         return self.folder / "model.elf"
 
-    def prepare(self, number: int, steps: int) -> None:
-        """Write the target and the calibration set."""
-        (self.folder / "target.toml").write_text(large_target())
+    def prepare(self, number: int, steps: int, tree: Path) -> None:
+        """Write the target of a checkout and the calibration set."""
+        (self.folder / "target.toml").write_text(large_target(tree))
         np.savez(self.folder / "data.npz", x=samples(number, steps))
 
 
@@ -125,8 +124,8 @@ def main(
     """Print a row for each number of NEURONS in a layer."""
     with tempfile.TemporaryDirectory() as folder:
         files = Files(Path(folder))
-        files.prepare(number, steps)
         tree = tree.resolve()
+        files.prepare(number, steps, tree)
         os.environ["PYTHONPYCACHEPREFIX"] = folder
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         cost(files.words(8, 1, target), tree)  # whoever uses the command has its bytecode

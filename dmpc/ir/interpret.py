@@ -5,7 +5,7 @@ depends on its own past, the membranes of a layer, say, goes through them one by
 else with it. Ops are parted by this alone (`dmpc.ir.rings`), whatever they compute.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,9 @@ from isa.arithmetic import Saturation
 ROWS = 2048
 """Samples times timesteps that are computed at once: enough for products to be fast, few enough for
 their results to stay in the processor's cache."""
+WIDEST = 512
+"""Elements of a value up to which so many rows are computed at once; of wider ones fewer are: they
+would need more memory than the network."""
 
 
 def over_time(readout: str, outputs: Tensor) -> Tensor:
@@ -90,6 +93,20 @@ def interpret(
     )
 
 
+def interpret_in_parts(
+    graph: Graph, x: Tensor, *, trace: Collection[str]
+) -> Iterator[dict[str, Tensor]]:
+    """The traces of `interpret`, in float64, a few timesteps at a time: [samples, some, ...] each.
+
+    Nothing is kept of what was told. Raises CompileError as `interpret`.
+    """
+    x = shown(graph, x)
+    _check_input(graph, x, trace)
+    wanted = tuple(dict.fromkeys((graph.outputs[0], *trace)))
+    machine = _Machine(graph, EvalContext(np.float64, saturate=Saturation()), x, {}, {}, wanted)
+    return (found for _, found in machine.parts_of_time())
+
+
 def shown(graph: Graph, x: Tensor) -> Tensor:
     """Samples as a graph takes them: a single timestep is shown as often as the graph says."""
     repeats = repeats_of(graph)
@@ -154,18 +171,28 @@ class _Machine:
     def run(self) -> dict[str, Tensor]:
         """The wanted values, [samples, timesteps, ...]."""
         found: dict[str, Tensor] = {}
-        together = max(1, ROWS // max(self.samples, 1))
+        for steps, part in self.parts_of_time():
+            for name, series in part.items():
+                if name not in found:
+                    shape = (self.samples, self.steps, *series.shape[2:])
+                    found[name] = np.empty(shape, series.dtype)
+                found[name][:, steps.start : steps.stop] = series
+        return found
+
+    def parts_of_time(self) -> Iterator[tuple[range, dict[str, Tensor]]]:
+        """Some timesteps after the other, with the wanted values [samples, some, ...]."""
+        widest = max(type_.shape[-1] for type_ in self.graph.types.values() if type_.shape)
+        rows = ROWS * WIDEST // max(widest, WIDEST)
+        together = max(1, rows // max(self.samples, 1))
         for start in range(0, self.steps, together):
             steps = range(start, min(start + together, self.steps))
             self._compute(steps)
-            for name in self.wanted:
-                shape = self.graph.types[name].shape
-                rows = self._with_batch(self.now[name], len(steps) * self.samples, len(shape))
-                if name not in found:
-                    found[name] = np.empty((self.samples, self.steps, *shape), rows.dtype)
-                by_step = rows.reshape(len(steps), self.samples, *shape)
-                found[name][:, steps.start : steps.stop] = by_step.swapaxes(0, 1)
-        return found
+            yield steps, {name: self._series(name, len(steps)) for name in self.wanted}
+
+    def _series(self, name: str, steps: int) -> Tensor:
+        shape = self.graph.types[name].shape
+        rows = self._with_batch(self.now[name], steps * self.samples, len(shape))
+        return rows.reshape(steps, self.samples, *shape).swapaxes(0, 1)
 
     def _compute(self, steps: range) -> None:
         """Everything in some timesteps; moves the states on."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from dmpc.analysis.interval import Interval
 from dmpc.ir.graph import Graph, Op
-from dmpc.ir.interpret import interpret
+from dmpc.ir.interpret import interpret_in_parts, shown
 from dmpc.ir.registry import Tensor
 from dmpc.passes.ranges import (
     QUANTILES,
@@ -25,39 +25,79 @@ BATCH = 16  # samples whose inputs stand side by side in one matrix
 def calibrate(graph: Graph, x: Tensor, *, samples: int, margin: float) -> Ranges:
     """Ranges seen on up to `samples` samples of `x` [samples, timesteps, inputs], evenly spread."""
     chosen = x[np.unique(np.linspace(0, len(x) - 1, min(samples, len(x))).astype(int))]
+    chosen = shown(graph, chosen)
     events = is_binary(x)
     check_delays(graph, events)
-    vectors = [name for name, type_ in graph.types.items() if len(type_.shape) == 1]
-    wanted = [name for name in vectors if name not in graph.constants]
-    traces = interpret(graph, chosen.astype(np.float64), trace=wanted).traces
     ranges = Ranges(f"calibration on {len(chosen)} samples", events, margin)
-    for name, trace in traces.items():
-        ranges.bounds[name] = _seen(trace)
-        if is_event(graph, name, events):
-            counts = trace.sum(axis=2).astype(np.float64)
-            ranges.activity[name] = np.quantile(counts, (np.arange(QUANTILES) + 0.5) / QUANTILES)
-    for lif in (op for op in graph.ops if op.kind == "lif"):
-        ranges.rates[lif.results[0]] = traces[lif.results[0]].mean(axis=(0, 1), dtype=np.float64)
-        _see_neurons(graph, lif, traces, ranges)
-    for name in graph.outputs:
-        readout = graph.producer(name)
-        if readout is not None and readout.kind == "dense":
-            ranges.moments[name] = _readout_moments(graph, readout, traces)
+    watch = _Watch(graph, chosen, ranges)
+    for part in interpret_in_parts(graph, chosen, trace=watch.names):
+        watch.see(part)
+    watch.tell()
     return ranges
 
 
-def _see_neurons(graph: Graph, lif: Op, traces: Mapping[str, Tensor], ranges: Ranges) -> None:
-    roles = currents(graph, lif, ranges.events)
-    products = (*roles.events, *roles.values)
-    half = graph.constants[roles.beta] * traces[lif.operands[0]]
-    half = sum((_products(graph, op, traces) for op in roles.events), half)
-    values = sum((_products(graph, op, traces) for op in roles.values), np.zeros_like(half))
-    charge = half + values + total_bias(graph, products)
-    ranges.charge[lif.results[0]] = _seen(charge) | _seen(half)
-    if roles.subtract:
-        ranges.charge[lif.results[0]] |= _seen(traces[lif.results[1]])
-    ranges.values[lif.results[0]] = _seen(values)
-    ranges.moments[lif.results[0]] = _moments(graph, lif, roles, traces)
+class _Watch:
+    """What is kept of the traces of all samples, which themselves would be larger than the network.
+
+    Extremes, the number of events in each timestep, and, for second moments, what products read:
+    events and memory states.
+    """
+
+    def __init__(self, graph: Graph, x: Tensor, ranges: Ranges) -> None:
+        self.graph, self.ranges = graph, ranges
+        vectors = [name for name, type_ in graph.types.items() if len(type_.shape) == 1]
+        self.names = [name for name in vectors if name not in graph.constants]
+        self.lifs = {op.results[0]: op for op in graph.ops if op.kind == "lif"}
+        self.roles = {name: currents(graph, op, ranges.events) for name, op in self.lifs.items()}
+        made = {name: graph.producer(name) for name in graph.outputs}
+        self.readouts = {n: op for n, op in made.items() if op is not None and op.kind == "dense"}
+        products = [op for roles in self.roles.values() for op in (*roles.events, *roles.values)]
+        self.read = {op.operands[0] for op in (*products, *self.readouts.values())}
+        self.x = x
+        self.counts: dict[str, list[Real]] = {}
+        self.kept: dict[str, list[Tensor]] = {}
+
+    def see(self, part: Mapping[str, Tensor]) -> None:
+        """Look at some timesteps."""
+        for name in self.names:
+            trace = part[name]
+            _join(self.ranges.bounds, name, _seen(trace))
+            if is_event(self.graph, name, self.ranges.events):
+                self.counts.setdefault(name, []).append(trace.sum(axis=2).astype(np.float64))
+            if name in self.lifs or (name in self.read and name not in self.graph.inputs):
+                self.kept.setdefault(name, []).append(trace.copy())
+        for lif in self.lifs.values():
+            self._see_neurons(lif, part)
+
+    def tell(self) -> None:
+        """Enter what follows from all timesteps."""
+        graph, ranges = self.graph, self.ranges
+        traces = {name: np.concatenate(parts, axis=1) for name, parts in self.kept.items()}
+        traces |= dict.fromkeys(graph.inputs, self.x)
+        for name, parts in self.counts.items():
+            counts = np.concatenate(parts, axis=1)
+            ranges.activity[name] = np.quantile(counts, (np.arange(QUANTILES) + 0.5) / QUANTILES)
+        for name, lif in self.lifs.items():
+            ranges.rates[name] = traces[name].mean(axis=(0, 1), dtype=np.float64)
+            ranges.moments[name] = _moments(graph, lif, self.roles[name], traces)
+        for name, readout in self.readouts.items():
+            ranges.moments[name] = _readout_moments(graph, readout, traces)
+
+    def _see_neurons(self, lif: Op, part: Mapping[str, Tensor]) -> None:
+        name, (graph, ranges) = lif.results[0], (self.graph, self.ranges)
+        roles = self.roles[name]
+        half = graph.constants[roles.beta] * part[lif.operands[0]]
+        half = sum((_products(graph, op, part) for op in roles.events), half)
+        values = sum((_products(graph, op, part) for op in roles.values), np.zeros_like(half))
+        charge = half + values + total_bias(graph, (*roles.events, *roles.values))
+        _join(ranges.charge, name, _seen(charge) | _seen(half))
+        if roles.subtract:
+            _join(ranges.charge, name, _seen(part[lif.results[1]]))
+        _join(ranges.values, name, _seen(values))
+
+
+def _join(known: dict[str, Interval], name: str, seen: Interval) -> None:
+    known[name] = known[name] | seen if name in known else seen
 
 
 def _products(graph: Graph, op: Op, traces: Mapping[str, Tensor]) -> Tensor:
@@ -71,8 +111,8 @@ def is_binary(x: Tensor) -> bool:
 
 
 def _seen(trace: Tensor) -> Interval:
-    trace = trace.astype(np.float64)
-    return Interval(trace.min(axis=(0, 1)), trace.max(axis=(0, 1)))
+    low, high = (end(axis=(0, 1)).astype(np.float64) for end in (trace.min, trace.max))
+    return Interval(low, high)
 
 
 # -- second moments -------------------------------------------------------------------------------

@@ -90,6 +90,26 @@ def test_a_calibration_set_stays_within_the_ranges_seen_on_it(shape):
             assert_within(half, ranges.charge[name], name)
 
 
+@settings(max_examples=20, deadline=None)
+@given(networks())
+def test_ranges_seen_a_timestep_at_a_time_are_those_of_whole_samples(shape):
+    graph = network(shape)
+    x = samples(shape)
+    whole = calibrate(graph, x, samples=len(x), margin=1.5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dmpc.ir.interpret.ROWS", 1)
+        parts = calibrate(graph, x, samples=len(x), margin=1.5)
+    for name in whole.bounds:  # products of other sizes may be summed in another order
+        np.testing.assert_allclose(parts.bounds[name].low, whole.bounds[name].low, 1e-9, 1e-6)
+        np.testing.assert_allclose(parts.bounds[name].high, whole.bounds[name].high, 1e-9, 1e-6)
+    for mine, theirs in zip(vars(parts).values(), vars(whole).values(), strict=True):
+        assert not isinstance(mine, dict) or list(mine) == list(theirs)
+    for name, counts in whole.activity.items():
+        np.testing.assert_array_equal(parts.activity[name], counts)
+    for name, moments in whole.moments.items():
+        np.testing.assert_allclose(parts.moments[name], moments, 1e-9, 1e-6)
+
+
 def test_calibration_takes_samples_evenly_over_the_set():
     graph = network(ONE)
     x = np.zeros((9, 4, 3))
