@@ -6,7 +6,7 @@ product of two computed values, a choice) is a leaf of its own, called opaque. A
 0/1 number is affine in it: a spike that is compared, rectified or multiplied again stays a spike.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,25 +15,28 @@ import numpy.typing as npt
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.ops_model import taken_indices
 from dmpc.ir.registry import EvalContext, op_def
+from dmpc.passes.recognition.terms import Indices, Matrix, Term, near, pattern
 from dmpc.passes.recognition.truths import COMPARISONS, held_truths, is_neuron
 
-Matrix = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
-NEGLIGIBLE = 1e-6  # of the largest coefficient; weights are float32
 TIMING = ("eq", "mod", "fmod", "floor")  # what holds are made of, affine in 0/1 numbers alone
 
 
 @dataclass(frozen=True)
 class Affine:
-    """`bias [n] + sum of terms[leaf] [n, leaf's size] · leaf`; terms that are zero are left out."""
+    """`bias [n] + sum of parts[leaf] [n, leaf's size] · leaf`; terms that are zero are left out."""
 
     bias: Matrix
-    terms: Mapping[str, Matrix]
+    parts: Mapping[str, Term]
 
     @property
     def size(self) -> int:
         """Number of elements."""
         return len(self.bias)
+
+    @property
+    def terms(self) -> Mapping[str, Matrix]:
+        """The matrices by leaf, made when they are looked at; to be read only."""
+        return _Matrices(self.parts)
 
     def spread(self, size: int) -> "Affine":
         """One element as many."""
@@ -43,57 +46,62 @@ class Affine:
 
     def mapped(self, matrix: Matrix) -> "Affine":
         """`matrix · self`."""
-        terms = {leaf: _through(matrix, m) for leaf, m in self.terms.items()}
-        return affine(matrix @ self.bias, terms)
+        parts = {leaf: term.through(matrix) for leaf, term in self.parts.items()}
+        return affine(matrix @ self.bias, parts)
 
     def taken(self, indices: Indices) -> "Affine":
         """Some elements, in the order given."""
-        return affine(self.bias[indices], {leaf: m[indices] for leaf, m in self.terms.items()})
+        parts = {leaf: term.taken(indices) for leaf, term in self.parts.items()}
+        return affine(self.bias[indices], parts)
+
+    def placed(self, rows: Indices, total: int) -> "Affine":
+        """The elements at new places among `total`; zeros at all others."""
+        bias = np.zeros(total)
+        bias[rows] = self.bias
+        return affine(bias, {leaf: term.placed(rows, total) for leaf, term in self.parts.items()})
 
     def scaled(self, factor: Matrix) -> "Affine":
         """Each element times its factor [n]."""
-        column = factor[:, None]
-        return affine(factor * self.bias, {leaf: column * m for leaf, m in self.terms.items()})
+        parts = {leaf: term.scaled(factor) for leaf, term in self.parts.items()}
+        return affine(factor * self.bias, parts)
 
     def plus(self, other: "Affine", sign: float = 1.0) -> "Affine":
         """`self + sign · other`, one element standing for as many as needed."""
         size = max(self.size, other.size)
         a, b = self.spread(size), other.spread(size)
-        terms = dict(a.terms)
-        for leaf, matrix in b.terms.items():
-            terms[leaf] = terms[leaf] + sign * matrix if leaf in terms else sign * matrix
-        return affine(a.bias + sign * b.bias, terms)
+        parts, signs = dict(a.parts), np.full(size, sign)
+        for leaf, term in b.parts.items():
+            parts[leaf] = parts[leaf].plus(term, sign) if leaf in parts else term.scaled(signs)
+        return affine(a.bias + sign * b.bias, parts)
 
     def close(self, other: "Affine") -> bool:
         """Equality up to rounding."""
-        if self.size != other.size or self.terms.keys() != other.terms.keys():
+        if self.size != other.size or self.parts.keys() != other.parts.keys():
             return False
         return near(self.bias, other.bias) and all(
-            near(matrix, other.terms[leaf]) for leaf, matrix in self.terms.items()
+            term.near(other.parts[leaf]) for leaf, term in self.parts.items()
         )
 
 
-def affine(bias: Matrix, terms: Mapping[str, Matrix]) -> Affine:
+class _Matrices(Mapping[str, Matrix]):
+    """Terms as matrices, one at a time."""
+
+    def __init__(self, parts: Mapping[str, Term]) -> None:
+        self._parts = parts
+
+    def __getitem__(self, leaf: str) -> Matrix:
+        return self._parts[leaf].matrix
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+
+def affine(bias: Matrix, parts: Mapping[str, Term]) -> Affine:
     """An affine form without its zero terms."""
-    return Affine(bias, {leaf: matrix for leaf, matrix in terms.items() if matrix.any()})
-
-
-def _through(a: Matrix, b: Matrix) -> Matrix:
-    """`a @ b`; of a diagonal matrix, as leaves and membranes have, in the time of reading it."""
-    if b.shape[0] == b.shape[1] and np.count_nonzero(b) == np.count_nonzero(scale := np.diag(b)):
-        return a * scale + 0.0  # no negative zeros: a sum has none
-    return a @ b
-
-
-def near(a: Matrix, b: Matrix) -> bool:
-    """Equality up to the rounding of float32 weights, relative to the largest element."""
-    scale = max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0))
-    return bool(np.abs(a - b).max(initial=0.0) <= NEGLIGIBLE * scale)
-
-
-def diagonal(matrix: Matrix) -> bool:
-    """True for a square matrix whose other elements are nothing beside the largest."""
-    return matrix.shape[0] == matrix.shape[1] and near(matrix, np.diag(np.diag(matrix)))
+    return Affine(bias, {leaf: term for leaf, term in parts.items() if term.any()})
 
 
 class Forms:
@@ -161,7 +169,7 @@ class Forms:
     def leaf(self, name: str) -> Affine:
         """A leaf's own form."""
         size = self.graph.types[name].size
-        return Affine(np.zeros(size), {name: np.eye(size)})
+        return Affine(np.zeros(size), {name: Term(np.ones(size))})
 
     def opaque(self, leaf: str) -> bool:
         """True for a leaf that is there because its value is not affine."""
@@ -199,7 +207,7 @@ class Forms:
         return found or self._of_truth(op) or self.leaf(value)
 
     def _constant(self, name: str) -> Matrix:
-        return self.graph.constants[name].astype(np.float64)
+        return self.graph.constants[name].astype(np.float64, copy=False)
 
     def _kinked(self, op: Op, value: str) -> Affine:
         """A comparison or rectifier: its leaf, or what it is where its argument is given."""
@@ -217,18 +225,18 @@ class Forms:
         """An op each of whose elements depends on one 0/1 number, or on none; None for others."""
         size = self.graph.types[op.results[0]].size
         forms = [self.form(operand) for operand in op.operands]
-        leaves = dict.fromkeys(leaf for form in forms for leaf in form.terms)
+        leaves = dict.fromkeys(leaf for form in forms for leaf in form.parts)
         if not all(self._is_truth(leaf) for leaf in leaves):
             return None
         forms = [form.spread(size) for form in forms]
         read = {
-            leaf: np.any([form.terms[leaf] != 0 for form in forms if leaf in form.terms], axis=0)
+            leaf: pattern([form.parts[leaf] for form in forms if leaf in form.parts])
             for leaf in leaves
         }
-        if np.any(sum(mask.sum(axis=1) for mask in read.values()) > 1):
+        if np.any(sum(term.sums() for term in read.values()) > 1):
             return None
         false = [form.bias for form in forms]
-        true = [form.bias + sum(m.sum(axis=1) for m in form.terms.values()) for form in forms]
+        true = [form.bias + sum(term.sums() for term in form.parts.values()) for form in forms]
         with np.errstate(all="ignore"):
             ends = [
                 np.asarray(op_def(op.kind).evaluate(EvalContext(), op.attrs, *arrays)[0], float)
@@ -236,8 +244,8 @@ class Forms:
             ]
         if not np.isfinite(ends).all():
             return None
-        rise = (ends[1] - ends[0])[:, None]
-        return affine(ends[0], {leaf: rise * mask for leaf, mask in read.items()})
+        rise = ends[1] - ends[0]
+        return affine(ends[0], {leaf: term.scaled(rise) for leaf, term in read.items()})
 
     def _is_truth(self, leaf: str) -> bool:
         """True for a leaf that is 0 or 1 in every timestep."""
@@ -247,7 +255,7 @@ class Forms:
         """`matrix · value`; joined vectors part by part, and a leaf without its own wide form."""
         op = self.producers.get(value)
         if value in self.stops or (op is None and value not in self.graph.constants):
-            return affine(np.zeros(len(matrix)), {value: matrix})
+            return affine(np.zeros(len(matrix)), {value: Term.of(matrix)})
         if op is None or op.kind != "concat":
             return self.form(value).mapped(matrix)
         result, offset = Affine(np.zeros(len(matrix)), {}), 0
@@ -268,10 +276,8 @@ class Forms:
             size = self.graph.types[part].size
             (mine,) = np.nonzero((indices >= offset) & (indices < offset + size))
             if mine.size:
-                place = np.zeros((len(indices), mine.size))
-                place[mine, np.arange(mine.size)] = 1.0
                 taken = self._taken(part, indices[mine] - offset)
-                result = result.plus(taken.mapped(place))
+                result = result.plus(taken.placed(mine, len(indices)))
             offset += size
         return result
 
@@ -279,23 +285,22 @@ class Forms:
         total = sum(form.size for form in forms)
         result, offset = Affine(np.zeros(total), {}), 0
         for form in forms:
-            place = np.zeros((total, form.size))
-            place[offset : offset + form.size] = np.eye(form.size)
-            result, offset = result.plus(form.mapped(place)), offset + form.size
+            rows = np.arange(offset, offset + form.size)
+            result, offset = result.plus(form.placed(rows, total)), offset + form.size
         return result
 
     def _product(self, kind: str, a: Affine, b: Affine) -> Affine | None:
         if kind == "div":
-            return None if b.terms else a.scaled(1.0 / b.bias)
-        if not b.terms:
+            return None if b.parts else a.scaled(1.0 / b.bias)
+        if not b.parts:
             return a.scaled(b.bias)
-        return None if a.terms else b.scaled(a.bias)
+        return None if a.parts else b.scaled(a.bias)
 
     def _where(self, condition: Affine, a: Affine, b: Affine) -> Affine | None:
-        if not condition.terms:
+        if not condition.parts:
             return a.scaled(condition.bias).plus(b.scaled(1.0 - condition.bias))
         difference = a.plus(b, -1.0)
-        return None if difference.terms else b.plus(condition.scaled(difference.bias))
+        return None if difference.parts else b.plus(condition.scaled(difference.bias))
 
     def _share(self) -> None:
         """Find comparisons and rectifiers that are equal, or each other's opposite."""
@@ -306,8 +311,8 @@ class Forms:
                 continue
             known = self._of_truth(op)
             if known is not None:
-                same = all(known.close(self.leaf(name)) for name in known.terms)
-                if op.kind == "relu" or not is_neuron(self.graph, value, known.terms, same=same):
+                same = all(known.close(self.leaf(name)) for name in known.parts)
+                if op.kind == "relu" or not is_neuron(self.graph, value, known.parts, same=same):
                     continue
                 self.firm.add(value)
             relu, strict = op.kind == "relu", op.kind == "gt"
@@ -318,7 +323,7 @@ class Forms:
                     continue
                 if leaf_strict == strict and leaf_argument.close(argument):
                     self.shared[value] = (leaf, False)
-                elif leaf_strict != strict and argument.terms and leaf_argument.close(negated):
+                elif leaf_strict != strict and argument.parts and leaf_argument.close(negated):
                     self.shared[value] = (leaf, True)
             if value not in self.shared:
                 self.shared[value] = (value, False)

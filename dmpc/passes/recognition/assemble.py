@@ -8,7 +8,6 @@ import numpy as np
 
 from dmpc.ir.graph import Graph, Loc, Op, State
 from dmpc.ir.types import TensorType, event, f32
-from dmpc.passes.recognition.affine import Matrix
 from dmpc.passes.recognition.legendre import legendre_window
 from dmpc.passes.recognition.network import (
     LOC_LENGTH,
@@ -21,6 +20,7 @@ from dmpc.passes.recognition.network import (
     Synapses,
 )
 from dmpc.passes.recognition.network_rules import FEEDBACK, READOUT
+from dmpc.passes.recognition.terms import Matrix
 
 
 def ordered(network: Network, neurons: Iterable[Neurons]) -> list[Neurons]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from dmpc.errors import CompileError, raise_all
 from dmpc.ir.graph import Graph, State
-from dmpc.passes.recognition.affine import Forms, Matrix, near
+from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.lines import find_lines
 from dmpc.passes.recognition.network import Network, NotRecognised
 from dmpc.passes.recognition.neuron_rules import (
@@ -24,6 +24,7 @@ from dmpc.passes.recognition.neuron_rules import (
     SYNAPTIC_CURRENT,
 )
 from dmpc.passes.recognition.neurons import find_comparison, find_firing
+from dmpc.passes.recognition.terms import Matrix, near
 from dmpc.passes.recognition.truths import COMPARISONS
 from dmpc.rules import Rule
 

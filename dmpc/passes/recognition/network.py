@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from dmpc.errors import CompileError
 from dmpc.ir.excerpt import depends_on, excerpt
 from dmpc.ir.graph import Graph, Loc, Op
-from dmpc.passes.recognition.affine import Forms, Matrix
+from dmpc.passes.recognition.affine import Forms
+from dmpc.passes.recognition.terms import Matrix
 from dmpc.passes.recognition.truths import COMPARISONS
 from dmpc.rules import Rule
 

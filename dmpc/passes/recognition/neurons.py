@@ -12,7 +12,7 @@ import networkx as nx
 import numpy as np
 
 from dmpc.ir.graph import State
-from dmpc.passes.recognition.affine import Affine, Forms, Matrix, diagonal, near
+from dmpc.passes.recognition.affine import Affine, Forms
 from dmpc.passes.recognition.memories import weight_of_product
 from dmpc.passes.recognition.network import Held, Memory, Network, Neurons, NotRecognised, Slow
 from dmpc.passes.recognition.neuron_rules import (
@@ -32,6 +32,7 @@ from dmpc.passes.recognition.neuron_rules import (
     STRANGE_CHARGE,
 )
 from dmpc.passes.recognition.synapses import find_synapses
+from dmpc.passes.recognition.terms import Matrix, Term, near
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def threshold_of(difference: Affine, charge: Affine, state: str) -> Matrix | Non
     if np.any(factor <= 0):
         return None
     unit = difference.scaled(1.0 / factor)
-    if not all(near(matrix, charge.terms[leaf]) for leaf, matrix in unit.terms.items()):
+    if not all(term.near(charge.parts[leaf]) for leaf, term in unit.parts.items()):
         return None
     return charge.bias - unit.bias
 
@@ -142,12 +143,13 @@ def _ratio(form: Affine, other: Affine, state: str) -> Matrix:
     Where it keeps nothing, by its largest coefficient; 1 for an element that is constant.
     """
     ratio, largest = np.ones(form.size), np.zeros(form.size)
-    for leaf, ours in other.terms.items():
-        at = np.arange(form.size), np.abs(ours).argmax(axis=1)
-        size = np.abs(ours[at])
+    for leaf, term in other.parts.items():
+        columns = term.peaks()
+        ours = term.at(columns)
+        size = np.abs(ours)
         size = np.where(size > 0, np.inf, 0) if leaf == state else size
         better = size > largest
-        ratio[better] = form.terms[leaf][at][better] / ours[at][better]
+        ratio[better] = form.parts[leaf].at(columns)[better] / ours[better]
         largest = np.maximum(largest, size)
     return ratio
 
@@ -158,7 +160,7 @@ def _reset(
     """The value after a spike where that has no terms, else what a spike subtracts."""
     if not fired.terms:
         return fired.bias
-    if any(not near(m, fired.terms.get(leaf, 0 * m)) for leaf, m in charge.terms.items()):
+    if any(not term.near(fired.parts.get(leaf, term.zero)) for leaf, term in charge.parts.items()):
         raise network.failure(
             RESET_MIX, state.name, culprits=fired.terms, left=network.names(fired.terms)
         )
@@ -206,9 +208,9 @@ def find_neurons(
 ) -> Neurons:
     """The LIF neurons that a state and a comparison make. Raises CompileError if they are not."""
     firing = find_firing(network, state, comparison)
-    beta = firing.charge.terms.get(state.name)
-    if beta is not None and not diagonal(beta):
-        raise _full_leak(network, state, beta)
+    beta = firing.charge.parts.get(state.name)
+    if beta is not None and beta.diagonal() is None:
+        raise _full_leak(network, state, beta.matrix)
     return _neurons(network, state, comparison, firing, memories, held)
 
 
@@ -224,7 +226,7 @@ def _neurons(
     charge = firing.charge
     name = None if state is None else state.name
     inputs = {leaf: matrix for leaf, matrix in charge.terms.items() if leaf != name}
-    kept = charge.terms.get(name or "", np.zeros((charge.size, charge.size)))
+    kept = charge.parts.get(name or "", Term(np.zeros(charge.size)))
     events = {leaf: inputs.pop(leaf) for leaf in list(inputs) if network.holds_events(leaf)}
     synapses = find_synapses(network, comparison, events, own=comparison)
     sources = [found.source.leaf for found in synapses if not found.source.own]
@@ -241,7 +243,7 @@ def _neurons(
     return Neurons(
         state=name,
         spikes=comparison,
-        beta=np.diag(kept),
+        beta=kept.at(np.arange(charge.size)),
         threshold=firing.threshold,
         reset=firing.reset,
         subtract=firing.subtract,
@@ -274,7 +276,8 @@ def find_forgetful(
     size = network.graph.types[comparison].size
     charge, limit = charge.spread(size), limit.spread(size)
     (source,) = network.graph.inputs
-    binarised = size > 1 and list(charge.terms) == [source] and diagonal(charge.terms[source])
+    binarised = size > 1 and list(charge.terms) == [source]
+    binarised = binarised and charge.parts[source].diagonal() is not None
     known = {leaf for one in memories for leaf in (one.state, one.next, one.relu)}
     known |= {one.hold.next for one in held}
     strange = [

@@ -17,8 +17,9 @@ import numpy as np
 
 from dmpc.ir.graph import Graph, Op, State
 from dmpc.ir.types import boolean, f32
-from dmpc.passes.recognition.affine import Affine, Forms, Matrix, near
+from dmpc.passes.recognition.affine import Affine, Forms
 from dmpc.passes.recognition.neurons import heeds_own_spikes, threshold_of
+from dmpc.passes.recognition.terms import Matrix
 from dmpc.passes.recognition.truths import COMPARISONS
 
 
@@ -66,8 +67,8 @@ def _find(graph: Graph, forms: Forms, state: State) -> Reset | None:
 def _late(graph: Graph, forms: Forms, state: State, leaf: str) -> Reset | None:
     """The reset of a state that a comparison of the state's old value brings."""
     difference = forms.difference(leaf)
-    slope = np.diag(difference.terms[state.name])
-    if not (np.all(slope > 0) or np.all(slope < 0)) or not _diagonal(difference, state.name):
+    slope = _leak(difference, state.name)
+    if slope is None or not (np.all(slope > 0) or np.all(slope < 0)):
         return None
     above = bool(slope[0] > 0)
     false, true = (
@@ -98,17 +99,17 @@ def _reset(
     looks: dict[str, bool],
 ) -> Reset | None:
     """What a spike does to the membrane before the leak, from the charges without and with it."""
-    rest = {leaf: matrix for leaf, matrix in none.terms.items() if leaf != state.name}
-    drop = none.plus(every, -1.0)
-    kept = dict(every.terms)
+    rest = {leaf: term for leaf, term in none.parts.items() if leaf != state.name}
+    drop = none.bias - every.bias
+    kept = dict(every.parts)
     own = kept.pop(state.name, None)
     if not Affine(none.bias, rest).close(Affine(none.bias, kept)):
         return None
     if own is None:
-        return Reset(state, threshold, strict, None, -drop.bias / beta, looks)
-    if not near(own, none.terms[state.name]):
+        return Reset(state, threshold, strict, None, -drop / beta, looks)
+    if not own.near(none.parts[state.name]):
         return None
-    return Reset(state, threshold, strict, drop.bias / beta, np.zeros_like(beta), looks)
+    return Reset(state, threshold, strict, drop / beta, np.zeros_like(beta), looks)
 
 
 def _only_through(graph: Graph, state: State) -> bool:
@@ -190,11 +191,4 @@ def _start(graph: Graph, state: State, reset: Reset) -> None:
 
 def _leak(form: Affine, state: str) -> Matrix | None:
     """The factor [n] of a state in a form; None where it is none, or a full matrix."""
-    return np.diag(form.terms[state]) if _diagonal(form, state) else None
-
-
-def _diagonal(form: Affine, state: str) -> bool:
-    matrix = form.terms.get(state)
-    if matrix is None or matrix.shape[0] != matrix.shape[1]:
-        return False
-    return near(matrix, np.diag(np.diag(matrix)))
+    return form.parts[state].diagonal() if state in form.parts else None

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from dmpc.passes.recognition.affine import Matrix
 from dmpc.passes.recognition.network import Network, Source, Synapses
 from dmpc.passes.recognition.state_rules import TWO_DELAYS
+from dmpc.passes.recognition.terms import Matrix
 
 
 def find_synapses(

@@ -11,6 +11,7 @@ from dmpc.passes.base import apply
 from dmpc.passes.recognise import Recognise
 from dmpc.passes.recognition.affine import Affine, Forms
 from dmpc.passes.recognition.legendre import legendre_window
+from dmpc.passes.recognition.terms import Term
 
 TEXT = """dmpir 1
 graph "net" level model {
@@ -516,5 +517,6 @@ def test_diagonal_forms_multiply_as_matrices_do():
     random = np.random.default_rng(2)
     left = random.normal(size=(3, 4)) * (random.random((3, 4)) < 0.7)
     for right in (np.diag(random.normal(size=4)), np.eye(4), np.diag([0.0, -1.0, 0.0, 2.0])):
-        made = Affine(np.zeros(4), {"x": right}).mapped(left)
+        form = Affine(np.zeros(4), {"x": Term.of(np.eye(4)).through(right)})
+        made = form.mapped(left)
         assert made.terms["x"].tobytes() == (left @ right).tobytes()

@@ -1,0 +1,156 @@
+"""The matrices of affine forms, as what they are made of: most are diagonal, or a weight's rows.
+
+A network's weights stand in its forms again and again, times 1 or 0 where a spike is assumed. So a
+term holds factors of rows and shares the matrix. Whatever is done to it gives the numbers that it
+would give done to matrices, bit for bit, but for signs of zeros.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+Matrix = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+NEGLIGIBLE = 1e-6  # of the largest coefficient; weights are float32
+
+
+def near(a: Matrix, b: Matrix) -> bool:
+    """Equality up to the rounding of float32 weights, relative to the largest element."""
+    return _size(a - b) <= NEGLIGIBLE * max(_size(a), _size(b))
+
+
+def _size(a: Matrix) -> float:
+    return max(float(a.max(initial=0.0)), -float(a.min(initial=0.0)))
+
+
+class Core:
+    """A matrix that terms share, and what is asked of it more than once."""
+
+    def __init__(self, matrix: Matrix) -> None:
+        self.matrix = matrix
+
+    @cached_property
+    def used(self) -> npt.NDArray[np.bool_]:
+        """Rows that hold anything but zeros."""
+        return np.asarray(self.matrix.any(axis=1))
+
+    @cached_property
+    def peaks(self) -> Indices:
+        """Where each row is largest."""
+        peaks: Indices = np.maximum(self.matrix, -self.matrix).argmax(axis=1)
+        return peaks
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """`diag(scale) · core`, without a core the diagonal matrix alone."""
+
+    scale: Matrix
+    core: Core | None = None
+
+    @classmethod
+    def of(cls, matrix: Matrix) -> Self:
+        """A matrix as a term."""
+        return cls(np.ones(len(matrix)), Core(matrix))
+
+    @property
+    def matrix(self) -> Matrix:
+        """The matrix, which may be shared: to be read only."""
+        if self.core is None:
+            return np.diag(self.scale)
+        whole = self.core.matrix
+        return whole if (self.scale == 1).all() else self.scale[:, None] * whole
+
+    @property
+    def zero(self) -> "Term":
+        """Zeros, as many."""
+        return Term(np.zeros(len(self.scale)), self.core)
+
+    def any(self) -> bool:
+        """True if any element is not zero."""
+        used = self.scale != 0
+        return bool((used if self.core is None else used & self.core.used).any())
+
+    def sums(self) -> Matrix:
+        """The sum of each row."""
+        sums: Matrix = self.scale if self.core is None else self.matrix.sum(axis=1)
+        return sums
+
+    def peaks(self) -> Indices:
+        """The column where each row is largest; of a row of zeros, any."""
+        return np.arange(len(self.scale)) if self.core is None else self.core.peaks
+
+    def at(self, columns: Indices) -> Matrix:
+        """One element of each row."""
+        rows = np.arange(len(self.scale))
+        if self.core is None:
+            return np.where(columns == rows, self.scale, 0.0)
+        return self.scale * self.core.matrix[rows, columns]
+
+    def diagonal(self) -> Matrix | None:
+        """The factors of a diagonal matrix, whose other elements are nothing beside the largest."""
+        if self.core is None:
+            return self.scale
+        matrix = self.matrix
+        if matrix.shape[0] != matrix.shape[1] or not near(matrix, np.diag(np.diag(matrix))):
+            return None
+        return np.diag(matrix)
+
+    def near(self, other: "Term") -> bool:
+        """Equality up to rounding."""
+        if self.core is other.core is None:
+            return near(self.scale, other.scale)
+        if self.core is other.core and np.array_equal(self.scale, other.scale):
+            return True
+        return near(self.matrix, other.matrix)
+
+    # -- arithmetic -------------------------------------------------------------------------------
+
+    def scaled(self, factor: Matrix) -> "Term":
+        """Each row times its factor."""
+        if self.core is None or _exact(factor) or _exact(self.scale):
+            return Term(factor * self.scale, self.core)
+        return Term(factor, Core(self.matrix))
+
+    def through(self, matrix: Matrix) -> "Term":
+        """`matrix · self`."""
+        if self.core is not None:
+            return Term.of(matrix @ self.matrix)
+        made = matrix if (self.scale == 1).all() else matrix * self.scale
+        square = made.shape[0] == made.shape[1]
+        if square and np.count_nonzero(made) == np.count_nonzero(np.diag(made)):
+            return Term(np.diag(made).copy())
+        return Term.of(made)
+
+    def taken(self, indices: Indices) -> "Term":
+        """Some rows, in the order given."""
+        return Term.of(self.matrix[indices])
+
+    def placed(self, rows: Indices, total: int) -> "Term":
+        """The rows at new places, `rows`, among `total`; zeros at all others."""
+        matrix = np.zeros((total, self.matrix.shape[1]))
+        matrix[rows] = self.matrix
+        return Term.of(matrix)
+
+    def plus(self, other: "Term", sign: float) -> "Term":
+        """`self + sign · other`."""
+        if self.core is other.core and (
+            self.core is None or not ((self.scale != 0) & (other.scale != 0)).any()
+        ):
+            return Term(self.scale + sign * other.scale, self.core)
+        return Term.of(self.matrix + sign * other.matrix)
+
+
+def _exact(factor: Matrix) -> bool:
+    """True for factors that round nothing that is multiplied with them."""
+    return bool(((factor == 0) | (np.abs(factor) == 1)).all())
+
+
+def pattern(terms: list[Term]) -> Term:
+    """1 where any of some terms of one leaf is not zero, else 0."""
+    if all(term.core is None for term in terms):
+        return Term(np.any([term.scale != 0 for term in terms], axis=0).astype(np.float64))
+    return Term.of(np.any([term.matrix != 0 for term in terms], axis=0).astype(np.float64))
