@@ -9,6 +9,8 @@ Int = NDArray[np.int64]
 DAMPING = 0.01  # of an input's own second moment: what calibration did not show may still come
 BLOCK = 64
 """Columns whose errors travel one by one: few enough for them to stay in the processor's cache."""
+ROWS = 256
+"""Neurons that are rounded at once: the weights of each are rounded for themselves."""
 
 
 def to_nearest(real: Real, step: Real, limit: Real) -> Int:
@@ -26,18 +28,25 @@ def compensated(real: Real, step: Real, limit: Real, moments: Real, kept: NDArra
     are `kept` [m] stay zero. A row for which that is no better than rounding to nearest is rounded
     to nearest.
     """
-    plain = np.where(kept & (real == 0), 0, to_nearest(real, step, limit))
     size = np.sqrt(np.maximum(np.diag(moments), 0))
     order = np.argsort(-np.median(step, axis=0) * size, kind="stable")
     unit = np.where(size > 0, size, 1.0)[order]
-    upper = _inverse_root(moments[np.ix_(order, order)] / np.outer(unit, unit))
-    silent = (kept & (real == 0))[:, order]
-    made = np.empty(plain.shape, np.int64)
-    made[:, order] = _one_by_one(
-        real[:, order] * unit, step[:, order] * unit, limit[order], silent, upper
-    )
-    better = _cost(real - made * step, moments) < _cost(real - plain * step, moments)
-    return np.where(better[:, None], made, plain)
+    correlation = moments[np.ix_(order, order)]
+    correlation /= np.outer(unit, unit)
+    upper = _inverse_root(correlation)
+    made = np.empty(real.shape, np.int64)
+    for start in range(0, len(real), ROWS):
+        rows = slice(start, start + ROWS)
+        mine, steps = real[rows], step[rows]
+        silent = kept & (mine == 0)
+        plain = made[rows] = np.where(silent, 0, to_nearest(mine, steps, limit))
+        later = np.empty_like(plain)
+        later[:, order] = _one_by_one(
+            mine[:, order] * unit, steps[:, order] * unit, limit[order], silent[:, order], upper
+        )
+        better = _gain(mine - plain * steps, mine - later * steps, moments) > 0
+        made[rows][better] = later[better]
+    return made
 
 
 def _one_by_one(real: Real, step: Real, limit: Real, silent: NDArray[np.bool_], upper: Real) -> Int:
@@ -62,14 +71,32 @@ def _one_by_one(real: Real, step: Real, limit: Real, silent: NDArray[np.bool_], 
 
 
 def _inverse_root(correlation: Real) -> Real:
-    """Upper triangular U with `U' U` the inverse of a damped correlation matrix."""
-    damped = correlation + DAMPING * np.eye(len(correlation))
-    damped[np.diag_indices(len(damped))] = np.maximum(np.diag(damped), DAMPING + 1.0)
-    root: Real = np.linalg.cholesky(np.linalg.inv(damped)).T
-    return root
+    """Upper triangular U with `U' U` the inverse of a correlation matrix, which is damped in place.
+
+    The matrix read backwards is `L L'`, and U is the inverse of L, read backwards.
+    """
+    diagonal = np.diag_indices(len(correlation))
+    correlation[diagonal] = np.maximum(correlation[diagonal], 1.0) + DAMPING
+    root: Real = np.linalg.cholesky(correlation[::-1, ::-1])
+    return _inverse(root)[::-1, ::-1]
 
 
-def _cost(error: Real, moments: Real) -> Real:
-    """The mean square error [n] of sums whose weights are off by `error` [n, m]."""
-    cost: Real = ((error @ moments) * error).sum(axis=1)
-    return cost
+def _inverse(lower: Real) -> Real:
+    """The inverse of a lower triangular matrix, from those of its halves."""
+    if len(lower) <= BLOCK:
+        return np.tril(np.linalg.inv(lower))
+    half = len(lower) // 2
+    first, last = _inverse(lower[:half, :half]), _inverse(lower[half:, half:])
+    inverse = np.zeros_like(lower)
+    inverse[:half, :half], inverse[half:, half:] = first, last
+    inverse[half:, :half] = -last @ (lower[half:, :half] @ first)
+    return inverse
+
+
+def _gain(error: Real, other: Real, moments: Real) -> Real:
+    """By how much the mean square error [n] of sums is larger for one error of weights [n, m].
+
+    `e H e' - f H f'` is `(e - f) H (e + f)'`, for H is symmetric.
+    """
+    gain: Real = (((error - other) @ moments) * (error + other)).sum(axis=1)
+    return gain

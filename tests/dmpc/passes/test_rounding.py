@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from dmpc.ir.interpret import interpret
 from dmpc.passes.calibration import calibrate
 from dmpc.passes.quantization.neurons import _mean_leak_error
-from dmpc.passes.quantization.rounding import BLOCK, _one_by_one, compensated, to_nearest
+from dmpc.passes.quantization.rounding import (
+    BLOCK,
+    ROWS,
+    _inverse_root,
+    _one_by_one,
+    compensated,
+    to_nearest,
+)
 from dmpc.passes.quantization.widths import Widths, width_plan
 from dmpc.passes.quantize import Quantize
 from isa.arithmetic import leak
@@ -88,6 +95,26 @@ def test_blocks_give_what_column_after_column_gives(inputs):
             expected[n, j] = 0 if silent[n, j] else min(max(whole, -limit[j]), limit[j])
             left[n] -= (left[n, j] - expected[n, j] * step[n, j]) / upper[j, j] * upper[j]
     np.testing.assert_array_equal(_one_by_one(real, step, limit, silent, upper), expected)
+
+
+@pytest.mark.parametrize("inputs", [1, 5, 2 * BLOCK + 5])
+def test_the_root_of_an_inverse_is_upper_triangular(inputs):
+    x = np.random.default_rng(inputs).normal(size=(3 * inputs, inputs))
+    correlation = x.T @ x / len(x)
+    upper = _inverse_root(damped := correlation.copy())
+    assert (np.diag(damped) > np.diag(correlation)).all()  # in place
+    assert (np.tril(upper, -1) == 0).all()
+    np.testing.assert_allclose(upper.T @ upper @ damped, np.eye(inputs), atol=1e-9)
+
+
+def test_each_neuron_is_rounded_for_itself():
+    real, step, limit, moments = drawn(1, neurons=ROWS + 3)
+    step[:] = step[0]  # the order of columns is everybody's
+    kept = np.ones(len(limit), np.bool_)
+    made = compensated(real, step, limit, moments, kept)
+    for rows in (slice(0, 5), slice(ROWS - 1, ROWS + 2)):
+        mine = compensated(real[rows], step[rows], limit, moments, kept)
+        np.testing.assert_array_equal(mine, made[rows])
 
 
 def test_a_bias_of_zero_may_correct_what_weights_of_zero_may_not():
