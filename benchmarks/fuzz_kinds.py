@@ -3,6 +3,7 @@
 import hashlib
 import io
 from collections.abc import Callable
+from contextlib import chdir
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -29,7 +30,7 @@ from benchmarks.random_networks import random_shape
 from dmpc.cli.main import VERBS, main
 from isa import elf
 from isa.elf import Section
-from isa.target import target_text
+from isa.target import target_names, target_text
 
 Maker = Callable[[Random, Path], Case]
 
@@ -289,7 +290,7 @@ def program(random: Random, folder: Path) -> Case:
 
 def toml(random: Random, folder: Path) -> Case:
     """Targets."""
-    text = damaged_text(random, target_text(random.choice(("paper", "pooled"))))
+    text = damaged_text(random, target_text(random.choice(target_names())))
     path = write(folder / "target.toml", _encoded(random, text))
     model = write(folder / "model.onnx", bases.models()[0].SerializeToString())
     verb = random.choice(("check", "compile"))
@@ -369,8 +370,9 @@ KINDS = (*MAKERS, "networks")
 
 
 def tried(kind: str, seed: int, folder: Path) -> Verdict:
-    """Make the input of a seed in an empty folder, and judge what becomes of it."""
+    """Make the input of a seed in an empty folder, and judge there what becomes of it."""
     random = Random(f"{kind}:{seed}")
-    if kind == "networks":
-        return climbed(random_shape(random), random, folder)
-    return judged(MAKERS[kind](random, folder))
+    with chdir(folder):  # options of odd values name files, too
+        if kind == "networks":
+            return climbed(random_shape(random), random, folder)
+        return judged(MAKERS[kind](random, folder))
