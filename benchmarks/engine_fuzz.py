@@ -35,6 +35,7 @@ from isa.engines.reference import ReferenceEngine
 from isa.errors import IsaError, Trap
 from isa.image import Image
 from isa.instructions import Halt, Loop, Sync
+from isa.target import target_names
 
 KINDS = ("compiled", "compiled, damaged", "written", "written, damaged", "at random")
 PER_NETWORK = 25
@@ -97,7 +98,7 @@ def compiled(number: int) -> tuple[Image, Inputs]:
     shape = random_shape(random)
     chosen = {name: random.random() < 0.7 for name in SWITCHES}
     bounds = (-1.0, 1.0) if shape.graded else None
-    options = Options(target=random.choice(("paper", "pooled")), input_range=bounds, **chosen)
+    options = Options(target=random.choice(target_names()), input_range=bounds, **chosen)
     x = samples(shape)
     inputs = np.rint(x * 1000).astype(np.int64) if shape.graded else x.astype(np.int64)
     return compile_network(network(shape), options=options).image, inputs

@@ -29,6 +29,7 @@ from dmpc.frontend import open_model
 from dmpc.ir.graph import Graph
 from dmpc.ir.interpret import interpret
 from dmpc.verification import verify
+from isa.target import target_names
 from runtime.program import Program
 
 ROOT = Path(__file__).parents[1]
@@ -271,7 +272,7 @@ def climbed(shape: Shape, random: Random, folder: Path) -> Verdict:
     options = Options(input_range=(-1.0, 1.0) if shape.graded else None)
     for switch in ("dependency_breaking", "fusion", "overlap", "balance", "count_readout"):
         options = replace(options, **{switch: random.random() < 0.7})
-    options = replace(options, target=random.choice(("paper", "pooled")))
+    options = replace(options, target=random.choice(target_names()))
     try:
         with time_limit(SECONDS):
             seen = x if random.random() < 0.5 and not shape.graded else None

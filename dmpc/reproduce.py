@@ -84,18 +84,18 @@ def sized_target(base: str, lanes: int, used: dict[str, int] | None = None) -> s
             bank["rows"] = rows[bank["name"]]
         for (section, key), memories in ROWS.items():
             table[section][key] = max(rows[name] for name in memories)
-    return _toml(table)
+    return toml(table)
 
 
-def _toml(table: dict[str, Any]) -> str:
+def toml(table: dict[str, Any]) -> str:
     """Numbers and texts, then tables and lists of tables of such, as TOML."""
     lines, sections = [], []
     for key, value in table.items():
         match value:
             case dict():
-                sections.append(f"[{key}]\n{_toml(value)}")
+                sections.append(f"[{key}]\n{toml(value)}")
             case list():
-                sections += [f"[[{key}]]\n{_toml(item)}" for item in value]
+                sections += [f"[[{key}]]\n{toml(item)}" for item in value]
             case _:
                 lines.append(f"{key} = {json.dumps(value)}\n")
     return "".join([*lines, *sections])

@@ -10,6 +10,7 @@ from dmpc import Options
 from dmpc import compile as compile_network
 from dmpc.backend.predict import predict
 from dmpc.verification import verify
+from isa.target import target_names
 from runtime.program import Program
 from tests.networks import network, networks, samples
 
@@ -17,7 +18,7 @@ SWITCHES = ("fusion", "heterogeneous_stationarity", "count_readout", "overlap")
 
 variants = st.builds(
     Options,
-    target=st.sampled_from(("paper", "pooled")),
+    target=st.sampled_from(target_names()),
     dependency_breaking=st.booleans(),
     **{switch: st.booleans() for switch in SWITCHES},
 )

@@ -15,6 +15,7 @@ from dmpc.errors import DmpcError
 from dmpc.ir.interpret import interpret
 from dmpc.legendre import legendre_system, zero_order_hold
 from dmpc.verification import verify
+from isa.target import target_names
 from runtime.errors import RuntimeFailure
 from runtime.program import Program
 from tests.networks import Layer, Shape, network, networks, samples
@@ -305,7 +306,7 @@ def test_any_extreme_network_is_sound_or_refused(shape, factors, calibrated):
 
 
 @settings(max_examples=15, deadline=None)
-@given(networks(), st.floats(0.0, 1.0), st.booleans(), st.sampled_from(("paper", "pooled")))
+@given(networks(), st.floats(0.0, 1.0), st.booleans(), st.sampled_from(target_names()))
 def test_pruned_weights_stay_zero(shape, kept, calibrated, target):
     """In the integer graph and in the memories of the image: a zero costs nothing but its row."""
     graph = network(shape)

@@ -11,6 +11,7 @@ from dmpc.backend.emit import embedded_graph
 from dmpc.ir.interpret import interpret
 from dmpc.verification import verify
 from isa.image import image_bytes
+from isa.target import target_names
 from runtime.program import Program
 from tests.networks import Layer, Shape, network, networks, samples
 
@@ -28,7 +29,7 @@ def quieter(shape):
 
 choices = st.fixed_dictionaries(
     {
-        "target": st.sampled_from(("paper", "pooled")),
+        "target": st.sampled_from(target_names()),
         "dependency_breaking": st.booleans(),
         "fusion": st.booleans(),
         "heterogeneous_stationarity": st.booleans(),

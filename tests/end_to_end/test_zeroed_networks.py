@@ -23,6 +23,7 @@ from dmpc.ir.verify import verify as verify_graph
 from dmpc.passes.base import apply
 from dmpc.passes.fold import Fold
 from dmpc.verification import verify
+from isa.target import target_names
 from tests.dmpc.frontend import sequences
 from tests.dmpc.frontend.spellings import PLAIN, Form, scan_model, step_model, two_scans
 from tests.networks import Layer, Shape, network, networks, samples
@@ -73,7 +74,7 @@ def test_what_comes_back_from_a_file_is_the_network(shape, share, seed, folded):
 
 
 @settings(max_examples=12, deadline=None)
-@given(networks(), *zeros, st.sampled_from(("paper", "pooled")), st.booleans())
+@given(networks(), *zeros, st.sampled_from(target_names()), st.booleans())
 def test_they_compile_and_run(shape, share, seed, target, seen):
     """Every bit of the image that is made of the file, against the file."""
     shape = calm(shape)

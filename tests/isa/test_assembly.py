@@ -197,7 +197,7 @@ def test_faults_say_where_and_what(text, message):
         (".target paper", "test.s: no .text; the program stands below it"),
         (
             ".target papr\n.text",
-            "test.s:1:9: target 'papr': neither a shipped target (paper, pooled) nor",
+            "test.s:1:9: target 'papr': neither a shipped target (edge, paper, pooled) nor",
         ),
         (".target\n| lanes = 4\n.text", "test.s: .dmpc.target: name: Field required; "),
         (".target\n| lanes\n.text", "test.s: .dmpc.target: not TOML: "),
@@ -304,7 +304,9 @@ def test_a_target_file_lies_in_the_texts_own_folder(tmp_path, monkeypatch):
     for name in ("../mine.toml", "link.toml", str(inside / "mine.toml"), "deep/../../mine.toml"):
         with pytest.raises(IsaError) as caught:
             assemble(f'.target "{name}"\n.text\nhalt', origin)
-        message = f"{origin}:1:9: target {name!r}: neither a shipped target (paper, pooled) nor a f"
+        message = (
+            f"{origin}:1:9: target {name!r}: neither a shipped target (edge, paper, pooled) nor"
+        )
         assert str(caught.value).startswith(message)
     monkeypatch.chdir(inside)
     assert assemble('.target "mine.toml"\n.text\nhalt', "a.s").target.name == "mine"

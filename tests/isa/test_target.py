@@ -93,7 +93,7 @@ def test_targets_come_by_name_or_by_path(tmp_path):
     path.write_bytes(b"\xff")
     for unreadable in ("papr", str(path), str(tmp_path)):
         with pytest.raises(
-            IsaError, match=r"neither a shipped target \(paper, pooled\) nor a readable"
+            IsaError, match=r"neither a shipped target \(edge, paper, pooled\) nor a readable"
         ):
             target_text(unreadable)
 

@@ -9,6 +9,7 @@ import pytest
 from dmpc import Options
 from dmpc import compile as compile_network
 from isa.engines import engine
+from isa.target import target_names
 from runtime import Program, RuntimeFailure
 from tests.networks import Layer, Shape, network, samples
 
@@ -96,7 +97,7 @@ def test_chunks_of_random_networks(seed):
         seed=seed,
     )
     chunks = [random.randint(1, 4) for _ in range(3)]
-    program = made(shape, target=random.choice(("paper", "pooled")))
+    program = made(shape, target=random.choice(target_names()))
     check(program, program.stream(), samples(shape)[0], [*chunks, 10 - sum(chunks)][: 3 + seed % 2])
 
 

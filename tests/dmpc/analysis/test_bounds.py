@@ -14,6 +14,7 @@ from dmpc.errors import CompileError
 from dmpc.ir.interpret import interpret
 from dmpc.ir.ops_integer import INTEGER
 from dmpc.ir.registry import all_ops
+from isa.target import target_names
 from tests.networks import Layer, Shape, network, networks, samples
 
 LONG = 40
@@ -87,7 +88,7 @@ def assert_holds(graph, x, assumed=None):
     networks(),
     st.booleans(),
     st.booleans(),
-    st.sampled_from(("paper", "pooled")),
+    st.sampled_from(target_names()),
     st.integers(0, 99),
 )
 def test_no_input_leaves_its_bound(shape, broken, fused, target, seed):

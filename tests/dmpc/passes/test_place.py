@@ -122,6 +122,12 @@ def test_what_cannot_fit_is_refused_before_it_is_run(monkeypatch):
     assert said.endswith("target with a larger memory; target 'pooled' holds this network)")
 
 
+def test_edge_holds_a_network_of_spoken_commands():
+    layer = Layer(neurons=512, states=16)
+    commands = Shape(inputs=700, layers=(layer, layer), classes=35)
+    check_size(network(commands), load_target("edge"), Options())
+
+
 def test_a_target_that_is_said_to_hold_a_network_does():
     assert compile_network(network(WIDE), options=Options(target="pooled")).image
 
