@@ -14,7 +14,7 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedEOF, UnexpectedInput
 from dmpc.errors import ParseError
 from dmpc.ir.graph import Array, Attr, Graph, Loc, Op, Place, State
 from dmpc.ir.levels import LEVELS
-from dmpc.ir.printer import VERSION
+from dmpc.ir.printer import VERSION, from_nonzero
 from dmpc.ir.registry import all_ops, did_you_mean
 from dmpc.ir.types import TensorType
 from isa.errors import one_line
@@ -265,13 +265,14 @@ class _Builder:
         if code not in DTYPES:
             raise self.source.at(code, f"unknown element type '{code}'", did_you_mean(code, DTYPES))
         try:
-            flat = self.elements(_tree(tree, 2), DTYPES[code])
-            graph.constants[name] = flat.reshape(graph.types[name].shape)
+            type_ = graph.types[name]
+            flat = self.elements(_tree(tree, 2), DTYPES[code], type_.size)
+            graph.constants[name] = flat.reshape(type_.shape)
         except (ValueError, OverflowError, binascii.Error) as error:
             raise self.source.at(token, f"data of %{name}: {error}") from None
 
-    def elements(self, tree: Node, dtype: np.dtype[np.generic]) -> Array:
-        """The flat elements of a data entry, in native byte order."""
+    def elements(self, tree: Node, dtype: np.dtype[np.generic], size: int) -> Array:
+        """The flat elements of a data entry, `size` if they fit, in native byte order."""
         if tree.data == "numbers":
             if dtype.kind == "f":
                 with np.errstate(over="ignore"):  # infinite: the verifier says where
@@ -281,7 +282,9 @@ class _Builder:
                     raise self.source.at(token, f"{token} is no element of type {dtype}")
             return np.array(list(map(self.whole, _tokens(tree))), dtype.newbyteorder("="))
         text = "".join(token[1:-1] for token in _tokens(tree))
-        flat: Array = np.frombuffer(base64.b64decode(text, validate=True), dtype=dtype)
+        raw = base64.b64decode(text, validate=True)
+        sparse = tree.data == "nonzero"
+        flat: Array = from_nonzero(raw, dtype, size) if sparse else np.frombuffer(raw, dtype)
         return flat.astype(dtype.newbyteorder("="))
 
 

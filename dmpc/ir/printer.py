@@ -12,6 +12,8 @@ graph "spoken_digits" level layers {
 data {
   %layer1.fast.weight = f64 "AAAAAAAA8D8..."
 }
+
+Whole numbers of which many are zero are written without these, after the word `nonzero`.
 """
 
 import base64
@@ -25,6 +27,8 @@ from dmpc.ir.graph import Array, Attr, Graph, Loc, Op
 VERSION = 1
 INLINE = 8  # constants of at most so many elements are written as numbers
 LINE = 96  # characters of base64 on a line
+LONG = 1 << 16  # characters of base64 that nobody reads any more: on longer lines, for the parser
+LONG_LINE = 1 << 14
 
 
 def to_text(graph: Graph, *, data: bool = True) -> str:
@@ -98,6 +102,30 @@ def _data(name: str, array: Array) -> Iterator[str]:
         numbers = ", ".join(repr(as_number(x)) for x in little.flat)
         yield f"%{name} = {code} [{numbers}]"
         return
-    text = base64.b64encode(little.tobytes()).decode()
-    yield f"%{name} = {code}"
-    yield from (f'  "{text[at : at + LINE]}"' for at in range(0, len(text), LINE))
+    raw, form = little.tobytes(), ""
+    if array.dtype.kind in "iu" and len(sparse := nonzero_bytes(little)) < len(raw):
+        raw, form = sparse, " nonzero"
+    text = base64.b64encode(raw).decode()
+    width = LINE if len(text) <= LONG else LONG_LINE
+    yield f"%{name} = {code}{form}"
+    yield from (f'  "{text[at : at + width]}"' for at in range(0, len(text), width))
+
+
+def nonzero_bytes(array: Array) -> bytes:
+    """A bit for each element, whether it is anything but zero, and then those that are."""
+    there = array.ravel() != 0
+    return bytes(np.packbits(there, bitorder="little")) + bytes(array.ravel()[there])
+
+
+def from_nonzero(raw: bytes, dtype: np.dtype[np.generic], size: int) -> Array:
+    """The `size` elements of `nonzero_bytes`; raises ValueError if they are not what it gave."""
+    bits = -(-size // 8)
+    if len(raw) < bits:
+        raise ValueError(f"{len(raw)} bytes hold no bits for {size} elements")
+    there = np.unpackbits(np.frombuffer(raw, np.uint8, bits), count=size, bitorder="little") > 0
+    given: Array = np.frombuffer(raw, dtype, offset=bits)
+    if len(given) != there.sum():
+        raise ValueError(f"{there.sum()} bits are set, but there are {len(given)} elements")
+    flat: Array = np.zeros(size, dtype)
+    flat[there] = given
+    return flat

@@ -77,8 +77,8 @@ def _inverse_root(correlation: Real) -> Real:
     """
     diagonal = np.diag_indices(len(correlation))
     correlation[diagonal] = np.maximum(correlation[diagonal], 1.0) + DAMPING
-    root: Real = np.linalg.cholesky(correlation[::-1, ::-1])
-    return _inverse(root)[::-1, ::-1]
+    root = np.linalg.cholesky(correlation[::-1, ::-1])
+    return _inverse(root.astype(np.float64, copy=False))[::-1, ::-1]
 
 
 def _inverse(lower: Real) -> Real:

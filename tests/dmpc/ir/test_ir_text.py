@@ -91,6 +91,39 @@ def test_large_constants_and_special_values_round_trip():
     assert parse(to_text(graph)) == graph
 
 
+@pytest.mark.parametrize("dtype", ["i1", "i2", "<u4", "i8"])
+@pytest.mark.parametrize("size", [9, 17, 100_000])
+def test_zeros_of_whole_numbers_are_left_out(dtype, size):
+    random = np.random.default_rng(size)
+    few = (random.integers(0, 100, size) * (random.random(size) < 0.2)).astype(dtype)
+    graph = Graph("g", "placed")
+    graph.add_constant("few", few, TensorType("i64", few.shape))
+    graph.add_constant("all", np.full(size, 7, dtype), TensorType("i64", few.shape))
+    text = to_text(graph)
+    assert text.count(" nonzero\n") == 1
+    assert parse(text) == graph
+    assert max(map(len, text.splitlines())) < 20_000
+    assert len(text.splitlines()) < 12_000
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ('"Aw=="', "10:3: data of %w: 2 bits are set, but there are 0 elements"),
+        ('"AwE="', "10:3: data of %w: 2 bits are set, but there are 1 elements"),
+        ('""', "10:3: data of %w: 0 bytes hold no bits for 6 elements"),
+        ('"Aw"', "10:3: data of %w: "),
+        ("[1]", "10:19: unexpected '[', expected a string"),
+    ],
+)
+def test_what_is_no_list_of_nonzero_numbers(data, message):
+    numbers = "f64 [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]"
+    sound = parse(TEXT.replace(numbers, 'i8 nonzero "AwEC"'))
+    assert sound.constants["w"].tolist() == [[1, 2], [0, 0], [0, 0]]
+    with pytest.raises(ParseError, match=re.escape(message)):
+        parse(TEXT.replace(numbers, f"i8 nonzero {data}"))
+
+
 TEXT = """dmpir 1
 graph "g" level layers {
   attr readout = "mean"
