@@ -135,6 +135,7 @@ class _Way:
             _tell(lint_recognised(graph))
         check_size(layers, self.target, self.options)
         prove_model(imported, layers, self.calibration)
+        del imported, graph  # as large as the layers, or larger, and of no more use
         self.reached, self.layers = layers.level, layers
         self.options, trained = as_trained(self.options, model, self.target)
         ranges = find_ranges(layers, self.calibration, self.options, model)

@@ -1,6 +1,7 @@
 """Quantization: real numbers become integers, every value with a width and a scale."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
 from dmpc.errors import CompileError
@@ -28,12 +29,20 @@ from isa.target import Target, load_target
 class Quantized:
     """An integer graph, and what its integers stand for by the names of the float graph.
 
-    `meant` are constants; `steps` what values are rounded to multiples of, membranes per neuron.
+    `units` are what the steps of weights stand for, `parameters` other constants; `steps` is what
+    values are rounded to multiples of, membranes per neuron.
     """
 
     graph: Graph
-    meant: dict[str, Array]
+    units: dict[str, Array | float]
+    parameters: dict[str, Array]
     steps: dict[str, float | Real]
+
+    @cached_property
+    def meant(self) -> dict[str, Array]:
+        """Constants in real numbers."""
+        weights = {name: self.graph.constants[name] * unit for name, unit in self.units.items()}
+        return {**weights, **self.parameters}
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,8 @@ class Quantize(Pass):
             elif op.results[0] in graph.outputs:
                 add_readout(build, op)
         build.out.ops = build.out.toposort()
-        return Quantized(build.out, build.meant, {**build.steps, **build.membranes})
+        steps: dict[str, float | Real] = {**build.steps, **build.membranes}
+        return Quantized(build.out, build.units, build.meant, steps)
 
 
 _ADD = {

@@ -16,7 +16,7 @@ class Builder:
 
     `steps` is the real value of one step of each value that is no event, `membranes` those of the
     membranes; `meant` holds, by their names in the float graph, the real constants that the integer
-    ones stand for.
+    ones stand for, `units` instead, for weights, what their steps stand for.
     """
 
     def __init__(self, graph: Graph, target: Target, ranges: Ranges, plan: WidthPlan) -> None:
@@ -25,6 +25,7 @@ class Builder:
         self.steps: dict[str, float] = {}
         self.membranes: dict[str, Real] = {}
         self.meant: dict[str, Array] = {}
+        self.units: dict[str, Array | float] = {}
         self.wide_bits = plan.default.sums + target.accumulators.guard
 
     def widths(self, op: Op) -> Widths:

@@ -28,6 +28,7 @@ def add_neurons(build: Builder, op: Op) -> None:
     neuron, values = _scales(build, op, roles)
     layer = _Rounded.of(build, op, roles, neuron, values)
     widths = build.widths(op)
+    build.units |= layer.units
     build.meant |= layer.meant
     build.membranes[op.results[1]] = neuron.step
     for product in roles.events:
@@ -69,12 +70,13 @@ def _scales(build: Builder, op: Op, roles: Currents) -> tuple[NeuronScale, Value
 class _Rounded:
     """Integer weights [n, m] of each product, by the name of its result, and the biases [n].
 
-    `meant` are the real numbers that they stand for, by the names of the constants; the one bias
-    stands for the first of the products'.
+    `units` are the real values of their steps, `meant` the real number that the bias stands for, by
+    the names of the constants; the one bias stands for the first of the products'.
     """
 
     weights: dict[str, Int]
     bias: Int
+    units: dict[str, Array | float]
     meant: dict[str, Array]
 
     @classmethod
@@ -83,42 +85,53 @@ class _Rounded:
     ) -> "_Rounded":
         """All weights of a neuron and its bias, rounded together where inputs were measured."""
         widths, graph = build.widths(op), build.graph
-        products = list(products_with_columns(graph, op, build.ranges.events))
-        real = [build.weights(product) for product, _ in products]
-        bias = total_bias(graph, [product for product, _ in products])
-        leak = nearest_leak(graph.constants[roles.beta].astype(np.float64), widths.leak)
-        real.append((bias - _mean_leak_error(leak) * neuron.step)[:, None])
-        step, limit = [], []
-        for product, columns in products:
-            count = columns.stop - columns.start
+        products = [product for product, _ in products_with_columns(graph, op, build.ranges.events)]
+        parts: list[_Part] = []
+        for product in products:
             event = product in roles.events
             unit = neuron.weight_step if event else values.step / build.step_of(product)
-            step.append(np.repeat(unit[:, None], count, axis=1))
-            limit += [largest(widths.weights if event else widths.slow)] * count
-        step.append(neuron.step[:, None])
-        limit.append(largest(widths.membrane))
-        made = _round(
-            np.concatenate(real, axis=1),
-            np.concatenate(step, axis=1),
-            np.array(limit, np.float64),
-            build.ranges.moments.get(op.results[0]),
-        )
-        weights = {product.results[0]: made[:, columns] for product, columns in products}
-        whole = made * np.concatenate(step, axis=1)
-        meant: dict[str, Array] = {
-            product.operands[1]: whole[:, columns] for product, columns in products
+            bits = widths.weights if event else widths.slow
+            parts.append(_Part(build.weights(product), unit, largest(bits)))
+        leak = nearest_leak(graph.constants[roles.beta].astype(np.float64), widths.leak)
+        bias = total_bias(graph, products) - _mean_leak_error(leak) * neuron.step
+        parts.append(_Part(bias[:, None], neuron.step, largest(widths.membrane)))
+        *made, whole = _round(parts, build.ranges.moments.get(op.results[0]))
+        units: dict[str, Array | float] = {
+            product.operands[1]: part.unit[:, None]
+            for product, part in zip(products, parts[:-1], strict=True)
         }
-        biases = [name for product, _ in products for name in product.operands[2:]]
+        meant: dict[str, Array] = {}
+        biases = [name for product in products for name in product.operands[2:]]
         if biases:
             others = sum((graph.constants[name] for name in biases[1:]), np.zeros(len(whole)))
-            meant[biases[0]] = whole[:, -1] - others
-        return cls(weights, made[:, -1], meant)
+            meant[biases[0]] = whole[:, 0] * neuron.step - others
+        names = (product.results[0] for product in products)
+        return cls(dict(zip(names, made, strict=True)), whole[:, 0], units, meant)
 
 
-def _round(real: Real, step: Real, limit: Real, moments: Real | None) -> Int:
+@dataclass(frozen=True)
+class _Part:
+    """Weights [n, m] of one product, or biases [n, 1], to be rounded to multiples of `unit` [n]."""
+
+    real: Real
+    unit: Real
+    limit: int
+
+
+def _round(parts: list[_Part], moments: Real | None) -> list[Int]:
+    """The integers of each part, rounded together where moments are known.
+
+    Weights of zero stay zero; the biases, which come last, need not.
+    """
     if moments is None:
-        return to_nearest(real, step, limit)
-    return compensated(real, step, limit, moments, np.arange(len(limit)) < len(limit) - 1)
+        return [to_nearest(one.real, one.unit[:, None], np.array(one.limit)) for one in parts]
+    sizes = [one.real.shape[1] for one in parts]
+    limit = np.repeat(np.array([one.limit for one in parts], np.float64), sizes)
+    step = np.repeat(np.stack([one.unit for one in parts], axis=1), sizes, axis=1)
+    real = np.concatenate([one.real for one in parts], axis=1)
+    kept = np.arange(len(limit)) < len(limit) - 1
+    made = compensated(real, step, limit, moments, kept)
+    return np.split(made, np.cumsum(sizes)[:-1], axis=1)
 
 
 def _mean_leak_error(leak: Int) -> Real:

@@ -38,7 +38,7 @@ def add_readout(build: Builder, op: Op) -> None:
     shift = max(0, int(np.ceil(np.log2(reach))))
     integers, offsets = _round(build, op, weight, offset, step, step * 2.0**shift, bits)
     build.matvec(op, integers, bits)
-    build.meant[op.operands[1]] = integers * step
+    build.units[op.operands[1]] = step
     for name in op.operands[2:]:
         build.meant[name] = offsets * step * 2.0**shift
     build.constant("readout.bias", offsets, BIAS_BITS, None)

@@ -91,7 +91,7 @@ def add_drive(build: Builder, op: Op) -> None:
     build.steps[op.results[0]] = step
     integers = _drive_weights(build, op, unit, widths.drive)
     build.constant(op.operands[1], integers, widths.drive, unit)
-    build.meant[op.operands[1]] = integers * unit
+    build.units[op.operands[1]] = unit
     whole = int(rounded(np.array(offset), step, 16))
     for name in op.operands[2:]:
         build.meant[name] = np.array([whole * step])
