@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,6 +40,15 @@ def broadcast(tensors: Sequence[Tensor], where: str) -> tuple[int, ...]:
         raise ImportFailure.of(SHAPE_MISFIT, where=where, shapes=shapes) from None
     check_size(shape, where)
     return shape
+
+
+def _add_columns(matrix: Array, columns: Array, added: Array) -> None:
+    """Add to columns of a matrix, of which some may be named more than once."""
+    run = slice(*((columns[0], columns[0] + len(columns)) if len(columns) else (0, 0)))
+    if np.array_equal(columns, np.arange(run.start, run.stop)):
+        matrix[:, run] += added
+    else:
+        np.add.at(matrix.T, columns, added.T)
 
 
 class Builder:
@@ -98,7 +108,7 @@ class Builder:
                 size=stored.size,
             )
         type_ = TensorType("bool" if boolean else "f32", stored.shape)
-        key = (name, stored.shape, stored.tobytes())
+        key = (name, stored.shape, sha256(np.ascontiguousarray(stored).data).digest())
         if key in self.stored:
             return self.stored[key]
         self.stored[key] = value = self.graph.fresh(clean(name) if name else "const")
@@ -184,7 +194,7 @@ class Builder:
         check_size((len(rows), outputs), loc[0])
         matrix = np.zeros((groups.width, outputs, tensor.features))
         for group, pattern in enumerate(patterns[0]):
-            np.add.at(matrix[group].T, pattern, weight.array.astype(np.float64))
+            _add_columns(matrix[group], pattern, weight.array.astype(np.float64).T)
         matrix = matrix.reshape(groups.width * outputs, tensor.features)
         constant = self.constant(matrix, weight.name, loc)
         value = self.emit("matmul", (tensor.value, constant), {}, name, loc)
