@@ -251,6 +251,12 @@ class Network:
         """True for what feeds a layer: the network's input, or spikes of this timestep."""
         return leaf in self.graph.inputs or leaf in self.comparisons()
 
+    def of_input(self, values: Iterable[str]) -> bool:
+        """True if values are made of the network's input and constants alone."""
+        above = set[str | int]().union(*(nx.ancestors(self.wires, value) for value in values))
+        states = {state.name for state in self.graph.states}
+        return not above.isdisjoint(self.graph.inputs) and above.isdisjoint(states)
+
     def holds_events(self, leaf: str) -> bool:
         """True for a source, and for what selects events of earlier timesteps."""
         return leaf in self.lines.values or self.is_source(leaf)

@@ -27,6 +27,15 @@ NONLINEAR_MEMBRANE = rule(
     no product of two computed values, no power and no choice other than the reset.""",
     nearest="u' = beta u + currents, with one constant beta for each neuron (a LIF neuron)",
 )
+INPUT_NOT_LINEAR = rule(
+    "input-not-linear",
+    Stage.NETWORK,
+    "the input is no longer itself before it reaches the membrane: {ops} is not linear",
+    why="""Rows of weights are added for active inputs, or multiplied by graded ones. Between the
+    input and the weights there is no unit that compares, rounds or bends it.""",
+    nearest="leave it out where the input is events, which are 0 or 1 already; otherwise change "
+    "the data before it reaches the network",
+)
 ADAPTIVE_THRESHOLD = rule(
     "adaptive-threshold",
     Stage.NETWORK,

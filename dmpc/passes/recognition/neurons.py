@@ -19,6 +19,7 @@ from dmpc.passes.recognition.neuron_rules import (
     ADAPTIVE_THRESHOLD,
     FREE_COMPARISON,
     FULL_LEAK,
+    INPUT_NOT_LINEAR,
     LATE_CURRENT,
     LATERAL_RESET,
     MANY_SOURCES,
@@ -87,7 +88,9 @@ def find_firing(network: Network, state: State, comparison: str) -> Firing:
         return Firing(charge, threshold, reset, bool(fired.terms), flipped)
     opaque = [leaf for form in (none, every) for leaf in form.terms if forms.opaque(leaf)]
     if opaque:
-        ops, fires = network.names(opaque), network.name(comparison)
+        ops, fires = network.names(dict.fromkeys(opaque)), network.name(comparison)
+        if network.of_input(opaque):
+            raise network.failure(INPUT_NOT_LINEAR, opaque[0], culprits=opaque, ops=ops)
         raise network.failure(
             NONLINEAR_MEMBRANE, state.name, culprits=opaque, ops=ops, comparison=fires
         )

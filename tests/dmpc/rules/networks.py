@@ -71,6 +71,14 @@ BROKEN: dict[str, Edits] = {
   %un = where(%c, %rest, %cut)""",
         ),
     ),
+    "input-not-linear": (
+        (
+            "  %f = matmul(%x, %wf)",
+            """  %z = eq(%x, %rest) : bool[2] loc("/silent")
+  %n = cast(%z) : f32[2] loc("/numbers")
+  %f = matmul(%n, %wf)""",
+        ),
+    ),
     "strange-charge": (("%i = add(%f, %sl)", "%e = relu(%f) : f32[2]\n  %i = add(%e, %sl)"),),
 }
 
