@@ -20,6 +20,7 @@ from dmpc.frontend.torch_program.rules import (
     NO_PROGRAM,
     OLD_PROGRAM,
 )
+from dmpc.frontend.torch_program.tensor_names import TensorNames
 from dmpc.frontend.torch_program.vetting import identifier, structure, vet
 
 if TYPE_CHECKING:
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
 MODELS, WEIGHTS, CONSTANTS = "models/", "data/weights/", "data/constants/"
 PICKLED_OBJECTS = ("custom_obj", "opaque_obj")
 SHOWN = ("stack_trace", "nn_module_stack")  # of what a file says of a node, what errors show
+# A call with one tensor, by whatever name and in whatever container the module took it.
+ONE_TENSOR = (
+    '[1, {"type": "builtins.tuple", "context": "null", "children_spec": ['
+    '{"type": "builtins.tuple", "context": "null", "children_spec": '
+    '[{"type": null, "context": null, "children_spec": []}]}, '
+    '{"type": "builtins.dict", "context": "[]", "children_spec": []}]}]'
+)
 DIALECTS = ("ATEN", "TRAINING")
 ENCRYPTED = 1  # a flag of zip entries
 
@@ -105,7 +113,8 @@ def _program(archive: Archive) -> ExportedProgram:
     name = f"{MODELS}model.json"
     told = _typed(archive, name, schema.ExportedProgram)
     part = archive.part(name)
-    module = told.graph_module
+    module, names = told.graph_module, TensorNames()
+    names.within(module.signature)
     for value, kind, of in (
         (module.graph, schema.Graph, "graph"),
         (module.signature, schema.GraphSignature, "signature"),
@@ -123,8 +132,8 @@ def _program(archive: Archive) -> ExportedProgram:
     )
     program: ExportedProgram = ExportedProgramDeserializer().deserialize(
         vetted,
-        _tensors(archive, WEIGHTS, "model_weights_config.json"),
-        _tensors(archive, CONSTANTS, "model_constants_config.json"),
+        _tensors(archive, WEIGHTS, "model_weights_config.json", names),
+        _tensors(archive, CONSTANTS, "model_constants_config.json", names),
     )
     return program
 
@@ -147,16 +156,21 @@ def _root(module: Any, part: str) -> list[Any]:
 
     root = next((entry for entry in module.module_call_graph if entry.fqn == ""), None)
     given = root.signature if root is not None else None
-    if given is None or not (structure(given.in_spec) and structure(given.out_spec)):
+    kinds = [str.__str__(spec.type) for spec in module.signature.input_specs]
+    takes = [kind for kind in kinds if kind in ("user_input", "constant_input")]
+    called = ONE_TENSOR if takes == ["user_input"] else getattr(given, "in_spec", "")
+    if given is None or not (structure(called) and structure(given.out_spec, data=True)):
         reason = "its arguments or results are no tensors, tuples, lists or dictionaries"
         raise ImportFailure.of(DAMAGED_PROGRAM, where=part, reason=reason)
-    names = given.forward_arg_names
+    names = None if called is ONE_TENSOR else given.forward_arg_names
     names = names if names and all(map(identifier, names)) else None
-    signature = schema.ModuleCallSignature([], [], given.in_spec, given.out_spec, names)
+    signature = schema.ModuleCallSignature([], [], called, given.out_spec, names)
     return [schema.ModuleCallEntry("", signature)]
 
 
-def _tensors(archive: Archive, folder: str, config: str) -> dict[str, torch.Tensor]:
+def _tensors(
+    archive: Archive, folder: str, config: str, names: TensorNames
+) -> dict[str, torch.Tensor]:
     """The tensors that a list names, by the program's names for them."""
     from torch._export.serde import schema
 
@@ -167,9 +181,8 @@ def _tensors(archive: Archive, folder: str, config: str) -> dict[str, torch.Tens
         if str(payload.path_name).startswith(PICKLED_OBJECTS) or payload.tensor_meta is None:
             raise ImportFailure.of(CODE_IN_PROGRAM, where=archive.part(path), what="an object")
         vet(payload, schema.PayloadMeta, "config", archive.part(folder + config))
-        vet({name: 0}, dict[str, int], "config", archive.part(folder + config))
         made = _unpickled(archive, path) if payload.use_pickle else _raw(archive, path, payload)
-        found[name] = _as_parameter(made) if payload.is_param else made
+        found[names.of(name)] = _as_parameter(made) if payload.is_param else made
     return found
 
 

@@ -115,20 +115,32 @@ def _arithmetic(node: ast.expr) -> bool:
     return False
 
 
-def structure(text: str) -> bool:
-    """Whether a text describes tuples, lists and dictionaries, and nothing that is imported."""
+def structure(text: str, *, data: bool = False) -> bool:
+    """Whether a text describes tuples, lists and dictionaries, and nothing that is imported.
+
+    Keys of arguments become names in generated source; those of results are `data` and may be any.
+    """
     try:
         version, tree = json.loads(text)
-        return version == 1 and _structure(tree)
+        return version == 1 and _structure(tree, _shown if data else _named)
     except (ValueError, TypeError, KeyError, RecursionError):
         return False
 
 
-def _structure(tree: Any) -> bool:
-    if tree["type"] not in CONTAINERS or not all(map(_structure, tree["children_spec"])):
+def _structure(tree: Any, allowed: Callable[[Any], bool]) -> bool:
+    parts = tree["children_spec"]
+    if tree["type"] not in CONTAINERS or not all(_structure(part, allowed) for part in parts):
         return False
     keys = json.loads(tree["context"] or "null")
-    return keys is None or all(isinstance(key, str) and identifier(key) for key in keys)
+    return keys is None or (isinstance(keys, list) and all(map(allowed, keys)))
+
+
+def _named(key: Any) -> bool:
+    return isinstance(key, str) and identifier(key)
+
+
+def _shown(key: Any) -> bool:
+    return isinstance(key, int) or (isinstance(key, str) and key.isprintable())
 
 
 def printable(text: str) -> bool:

@@ -12,6 +12,7 @@ from dmpc.cli import main
 from dmpc.errors import ImportFailure
 from dmpc.frontend import open_model
 from dmpc.frontend.torch_program.program import as_module, load
+from dmpc.frontend.torch_program.results import results_of
 from dmpc.frontend.torch_program.vetting import expression, operation, structure
 from dmpc.frontend.torch_program.weights import load_weights
 from tests.dmpc.frontend.torch_program import hostile
@@ -194,4 +195,38 @@ def test_containers_that_torch_would_import_something_for_are_refused():
     assert structure(tree % ("builtins.dict", '"[\\"logits\\"]"', leaf))
     assert not structure(tree % ("builtins.dict", '"[\\"x=[1]\\"]"', leaf))
     assert not structure(tree % ("collections.defaultdict", '"null"', leaf))
+    assert structure(tree % ("builtins.dict", '"[\\"x=[1]\\", 0]"', leaf), data=True)
+    assert not structure(tree % ("builtins.dict", '"[\\"\\u001b[2J\\"]"', leaf), data=True)
+    for imported in ('"\\"os.path\\""', '"{\\"fqn\\": 1}"', '"[{\\"__enum__\\": true}]"'):
+        assert not structure(tree % ("builtins.tuple", imported, leaf), data=True)
     assert not structure("[1, 2")
+
+
+class Odd(torch.nn.Module):
+    """Names that are none of Python's, one of which looks like another; an input by keyword."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        names = ("layer-1", "layer_1", "class", "2nd out!", "\u03c0", 'a"]+b')
+        self.parts = torch.nn.ParameterDict(
+            {name: torch.nn.Parameter(torch.randn(hostile.M, hostile.M)) for name in names}
+        )
+        self.register_buffer("off set", torch.ones(hostile.M))
+
+    def forward(self, *, x):
+        for part in self.parts.values():
+            x = x @ part + getattr(self, "off set")
+        return {"my logits": x.mean(1), 0: x}
+
+
+def test_names_are_the_users(tmp_path):
+    """Tensors, arguments and results may be called anything; generated source calls them else."""
+    path, x = tmp_path / "odd.pt2", torch.rand(2, hostile.T, hostile.M)
+    torch.export.save(torch.export.export(Odd().eval(), (), {"x": x}), path)
+    program = load(path)
+    assert len(program.state_dict) == 7
+    assert all(part.isidentifier() for name in program.state_dict for part in name.split("."))
+    found, expected = as_module(program)(x), Odd()(x=x)
+    assert torch.equal(found["my logits"], expected["my logits"])
+    assert [one.name for one in results_of(program)] == ["my logits", "0"]
