@@ -16,13 +16,12 @@ from dmpc.frontend.models import Model, stem
 from dmpc.frontend.torch_program.convert import functional_form, to_onnx
 from dmpc.frontend.torch_program.finish import before_finish
 from dmpc.frontend.torch_program.modules import from_factory
+from dmpc.frontend.torch_program.numbers import check_unquantized, float_type, in_float32
 from dmpc.frontend.torch_program.program import (
     as_module,
     check_reset,
     example_of,
     export,
-    float_type,
-    in_float32,
     load,
 )
 from dmpc.frontend.torch_program.reference import TorchReference
@@ -69,6 +68,7 @@ def from_module(
     if x.ndim != 3 or 0 in x.shape:
         raise ImportFailure.of(EXAMPLE_SHAPE, where=name, shape=list(x.shape))
     fresh = check_reset(module, name)
+    check_unquantized(module, name)
     module = in_float32(module, name)
     # Nodes that were reset start from their reset value, whatever it is: that is no stale state.
     options = onnx_import.Options({}, readout, "keep" if fresh else initial_states, output)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import io
+import logging
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +16,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dmpc.errors import ImportFailure
-from dmpc.findings import finding, tell
 from dmpc.frontend.model_rules import NO_FILE
 from dmpc.frontend.torch_program.archive import operations, read_program
+from dmpc.frontend.torch_program.numbers import (
+    check_unquantized_program,
+    check_wide,
+    float_type,
+)
 from dmpc.frontend.torch_program.repeatable import check_alike, check_repeatable
 from dmpc.frontend.torch_program.rules import (
     DAMAGED_PROGRAM,
     FORWARD_FAILS,
-    NARROW_FLOATS,
     NO_PROGRAM,
     RESULT_TYPE,
     STALE_MODULE,
@@ -145,14 +150,6 @@ def example_of(x: Tensor, module: nn.Module, time_first: bool) -> torch.Tensor:
     return tensor.transpose(0, 1).contiguous() if time_first else tensor
 
 
-def float_type(module: nn.Module) -> torch.dtype:
-    """The dtype of a module's weights, in which it takes its input."""
-    import torch
-
-    types = (parameter.dtype for parameter in module.parameters())
-    return next((dtype for dtype in types if dtype.is_floating_point), torch.float32)
-
-
 def export(module: nn.Module, example: torch.Tensor, name: str) -> ExportedProgram:
     """The program of a module in inference mode; the module is left as it was.
 
@@ -193,28 +190,13 @@ def _check_result(answer: Any, name: str) -> None:
 def _trace(module: nn.Module, example: torch.Tensor, name: str) -> ExportedProgram:
     import torch
 
-    with untouched(module), unscripted(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with untouched(module), unscripted(), _quiet():
         _let_membranes_be_seen(module)
         try:
             return torch.export.export(module, (example,), strict=False)
         except Exception as error:  # torch raises many classes on what it cannot trace
             said = f"{type(error).__name__}: {_first_line(error)}"
             raise ImportFailure.of(UNTRACEABLE, where=name, error=said) from error
-
-
-def in_float32(module: nn.Module, name: str) -> nn.Module:
-    """The module, or a copy of it in float32 if its weights are narrower."""
-    import torch
-
-    tensors = [*module.parameters(), *module.buffers()]
-    narrow = [t.dtype for t in tensors if t.dtype in (torch.float16, torch.bfloat16)]
-    if not narrow:
-        return module
-    dtype = str(narrow[0]).removeprefix("torch.")
-    tell(finding(NARROW_FLOATS, where=name, dtype=dtype))
-    with untouched(module):  # its membranes, which may not be copied, go with the call
-        return copy.deepcopy(module).float()
 
 
 def load(path: str | os.PathLike[str], *, trust: bool = False) -> ExportedProgram:
@@ -229,23 +211,25 @@ def load(path: str | os.PathLike[str], *, trust: bool = False) -> ExportedProgra
     if not Path(path).is_file():
         raise ImportFailure.of(NO_FILE, where=where)
     read = torch.export.load if trust else read_program
-    with warnings.catch_warnings(), _quiet():
-        warnings.simplefilter("ignore")
+    names = operations(where)
+    check_unquantized_program(names, where)
+    with _quiet():
         try:
-            _register_custom_operations(where)
+            _register_custom_operations(names)
             program = read(where)
         except ImportFailure:
             raise
         except Exception as error:  # torch raises many classes on what it cannot build
             raise _unreadable(where, error) from None
+    check_wide(program, where)
     return _fixed(program, where)
 
 
-def _register_custom_operations(where: str) -> None:
+def _register_custom_operations(names: Iterable[str]) -> None:
     """Programs that hold SpikingJelly's operations load only once it is imported."""
     import importlib
 
-    if not any(name.startswith(SPIKINGJELLY) for name in operations(where)):
+    if not any(name.startswith(SPIKINGJELLY) for name in names):
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -257,16 +241,15 @@ def _register_custom_operations(where: str) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """torch logs a failure to load, page by page, before it raises."""
-    import logging
-
-    logger = logging.getLogger("torch.export")
-    before = logger.disabled
-    logger.disabled = True
-    try:
-        yield
-    finally:
-        logger.disabled = before
+    """torch warns, logs a failure page by page and prints half a program before it raises."""
+    before = logging.root.manager.disable
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logging.disable()
+        try:
+            yield
+        finally:
+            logging.disable(before)
 
 
 def _unreadable(where: str, error: Exception) -> ImportFailure:

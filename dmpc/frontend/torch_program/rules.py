@@ -212,6 +212,24 @@ NARROW_FLOATS = rule(
     nearest="module.float() says the same",
     severity=Severity.NOTE,
 )
+NARROW_PROGRAM = rule(
+    "narrow-program",
+    Stage.IMPORT,
+    "the program computes in {dtype}: '{name}' is one of its values",
+    why="""What a saved program computes in is part of each of its operations. The network is
+    imported in float32, and rounded to the machine's integers by the compiler alone.""",
+    nearest="save module.float() on an example of float32: "
+    "torch.export.export(module.float(), (x.float(),))",
+)
+QUANTIZED_MODULE = rule(
+    "quantized-module",
+    Stage.IMPORT,
+    "{what} is quantized, or prepared for it ({kind})",
+    why="""Scales, observers and integer kernels of a quantizer describe another machine. The
+    compiler rounds the float weights to this one's integers, with scales for each neuron.""",
+    nearest="give the float module, as it was before prepare or convert, with its weights; to "
+    "train with the machine's rounding, dmpc.nn.QuantizedNetwork",
+)
 COMPLEX_RESULT = rule(
     "complex-result",
     Stage.IMPORT,

@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import fft, nn
+from torch.ao.quantization import FakeQuantize
 
 from dmpc.check import Report
 from dmpc.errors import ImportFailure
 from dmpc.findings import listening
 from dmpc.frontend import from_torch, open_model
 from dmpc.frontend.torch_program.convert import to_onnx
-from dmpc.frontend.torch_program.program import check_reset, export, in_float32
+from dmpc.frontend.torch_program.numbers import in_float32
+from dmpc.frontend.torch_program.program import check_reset, export
 from tests.dmpc.frontend.torch_program import hostile
 from tests.dmpc.frontend.torch_program.test_convert import B, Function, M, T
 from tests.dmpc.frontend.torch_program.test_modules import SOURCE, X
@@ -91,6 +93,11 @@ def cases(folder: Path) -> dict[str, Callable[[], Report]]:
         hostile.REFUSED[kind][0](parts, "marker")
         program_of(parts)
 
+    def half_program() -> None:
+        example = torch.zeros(B, T, 3, dtype=torch.float16)
+        torch.export.save(torch.export.export(nn.Linear(3, 2).half(), (example,)), "half.pt2")
+        open_model("half.pt2")
+
     def ones(scale: float) -> dict[str, torch.Tensor]:
         return {"fc.weight": torch.full((2, 3), scale), "fc.bias": torch.zeros(2)}
 
@@ -109,6 +116,8 @@ def cases(folder: Path) -> dict[str, Callable[[], Report]]:
         "weights-misfit": lambda: weights({"fc.weight": torch.zeros(2, 3)}),
         "several-weights": lambda: weights({"one": ones(1.0), "other": ones(2.0)}),
         "narrow-floats": lambda: in_float32(nn.Linear(3, 2).bfloat16(), "net"),
+        "narrow-program": half_program,
+        "quantized-module": lambda: from_torch(nn.Sequential(nn.Linear(3, 2), FakeQuantize()), X),
         "old-program": lambda: program_of({"a/version": b"8.1"}),
         "damaged-program": lambda: program_of({"a/archive_format": b"pt2"}),
         "code-in-program": lambda: hostile_file("opaque constant"),

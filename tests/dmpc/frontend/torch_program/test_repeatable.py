@@ -9,7 +9,8 @@ import torch
 from dmpc.errors import ImportFailure
 from dmpc.frontend.torch_program.convert import to_onnx
 from dmpc.frontend.torch_program.emitter import Emitter
-from dmpc.frontend.torch_program.program import export, in_float32
+from dmpc.frontend.torch_program.numbers import in_float32
+from dmpc.frontend.torch_program.program import export
 from tests.dmpc.frontend.torch_program.test_convert import B, Function, M, T
 
 OWN = np.random.default_rng(0)
