@@ -152,8 +152,9 @@ class _Machine:
         self.samples, self.steps = x.shape[:2]
         self.parts = parts(graph, wanted, fed)
         read = {name for part in self.parts for name in part.reads}
-        self.given = {name: series for name, series in fed.items() if name in read}
-        self.given[graph.inputs[0]] = x
+        read |= set(wanted).intersection(graph.inputs)
+        given = {**fed, graph.inputs[0]: x}
+        self.given = {name: series for name, series in given.items() if name in read}
         self.fed = frozenset(fed)
         self.types = {name: self._element(type_) for name, type_ in graph.types.items()}
         self.evaluate = {op.kind: op_def(op.kind).evaluate for op in graph.ops}
@@ -174,10 +175,19 @@ class _Machine:
         for steps, part in self.parts_of_time():
             for name, series in part.items():
                 if name not in found:
-                    shape = (self.samples, self.steps, *series.shape[2:])
-                    found[name] = np.empty(shape, series.dtype)
+                    found[name] = self._room(name, series)
                 found[name][:, steps.start : steps.stop] = series
         return found
+
+    def _room(self, name: str, series: Tensor) -> Tensor:
+        """Room for a value of all timesteps: in memory one after the other, as they come and go.
+
+        Of the output in the order of its axes, which is that in which a readout adds it up.
+        """
+        shape = series.shape[2:]
+        if name == self.graph.outputs[0]:
+            return np.empty((self.samples, self.steps, *shape), series.dtype)
+        return np.empty((self.steps, self.samples, *shape), series.dtype).swapaxes(0, 1)
 
     def parts_of_time(self) -> Iterator[tuple[range, dict[str, Tensor]]]:
         """Some timesteps after the other, with the wanted values [samples, some, ...]."""
@@ -201,7 +211,8 @@ class _Machine:
             by_step = series[:, steps.start : steps.stop].swapaxes(0, 1)
             rows = by_step.reshape(len(steps) * self.samples, *by_step.shape[2:])
             self.read[name] = self._stored(rows, name)
-        self.now = {**self.constants, self.graph.inputs[0]: self.read[self.graph.inputs[0]]}
+        inputs = {name: self.read[name] for name in self.graph.inputs if name in self.read}
+        self.now = {**self.constants, **inputs}
         for part in self.parts:
             if part.ring:
                 self._one_by_one(part, steps)

@@ -226,10 +226,14 @@ def _infer_lif(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, .
 def _evaluate_lif(ctx: EvalContext, attrs: Attrs, u: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
     del ctx
     *currents, beta, threshold, reset = rest
-    charge = sum(currents, beta * u)
+    charge = beta * u
+    for current in currents:
+        same = current.shape == charge.shape and current.dtype == charge.dtype
+        charge = np.add(charge, current, out=charge if same else None)
     spikes = charge > threshold if attrs["strict"] else charge >= threshold
     after = reset if attrs["reset_mode"] == "hard" else charge - reset
-    return (spikes, np.where(spikes, after, charge))
+    np.copyto(charge, after, where=spikes)
+    return (spikes, charge)
 
 
 LIF = register(
