@@ -40,6 +40,9 @@ from isa.target import Target, parse_target, target_text
 MOST_MARGIN = 2.0**16
 """More headroom than that leaves none of a membrane's 16 bits to what was seen."""
 
+OBJECTIVES = ("cycles", "energy")
+"""What banks may be chosen for."""
+
 AnyModel = str | os.PathLike[str] | Graph | Model
 """A model as a user has it: a file, a factory's name, a graph, or one imported already."""
 
@@ -57,7 +60,8 @@ class Options:
     a file of torch run. `output` names the answer of a model with several outputs. `margin` is the
     headroom above calibrated ranges. `weight_bits` is the width of weights of events and of the
     readout, `widths` those of single layers and tensors (`dmpc.passes.quantization.widths`); both
-    default to what the target holds.
+    default to what the target holds. `optimise` says what banks are chosen for, cycles or energy;
+    without `balance` they are not chosen: each product lies in its pathway's own.
     """
 
     target: str = "paper"
@@ -80,6 +84,7 @@ class Options:
     count_readout: bool = True
     overlap: bool = True
     balance: bool = True
+    optimise: str = "cycles"
 
 
 @dataclass(frozen=True)
@@ -314,6 +319,10 @@ def check_options(options: Options) -> None:
     if options.readout is not None and options.readout not in READOUTS:
         raise CompileError(
             f"unknown readout '{options.readout}'", hint=f"one of {', '.join(READOUTS)}"
+        )
+    if options.optimise not in OBJECTIVES:
+        raise CompileError(
+            f"unknown objective '{options.optimise}'", hint=f"one of {', '.join(OBJECTIVES)}"
         )
     if not options.margin >= 1 or options.calibration_samples < 1:
         raise CompileError("margin and the number of calibration samples must be at least 1")

@@ -23,7 +23,7 @@ from dmpc.ir.registry import Tensor
 from isa.instructions.banks import AccumulateValues
 from isa.target import target_text
 
-# The published design: paths dedicated, layers one after the other, a readout every timestep.
+# The published design: banks dedicated, layers one after the other, a readout every timestep.
 PUBLISHED = Options(overlap=False, balance=False, count_readout=False)
 
 FEWEST_ROWS = 16  # of a memory sized for a network

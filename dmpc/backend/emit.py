@@ -2,20 +2,20 @@
 
 from itertools import groupby
 
+from dmpc.backend.interface import interface_of
 from dmpc.backend.lower import Lowered, lower
 from dmpc.backend.origin import note
 from dmpc.backend.places import REGISTERS
 from dmpc.backend.tables import memory_tables
 from dmpc.errors import CompileError, VerifyError
 from dmpc.ir.graph import Graph
-from dmpc.ir.interpret import repeats_of
 from dmpc.ir.levels import LEVELS
 from dmpc.ir.parser import parse
 from dmpc.ir.printer import to_text
 from dmpc.ir.verify import verify
 from isa.errors import IsaError
 from isa.image import Image, Symbol
-from isa.interface import INTERFACE, Input, Interface, Output, interface, notes
+from isa.interface import INTERFACE, interface, notes
 from isa.target import parse_target
 from isa.validity import check
 
@@ -73,31 +73,6 @@ def embedded_graph(image: Image) -> Graph:
     if interface_of(graph) != interface(image):
         raise CompileError(f"the graph has another interface than {INTERFACE}", where=where)
     return graph
-
-
-def interface_of(graph: Graph) -> Interface:
-    """The input and output of a graph of integers, as its image describes them."""
-    source, output = graph.types[graph.inputs[0]], graph.types[graph.outputs[0]]
-    return Interface(
-        name=graph.name,
-        input=Input(
-            kind="events" if source.dtype == "event" else "values",
-            size=source.shape[0],
-            bits=source.bits,
-            scale=_number(source.scale),
-            repeats=repeats_of(graph),
-        ),
-        output=Output(
-            size=output.shape[0],
-            scale=_number(output.scale),
-            average=bool(graph.attrs["average"]),
-        ),
-    )
-
-
-def _number(scale: float | str | None) -> float:
-    assert not isinstance(scale, str)
-    return 1.0 if scale is None else scale
 
 
 def _code_symbols(program: list[Lowered]) -> list[Symbol]:

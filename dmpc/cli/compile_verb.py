@@ -13,7 +13,7 @@ from dmpc.cli.models import errors_of, warn
 from dmpc.cli.samples import samples_of
 from dmpc.cli.summary import print_summary
 from dmpc.cli.terminal import Output, working
-from dmpc.compiler import Options
+from dmpc.compiler import OBJECTIVES, Options
 from dmpc.errors import CompileError
 from dmpc.findings import listening
 from dmpc.frontend import Timing
@@ -157,8 +157,12 @@ compile_options = option_list(
         help="All layers work on the same timestep, for comparison.",
     ),
     click.option(
-        "--no-balance", is_flag=True,
-        help="Keep all weights of events in the spike path's own bank, for comparison.",
+        "--optimise", type=click.Choice(OBJECTIVES), default="cycles", show_default=True,
+        help="What banks are chosen for: the fewest cycles, or the least energy.",
+    ),
+    click.option(
+        "--dedicated-banks", "--no-balance", "no_balance", is_flag=True,
+        help="Keep the weights of each pathway in its own bank, as published, for comparison.",
     ),
     click.option(
         "--no-count-readout", is_flag=True,
@@ -187,6 +191,7 @@ def options_of(
     no_fusion: bool = False,
     no_stationarity: bool = False,
     no_overlap: bool = False,
+    optimise: str = "cycles",
     no_balance: bool = False,
     no_count_readout: bool = False,
 ) -> Options:
@@ -216,6 +221,7 @@ def options_of(
         heterogeneous_stationarity=not no_stationarity,
         overlap=not no_overlap,
         balance=not no_balance,
+        optimise=optimise,
         count_readout=not no_count_readout,
     )
 

@@ -186,8 +186,8 @@ EFFECT = {
         ("target", "calibration", "input_range", "weight_bits", "widths", "no_count_readout"),
         "integer",
     ),
-    **dict.fromkeys(("no_stationarity", "no_overlap", "no_balance"), "partitioned"),
-    "no_fusion": "fused",
+    **dict.fromkeys(("no_stationarity", "no_overlap"), "partitioned"),
+    **dict.fromkeys(("no_fusion", "no_balance", "optimise"), "fused"),
 }
 
 

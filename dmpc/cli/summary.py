@@ -10,7 +10,9 @@ from dmpc.cli.activity import Cycles
 from dmpc.cli.tables import table
 from dmpc.cli.terminal import Output, say
 from dmpc.compiler import Compiled
-from isa.sharing import PERIOD
+from dmpc.lowering import NOTE as FALLBACK
+from dmpc.passes.distribute import NOTE as BANKS
+from isa.limits import PERIOD
 
 
 def print_summary(compiled: Compiled, cycles: Cycles, path: str, out: Output) -> None:
@@ -27,6 +29,9 @@ def print_summary(compiled: Compiled, cycles: Cycles, path: str, out: Output) ->
             f"about {cycles.per_timestep:.0f} cycles per timestep, a guess: {time}; it was run on "
             f"{cycles.origin}, and data of yours (--calibration) may need more or fewer"
         )
+    for attribute in (BANKS, FALLBACK):
+        if attribute in compiled.graph.attrs:
+            out.print(str(compiled.graph.attrs[attribute]))
     out.print(f"scales from {compiled.ranges.origin}")
     if compiled.trained is not None and compiled.trained.agrees:
         out.print(compiled.trained.text)

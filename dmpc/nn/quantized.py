@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dmpc.backend.emit import interface_of
+from dmpc.backend.interface import interface_of
 from dmpc.compiler import Options, find_ranges, to_layers
 from dmpc.frontend import import_onnx
 from dmpc.ir.graph import Graph

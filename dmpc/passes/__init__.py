@@ -3,12 +3,12 @@
 from dmpc.passes.base import Pass, apply
 from dmpc.passes.break_dependency import BreakDependency
 from dmpc.passes.count_readout import CountReadout
+from dmpc.passes.distribute import Distribute
 from dmpc.passes.fold import Fold
 from dmpc.passes.fuse import Fuse
 from dmpc.passes.overlap import Overlap
 from dmpc.passes.partition import Partition
 from dmpc.passes.place import PlaceInMemory
-from dmpc.passes.pool import Pool
 from dmpc.passes.quantize import Quantize
 from dmpc.passes.recognise import Recognise
 from dmpc.passes.schedule import Schedule
@@ -24,9 +24,9 @@ PASSES: dict[str, type[Pass]] = {
         Quantize,
         CountReadout,
         Partition,
-        Pool,
         Overlap,
         Fuse,
+        Distribute,
         PlaceInMemory,
         Schedule,
     )

@@ -18,22 +18,30 @@ from dmpc.passes.ranges import (
     is_event,
     total_bias,
 )
+from isa.arithmetic import Int
+from isa.limits import LOCKSTEP
 
 BATCH = 16  # samples whose inputs stand side by side in one matrix
 
 
 def calibrate(graph: Graph, x: Tensor, *, samples: int, margin: float) -> Ranges:
     """Ranges seen on up to `samples` samples of `x` [samples, timesteps, inputs], evenly spread."""
-    chosen = x[np.unique(np.linspace(0, len(x) - 1, min(samples, len(x))).astype(int))]
+    chosen = x[evenly(len(x), samples)]
     chosen = shown(graph, chosen)
     events = is_binary(x)
     check_delays(graph, events)
     ranges = Ranges(f"calibration on {len(chosen)} samples", events, margin)
+    ranges.examples = chosen[evenly(len(chosen), LOCKSTEP)]
     watch = _Watch(graph, chosen, ranges)
     for part in interpret_in_parts(graph, chosen, trace=watch.names):
         watch.see(part)
     watch.tell()
     return ranges
+
+
+def evenly(count: int, most: int) -> Int:
+    """Up to `most` of `count` numbers from 0 on, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(np.int64))
 
 
 class _Watch:

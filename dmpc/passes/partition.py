@@ -1,4 +1,4 @@
-"""Partition: every op goes to one of the machine's pathways, products by what they cost there."""
+"""Partition: every op goes to one of the machine's pathways."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,6 @@ from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph, Op
 from dmpc.passes.base import Pass
 from dmpc.passes.ranges import Real, unheld
-from isa.target import Target, load_target
 
 DENSITY = 0.05  # of events whose rate nobody has measured
 
@@ -35,9 +34,8 @@ class Partition(Pass):
     """Products of events go to the spike path, which adds the weight rows of active inputs.
 
     Products of memory states go to memory path A; those of scalar drives and graded inputs, which
-    need multipliers as well, to memory path B. With `balance`, where layers run side by side,
-    products of busy events use the bank of path B as long as that makes the busiest bank less busy:
-    `activity` holds quantiles of the number of events in a timestep, by name of the events.
+    need multipliers as well, to memory path B. `activity` holds quantiles of the number of events
+    in a timestep, by name of the events.
 
     With `heterogeneous` stationarity (Sun et al. 2026) events are input-stationary, only the rows
     of active inputs are touched, and values are output-stationary, partial sums stay beside the
@@ -46,8 +44,6 @@ class Partition(Pass):
 
     name: ClassVar[str] = "partition"
     heterogeneous: bool = True
-    balance: bool = True
-    target: Target = field(default_factory=lambda: load_target("paper"))
     activity: Mapping[str, Real] = field(default_factory=dict)
 
     def run(self, graph: Graph) -> Graph:
@@ -61,8 +57,6 @@ class Partition(Pass):
                 op.attrs["path"] = _BY_KIND[op.kind]
             else:
                 raise CompileError(f"no pathway takes {op.kind}", where=", ".join(op.loc))
-        if self.heterogeneous and self.balance and not self.target.pooled:
-            self._balance(graph)
         return graph
 
     def _product(self, graph: Graph, op: Op) -> None:
@@ -80,42 +74,6 @@ class Partition(Pass):
         if op.attrs.get("when") != "end":
             events = op.attrs["path"] == "spike"
             op.attrs["stationary"] = "input" if events == self.heterogeneous else "output"
-
-    def _balance(self, graph: Graph) -> None:
-        """Put products of events into path B's bank while that makes the busiest less busy."""
-        products = [op for op in graph.ops if op.kind == "matvec" and op.attrs.get("when") != "end"]
-        load = dict.fromkeys(("spike", "memory_a", "memory_b"), 0.0)
-        for op in products:
-            load[str(op.attrs["path"])] += self._rows(graph, op)
-        bank = self.target.bank[self.target.bank_for("memory_b")]
-        spare = bank.rows
-        movable = [
-            op
-            for op in products
-            if op.attrs["path"] == "spike" and graph.types[op.operands[1]].bits <= bank.weight_bits
-        ]
-        for op in sorted(movable, key=lambda op: -self._rows(graph, op)):
-            rows = self._rows(graph, op)
-            weights = self._groups(graph, op) * graph.types[op.operands[1]].shape[1]
-            if load["memory_b"] + rows < max(load.values()) and weights <= spare // 2:
-                op.attrs["bank"] = self.target.bank_for("memory_b")
-                op.attrs["reason"] = (
-                    f"{rows:.1f} rows a timestep, beside {load['memory_b']:.1f} of path B: "
-                    f"the spike bank has {load['spike']:.1f}"
-                )
-                load["spike"] -= rows
-                load["memory_b"] += rows
-                spare -= weights
-
-    def _rows(self, graph: Graph, op: Op) -> float:
-        """Rows that a product reads in a timestep."""
-        inputs = float(graph.types[op.operands[0]].shape[0])
-        if graph.types[op.operands[0]].dtype == "event":
-            inputs = float(active_inputs(graph, op, self.activity).mean())
-        return self._groups(graph, op) * inputs
-
-    def _groups(self, graph: Graph, op: Op) -> int:
-        return -(-graph.types[op.results[0]].shape[0] // self.target.lanes)
 
 
 def active_inputs(graph: Graph, op: Op, activity: Mapping[str, Real]) -> Real:

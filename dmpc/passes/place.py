@@ -66,32 +66,13 @@ class PlaceInMemory(Pass):
         """The graph with `placement` filled; CompileError if something does not fit."""
         graph = graph.copy()
         graph.level = "placed"
-        self._allocated(graph).check()
-        return graph
-
-    def shortage(self, graph: Graph) -> None:
-        """CompileError if something fits nowhere, however events are shared among the banks.
-
-        Where their products lie depends on how busy they are, which may not be known yet.
-        """
-        allocator = self._allocated(graph.copy())
-        allocator.share(self._takers())
-        allocator.check()
-
-    def _allocated(self, graph: Graph) -> "_Allocator":
         allocator = _Allocator(graph, self.target)
         for name in graph.inputs:
             allocator.register(name)
         for op in graph.ops:
             allocator.op(op)
-        return allocator
-
-    def _takers(self) -> set[str]:
-        """The banks that may take products of events."""
-        banks = self.target.bank
-        if self.target.pooled:
-            return {bank.name for bank in banks}
-        return {banks[self.target.bank_for(path)].name for path in ("spike", "memory_b")}
+        allocator.check()
+        return graph
 
 
 class _Allocator:
@@ -232,11 +213,6 @@ class _Allocator:
             self.homeless.setdefault(kind, (name, 1, 0))
         self.graph.placement[name] = Place(kind, self.used[kind], 1)
         self.used[kind] += 1
-
-    def share(self, banks: set[str]) -> None:
-        """Take back what found no room in one of some banks, if there is enough in all of them."""
-        if sum(self.used[bank] for bank in banks) <= sum(self._rows_in(bank) for bank in banks):
-            self.homeless = {k: found for k, found in self.homeless.items() if k not in banks}
 
     def check(self) -> None:
         """Raises CompileError with everything that found no room."""

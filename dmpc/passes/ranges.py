@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dmpc.analysis.interval import Interval
 from dmpc.ir.graph import Graph, Op
-from dmpc.ir.registry import op_def
+from dmpc.ir.registry import Tensor, op_def
 from dmpc.passes.layer_rules import GRADED_DELAY, STRANGE_CURRENT, layer_error
 
 Real = NDArray[np.float64]
@@ -28,7 +28,8 @@ class Ranges:
     scales must leave. `moments`, where measured, are second moments [m, m] of what charges a lif
     op's membranes (see `products_with_columns`; the last of m is the constant 1 of the bias), and
     of what the readout reads, by the name of its result. `rates`, where measured, are the shares of
-    timesteps in which the neurons of a layer fire, by the name of their spikes.
+    timesteps in which the neurons of a layer fire, by the name of their spikes. `examples` are some
+    samples [samples, timesteps, inputs] to time a program on.
     """
 
     origin: str
@@ -40,6 +41,7 @@ class Ranges:
     activity: dict[str, Real] = field(default_factory=dict)
     moments: dict[str, Real] = field(default_factory=dict)
     rates: dict[str, Real] = field(default_factory=dict)
+    examples: Tensor | None = None
 
 
 WIDER = 2.0**0.25  # what a proof may cost: a quarter of a bit

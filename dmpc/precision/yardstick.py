@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dmpc.backend.emit import interface_of
+from dmpc.backend.interface import interface_of
 from dmpc.errors import SampleError
 from dmpc.ir.graph import Graph
 from dmpc.ir.interpret import interpret

@@ -1,0 +1,196 @@
+"""Distribution: every product gets a bank, or shares of banks, so that a timestep is shortest."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+
+from dmpc.backend.places import bank_of
+from dmpc.errors import CompileError
+from dmpc.ir.graph import Graph, Op
+from dmpc.ir.registry import Tensor
+from dmpc.passes.bank_search import LEVELS, candidates
+from dmpc.passes.base import Pass
+from dmpc.passes.loads import Assignment, Problem, Product, Shares
+from dmpc.passes.partition import DENSITY, active_inputs
+from dmpc.passes.ranges import Real
+from dmpc.passes.stopwatch import Stopwatch
+from isa.energy import cycle_price
+from isa.errors import IsaError
+from isa.limits import PERIOD, STRIDE
+from isa.sharing import row_table
+from isa.target import Target, load_target
+
+WAITING = (0.02, 0.25, 1.0)
+"""How much of what consumers wait for their slowest bank is thought to show in a timestep: little
+where layers overlap, all of it where nothing does. Exact cycles decide."""
+NOTE = "banks"
+"""The attribute of a graph that tells a user what the choice of banks is worth."""
+MOST = 3
+"""Assignments that are timed for each of these."""
+STEPS = 100
+"""Timesteps of a sample, if none is known."""
+
+
+@dataclass(frozen=True)
+class Distribute(Pass):
+    """Assigns products to banks: one search over all of them, under the banks' rows.
+
+    All banks do `acc[lanes] += row[lanes] * value`; those without multipliers take events alone.
+    On a target that pools its banks, a product may be split into shares; otherwise each lies in one
+    bank. The assignments that load the busiest bank least are found first, then those are timed
+    exactly, on `samples` or on events of the usual density, and the best is taken.
+
+    `activity` holds quantiles of the number of events in a timestep, by name of the events.
+    `objective` is cycles or energy. `dedicated`, each product stays in its pathway's own bank, as
+    in the published design. Not `exact`, nothing is timed.
+    """
+
+    name: ClassVar[str] = "distribute"
+    target: Target = field(default_factory=lambda: load_target("paper"))
+    activity: Mapping[str, Real] = field(default_factory=dict)
+    samples: Tensor | None = None
+    objective: str = "cycles"
+    dedicated: bool = False
+    exact: bool = True
+
+    def run(self, graph: Graph) -> Graph:
+        """The graph with `bank` on every product that left its own, and a matvec for each share."""
+        if self.dedicated:
+            return graph
+        problem = self.problem(graph)
+        found = [one for waiting in WAITING for one in candidates(problem, waiting, MOST)]
+        fitting = [one for one in dict.fromkeys(found) if not problem.missing(one)]
+        if not fitting:
+            fitting = sorted((*found, *candidates(problem, None, 1)), key=problem.missing)[:1]
+        if not self.exact:
+            return distributed(graph, problem, fitting[0])
+        own = problem.dedicated()
+        if not problem.missing(own):
+            fitting = [own, *(one for one in fitting if one != own)]
+        return self._fastest(graph, problem, fitting)
+
+    def _fastest(self, graph: Graph, problem: Problem, found: list[Assignment]) -> Graph:
+        """The best of some assignments by exact cycles; the first if none can be timed."""
+        watch = Stopwatch(graph, self.target, self.samples, DENSITY)
+        made = [distributed(graph, problem, one) for one in found]
+        costs = [np.inf] * len(found)
+        for number, one in enumerate(found if len(found) > 1 else ()):
+            try:
+                cycles = watch.cycles(made[number])
+            except (CompileError, IsaError):
+                continue
+            costs[number] = cycles
+            if problem.energy:
+                costs[number] = cycles * cycle_price(self.target) + problem.access(one)
+        best = made[int(np.argmin(costs))]
+        if found[0] == problem.dedicated() and np.isfinite(costs[0]) and best is not made[0]:
+            saved = 100 * (1 - min(costs) / costs[0])
+            what = "fewest cycles" if self.objective == "cycles" else "least energy"
+            best.attrs[NOTE] = (
+                f"banks: the {what} of {len(found)} choices that were timed, "
+                f"{saved:.1f} % below each pathway in a bank of its own"
+            )
+        return best
+
+    def problem(self, graph: Graph) -> Problem:
+        """The products of a fused graph."""
+        steps = STEPS if self.samples is None else self.samples.shape[1]
+        consumers = {name: op.results[0] for op in graph.ops for name in op.operands}
+        products = []
+        for op in (op for op in graph.ops if op.kind == "matvec"):
+            neurons, inputs = graph.types[op.operands[1]].shape
+            groups = -(-neurons // self.target.lanes)
+            events = graph.types[op.operands[0]].dtype == "event"
+            active = np.full(LEVELS, inputs)
+            if events and op.attrs.get("stationary") != "output":
+                active = levels(active_inputs(graph, op, self.activity))
+            once = op.attrs.get("when") == "end"
+            bits = graph.types[op.operands[1]].bits
+            able = tuple(
+                number
+                for number, bank in enumerate(self.target.bank)
+                if (events or bank.multiplies) and bits <= bank.weight_bits
+            )
+            own = bank_of(op, self.target)
+            products.append(
+                Product(
+                    op.results[0], consumers[op.results[0]],
+                    tuple((groups * active / (steps if once else 1)).tolist()),
+                    inputs, groups, able or (own,), own, events, once,
+                )
+            )  # fmt: skip
+        return Problem(tuple(products), self.target, self.objective == "energy")
+
+
+def levels(quantiles: Real) -> Real:
+    """Quantiles, however many, as means of `LEVELS` parts of them."""
+    even = np.repeat(quantiles, LEVELS).reshape(LEVELS, -1)
+    return np.asarray(even.mean(1))
+
+
+def distributed(graph: Graph, problem: Problem, assignment: Assignment) -> Graph:
+    """A graph whose products are where an assignment says."""
+    graph = graph.copy()
+    parts: dict[str, list[str]] = {}
+    ops: list[Op] = []
+    given = {p.name: (p, shares) for p, shares in zip(problem.products, assignment, strict=True)}
+    before: dict[str, int] = {}
+    for op in graph.ops:
+        if op.kind != "matvec":
+            ops.append(op)
+            continue
+        product, shares = given[op.results[0]]
+        first = 0
+        if graph.types[op.operands[0]].dtype != "event":
+            # Elements of other vectors are thought to stand before this one's, so that the phases
+            # of a group's values differ.
+            first = -STRIDE * before.get(product.consumer, 0)
+            before[product.consumer] = before.get(product.consumer, 0) + product.inputs
+        made = _parts(graph, op, product, shares, first, problem.target.lanes)
+        parts[op.results[0]] = [part.results[0] for part in made]
+        ops += made
+    graph.ops = ops
+    for op in graph.ops:
+        split = sum(len(parts.get(name, ())) - 1 for name in op.operands[1 : 1 + _event_sums(op)])
+        if op.kind == "lif_step":
+            op.attrs["events"] = _event_sums(op) + split
+        op.operands = tuple(part for name in op.operands for part in parts.get(name, [name]))
+    return graph
+
+
+def _event_sums(op: Op) -> int:
+    number = op.attrs.get("events", 0)
+    assert isinstance(number, int)
+    return number
+
+
+def _parts(
+    graph: Graph, op: Op, product: Product, shares: Shares, first: int, lanes: int
+) -> list[Op]:
+    """A product as one op for each bank with a share."""
+    if shares[product.own] == PERIOD:
+        return [op]
+    if PERIOD in shares:
+        op.attrs["bank"] = shares.index(PERIOD)
+        return [op]
+    weight, made = op.operands[1], []
+    value, weight_type = graph.constants[weight], graph.types[weight]
+    sums = graph.types.pop(op.results[0])
+    for bank, share in enumerate(shares):
+        if share == 0:
+            continue
+        held = row_table(product.inputs, product.groups, first % PERIOD, share) >= 0
+        mask = np.repeat(held, lanes, axis=0)[: len(value)]
+        part = graph.add_constant(
+            f"{weight}.b{bank}", value * mask, weight_type, graph.locs.get(weight, ())
+        )
+        attrs = {**op.attrs, "bank": bank, "share": (first % PERIOD, share)}
+        name = f"{op.results[0]}.b{bank}"
+        made.append(replace(op, operands=(op.operands[0], part), results=(name,), attrs=attrs))
+        graph.types[name] = sums
+        first += share
+    del graph.constants[weight], graph.types[weight]
+    graph.locs.pop(weight, None)
+    return made
