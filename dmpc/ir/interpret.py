@@ -21,9 +21,8 @@ from isa.arithmetic import Saturation
 ROWS = 2048
 """Samples times timesteps that are computed at once: enough for products to be fast, few enough for
 their results to stay in the processor's cache."""
-WIDEST = 512
-"""Elements of a value up to which so many rows are computed at once; of wider ones fewer are: they
-would need more memory than the network."""
+ELEMENTS = 1 << 24
+"""Of all values together that are computed at once; of large networks fewer rows are then."""
 
 
 def over_time(readout: str, outputs: Tensor) -> Tensor:
@@ -191,8 +190,9 @@ class _Machine:
 
     def parts_of_time(self) -> Iterator[tuple[range, dict[str, Tensor]]]:
         """Some timesteps after the other, with the wanted values [samples, some, ...]."""
-        widest = max(type_.shape[-1] for type_ in self.graph.types.values() if type_.shape)
-        rows = ROWS * WIDEST // max(widest, WIDEST)
+        constants = self.graph.constants
+        each = sum(type_.size for name, type_ in self.graph.types.items() if name not in constants)
+        rows = min(ROWS, ELEMENTS // each)
         together = max(1, rows // max(self.samples, 1))
         for start in range(0, self.steps, together):
             steps = range(start, min(start + together, self.steps))

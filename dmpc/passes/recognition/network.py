@@ -1,7 +1,8 @@
 """The network under recognition: its forms, its nodes' names, and what was recognised in it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import networkx as nx
 import numpy as np
@@ -194,8 +195,18 @@ class Network:
 
     def reaches(self, leaf: str, value: str) -> bool:
         """True if a value depends on a comparison, or one equal to it, within the timestep."""
-        above = nx.ancestors(self.wires, value) | {value}
-        return any(self.forms.shared.get(str(name), ("", False))[0] == leaf for name in above)
+        return leaf in self._leaves.get(value, ())
+
+    @cached_property
+    def _leaves(self) -> dict[str, frozenset[str]]:
+        """The comparisons and rectifiers, by their leaves, that each value depends on."""
+        found: dict[str, frozenset[str]] = {}
+        for op in self.graph.ops:
+            above = frozenset[str]().union(*(found.get(name, ()) for name in op.operands))
+            for result in op.results:
+                own = [self.forms.shared[result][0]] if result in self.forms.shared else []
+                found[result] = above.union(own)
+        return found
 
     def name(self, value: str) -> str:
         """A value in the user's terms: the node that computes it, or the state or input itself."""
@@ -263,13 +274,34 @@ class Network:
 
     def between(self, source: str, target: str, without: Iterable[str] = ()) -> list[Op]:
         """Ops on the way from one value to another that does not pass through others."""
-        cut = [name for name in without if name != target and name in self.wires]
-        wires = self.wires.subgraph(self.wires.nodes - set(cut))
-        same = [n for n, (leaf, _) in self.forms.shared.items() if leaf == source and n in wires]
-        below = {node for name in {source, *same} for node in nx.descendants(wires, name)}
-        nodes = below & nx.ancestors(wires, target)
+        cut = {name for name in without if name != target}
+        same = {n for n, (leaf, _) in self.forms.shared.items() if leaf == source} - cut
+        after, before = self._neighbours
+        nodes = _reached(after, {source, *same}, cut) & _reached(before, {target}, cut)
         return [self.graph.ops[node] for node in sorted(n for n in nodes if isinstance(n, int))]
+
+    @cached_property
+    def _neighbours(self) -> tuple["Neighbours", "Neighbours"]:
+        """What follows each node of the wires, and what comes before it."""
+        succ, pred = self.wires.succ, self.wires.pred
+        return {n: list(succ[n]) for n in succ}, {n: list(pred[n]) for n in pred}
 
     def loc(self, ops: Iterable[Op]) -> Loc:
         """The user's names for some ops, without repetition, the last few if there are many."""
         return tuple(dict.fromkeys(name for op in ops for name in op.loc))[-LOC_LENGTH:]
+
+
+Neighbours = Mapping[str | int, list[str | int]]
+
+
+def _reached(
+    steps: Neighbours, starts: Iterable[str | int], cut: Collection[str | int]
+) -> set[str | int]:
+    """What can be reached from some nodes, not through others."""
+    found: set[str | int] = set()
+    work = list(starts)
+    while work:
+        new = [node for node in steps[work.pop()] if node not in found and node not in cut]
+        found.update(new)
+        work += new
+    return found

@@ -58,8 +58,8 @@ def find_comparison(network: Network, state: State) -> str | None:
     """
     resets = [leaf for leaf in network.comparisons() if network.reaches(leaf, state.next)]
     found = [leaf for leaf in resets if state.name in network.forms.difference(leaf).terms]
-    above = {leaf: nx.ancestors(network.wires, leaf) for leaf in ([] if found else resets)}
-    found = found or [leaf for leaf in resets if state.name in above[leaf]]
+    below = set() if found else nx.descendants(network.wires, state.name)
+    found = found or [leaf for leaf in resets if leaf in below]
     if len(found) > 1:
         names = network.names(found)
         raise network.failure(SEVERAL_COMPARISONS, state.name, culprits=found, comparisons=names)
