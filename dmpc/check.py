@@ -1,6 +1,5 @@
 """Everything that is to be said of a model at once: errors, warnings, notes; nothing is written."""
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +19,7 @@ from dmpc.compiler import (
 )
 from dmpc.errors import CompileError, DmpcError, SampleError
 from dmpc.findings import Finding, listening, tell
+from dmpc.frontend import path_of
 from dmpc.frontend.models import Model
 from dmpc.ir.graph import Graph
 from dmpc.ir.registry import Tensor
@@ -84,7 +84,7 @@ def check(
     for a target that cannot be loaded, and SampleError for samples that do not fit the model.
     """
     options = options or Options()
-    name = model.name if isinstance(model, Graph | Model) else os.fspath(model)
+    name = model.name if isinstance(model, Graph | Model) else path_of(model)
     way = _Way(options, calibration)
     with listening() as told:
         try:

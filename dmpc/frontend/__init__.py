@@ -155,7 +155,7 @@ def open_model(
     run; `trust` lets what is pickled in a `.pt2` file or in weights be unpickled, which runs its
     code. Raises ImportFailure.
     """
-    name = os.fspath(model)
+    name = path_of(model)
     suffix = Path(name).suffix
     kind = FACTORY if is_factory(name) else suffix
     if kind not in (FACTORY, *SUFFIXES):
@@ -195,6 +195,17 @@ def open_model(
 
         return open_onnx(model, states=states, readout=readout, output=output)
     return Model(name, load_dmpir(model))
+
+
+def path_of(model: object) -> str:
+    """A model's name, if it is a file or a factory's name; ImportFailure for any other object."""
+    if isinstance(model, str | os.PathLike):
+        return os.fspath(model)
+    raise ImportFailure(
+        "this is no file, no name, no graph and no imported model", where=type(model).__name__,
+        hint="dmpc.from_torch(module, x) imports a torch module, dmpc.import_onnx and "
+        "dmpc.import_nir models in memory",
+    )  # fmt: skip
 
 
 def _belongs(suffix: str) -> str:

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from dmpc.errors import ImportFailure
 from dmpc.findings import finding, tell
-from dmpc.frontend.torch_program.rules import NARROW_FLOATS, NARROW_PROGRAM, QUANTIZED_MODULE
+from dmpc.frontend.torch_program.rules import (
+    INTEGER_NETWORK,
+    NARROW_FLOATS,
+    NARROW_PROGRAM,
+    QUANTIZED_MODULE,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +27,7 @@ QUANTIZERS = (
 )  # fmt: skip
 """Where classes come from that round: quantized modules, those prepared for it, their parts."""
 HARMLESS = "torch.ao.quantization.stubs"  # places for a quantizer, which do nothing
+OWN = "dmpc.nn.quantized.QuantizedNetwork"  # which the compiler may not import
 QUANTIZED_OPERATIONS = ("torch.ops.quantized", "torch.ops.torchao.")
 
 
@@ -36,6 +42,8 @@ def float_type(module: nn.Module) -> torch.dtype:
 def check_unquantized(module: nn.Module, name: str) -> None:
     """Raise ImportFailure for a module that a library quantized, or prepared to."""
     for path, part in module.named_modules():
+        if any(f"{one.__module__}.{one.__name__}" == OWN for one in type(part).__mro__):
+            raise ImportFailure.of(INTEGER_NETWORK, where=f"{name}: {path}" if path else name)
         found = _quantizer(type(part).__mro__)
         if found is not None:
             # An observer hangs on the layer that it looks at: that is what the user knows.

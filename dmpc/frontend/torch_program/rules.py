@@ -230,6 +230,15 @@ QUANTIZED_MODULE = rule(
     nearest="give the float module, as it was before prepare or convert, with its weights; to "
     "train with the machine's rounding, dmpc.nn.QuantizedNetwork",
 )
+INTEGER_NETWORK = rule(
+    "integer-network",
+    Stage.IMPORT,
+    "a QuantizedNetwork computes the machine's integers, and no operations of torch",
+    why="""It runs the compiler and the integer graph in its forward pass. The weights under it are
+    those of a float network; the ranges and widths it was trained with travel in its file.""",
+    nearest="quantized.export_onnx(path), and compile the file; or its float part, "
+    "quantized.network",
+)
 COMPLEX_RESULT = rule(
     "complex-result",
     Stage.IMPORT,

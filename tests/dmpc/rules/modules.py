@@ -18,6 +18,7 @@ from dmpc.frontend import from_torch, open_model
 from dmpc.frontend.torch_program.convert import to_onnx
 from dmpc.frontend.torch_program.numbers import in_float32
 from dmpc.frontend.torch_program.program import check_reset, export
+from dmpc.nn import DMPNetwork, QuantizedNetwork
 from tests.dmpc.frontend.torch_program import hostile
 from tests.dmpc.frontend.torch_program.test_convert import B, Function, M, T
 from tests.dmpc.frontend.torch_program.test_modules import SOURCE, X
@@ -38,6 +39,10 @@ class Box:
     """What torch does not take apart."""
 
     logits: torch.Tensor
+
+
+def quantized() -> nn.Module:
+    return QuantizedNetwork(DMPNetwork(3, [2], 2), torch.zeros(2, 4, 3))
 
 
 class TwoInputs(nn.Module):
@@ -118,6 +123,7 @@ def cases(folder: Path) -> dict[str, Callable[[], Report]]:
         "narrow-floats": lambda: in_float32(nn.Linear(3, 2).bfloat16(), "net"),
         "narrow-program": half_program,
         "quantized-module": lambda: from_torch(nn.Sequential(nn.Linear(3, 2), FakeQuantize()), X),
+        "integer-network": lambda: from_torch(quantized(), X),
         "old-program": lambda: program_of({"a/version": b"8.1"}),
         "damaged-program": lambda: program_of({"a/archive_format": b"pt2"}),
         "code-in-program": lambda: hostile_file("opaque constant"),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from spikingjelly.activation_based import layer
 from torch import nn
 from torch.nn import functional
 
@@ -66,10 +67,20 @@ def as_linear(counts):
     return functional.linear(counts, torch.kron(torch.eye(2), torch.full((1, 4), 0.25)))
 
 
+def by_slices(counts):
+    """As snntorch's `LossFunctions._population_code` adds up the spikes of a population."""
+    made = torch.zeros((counts.size(0), 2))
+    for idx in range(2):
+        made[:, idx] = counts[:, int(8 * idx / 2) : int(8 * (idx + 1) / 2)].sum(-1)
+    return made / 4
+
+
 VOTES = {
     "view and mean": lambda n: n.view(-1, 2, 4).mean(2),
     "pooling": lambda n: functional.avg_pool1d(n[:, None], 4, 4)[:, 0],
     "adaptive pooling": lambda n: functional.adaptive_avg_pool1d(n[:, None], 2)[:, 0],
+    "spikingjelly's layer": layer.VotingLayer(4),
+    "snntorch's populations": by_slices,
     "view and sum": lambda n: n.reshape(-1, 2, 4).sum(-1) / 4,
 }
 

@@ -7,7 +7,9 @@ from torch import nn
 from torch.ao import quantization
 from torch.ao.nn import qat
 
+from dmpc import compile as compile_model
 from dmpc import from_torch
+from dmpc.check import check
 from dmpc.errors import ImportFailure
 from dmpc.frontend import open_model
 from dmpc.frontend.torch_program.numbers import check_unquantized, check_unquantized_program
@@ -106,3 +108,10 @@ def test_what_torch_prints_of_a_failure_stays_behind(capsys):
     with pytest.raises(ImportFailure, match="cannot trace it"):
         from_torch(Branch(), X)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("of", [compile_model, check])
+@pytest.mark.parametrize("model", [Net(), None, {}], ids=["module", "None", "dict"])
+def test_what_is_no_model_is_told_how_it_becomes_one(of, model):
+    with pytest.raises(ImportFailure, match=r"^\w+: this is no file.*dmpc\.from_torch\(module, x"):
+        of(model)
