@@ -18,16 +18,21 @@ from onnx import (
 
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Array, Graph, Op
+from dmpc.ir.interpret import repeats_of
 from dmpc.onnx_scan import IR_VERSION, OPSET, TIME, initial_states, scan, value
 
 COUNTER = "timestep"
 NOTHING: Mapping[str, str] = MappingProxyType({})
-RESERVED = {COUNTER, "batch_size", "last", "logits", "output", "outputs", "time.axis"}
+RESERVED = {
+    COUNTER, "batch_size", "last", "logits", "output", "outputs", "time.axis",
+    "shown", "shown.axis", "shown.once", "shown.shape",
+}  # fmt: skip
 
 
 def to_onnx(graph: Graph, carried: Mapping[str, str] = NOTHING) -> ModelProto:
     """The model `x` [batch, time, inputs] -> `logits` [batch, classes] of a graph of level layers.
 
+    One that shows a vector at each of its timesteps takes `x` [batch, inputs].
     Constants and ops keep their names; spikes are 0 and 1 in float32. The metadata hold the version
     of this compiler, and what is `carried`. Raises CompileError for an op that has no writer, or a
     weight that float32 cannot hold.
@@ -77,14 +82,16 @@ class _Writer:
         steps = self._body()
         given = {state: self.weight(init) for state, init in self.starts.items()}
         nodes, constants = initial_states(self.states, self.input, given)
-        self.outside = [*nodes, scan(steps, self.states, self.input, "outputs")]
+        size, repeats = self.graph.types[self.input].size, repeats_of(self.graph)
+        shape = ("batch", size) if repeats is not None else ("batch", "time", size)
+        source = self.input if repeats is None else self._shown(self.input, repeats)
+        self.outside += [*nodes, scan(steps, self.states, source, "outputs")]
         self._readout()
-        size = self.graph.types[self.input].size
         classes = self.graph.types[self.output].size
         return helper.make_graph(
             self.outside,
             self.graph.name,
-            [value(self.input, "batch", "time", size)],
+            [value(self.input, *shape)],
             [value("logits", "batch", classes)],
             [*self.weights.values(), *constants],
         )
@@ -110,6 +117,16 @@ class _Writer:
             ],
             [value(name, "batch", size) for name, _, size in leaving],
         )
+
+    def _shown(self, vector: str, times: int) -> str:
+        """A sequence that shows the input at each of so many timesteps."""
+        axis = self._store("shown.axis", np.array([TIME], np.int64))
+        shape = self._store("shown.shape", np.array([1, times, 1], np.int64))
+        self.outside += [
+            helper.make_node("Unsqueeze", [vector, axis], ["shown.once"], "shown.once"),
+            helper.make_node("Expand", ["shown.once", shape], ["shown"], "shown"),
+        ]
+        return "shown"
 
     def _readout(self) -> None:
         kind = str(self.graph.attrs.get("readout", "mean"))

@@ -8,9 +8,8 @@ from dmpc.cli.compile_verb import model_options, options_of
 from dmpc.cli.files import ModelFile, OutputFile, write_bytes
 from dmpc.cli.main import Verb
 from dmpc.cli.models import errors_of
-from dmpc.cli.terminal import Output, say, working
+from dmpc.cli.terminal import Output, working
 from dmpc.compiler import import_layers
-from dmpc.ir.interpret import repeats_of
 from dmpc.passes.carried import carried
 
 
@@ -25,8 +24,7 @@ def export(model: str, output: str, **chosen: Any) -> None:
 
     The file holds one Scan over time, in float32, for batches and sequences of any size; it runs in
     onnxruntime and imports as the same layers. Ranges and widths that the network was trained at
-    stay with it. Of a model that shows one vector at every timestep, it holds the network, which is
-    to be given the sequence.
+    stay with it. A model that shows one vector at every timestep still does.
     """
     options = options_of(**chosen, no_dependency_breaking=True)
     with working("exporting"), errors_of(model):
@@ -35,10 +33,4 @@ def export(model: str, output: str, **chosen: Any) -> None:
         layers = import_layers(model, options, options.example)
         content = to_onnx(layers, carried(model)).SerializeToString(deterministic=True)
     write_bytes(output, content)
-    repeats = repeats_of(layers)
-    if repeats is not None:
-        what = (
-            f"{output} takes a sequence: show it the vector {repeats} times, as {model} does itself"
-        )
-        say("warning", what)
     Output().print(f"wrote {output}")
