@@ -281,6 +281,7 @@ def where(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     if not _declared(ctx, condition):
         return elementwise(ctx, node, "where", condition, a, b)
     if isinstance(a, Known) and isinstance(b, Known):
+        broadcast((a, b), node.name)
         rise: Tensor = Known(a.array.astype(np.float64) - b.array)
     else:
         (rise,) = elementwise(ctx, node, "sub", a, b)

@@ -17,7 +17,7 @@ from dmpc.errors import ImportFailure
 from dmpc.frontend.forced import Decision, forced, tied
 from dmpc.frontend.models import Model, Reference, held
 from dmpc.frontend.proof_input import LEAST, drawn, plan
-from dmpc.ir.graph import Graph, Loc
+from dmpc.ir.graph import Graph, Loc, Op
 from dmpc.ir.interpret import interpret, repeats_of, shown
 from dmpc.ir.registry import Tensor
 from dmpc.reference import OnnxReference, Series
@@ -40,6 +40,17 @@ NOT_THE_MODEL = rule(
     more than rounding can explain. The model may be sound; then the importer misreads it.""",
     nearest="this is a mistake of the importer; please report it together with the file",
 )
+BEYOND_FLOAT32 = rule(
+    "beyond-float32",
+    Stage.NETWORK,
+    "run for {steps} timesteps, {what} of {layer} leaves the range of float32 in timestep {step}",
+    why="""Infinite numbers are no longer numbers: what the model itself computes from them is
+    neither right nor wrong, and the machine, which saturates, would compute something else.""",
+    nearest="weights that let nothing grow from timestep to timestep: eigenvalues of a memory "
+    "within the unit circle, a leak of 1 at most",
+)
+GROWING = {"memory": "the memory", "drive": "the drive", "lif": "a membrane"}  # others are sums
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -168,7 +179,9 @@ def _free(layers: Graph, x: Tensor, theirs: Tensor) -> Proof:
 
 
 def _failure(model: Model, layers: Graph, x: Tensor, theirs: Tensor, proof: Proof) -> ImportFailure:
-    """What differs, and where the two part."""
+    """What differs, and where the two part; or what grows beyond all numbers."""
+    if grown := _overflow(model, layers, x):
+        return grown
     imported, reference = model.graph, model.reference
     assert reference is not None
     many = sum(error > EQUAL for error in proof.errors)
@@ -191,6 +204,26 @@ def _failure(model: Model, layers: Graph, x: Tensor, theirs: Tensor, proof: Proo
         loc, what = loc or proof.wrong.lif.loc, f"{what}; {proof.wrong}"
     place = f"{model.name}: {loc[0]}" if loc else model.name
     return ImportFailure.of(NOT_THE_MODEL, where=place, nodes=loc, what=what)
+
+
+def _overflow(model: Model, layers: Graph, x: Tensor) -> ImportFailure | None:
+    """What leaves float32's range first, in the layers' own timesteps; None if nothing does."""
+    made = {name: op for op in layers.ops for name in op.results}
+    traces = interpret(layers, x, trace=list(made)).traces
+    first: tuple[int, Op] | None = None
+    for name, op in made.items():
+        beyond = ~(np.abs(traces[name]) <= LARGEST)  # what is no number, too
+        step = int(beyond.any(axis=(0, 2)).argmax()) if beyond.any() else None
+        if step is not None and (first is None or step < first[0]):
+            first = step, op
+    if first is None:
+        return None
+    step, op = first
+    name, layer = op.loc[-1] if op.loc else op.results[0], op.attrs.get("layer", "the network")
+    return ImportFailure.of(
+        BEYOND_FLOAT32, where=f"{model.name}: {name}", nodes=op.loc,
+        what=GROWING.get(op.kind, "a sum"), layer=layer, step=step, steps=x.shape[1],
+    )  # fmt: skip
 
 
 def _parting_layer(imported: Graph, layers: Graph, x: Tensor) -> tuple[Loc, str]:

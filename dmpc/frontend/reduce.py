@@ -50,7 +50,7 @@ def _axes(node: Node, inputs: Arguments, rank: int) -> list[int]:
     axes = node.integers("axes") if given is None else [int(a) for a in given.array.reshape(-1)]
     if not axes:
         return [] if node.integer("noop_with_empty_axes", 0) else list(range(rank))
-    return sorted(node.axes(axes, rank))
+    return sorted({*node.axes(axes, rank)})  # one named twice counts once, as in onnxruntime
 
 
 def pooling(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:

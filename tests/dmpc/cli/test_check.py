@@ -59,7 +59,9 @@ def test_warnings_and_notes_do_not_fail(dmpc, shared, tmp_path):
 def test_a_memory_that_grows_beyond_all_numbers_is_one_finding(dmpc, tmp_path):
     model = write_model(tmp_path / "net.onnx", A=np.full((STATES, STATES), 1e30))
     said = checked(dmpc, model, status=1)
-    assert said.startswith(f"error: {model}: ")
+    assert said.startswith(f"error: {model}: /m_next: run for ")
+    assert "the memory of layer1 leaves the range of float32 in timestep " in said
+    assert "[beyond-float32]" in said
     assert said.count("error: ") == 1
 
 

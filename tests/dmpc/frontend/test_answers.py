@@ -8,7 +8,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from dmpc.compiler import Options, to_layers
-from dmpc.frontend import open_model
+from dmpc.errors import ImportFailure
+from dmpc.frontend import import_onnx, open_model
 from dmpc.frontend.models import held
 from dmpc.frontend.proof import prove
 from dmpc.ir.interpret import interpret
@@ -86,6 +87,7 @@ def test_an_input_is_fed_in_its_own_type(tmp_path, type_: str) -> None:
     np.testing.assert_allclose(proven(model, tmp_path), wanted, atol=1e-5)
 
 
+EYE = np.eye(5)
 CONDITIONS = {
     "a choice": [("Where", ["x", "one_", "zero_"], "number")],
     "the opposite": [("Not", ["x"], "no"), ("Where", ["no", "zero_", "one_"], "number")],
@@ -93,9 +95,8 @@ CONDITIONS = {
 }
 
 
-@pytest.mark.parametrize("nodes", CONDITIONS.values(), ids=CONDITIONS)
-def test_an_input_of_truth_values_is_a_condition(tmp_path, nodes) -> None:
-    wanted = proven(scan_model(Form()), tmp_path)
+def conditioned(nodes, **stored):
+    """The model with truth values for its input, of which nodes make numbers."""
     model = scan_model(Form())
     (source,) = model.graph.input
     source.type.tensor_type.elem_type = TensorProto.BOOL
@@ -104,15 +105,24 @@ def test_an_input_of_truth_values_is_a_condition(tmp_path, nodes) -> None:
     for at, (op, inputs, output) in enumerate(nodes):
         named = [source.name if name == "x" else name for name in inputs]
         model.graph.node.insert(at, helper.make_node(op, named, [output]))
-    stored = {
-        "one_": np.ones(()),
-        "zero_": np.zeros(()),
-        "ones_": np.ones(M),
-        "zeros_": np.zeros(M),
-    }
     for name, array in stored.items():
         model.graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), name))
+    return model
+
+
+@pytest.mark.parametrize("nodes", CONDITIONS.values(), ids=CONDITIONS)
+def test_an_input_of_truth_values_is_a_condition(tmp_path, nodes) -> None:
+    wanted = proven(scan_model(Form()), tmp_path)
+    model = conditioned(
+        nodes, one_=np.ones(()), zero_=np.zeros(()), ones_=np.ones(M), zeros_=np.zeros(M)
+    )
     np.testing.assert_allclose(proven(model, tmp_path), wanted, atol=1e-5)
+
+
+def test_choices_that_do_not_fit_together() -> None:
+    model = conditioned([("Where", ["x", "two", "table"], "number")], two=np.ones(2), table=EYE)
+    with pytest.raises(ImportFailure, match=r"shapes \[2\], \[5, 5\] do not fit together"):
+        import_onnx(model)
 
 
 def test_what_a_type_holds() -> None:

@@ -7,6 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from dmpc.errors import DmpcError, ImportFailure, ParseError
 from dmpc.frontend import import_onnx, load
+from dmpc.ir.printer import to_text
 from tests.dmpc.frontend.oracle import assert_same_run, recognised, session
 from tests.dmpc.frontend.spellings import Form, Spelling, scan_model, step_model, value
 
@@ -209,6 +210,15 @@ def test_a_mean_over_classes_is_diagnosed(tmp_path):
     )
     mean.attribute[0].ints[0] = 1
     assert "/mean: ReduceMean runs over samples" in refused(model, tmp_path)
+
+
+def test_an_axis_that_is_named_twice_counts_once(tmp_path):
+    model = scan_model(Form())
+    (mean,) = [node for node in model.graph.node if node.op_type == "ReduceMean"]
+    expected = recognised(model, tmp_path)
+    mean.attribute[0].ints.extend([0, -3])
+    for one, other in zip(expected, recognised(model, tmp_path), strict=True):
+        assert to_text(one) == to_text(other)
 
 
 def test_some_timesteps_only(tmp_path):

@@ -11,6 +11,7 @@ import onnx
 from dmpc.check import Report, check
 from dmpc.frontend import open_model
 from dmpc.frontend.operators import OPERATORS
+from tests.dmpc.cli.conftest import STATES, write_model
 from tests.dmpc.frontend.sequences import D, N, Nodes, T, Variant, over_time, toeplitz
 from tests.dmpc.frontend.sequences import dft_circular as circular
 from tests.dmpc.frontend.sequences import model as sequence
@@ -117,5 +118,11 @@ def cases(folder: Path) -> dict[str, Callable[[], Report]]:
         return replace(report, findings=(first,))  # it has a Relu for each layer
 
     found = {name: lambda name=name: checked(name) for name in MODELS}
-    found |= {"not-the-model": misread, "importer-fault": surprised}
+
+    def growing() -> Report:
+        """A memory that multiplies itself by far more than one."""
+        path = write_model(folder / "growing.onnx", A=np.full((STATES, STATES), 1e30))
+        return check(path)
+
+    found |= {"not-the-model": misread, "importer-fault": surprised, "beyond-float32": growing}
     return {**found, **wholes.cases(folder)}
