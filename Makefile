@@ -37,6 +37,7 @@ bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.quantization_accuracy
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.simulator_speed
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.stream_speed
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.compile_scale
 
 lint: $(VENV)/installed-test
 	@$(BIN)/ruff check

@@ -6,8 +6,7 @@ product of two computed values, a choice) is a leaf of its own, called opaque. A
 0/1 number is affine in it: a spike that is compared, rectified or multiplied again stays a spike.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -15,93 +14,10 @@ import numpy.typing as npt
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.ops_model import taken_indices
 from dmpc.ir.registry import EvalContext, op_def
-from dmpc.passes.recognition.terms import Indices, Matrix, Term, near, pattern
+from dmpc.passes.recognition.terms import Affine, Indices, Matrix, Term, affine, pattern
 from dmpc.passes.recognition.truths import COMPARISONS, held_truths, is_neuron
 
 TIMING = ("eq", "mod", "fmod", "floor")  # what holds are made of, affine in 0/1 numbers alone
-
-
-@dataclass(frozen=True)
-class Affine:
-    """`bias [n] + sum of parts[leaf] [n, leaf's size] · leaf`; terms that are zero are left out."""
-
-    bias: Matrix
-    parts: Mapping[str, Term]
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return len(self.bias)
-
-    @property
-    def terms(self) -> Mapping[str, Matrix]:
-        """The matrices by leaf, made when they are looked at; to be read only."""
-        return _Matrices(self.parts)
-
-    def spread(self, size: int) -> "Affine":
-        """One element as many."""
-        if self.size == size:
-            return self
-        return self.mapped(np.ones((size, 1)))
-
-    def mapped(self, matrix: Matrix) -> "Affine":
-        """`matrix · self`."""
-        parts = {leaf: term.through(matrix) for leaf, term in self.parts.items()}
-        return affine(matrix @ self.bias, parts)
-
-    def taken(self, indices: Indices) -> "Affine":
-        """Some elements, in the order given."""
-        parts = {leaf: term.taken(indices) for leaf, term in self.parts.items()}
-        return affine(self.bias[indices], parts)
-
-    def placed(self, rows: Indices, total: int) -> "Affine":
-        """The elements at new places among `total`; zeros at all others."""
-        bias = np.zeros(total)
-        bias[rows] = self.bias
-        return affine(bias, {leaf: term.placed(rows, total) for leaf, term in self.parts.items()})
-
-    def scaled(self, factor: Matrix) -> "Affine":
-        """Each element times its factor [n]."""
-        parts = {leaf: term.scaled(factor) for leaf, term in self.parts.items()}
-        return affine(factor * self.bias, parts)
-
-    def plus(self, other: "Affine", sign: float = 1.0) -> "Affine":
-        """`self + sign · other`, one element standing for as many as needed."""
-        size = max(self.size, other.size)
-        a, b = self.spread(size), other.spread(size)
-        parts, signs = dict(a.parts), np.full(size, sign)
-        for leaf, term in b.parts.items():
-            parts[leaf] = parts[leaf].plus(term, sign) if leaf in parts else term.scaled(signs)
-        return affine(a.bias + sign * b.bias, parts)
-
-    def close(self, other: "Affine") -> bool:
-        """Equality up to rounding."""
-        if self.size != other.size or self.parts.keys() != other.parts.keys():
-            return False
-        return near(self.bias, other.bias) and all(
-            term.near(other.parts[leaf]) for leaf, term in self.parts.items()
-        )
-
-
-class _Matrices(Mapping[str, Matrix]):
-    """Terms as matrices, one at a time."""
-
-    def __init__(self, parts: Mapping[str, Term]) -> None:
-        self._parts = parts
-
-    def __getitem__(self, leaf: str) -> Matrix:
-        return self._parts[leaf].matrix
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._parts)
-
-    def __len__(self) -> int:
-        return len(self._parts)
-
-
-def affine(bias: Matrix, parts: Mapping[str, Term]) -> Affine:
-    """An affine form without its zero terms."""
-    return Affine(bias, {leaf: term for leaf, term in parts.items() if term.any()})
 
 
 class Forms:

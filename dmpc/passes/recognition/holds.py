@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from dmpc.ir.excerpt import depends_on
 from dmpc.ir.graph import Op, State
-from dmpc.passes.recognition.affine import Affine
 from dmpc.passes.recognition.network import Held, Hold, Memory, Network
 from dmpc.passes.recognition.state_rules import (
     COUNTER_START,
@@ -27,7 +26,7 @@ from dmpc.passes.recognition.state_rules import (
     HOLD_SWAPPED,
     HOLD_VARIABLE_PERIOD,
 )
-from dmpc.passes.recognition.terms import NEGLIGIBLE
+from dmpc.passes.recognition.terms import NEGLIGIBLE, Affine
 
 LONGEST = 1 << 20  # timesteps: beyond it a period is no period but a mistake
 

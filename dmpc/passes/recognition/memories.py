@@ -3,7 +3,6 @@
 import numpy as np
 
 from dmpc.ir.graph import State
-from dmpc.passes.recognition.affine import Affine
 from dmpc.passes.recognition.network import Memory, Network, Source, Synapses
 from dmpc.passes.recognition.state_rules import (
     KEEPS_NOTHING,
@@ -15,7 +14,7 @@ from dmpc.passes.recognition.state_rules import (
     VECTOR_DRIVE,
 )
 from dmpc.passes.recognition.synapses import find_synapses
-from dmpc.passes.recognition.terms import Matrix, near
+from dmpc.passes.recognition.terms import Affine, Matrix, near
 
 
 def find_memory(network: Network, state: State) -> Memory:

@@ -12,7 +12,7 @@ import networkx as nx
 import numpy as np
 
 from dmpc.ir.graph import State
-from dmpc.passes.recognition.affine import Affine, Forms
+from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.memories import weight_of_product
 from dmpc.passes.recognition.network import Held, Memory, Network, Neurons, NotRecognised, Slow
 from dmpc.passes.recognition.neuron_rules import (
@@ -33,7 +33,7 @@ from dmpc.passes.recognition.neuron_rules import (
     STRANGE_CHARGE,
 )
 from dmpc.passes.recognition.synapses import find_synapses
-from dmpc.passes.recognition.terms import Matrix, Term, near
+from dmpc.passes.recognition.terms import Affine, Matrix, Term, near
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ import numpy as np
 
 from dmpc.ir.graph import Graph, Op, State
 from dmpc.ir.types import boolean, f32
-from dmpc.passes.recognition.affine import Affine, Forms
+from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.neurons import heeds_own_spikes, threshold_of
-from dmpc.passes.recognition.terms import Matrix
+from dmpc.passes.recognition.terms import Affine, Matrix
 from dmpc.passes.recognition.truths import COMPARISONS
 
 

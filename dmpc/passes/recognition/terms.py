@@ -1,10 +1,11 @@
-"""The matrices of affine forms, as what they are made of: most are diagonal, or a weight's rows.
+"""Affine forms, and their matrices as what these are made of: diagonals, and rows of weights.
 
 A network's weights stand in its forms again and again, times 1 or 0 where a spike is assumed. So a
 term holds factors of rows and shares the matrix. Whatever is done to it gives the numbers that it
 would give done to matrices, bit for bit, but for signs of zeros.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -154,3 +155,86 @@ def pattern(terms: list[Term]) -> Term:
     if all(term.core is None for term in terms):
         return Term(np.any([term.scale != 0 for term in terms], axis=0).astype(np.float64))
     return Term.of(np.any([term.matrix != 0 for term in terms], axis=0).astype(np.float64))
+
+
+@dataclass(frozen=True)
+class Affine:
+    """`bias [n] + sum of parts[leaf] [n, leaf's size] · leaf`; terms that are zero are left out."""
+
+    bias: Matrix
+    parts: Mapping[str, Term]
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return len(self.bias)
+
+    @property
+    def terms(self) -> Mapping[str, Matrix]:
+        """The matrices by leaf, made when they are looked at; to be read only."""
+        return _Matrices(self.parts)
+
+    def spread(self, size: int) -> "Affine":
+        """One element as many."""
+        if self.size == size:
+            return self
+        return self.mapped(np.ones((size, 1)))
+
+    def mapped(self, matrix: Matrix) -> "Affine":
+        """`matrix · self`."""
+        parts = {leaf: term.through(matrix) for leaf, term in self.parts.items()}
+        return affine(matrix @ self.bias, parts)
+
+    def taken(self, indices: Indices) -> "Affine":
+        """Some elements, in the order given."""
+        parts = {leaf: term.taken(indices) for leaf, term in self.parts.items()}
+        return affine(self.bias[indices], parts)
+
+    def placed(self, rows: Indices, total: int) -> "Affine":
+        """The elements at new places among `total`; zeros at all others."""
+        bias = np.zeros(total)
+        bias[rows] = self.bias
+        return affine(bias, {leaf: term.placed(rows, total) for leaf, term in self.parts.items()})
+
+    def scaled(self, factor: Matrix) -> "Affine":
+        """Each element times its factor [n]."""
+        parts = {leaf: term.scaled(factor) for leaf, term in self.parts.items()}
+        return affine(factor * self.bias, parts)
+
+    def plus(self, other: "Affine", sign: float = 1.0) -> "Affine":
+        """`self + sign · other`, one element standing for as many as needed."""
+        size = max(self.size, other.size)
+        a, b = self.spread(size), other.spread(size)
+        parts, signs = dict(a.parts), np.full(size, sign)
+        for leaf, term in b.parts.items():
+            parts[leaf] = parts[leaf].plus(term, sign) if leaf in parts else term.scaled(signs)
+        return affine(a.bias + sign * b.bias, parts)
+
+    def close(self, other: "Affine") -> bool:
+        """Equality up to rounding."""
+        if self.size != other.size or self.parts.keys() != other.parts.keys():
+            return False
+        return near(self.bias, other.bias) and all(
+            term.near(other.parts[leaf]) for leaf, term in self.parts.items()
+        )
+
+
+class _Matrices(Mapping[str, Matrix]):
+    """Terms as matrices, one at a time."""
+
+    def __init__(self, parts: Mapping[str, Term]) -> None:
+        self._parts = parts
+
+    def __getitem__(self, leaf: str) -> Matrix:
+        return self._parts[leaf].matrix
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+
+def affine(bias: Matrix, parts: Mapping[str, Term]) -> Affine:
+    """An affine form without its zero terms."""
+    return Affine(bias, {leaf: term for leaf, term in parts.items() if term.any()})

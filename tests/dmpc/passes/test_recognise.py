@@ -9,9 +9,9 @@ from dmpc.ir.parser import parse
 from dmpc.legendre import legendre_system, zero_order_hold
 from dmpc.passes.base import apply
 from dmpc.passes.recognise import Recognise
-from dmpc.passes.recognition.affine import Affine, Forms
+from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.legendre import legendre_window
-from dmpc.passes.recognition.terms import Term
+from dmpc.passes.recognition.terms import Affine, Term
 
 TEXT = """dmpir 1
 graph "net" level model {
