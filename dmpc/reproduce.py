@@ -16,12 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from dmpc.compiler import Compiled, Options
-from dmpc.compiler import compile as compile_model
+from dmpc.backend.emit import emit
+from dmpc.compiler import Compiled, Options, as_trained, find_ranges, import_layers
+from dmpc.ir.graph import Graph
 from dmpc.ir.interpret import interpret
 from dmpc.ir.registry import Tensor
+from dmpc.lowering import from_layers
+from dmpc.passes.ranges import Ranges
 from isa.instructions.banks import AccumulateValues
-from isa.target import target_text
+from isa.target import parse_target, target_text
 
 # The published design: banks dedicated, layers one after the other, a readout every timestep.
 PUBLISHED = Options(overlap=False, balance=False, count_readout=False)
@@ -110,16 +113,39 @@ def rows_used(compiled: Compiled) -> dict[str, int]:
     return used | {"partial": max(spilled, default=0)}
 
 
-def on_sized_machine(
-    model: Path, calibration: Tensor, options: Options, lanes: int, folder: Path
-) -> Compiled:
+@dataclass(frozen=True)
+class Learned:
+    """A network's layers, and their ranges on a calibration set: the same for all machines."""
+
+    model: Path
+    layers: Graph
+    ranges: Ranges
+
+    @classmethod
+    def of(cls, model: Path, calibration: Tensor, broken: bool = True) -> "Learned":
+        """A network's file, with or without dependency breaking."""
+        options = Options(dependency_breaking=broken)
+        layers = import_layers(model, options, calibration)
+        return cls(model, layers, find_ranges(layers, calibration, options, model))
+
+    def compiled(self, options: Options) -> Compiled:
+        """The network compiled for a machine, as `dmpc.compile` does."""
+        text = target_text(options.target)
+        target = parse_target(text, options.target)
+        options, trained = as_trained(options, self.model, target)
+        scheduled = from_layers(self.layers, self.ranges, target, options)
+        image = emit(scheduled, text, self.layers)
+        return Compiled(image, self.layers, scheduled, self.ranges, trained)
+
+
+def on_sized_machine(learned: Learned, options: Options, lanes: int, folder: Path) -> Compiled:
     """A network compiled for a machine like `paper`, with memories sized for it."""
-    path = folder / f"{model.stem}-{lanes}.toml"
+    path = folder / f"{learned.model.stem}-{lanes}.toml"
     path.write_text(sized_target("paper", lanes))
     options = replace(options, target=str(path))
-    first = compile_model(model, calibration=calibration, options=options)
+    first = learned.compiled(options)
     path.write_text(sized_target("paper", lanes, rows_used(first)))
-    return compile_model(model, calibration=calibration, options=options)
+    return learned.compiled(options)
 
 
 def activity(compiled: Compiled, x: Tensor) -> list[float]:
@@ -185,15 +211,18 @@ def reproduce(
     example: Path, x: Tensor, y: Tensor, calibration: Tensor, run: Run, folder: Path
 ) -> Reproduction:
     """Measure on the networks `model.onnx` and `model_256.onnx` of an example folder."""
-    narrow_model = example / "model.onnx"
+    narrow, unbroken = (
+        Learned.of(example / "model.onnx", calibration, broken) for broken in (True, False)
+    )
+    wide = Learned.of(example / "model_256.onnx", calibration)
 
-    def measured(model: Path, options: Options, lanes: int) -> Measured:
-        compiled = on_sized_machine(model, calibration, options, lanes, folder)
+    def measured(learned: Learned, options: Options, lanes: int) -> Measured:
+        compiled = on_sized_machine(learned, options, lanes, folder)
         return replace(run(compiled, x, y), activity=activity(compiled, x))
 
     ablation = {
         (fusion, stationarity): measured(
-            narrow_model,
+            narrow,
             replace(PUBLISHED, fusion=fusion, heterogeneous_stationarity=stationarity),
             lanes=4,
         )
@@ -202,17 +231,14 @@ def reproduce(
     return Reproduction(
         ablation,
         narrow=ablation[True, True],
-        wide=measured(example / "model_256.onnx", PUBLISHED, lanes=16),
-        mismatch={
-            broken: spike_mismatch(narrow_model, x, calibration, broken) for broken in (True, False)
-        },
+        wide=measured(wide, PUBLISHED, lanes=16),
+        mismatch={True: spike_mismatch(narrow, x), False: spike_mismatch(unbroken, x)},
     )
 
 
-def spike_mismatch(model: Path, x: Tensor, calibration: Tensor, broken: bool) -> dict[str, float]:
-    """Spikes that differ from the float graph's, per spike, with or without dependency breaking."""
-    options = Options(dependency_breaking=broken)
-    compiled = compile_model(model, calibration=calibration, options=options)
+def spike_mismatch(learned: Learned, x: Tensor) -> dict[str, float]:
+    """Spikes that differ from the float graph's, per spike."""
+    compiled = learned.compiled(Options())
     names = [op.results[0] for op in compiled.layers.ops if op.kind == "lif"]
     floats = interpret(compiled.layers, x.astype(np.float64), trace=names).traces
     integers = interpret(compiled.graph, x.astype(np.int64), trace=names).traces
