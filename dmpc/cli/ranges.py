@@ -24,11 +24,16 @@ def range_report(
 ) -> Report:
     """The report on an image's own graph.
 
-    `declared` is the range of a graded input. Raises DmpcError if `x` lies outside, RuntimeFailure
-    if it cannot be run.
+    `declared` is the range of a graded input. Raises DmpcError if `x` lies outside, or is not what
+    `steps` and `events` assume, RuntimeFailure if it cannot be run.
     """
     program = Program(image, origin)
     inputs = None if x is None else program.encode(x)[0]
+    if inputs is not None:
+        _check_assumed(steps, inputs.shape[1], "timesteps a sample", origin)
+        if program.takes_events:
+            active = int(np.count_nonzero(inputs, axis=2).max(initial=0))
+            _check_assumed(events, active, "active inputs in a timestep", origin)
     ends = None
     if declared is not None and not program.takes_events:
         low, high = program.interface.input.integers(np.array(declared))[0]
@@ -41,6 +46,15 @@ def range_report(
                 hint="declare the range that the input really has",
             )
     return report(embedded_graph(image), Assumptions(steps, ends, events), inputs)
+
+
+def _check_assumed(most: int | None, found: int, what: str, origin: str) -> None:
+    if most is not None and found > most:
+        raise DmpcError(
+            f"the samples have up to {found} {what}, where {most} are assumed to be the most",
+            where=origin,
+            hint="assume what the input really has",
+        )
 
 
 def print_ranges(found: Report, json_path: str | None, out: Output) -> None:

@@ -80,3 +80,14 @@ def test_samples_beyond_the_declared_range_are_an_error(graded):
     done = CliRunner().invoke(main, ["inspect", "--ranges", *files, "--input-range", "0", "1"])
     assert done.exit_code == 1
     assert "the samples hold -0.5 .. 1.5, which is not within" in done.output
+
+
+@pytest.mark.parametrize(
+    ("option", "said"), [("--events", "4 active inputs in a timestep"), ("--timesteps", "20 time")]
+)
+def test_samples_that_are_not_as_assumed_are_an_error(files, option, said):
+    given = [str(files / "quiet.elf"), "--input", str(files / "x.npz"), option]
+    assert CliRunner().invoke(main, ["inspect", "--ranges", *given, "20"]).exit_code == 0
+    done = CliRunner().invoke(main, ["inspect", "--ranges", *given, "3"])
+    assert done.exit_code == 1
+    assert f"the samples have up to {said}" in done.output
