@@ -13,9 +13,9 @@ from isa.limits import PERIOD
 
 FULL = 1e9
 """What a row without room costs, and a burst that no queue can hold: more than any time."""
-EXPANSIONS = 1 << 16
+EXPANSIONS = 1 << 17
 """Partial assignments that are looked at in all, which bounds the time of a search."""
-WIDEST, NARROWEST = 4096, 8
+WIDEST, NARROWEST = 512, 8
 LEVELS = 8
 """How busy a timestep can be: so many cases, each as likely."""
 

@@ -10,13 +10,13 @@ from dmpc.backend.places import bank_of
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.registry import Tensor
+from dmpc.passes.bank_model import BankModel, descend, different
 from dmpc.passes.bank_search import LEVELS, candidates
 from dmpc.passes.base import Pass
 from dmpc.passes.loads import Assignment, Problem, Product, Shares
 from dmpc.passes.partition import DENSITY, active_inputs
 from dmpc.passes.ranges import Real
-from dmpc.passes.stopwatch import Stopwatch
-from isa.energy import cycle_price
+from dmpc.passes.stopwatch import STEPS, Stopwatch, events_of
 from isa.errors import IsaError
 from isa.limits import PERIOD, STRIDE
 from isa.sharing import row_table
@@ -27,10 +27,14 @@ WAITING = (0.02, 0.25, 1.0)
 where layers overlap, all of it where nothing does. Exact cycles decide."""
 NOTE = "banks"
 """The attribute of a graph that tells a user what the choice of banks is worth."""
-MOST = 3
-"""Assignments that are timed for each of these."""
-STEPS = 100
+MOST, TIMED = 3, 8
+"""Assignments of lowest load for each of these; and how many are timed in all."""
+LEAST_STEPS = 8
+"""Timesteps without which the model says too little: networks are that large."""
+USUAL = 100
 """Timesteps of a sample, if none is known."""
+ISSUES = 1 << 17
+"""Instructions that are timed, which bounds the time: of a very large network no program is."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,9 @@ class Distribute(Pass):
 
     All banks do `acc[lanes] += row[lanes] * value`; those without multipliers take events alone.
     On a target that pools its banks, a product may be split into shares; otherwise each lies in one
-    bank. The assignments that load the busiest bank least are found first, then those are timed
-    exactly, on `samples` or on events of the usual density, and the best is taken.
+    bank. The assignments that load the busiest bank least are found first (`bank_search`), then
+    what a model of the banks likes better near them (`bank_model`); the best of those are timed
+    exactly, on `samples` or on events of the usual density.
 
     `activity` holds quantiles of the number of events in a timestep, by name of the events.
     `objective` is cycles or energy. `dedicated`, each product stays in its pathway's own bank, as
@@ -64,16 +69,24 @@ class Distribute(Pass):
         fitting = [one for one in dict.fromkeys(found) if not problem.missing(one)]
         if not fitting:
             fitting = sorted((*found, *candidates(problem, None, 1)), key=problem.missing)[:1]
-        if not self.exact:
+        most = min(TIMED, ISSUES // (STEPS * len(graph.ops)))
+        if not self.exact or most < 2:
             return distributed(graph, problem, fitting[0])
         own = problem.dedicated()
         if not problem.missing(own):
             fitting = [own, *(one for one in fitting if one != own)]
-        return self._fastest(graph, problem, fitting)
+        return self._fastest(graph, problem, fitting, most)
 
-    def _fastest(self, graph: Graph, problem: Problem, found: list[Assignment]) -> Graph:
-        """The best of some assignments by exact cycles; the first if none can be timed."""
+    def _fastest(self, graph: Graph, problem: Problem, found: list[Assignment], most: int) -> Graph:
+        """The best of some assignments, and of those around them, by exact cycles.
+
+        The first if none can be timed.
+        """
         watch = Stopwatch(graph, self.target, self.samples, DENSITY)
+        model = self._model(graph, problem, watch)
+        near = descend(model, found) if model.steps >= LEAST_STEPS else found
+        own = [one for one in found[:1] if one == problem.dedicated()]
+        found = list(dict.fromkeys([*own, *different(problem, near, most)]))
         made = [distributed(graph, problem, one) for one in found]
         costs = [np.inf] * len(found)
         for number, one in enumerate(found if len(found) > 1 else ()):
@@ -81,9 +94,7 @@ class Distribute(Pass):
                 cycles = watch.cycles(made[number])
             except (CompileError, IsaError):
                 continue
-            costs[number] = cycles
-            if problem.energy:
-                costs[number] = cycles * cycle_price(self.target) + problem.access(one)
+            costs[number] = problem.cost(one, cycles)
         best = made[int(np.argmin(costs))]
         if found[0] == problem.dedicated() and np.isfinite(costs[0]) and best is not made[0]:
             saved = 100 * (1 - min(costs) / costs[0])
@@ -94,9 +105,23 @@ class Distribute(Pass):
             )
         return best
 
+    def _model(self, graph: Graph, problem: Problem, watch: Stopwatch) -> BankModel:
+        rows: dict[str, Real] = {}
+        sources: dict[str, list[tuple[bool, str]]] = {p.consumer: [] for p in problem.products}
+        layers = {op.attrs["layer"]: op.results[0] for op in graph.ops if op.results[0] in sources}
+        ops = {op.results[0]: op for op in graph.ops if op.kind == "matvec"}
+        for product in problem.products:
+            op = ops[product.name]
+            rows[product.name] = np.asarray(watch.active(op) * float(product.groups), np.float64)
+            maker = graph.producer(events_of(graph, op.operands[0]))
+            if product.events and maker is not None and maker.kind in ("lif_step", "fire"):
+                late = op.operands[0] != maker.results[0]
+                sources[product.consumer].append((late, layers[maker.attrs["layer"]]))
+        return BankModel(problem, rows, sources)
+
     def problem(self, graph: Graph) -> Problem:
         """The products of a fused graph."""
-        steps = STEPS if self.samples is None else self.samples.shape[1]
+        steps = USUAL if self.samples is None else self.samples.shape[1]
         consumers = {name: op.results[0] for op in graph.ops for name in op.operands}
         products = []
         for op in (op for op in graph.ops if op.kind == "matvec"):

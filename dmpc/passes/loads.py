@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmpc.passes.ranges import Real
-from isa.energy import operation_price, row_price
+from isa.energy import cycle_price, operation_price, row_price
 from isa.limits import PERIOD
 from isa.sharing import rows_per_group
 from isa.target import Target
@@ -95,9 +95,12 @@ class Problem:
         )
         return int(np.maximum(used - self.capacity, 0).sum())
 
-    def access(self, assignment: Assignment) -> float:
-        """Picojoules of the rows that are read in a timestep."""
-        return sum(
+    def cost(self, assignment: Assignment, cycles: float) -> float:
+        """What is to be least: cycles of a timestep, or what it takes of energy with so many."""
+        if not self.energy:
+            return cycles
+        rows = sum(
             float(np.array(shares) @ self.prices(product)) * product.mean / PERIOD
             for product, shares in zip(self.products, assignment, strict=True)
         )
+        return cycles * cycle_price(self.target) + rows

@@ -8,7 +8,7 @@ import numpy as np
 from dmpc.backend.interface import interface_of
 from dmpc.backend.lower import Lowered, lower
 from dmpc.backend.tables import memory_tables
-from dmpc.ir.graph import Graph
+from dmpc.ir.graph import Graph, Op
 from dmpc.ir.interpret import interpret
 from dmpc.ir.registry import Tensor
 from dmpc.passes.place import PlaceInMemory
@@ -21,7 +21,8 @@ from isa.target import Target
 
 STEPS = 40
 """Timesteps of a sample that are timed: enough that its beginning and end weigh little."""
-SEED = 0
+GUESSED, SEED = 12, 0
+"""Timesteps of a guess, which no more of them make better."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,21 @@ class Stopwatch:
     @cached_property
     def spikes(self) -> dict[str, Int]:
         """The events of every layer."""
-        names = [op.results[0] for op in self.graph.ops if op.kind in ("lif_step", "fire")]
+        kinds = ("lif_step", "fire", "delay")
+        names = [op.results[0] for op in self.graph.ops if op.kind in kinds]
         if self.samples is None:
             return {name: self._guess(name) for name in names}
         return dict(interpret(self.graph, self.inputs, trace=names).traces)
+
+    def active(self, op: Op) -> Int:
+        """Inputs for which a product reads rows, [samples, timesteps]."""
+        name, dense = op.operands[0], op.attrs.get("stationary") == "output"
+        if dense or self.graph.types[name].dtype != "event":
+            size = self.graph.types[name].shape[0]
+            return np.full(self._stretch(self.inputs).shape[:2], size)
+        origin = events_of(self.graph, name)
+        series = self.inputs if origin in self.graph.inputs else self.spikes[origin]
+        return np.asarray(self._stretch(series).sum(2))
 
     def cycles(self, graph: Graph) -> float:
         """Cycles a timestep of a graph that is the same but for banks.
@@ -72,7 +84,7 @@ class Stopwatch:
         return float(cycles.mean() / inputs.shape[1])
 
     def _guess(self, name: str) -> Int:
-        shape = (LOCKSTEP, STEPS, self.graph.types[name].shape[0])
+        shape = (LOCKSTEP, GUESSED, self.graph.types[name].shape[0])
         if self.graph.types[name].dtype != "event":
             return np.zeros(shape, np.int64)
         drawn = np.random.default_rng([SEED, *name.encode()]).random(shape)
@@ -84,6 +96,14 @@ class Stopwatch:
         starts = np.linspace(0, max(series.shape[1] - STEPS, 0), len(series)).astype(int)
         parts = [one[start : start + STEPS] for one, start in zip(series, starts, strict=True)]
         return np.stack(parts).astype(np.int64)
+
+
+def events_of(graph: Graph, name: str) -> str:
+    """Whose events a copy of events or a state holds, earlier or later."""
+    state, made = graph.state(name), graph.producer(name)
+    if state is not None:
+        return state.next
+    return events_of(graph, made.operands[0]) if made and made.kind == "move" else name
 
 
 class _Sketch(Image):

@@ -16,7 +16,7 @@ from dmpc.errors import CompileError
 from dmpc.ir.interpret import interpret
 from dmpc.ir.verify import verify
 from dmpc.lowering import NOTE, from_layers
-from dmpc.passes.bank_search import candidates
+from dmpc.passes.bank_search import LEVELS, candidates
 from dmpc.passes.distribute import Distribute, distributed
 from dmpc.passes.loads import Problem, Product
 from dmpc.passes.place import PlaceInMemory
@@ -212,7 +212,7 @@ def many(count, target):
     for number in range(count):
         events = random.random() < 0.8
         inputs, groups = random.randint(8, 64), random.randint(1, 16)
-        rows = tuple(groups * inputs * (0.02 * level if events else 1.0) for level in range(1, 9))
+        rows = tuple(groups * inputs * (0.02 * n if events else 1.0) for n in range(1, LEVELS + 1))
         able = (0, 1, 2) if events else (1, 2)
         own = 0 if events else random.choice((1, 2))
         consumer = f"layer{number // 3}"
