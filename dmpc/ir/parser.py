@@ -22,6 +22,7 @@ from isa.errors import one_line
 Node = Tree[Token]
 DIGITS = 100  # of a whole number
 DEEPEST = 50  # lists within lists
+SHOWN = 60  # characters of a word in a message
 DTYPES = {
     **{f"f{bits}": np.dtype(f"<f{bits // 8}") for bits in (16, 32, 64)},
     **{f"i{bits}": np.dtype(f"<i{bits // 8}") for bits in (8, 16, 32, 64)},
@@ -79,7 +80,7 @@ class _Source:
         elif isinstance(error, UnexpectedToken):
             expected = set(error.accepts or error.expected)
             if error.token.type != "$END":
-                found, line, column = f"'{error.token}'", error.line, error.column
+                found, line, column = f"'{_start(error.token)}'", error.line, error.column
         elif isinstance(error, UnexpectedCharacters):
             expected = set(error.allowed or ())
             found, line, column = f"'{one_line(error.char)}'", error.line, error.column
@@ -91,6 +92,11 @@ class _Source:
             f"unexpected {found}, expected {' or '.join(words)}",
             near if near.startswith("did") else "",
         )
+
+
+def _start(word: str) -> str:
+    """A word of a text, or how it begins."""
+    return word if len(word) <= SHOWN else f"{word[:SHOWN]}..."
 
 
 def _spelling(terminal: str) -> str:

@@ -221,6 +221,7 @@ DEEP = "[" * 3000
         ('loc("fc")', r'loc("\ud800")', "6:55: bad string: surrogates not allowed"),
         ("input", "\x00input", r"4:3: unexpected '\x00', expected "),
         ("input", "\u2028input", r"4:3: unexpected "),
+        ("= dense", f"{'9' * 5000} dense", f"6:6: unexpected '{'9' * 60}...', expected "),
         ("{layer", '{layer = "a", layer', "6:36: layer stands twice"),
         ('= "mean"', '= "mean" attr readout = "sum"', "3:30: readout stands twice"),
         ("6.0]", "6.0] %w = f64 []", "10:43: %w stands twice"),
