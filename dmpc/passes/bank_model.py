@@ -166,7 +166,8 @@ def _pairs(problem: Problem, moves: list[Move]) -> list[tuple[int, int]]:
     differ = numbers[one] != numbers[other]
     one, other = one[differ], other[differ]
     size = np.abs(loads).sum(1)
-    change = np.abs(loads[one] + loads[other]).sum(1) / (size[one] + size[other])
+    both = np.maximum(size[one] + size[other], 1e-9)  # of what is never active, nothing
+    change = np.abs(loads[one] + loads[other]).sum(1) / both
     order = np.argsort(change, kind="stable")
     return list(zip(one[order].tolist(), other[order].tolist(), strict=True))
 

@@ -27,6 +27,8 @@ WAITING = (0.02, 0.25, 1.0)
 where layers overlap, all of it where nothing does. Exact cycles decide."""
 NOTE = "banks"
 """The attribute of a graph that tells a user what the choice of banks is worth."""
+LEAST_TOLD = 0.1
+"""Per cent below which that is not worth a line."""
 MOST, TIMED = 3, 8
 """Assignments of lowest load for each of these; and how many are timed in all."""
 LEAST_STEPS = 8
@@ -96,8 +98,8 @@ class Distribute(Pass):
                 continue
             costs[number] = problem.cost(one, cycles)
         best = made[int(np.argmin(costs))]
-        if found[0] == problem.dedicated() and np.isfinite(costs[0]) and best is not made[0]:
-            saved = 100 * (1 - min(costs) / costs[0])
+        saved = 100 * (1 - min(costs) / costs[0]) if np.isfinite(costs[0]) else 0.0
+        if found[0] == problem.dedicated() and saved >= LEAST_TOLD:
             what = "fewest cycles" if self.objective == "cycles" else "least energy"
             best.attrs[NOTE] = (
                 f"banks: the {what} of {len(found)} choices that were timed, "

@@ -164,6 +164,14 @@ def test_energy_may_be_what_is_least():
     assert frugal.cycles.mean() > fast.cycles.mean()
 
 
+def test_a_network_that_is_never_active_has_banks():
+    """Whatever moves, no load changes."""
+    shape = Shape(inputs=1, layers=(Layer(neurons=1, bias=False),) * 3, density=0.0, steps=8)
+    options = Options(target="pooled", count_readout=False)
+    x = np.zeros((1, 8, 1))
+    assert compile_network(network(shape), calibration=x, options=options).image
+
+
 def test_an_objective_that_nobody_knows():
     with pytest.raises(CompileError, match=r"unknown objective 'area' \(one of cycles, energy\)"):
         compile_network(network(SLOW), options=Options(optimise="area"))
