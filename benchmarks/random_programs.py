@@ -4,12 +4,23 @@ An `Author` writes programs that no rule of the instruction set forbids, `mutate
 program, `soup` is instructions at random. All of it comes from one `random.Random`.
 """
 
+import re
 from dataclasses import replace
 from random import Random
 
 import numpy as np
 
-from isa.format import INSTRUCTIONS, Field, Instruction, Value, build, decode, encode, layout
+from isa.format import (
+    INSTRUCTIONS,
+    WORD_BITS,
+    Field,
+    Instruction,
+    Value,
+    build,
+    decode,
+    encode,
+    layout,
+)
 from isa.image import Image
 from isa.instructions import (
     AccumulateEvents,
@@ -31,28 +42,38 @@ from isa.instructions import (
     IntegrateValues,
     Leak,
     Lif,
+    LoadEvents,
+    LoadNeurons,
+    LoadRows,
     Loop,
     MoveEvents,
     Readout,
     Sync,
     Update,
+    Window,
 )
+from isa.limits import MOST_WINDOWS
 from isa.parameters import Parameters
-from isa.target import parse_target, target_text
+from isa.target import EXTERNAL, parse_target, target_text
 
 PAPER = target_text("paper")
 TARGET = parse_target(PAPER, "paper")
 LANES = TARGET.lanes
 
 
-def program(*body: Instruction, **memories: np.ndarray) -> Image:
+NARROW = re.sub(r"(\[events\].*?width = )1024", r"\g<1>8", PAPER, flags=re.S)
+NARROW = re.sub(r"(\[values\].*?width = )256", r"\g<1>5", NARROW, flags=re.S)
+"""A target whose registers are so short that vectors take groups of them."""
+
+
+def program(*body: Instruction, text: str = PAPER, **memories: np.ndarray) -> Image:
     """An image that runs `body` once a sample; memories by name, with _ in names as they are."""
     tables = {
-        name: np.asarray(table).astype(TARGET.memories[name].dtype)
+        name: np.asarray(table).astype(TARGET.loadable[name].dtype)
         for name, table in memories.items()
     }
     start = Loop(counter="samples", length=len(body) + 1)
-    return Image(PAPER, (start, *body, Sync(), Halt()), tables)
+    return Image(text, (start, *body, Sync(), Halt()), tables)
 
 
 def each_timestep(*body: Instruction) -> tuple[Instruction, ...]:
@@ -80,8 +101,8 @@ v0 holds a scalar drive, v1 and v2 memory states, v3 counts.
 class Author:
     """Writes a random program that no rule of the instruction set forbids."""
 
-    def __init__(self, random, staged):
-        self.random, self.staged = random, staged
+    def __init__(self, random, staged, apart=1):
+        self.random, self.staged, self.apart = random, staged, apart
         self.bursts = {}  # bank: groups, stage, whether closed
         self.body = []
 
@@ -99,7 +120,8 @@ class Author:
         """One more instruction, in a stage or any."""
         if stage is None:
             stage = self.random.randrange(3) if self.staged else 0
-        self.body.append(replace(op, stage=stage))
+        for one in far_away(op) if self.random.random() < 0.25 else (op,):
+            self.body.append(replace(spread(one, self.apart), stage=stage))
 
     def number(self, low: int, high: int) -> int:
         """Any number from low to high."""
@@ -151,6 +173,15 @@ class Author:
             del self.bursts[bank]
         self.group_work(chosen[0], banks, chosen[1])
 
+    def lengthen(self) -> None:
+        """Spikes of some neurons, and of more behind them."""
+        dest, stage = self.number(0, 3), self.number(0, 2) if self.staged else 0
+        before = 0
+        for groups in (self.number(1, 4), self.number(1, 2)):
+            neurons = {"parameters": 0, "banks": (), "shift": 0, **self.place(groups)}
+            self.add(Lif(dest=dest, offset=before * LANES, **neurons), stage)
+            before += groups
+
     def group_work(self, groups: int | None = None, banks=(), stage: int | None = None) -> None:
         """Work of the neuron or readout unit on sums of banks, or on none."""
         place, neurons = self.place(groups), {"parameters": 0}
@@ -173,6 +204,7 @@ class Author:
         makers = [
             lambda: self.group_work(),
             lambda: self.group_work(),
+            self.lengthen,
             lambda: self.add(ClearEvents(dest=dest, size=EVENTS)),
             lambda: self.add(MoveEvents(dest=dest, source=source, size=EVENTS)),
             lambda: self.add(DriveEvents(source=source, inputs=self.number(0, EVENTS), **drive)),
@@ -207,6 +239,56 @@ class Author:
         self.random.choice(makers)()
 
 
+def spread(op: Instruction, apart: int) -> Instruction:
+    """The instruction on registers that lie so far from each other."""
+    kinds = ("event register", "value register")
+    named = {p.name: getattr(op, p.name) for p in layout(type(op)) if p.field.kind in kinds}
+    return replace(op, **{name: apart * number for name, number in named.items()})
+
+
+WINDOWS = {"spike": 0, "memory_a": 1, "memory_b": 2, "drive": 3, "update": 4, "neuron": 5}
+PAGE = {"drive": VALUES, "update": VALUES + 1, "neuron": ROWS}
+"""Rows of a window; 6 groups of the widest vector in those of banks."""
+
+
+def far_away(op: Instruction) -> tuple[Instruction, ...]:
+    """The instruction on rows outside the chip, and before it one that brings them."""
+    on_chip = {name: TARGET.memories[name].rows for name in WINDOWS}
+    match op:
+        case AccumulateEvents() | AccumulateValues():
+            name = TARGET.bank[op.bank].name
+            far = replace(op, row=op.row + on_chip[name], window=WINDOWS[name])
+            if isinstance(op, AccumulateEvents) and not op.scan:
+                same = ("bank", "source", "row", "inputs", "groups", "first", "share", "window")
+                return LoadEvents(**{field: getattr(far, field) for field in same}), far
+            load = {"row": far.row, "rows": op.layout.rows, "memory": f"b{op.bank}"}
+            return LoadRows(window=far.window, **load), far
+        case DriveEvents() | DriveValues() | Update():
+            name = "update" if isinstance(op, Update) else "drive"
+            far = replace(op, row=on_chip[name], window=WINDOWS[name])
+            load = {"row": far.row, "rows": PAGE[name], "memory": name}
+            return LoadRows(window=far.window, **load), far
+        case Lif() | Leak() | IntegrateEvents() | IntegrateValues() | Fire() | ClearMembranes():
+            start, window = on_chip["neuron"], WINDOWS["neuron"]
+            far = replace(op, row=op.row + start, window=window)
+            if "parameters" in vars(op):
+                far = replace(far, parameters=start)
+            return LoadNeurons(window=window, row=start, groups=ROWS), far
+    return (op,)
+
+
+def windows() -> tuple[Instruction, ...]:
+    """Windows of all memories, and membranes outside the chip."""
+    names = {"spike": "b0", "memory_a": "b1", "memory_b": "b2"}
+    return (
+        *(
+            Window(window=number, memory=names.get(name, name), at=200, rows=PAGE.get(name, 48))
+            for name, number in WINDOWS.items()
+        ),
+        *far_away(ClearMembranes(row=0, groups=ROWS)),
+    )
+
+
 def first_values():
     """Every row and register is written before the random part reads it."""
     whole = {"row": 0, "groups": ROWS}
@@ -225,23 +307,32 @@ def first_values():
 
 def hand_made(random, length, loop):
     """A whole program; the loop says what its body runs in."""
-    author = Author(random, staged=loop.counter == "steps")
+    narrow = random.random() < 0.4
+    apart = 3 if narrow else 1
+    author = Author(random, loop.counter == "steps", apart)
     body = author.write(length)
     draw = np.random.default_rng(random.randrange(1 << 32)).integers
     count = ROWS * LANES
     loop = replace(loop, length=len(body))
+
+    def tables() -> dict[str, np.ndarray]:
+        weights = {name: draw(-20, 20, (96, LANES)) for name in ("spike", "memory_a", "memory_b")}
+        neurons = {"threshold": draw(-5, 30, count), "bias": draw(-5, 15, count)}
+        return {
+            **weights,
+            "drive": draw(-20, 20, (VALUES, 1)),
+            "update": draw(-9999, 9999, (VALUES + 1, 16)),
+            "parameter": parameters(count, leak=200 * 32, **neurons),
+        }
+
     return program(
-        *first_values(),
+        *windows(),
+        *(spread(op, apart) for op in first_values()),
         *((loop, *body) if body else ()),
-        spike=draw(-20, 20, (96, LANES)),
-        memory_a=draw(-20, 20, (96, LANES)),
-        memory_b=draw(-20, 20, (96, LANES)),
-        drive=draw(-20, 20, (VALUES, 1)),
-        update=draw(-9999, 9999, (VALUES + 1, 16)),
+        text=NARROW if narrow else PAPER,
         axon=draw(0, LONGEST + 1, (2 + EVENTS, 1)),
-        parameter=parameters(
-            count, threshold=draw(-5, 30, count), bias=draw(-5, 15, count), leak=200 * 32
-        ),
+        **tables(),
+        **{EXTERNAL + name: table for name, table in tables().items()},
     )
 
 
@@ -252,7 +343,7 @@ def mutated(random, image):
         at, other = random.randrange(len(words)), random.randrange(len(words))
         match random.randrange(6):
             case 0 | 1:
-                words[at] ^= 1 << random.randrange(64)
+                words[at] ^= 1 << random.randrange(WORD_BITS)
             case 2 | 3:  # an operand is one more or one less
                 placed = random.choice(layout(type(decode(words[at]))))
                 mask = ((1 << placed.field.bits) - 1) << placed.low
@@ -277,6 +368,8 @@ def drawn(random: Random, field: Field) -> Value:
             return tuple(bank for bank in range(3) if random.random() < 0.4)
         case "bank":
             return random.randint(0, 2)
+        case "window":
+            return random.choice((None, None, 0, random.randrange(MOST_WINDOWS)))
         case "signed":
             return random.choice((0, 1, -1, random.randint(-(high // 2) - 1, high // 2)))
     return random.choice((0, 1, random.randint(0, min(high, 5)), random.choice((high, 0))))

@@ -132,9 +132,9 @@ class _Sections:
         found: dict[str, Table] = {}
         for node in self._of("memory"):
             (token,) = tokens(node)
-            memory = target.memories.get(token)
-            if memory is None or memory.volatile:
-                help_ = nearest(token, (m.name for m in target.memories.values() if not m.volatile))
+            memory = target.loadable.get(token)
+            if memory is None:
+                help_ = nearest(token, target.loadable)
                 message = f"target {target.name} loads no memory {token}; {help_}"
                 raise self.source.fault(token, message)
             if memory.name in found:
@@ -267,7 +267,7 @@ def _instruction(source: Source, node: Node, at: int, marks: _Marks) -> Instruct
         else:
             operands[str(name)] = _operand(source, str(mnemonic), fields[str(name)], text)
     for placed in fields.values():
-        if placed.name not in operands and placed.default is None:
+        if placed.name not in operands and placed.required:
             field = placed.field
             message = f"{mnemonic} needs {placed.name}=, {field.kind} {field.range}: {field.doc}"
             raise source.fault(mnemonic, message)

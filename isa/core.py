@@ -5,6 +5,7 @@ because control never depends on data and nothing volatile survives from one sam
 at the start of a sample every register and row is unwritten, and reading one traps.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
@@ -15,11 +16,12 @@ from numpy.typing import NDArray
 from isa.arithmetic import Int, Saturation, add_rows
 from isa.errors import Trap
 from isa.format import Instruction
+from isa.layout import Layout
+from isa.limits import PERIOD
 from isa.machine import StateMemory
 from isa.parameters import KEPT, Parameters
 from isa.sequencer import Sequencer
-from isa.sharing import PERIOD, row_table, rows_per_group, rows_read
-from isa.target import Target
+from isa.target import Target, Vectors
 from isa.work import INPUT, BankRows, Work
 
 Table = NDArray[np.signedinteger]
@@ -27,10 +29,12 @@ Table = NDArray[np.signedinteger]
 
 @dataclass(frozen=True)
 class Contents:
-    """What the loader brought into one weight memory: rows 0 .. len-1, written where `valid`."""
+    """What was brought into one weight memory before the run: rows 0 .. len-1, written where
+    `valid`; and its rows in external memory, whose numbers follow those on the chip."""
 
     rows: Table
     valid: NDArray[np.bool_]
+    external: Table
 
 
 class Loaded:
@@ -38,35 +42,55 @@ class Loaded:
 
     def __init__(self, target: Target, memories: Mapping[str, Contents]) -> None:
         self.target, self.memories = target, memories
-        self._weights: dict[tuple[int, ...], Int] = {}
+        self._weights: dict[tuple[int, int, Layout], Int] = {}
         self._parameters: dict[tuple[int, int], Parameters] = {}
 
     def rows(self, memory: str, row: int, count: int) -> Int:
         """Rows of a memory, [count, lanes]; Trap outside it or on rows nobody wrote."""
-        limit = self.target.memories[memory].rows
-        if row + count > limit:
-            raise Trap(f"{memory} rows {row} .. {row + count - 1} of {limit} were read")
-        contents = self.memories[memory]
+        limit, contents = self.target.memories[memory].rows, self.memories[memory]
+        far = self.all_rows(memory)
+        if row + count > far:
+            raise Trap(f"{memory} rows {row} .. {row + count - 1} of {far} were read")
+        if row >= limit:
+            return contents.external[row - limit : row - limit + count].astype(np.int64)
         if not (row + count <= len(contents.rows) and contents.valid[row : row + count].all()):
             raise Trap(f"{memory} rows {row} .. {row + count - 1} were read, not all are loaded")
         return contents.rows[row : row + count].astype(np.int64)
 
-    def weights(self, bank: int, row: int, inputs: int, groups: int, first: int, share: int) -> Int:
-        """Weights [inputs, groups * lanes] of a bank, zero where it holds no row; see `sharing`."""
-        key = (bank, row, inputs, groups, first, share)
+    def weights(self, bank: int, row: int, layout: Layout) -> Int:
+        """Weights [inputs, groups * lanes] of a bank, zero where it holds no row."""
+        key = (bank, row, layout)
         if key not in self._weights:
+            groups, share = layout.groups, layout.share
             if bank >= len(self.target.bank):
                 raise Trap(f"b{bank}: the target has {len(self.target.bank)} banks")
             if not 1 <= share <= PERIOD:
                 raise Trap(f"a share of {share} sixteenths of the rows")
-            count = groups * rows_per_group(inputs, share)
-            rows = self.rows(self.target.bank[bank].name, row, count)
+            rows = self.rows(self.target.bank[bank].name, row, layout.rows)
             rows = np.concatenate([rows, np.zeros((1, self.target.lanes), np.int64)])
-            table = rows[row_table(inputs, groups, first, share)]
+            table = rows[layout.table()]
             self._weights[key] = np.ascontiguousarray(
-                table.transpose(1, 0, 2).reshape(inputs, groups * self.target.lanes)
+                table.transpose(1, 0, 2).reshape(layout.inputs, groups * self.target.lanes)
             )
         return self._weights[key]
+
+    def all_rows(self, memory: str) -> int:
+        """Rows of a memory with external ones; membranes have as many as their parameters."""
+        far = len(self.memories["parameter" if memory == "neuron" else memory].external)
+        return self.target.memories[memory].rows + far
+
+    def check_window(self, memory: str, at: int, rows: int) -> None:
+        """Trap unless two pages lie on the chip, on rows that nothing was loaded into."""
+        if self.target.external is None:
+            raise Trap("a window: the target has no external memory")
+        if memory not in self.memories:
+            raise Trap(f"a window in {memory}: the target has no such memory")
+        limit = self.target.memories[memory].rows
+        if not 0 < rows <= (limit - at) // 2:
+            raise Trap(f"a window of two pages of {rows} rows at row {at} of {limit} of {memory}")
+        taken = "parameter" if memory == "neuron" else memory
+        if at < len(self.memories[taken].rows):
+            raise Trap(f"a window at row {at} of {memory}, where something was loaded")
 
     def parameters(self, row: int, groups: int) -> Parameters:
         """Parameters of the neurons of `groups` groups, arrays [groups * lanes]."""
@@ -77,6 +101,17 @@ class Loaded:
                 raise Trap(f"a leak of {found.leak.min()} / {KEPT} would turn a membrane's sign")
             self._parameters[key] = found
         return self._parameters[key]
+
+
+@dataclass(frozen=True)
+class Held:
+    """External rows that a window holds: all of them, or of a version of a `source` of events."""
+
+    memory: str
+    row: int
+    rows: int
+    source: tuple[int, int] | None
+    version: int
 
 
 @dataclass
@@ -91,13 +126,15 @@ class Partial:
 
 
 class Vector:
-    """A vector register file: `count` registers, each [batch, elements written]."""
+    """A vector register file: vectors [batch, elements written] by their first register.
 
-    def __init__(
-        self, letter: str, count: int, width: int, trap: Callable[[str], NoReturn]
-    ) -> None:
-        self.letter, self.count, self.width, self._trap = letter, count, width, trap
+    `versions` counts how often each was written.
+    """
+
+    def __init__(self, letter: str, file: Vectors, trap: Callable[[str], NoReturn]) -> None:
+        self.letter, self.file, self._trap = letter, file, trap
         self._data: dict[int, Int] = {}
+        self.versions: Counter[int] = Counter()
 
     def read(self, number: int, size: int | None = None) -> Int:
         """The first `size` elements [batch, size], or all; traps if they were not all written."""
@@ -113,12 +150,25 @@ class Vector:
         return sorted(self._data.items())
 
     def write(self, number: int, data: Int) -> None:
-        """Replace a register by `data` [batch, size]; traps beyond its number or width."""
-        if number >= self.count:
-            self._trap(f"{self.letter}{number}: the target has {self.count} such registers")
-        if data.shape[1] > self.width:
-            self._trap(f"{self.letter}{number} is {self.width} wide, {data.shape[1]} were written")
+        """Replace a register, or a group, by `data` [batch, size]; traps beyond the last one."""
+        end = number + self.file.span(data.shape[1])
+        if end > self.file.count:
+            self._trap(f"{self.letter}{end - 1}: the target has {self.file.count} such registers")
+        for other, held in list(self._data.items()):
+            if other < end and other + self.file.span(held.shape[1]) > number:
+                del self._data[other]  # it lay in the same registers
         self._data[number] = data
+        self.versions[number] += 1
+
+    def append(self, number: int, offset: int, data: Int) -> None:
+        """Make a vector of `offset` elements longer; at 0, replace it."""
+        if offset:
+            held = self.read(number)
+            if held.shape[1] != offset:
+                name = f"{self.letter}{number}"
+                self._trap(f"{name} holds {held.shape[1]} elements, {offset} lie before the next")
+            data = np.concatenate([held, data], axis=1)
+        self.write(number, data)
 
 
 class Core:
@@ -134,13 +184,15 @@ class Core:
         self.batch, self.steps, self.width = inputs.shape
         self.sequencer = Sequencer(code, target.sequencer.loops, self.steps, self.trap)
         self.saturation: Saturation[tuple[int, str]] = Saturation()
-        self.events = Vector("e", target.events.count, target.events.width, self.trap)
-        self.values = Vector("v", target.values.count, target.values.width, self.trap)
+        self.events = Vector("e", target.events, self.trap)
+        self.values = Vector("v", target.values, self.trap)
+        self._windows: dict[int, tuple[str, int, int]] = {}
+        self._held: dict[int, Held] = {}
         self.outputs: list[Int] = []
         self.partial: dict[int, Partial] = {}
         self.timestep = 0
         self._state = {
-            name: np.zeros((self.batch, memory.rows, memory.lanes), np.int64)
+            name: np.zeros((self.batch, loaded.all_rows(name), memory.lanes), np.int64)
             for name, memory in self.target.memories.items()
             if name in ("neuron", "readout", "ring")
         }
@@ -196,10 +248,10 @@ class Core:
     def bank_rows(self, work: Work, rows: BankRows) -> Int:
         """Rows that a bank reads by group modulo the period: [batch, PERIOD]."""
         if rows.every or work.active is None:
-            read = np.ones((1, rows.inputs), np.int64)
+            read = np.ones((1, rows.layout.inputs), np.int64)
         else:
-            read = self.events.read(int(work.active.register[1:]), rows.inputs)
-        found = rows_read(read, rows.first, rows.share)
+            read = self.events.read(int(work.active.register[1:]), rows.layout.inputs)
+        found = rows.layout.read(read)
         return np.broadcast_to(found, (self.batch, PERIOD))
 
     # -- loaded memories --------------------------------------------------------------------------
@@ -208,9 +260,9 @@ class Core:
         """Rows of a loaded memory, [count, lanes]; traps outside it or on rows nobody wrote."""
         return self.loaded.rows(memory, row, count)
 
-    def weights(self, bank: int, row: int, inputs: int, groups: int, first: int, share: int) -> Int:
-        """Weights [inputs, groups * lanes] of a bank, zero where it holds no row; see `sharing`."""
-        return self.loaded.weights(bank, row, inputs, groups, first, share)
+    def weights(self, bank: int, row: int, layout: Layout) -> Int:
+        """Weights [inputs, groups * lanes] of a bank, zero where it holds no row."""
+        return self.loaded.weights(bank, row, layout)
 
     def parameters(self, row: int, groups: int) -> Parameters:
         """Parameters of the neurons of `groups` groups, arrays [groups * lanes]."""
@@ -265,9 +317,75 @@ class Core:
         return self._state[memory][:, row : row + rows]
 
     def _check_state(self, memory: StateMemory, row: int, groups: int) -> None:
-        limit = self.target.memories[memory].rows
+        limit = self.loaded.all_rows(memory)
         if groups == 0 or row + groups > limit:
             self.trap(f"{memory} rows {row} .. {row + groups - 1} of {limit} were addressed")
+
+    # -- windows ----------------------------------------------------------------------------------
+
+    def set_aside(self, window: int, memory: str, at: int, rows: int) -> None:
+        """Make rows of a memory a window: two pages of `rows` rows from `at` on."""
+        self.loaded.check_window(memory, at, rows)
+        if window in self._windows:
+            self.trap(f"w{window} was set aside before in this sample")
+        if self._in_window(memory, at, 2 * rows):
+            self.trap(f"w{window}: another window lies in rows {at} .. {at + 2 * rows - 1}")
+        self._windows[window] = memory, at, rows
+
+    def load(
+        self,
+        window: int,
+        memory: str,
+        row: int,
+        rows: int,
+        source: tuple[int, int] | None = None,
+        *,
+        page: bool = False,
+    ) -> None:
+        """Let a window hold external rows; of `source`, an event register and how many of its
+        inputs, those of active ones alone. With `page` they must be as many as it has.
+        """
+        where, _, most = self._windows.get(window, ("nothing", 0, 0))
+        if where != memory:
+            self.trap(f"w{window} was set aside for {where}, not for rows of {memory}")
+        if rows > most or (page and rows < most):
+            self.trap(f"{rows} rows are loaded into w{window}, whose pages have {most}")
+        if row < self.target.memories[memory].rows:
+            self.trap(f"{memory} row {row} lies on the chip, it cannot be loaded into w{window}")
+        version = self.events.versions[source[0]] if source else 0
+        self._held[window] = Held(memory, row, rows, source, version)
+
+    def near(
+        self,
+        window: int | None,
+        memory: str,
+        row: int,
+        rows: int,
+        source: tuple[int, int] | None = None,
+    ) -> None:
+        """Trap unless rows, at least those of active inputs of `source`, are on the chip."""
+        memory = "neuron" if memory == "parameter" else memory  # they go together
+        last = row + rows - 1
+        if window is None:
+            if self.target.memories[memory].rows <= last < self.loaded.all_rows(memory):
+                self.trap(f"{memory} row {last} is not on the chip; no window is named")
+            if memory == "neuron" and self._in_window(memory, row, rows):
+                self.trap(f"neuron rows {row} .. {last} were set aside for a window")
+            return
+        held = self._held.get(window)
+        if held is None or held.memory != memory or row < held.row or last >= held.row + held.rows:
+            self.trap(f"{memory} rows {row} .. {last} are not those that w{window} holds")
+        if held.source is not None:
+            same = (source, row, rows) == (held.source, held.row, held.rows)
+            if not same or self.events.versions[held.source[0]] != held.version:
+                self.trap(f"w{window} holds the rows of other events than these")
+
+    def _in_window(self, memory: str, row: int, rows: int) -> bool:
+        """Whether a window lies among some rows."""
+        return any(
+            where == memory and row < at + 2 * size and at < row + rows
+            for where, at, size in self._windows.values()
+        )
 
     # -- accumulators -----------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ def disassemble(image: Image, *, data: bool = True) -> str:
     lines = [f".isa {ISA_VERSION}", *_target(image, by_name=not data)]
     lines += ["", *io, "", ".text", *_code(image)] if data and io else ["", ".text", *_code(image)]
     if data:
-        for memory in image.target.memories.values():
+        for memory in image.target.loadable.values():
             if memory.name in image.memories:
                 lines += ["", *_memory(image, memory, image.memories[memory.name])]
         for name in sorted(image.notes):
@@ -41,7 +41,7 @@ def assembly(instruction: Instruction, **shown: str) -> str:
     operands = []
     for placed in layout(type(instruction)):
         value = getattr(instruction, placed.name)
-        if placed.default is None or value != placed.default:
+        if placed.required or value != placed.default:
             operands.append(f"{placed.name}={shown.get(placed.name) or placed.field.show(value)}")
     return f"{instruction.mnemonic:{_MNEMONIC - 1}} {', '.join(operands)}".rstrip()
 
@@ -91,7 +91,7 @@ def _code(image: Image) -> Iterator[str]:
             instruction = image.code[at]
             shown = {BODY: f".L{ends[at]}"} if at in ends else {}
             text = _INDENT + assembly(instruction, **shown)
-            yield f"{text:{_COMMENT}}# {at:04}: {encode(instruction):016x}"
+            yield f"{text:{_COMMENT}}# {at:04}: {encode(instruction):032x}"
 
 
 def _body_end(image: Image, at: int, instruction: Instruction) -> int | None:

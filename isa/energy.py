@@ -8,6 +8,8 @@ has other prices without anybody typing them:
 - an operation costs the one-bit adders in it: as many as a sum has bits, and one for each pair of
   bits of a product;
 - a cycle costs its lanes, whether they work or not.
+
+What goes to external memory or comes from it costs what its target says of a bit.
 """
 
 from collections import defaultdict
@@ -53,8 +55,16 @@ class EnergyReport:
         return found
 
 
+def access_price(target: Target, name: str, direction: str) -> float:
+    """Picojoules of an access, one of `reads` or `writes`: to a row of a memory, or of what goes
+    through the port to external memory in a cycle."""
+    if name == "external" and target.external:
+        return target.external.bits_per_cycle * target.external.bit
+    return row_price(target, target.memories[name], direction)
+
+
 def row_price(target: Target, memory: Memory, direction: str) -> float:
-    """Picojoules of a row, one of `reads` or `writes`: as measured, or by the law."""
+    """Picojoules of a row: as measured, or by the law."""
     measured = target.energy.read if direction == "reads" else target.energy.write
     if memory.name in measured:
         return measured[memory.name]
@@ -104,7 +114,7 @@ def energy(counts: Counts, target: Target) -> EnergyReport:
     accesses: dict[tuple[int, str], float] = defaultdict(float)
     for (pc, memory, direction), rows in counts.accesses_at.items():
         if rows:
-            price = row_price(target, target.memories[memory], direction)
+            price = access_price(target, memory, direction)
             accesses[pc, memory] += rows * price
     operations: dict[int, float] = defaultdict(float)
     for (pc, unit, kind), number in counts.operations_at.items():

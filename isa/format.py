@@ -1,4 +1,4 @@
-"""The instruction format: 64-bit words, an opcode on top and fields below it.
+"""The instruction format: 128-bit words, an opcode on top and fields below it.
 
 An instruction is a frozen dataclass whose fields are made with the functions below; everything
 else about its shape (bit positions, encoder, decoder, assembly syntax, reference page) follows
@@ -12,20 +12,28 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from isa.errors import IsaError
+from isa.limits import (
+    GROUP_BITS,
+    MOST_BANKS,
+    MOST_REGISTERS,
+    MOST_WINDOWS,
+    ROW_BITS,
+    SIZE_BITS,
+    STAGE_BITS,
+)
 
 if TYPE_CHECKING:
     from isa.machine import Machine
     from isa.target import Target
     from isa.work import Work
 
-ISA_VERSION = 2
-WORD_BITS = 64
+ISA_VERSION = 3
+WORD_BITS = 128
 OPCODE_BITS = 6
-STAGE_BITS = 3
 BODY = "length"
 """The operand that counts the words of a loop's body; text may name the label behind the body."""
 
-Value = int | bool | str | tuple[int, ...]
+Value = int | bool | str | tuple[int, ...] | None
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,21 @@ def unsigned(bits: int, doc: str, default: Any = dataclasses.MISSING) -> Any:
     )
 
 
+def row_number(doc: str, default: Any = dataclasses.MISSING) -> Any:
+    """A row of a memory."""
+    return unsigned(ROW_BITS, doc, default)
+
+
+def elements(doc: str, default: Any = dataclasses.MISSING) -> Any:
+    """A number of elements of a vector."""
+    return unsigned(SIZE_BITS, doc, default)
+
+
+def group_count(doc: str) -> Any:
+    """A number of groups of neurons, which is one of rows."""
+    return unsigned(GROUP_BITS, doc)
+
+
 def signed(bits: int, doc: str, default: Any = dataclasses.MISSING) -> Any:
     """signed: the number in two's complement."""
     half = 1 << (bits - 1)
@@ -98,7 +121,8 @@ def signed(bits: int, doc: str, default: Any = dataclasses.MISSING) -> Any:
     )
 
 
-def _register(letter: str, bits: int, kind: str, doc: str, high: int) -> Any:
+def _register(letter: str, kind: str, doc: str, number: int = MOST_REGISTERS) -> Any:
+    high = number - 1
     names = [f"{letter}{number}" for number in range(high + 1)]
 
     def read(text: str) -> int:
@@ -108,7 +132,7 @@ def _register(letter: str, bits: int, kind: str, doc: str, high: int) -> Any:
 
     return _declare(
         Field(
-            kind, bits, f"{letter}0 .. {letter}{high}", doc,
+            kind, high.bit_length(), f"{letter}0 .. {letter}{high}", doc,
             _whole(0, high), _whole(0, high), lambda v: f"{letter}{v}", read,
         ),
         dataclasses.MISSING,
@@ -116,18 +140,45 @@ def _register(letter: str, bits: int, kind: str, doc: str, high: int) -> Any:
 
 
 def event_register(doc: str) -> Any:
-    """event register: the number of the register, one of e0 .. e15."""
-    return _register("e", 4, "event register", doc, 15)
+    """event register: the number of the register, or of the first of a group of them."""
+    return _register("e", "event register", doc)
 
 
 def value_register(doc: str) -> Any:
-    """value register: the number of the register, one of v0 .. v15."""
-    return _register("v", 4, "value register", doc, 15)
+    """value register: the number of the register, or of the first of a group of them."""
+    return _register("v", "value register", doc)
+
+
+def window(doc: str) -> Any:
+    """window: the number of the window and one more; 0, written none, is none."""
+    names = ["none", *(f"w{number}" for number in range(MOST_WINDOWS))]
+
+    def to_bits(value: Any) -> int:
+        return 0 if value is None else 1 + _whole(0, MOST_WINDOWS - 1)(value)
+
+    def from_bits(b: int) -> int | None:
+        return None if b == 0 else _whole(0, MOST_WINDOWS - 1)(b - 1)
+
+    def show(value: int | None) -> str:
+        return names[0 if value is None else value + 1]
+
+    def read(text: str) -> int | None:
+        if text not in names:
+            raise ValueError(f"{text!r} is neither none nor one of w0 .. {names[-1]}")
+        return from_bits(names.index(text))
+
+    field = Field("window", 5, f"none, w0 .. {names[-1]}", doc, to_bits, from_bits, show, read)
+    return _declare(field, None)
+
+
+def window_register(doc: str) -> Any:
+    """window register: the number of the window, one of w0 .. w15."""
+    return _register("w", "window register", doc, MOST_WINDOWS)
 
 
 def bank_number(doc: str) -> Any:
     """bank: the number of the bank, one of b0 .. b2."""
-    return _register("b", 2, "bank", doc, 2)
+    return _register("b", "bank", doc, MOST_BANKS)
 
 
 def flag(doc: str) -> Any:
@@ -225,12 +276,13 @@ class Instruction(ABC):
 
 @dataclass(frozen=True)
 class Placed:
-    """A field and the position of its lowest bit in the word."""
+    """A field and the position of its lowest bit in the word; its default if none is required."""
 
     name: str
     low: int
     field: Field
-    default: Value | None
+    required: bool
+    default: Any
 
 
 INSTRUCTIONS: dict[str, type[Instruction]] = {}
@@ -263,9 +315,9 @@ def _place(cls: type[Instruction]) -> Iterable[Placed]:
     common = WORD_BITS - OPCODE_BITS - STAGE_BITS
     own = [item for item in dataclasses.fields(cls) if item.name != "stage"]
     for item in [*own, *(f for f in dataclasses.fields(cls) if f.name == "stage")]:
-        default = None if item.default is dataclasses.MISSING else item.default
-        field = item.metadata["format"]
-        yield Placed(item.name, common if item.name == "stage" else low, field, default)
+        required = item.default is dataclasses.MISSING
+        field, default = item.metadata["format"], None if required else item.default
+        yield Placed(item.name, common if item.name == "stage" else low, field, required, default)
         low += field.bits
 
 
@@ -290,7 +342,7 @@ def decode(word: int) -> Instruction:
     """The instruction of a word; IsaError on an unknown opcode or bits that mean nothing."""
     cls = _BY_OPCODE.get(word >> (WORD_BITS - OPCODE_BITS))
     if cls is None:
-        raise IsaError(f"illegal instruction {word:#018x}: no such opcode")
+        raise IsaError(f"illegal instruction {word:#034x}: no such opcode")
     operands: dict[str, Value] = {}
     rest = word & ((1 << (WORD_BITS - OPCODE_BITS)) - 1)
     for placed in layout(cls):
@@ -299,10 +351,10 @@ def decode(word: int) -> Instruction:
         try:
             operands[placed.name] = placed.field.from_bits(bits)
         except ValueError as error:
-            message = f"illegal instruction {word:#018x}: {cls.mnemonic}: {placed.name}: {error}"
+            message = f"illegal instruction {word:#034x}: {cls.mnemonic}: {placed.name}: {error}"
             raise IsaError(message) from error
     if rest:
-        raise IsaError(f"illegal instruction {word:#018x}: {cls.mnemonic}: unused bits are not 0")
+        raise IsaError(f"illegal instruction {word:#034x}: {cls.mnemonic}: unused bits are not 0")
     return build(cls, operands)
 
 

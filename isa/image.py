@@ -21,7 +21,7 @@ from isa.errors import IsaError, named
 from isa.files import write_file
 from isa.format import ISA_VERSION, WORD_BITS, Instruction, decode, encode
 from isa.kinds import kind_of
-from isa.target import Memory, Target, parse_target
+from isa.target import EXTERNAL, Memory, Target, parse_target
 from isa.validity import MEMORY, NOTE, RESERVED, TARGET, TEXT, check
 
 _WORD_BYTES = WORD_BITS // 8
@@ -43,7 +43,8 @@ class Symbol:
 class Image:
     """A program for one target.
 
-    `memories` maps a memory to its rows from 0 on, [rows, lanes]; rows beyond are unwritten.
+    `memories` maps a memory to its rows from 0 on, [rows, lanes]; rows beyond are unwritten. Those
+    of "external.<memory>" lie outside the chip; their numbers follow those of all on the chip.
     `notes` maps section names to bytes that mean nothing to the machine. The order of symbols and
     notes has no meaning. `origin` is the file that it came from, for errors about it.
     """
@@ -65,8 +66,10 @@ def contents(image: Image) -> dict[str, Contents]:
     """What the loader writes into each memory of the target; nothing where the image has none."""
     loaded = {}
     for name, memory in image.target.memories.items():
-        rows = image.memories.get(name, np.zeros((0, memory.lanes), memory.dtype))
-        loaded[name] = Contents(rows, np.ones(len(rows), np.bool_))
+        nothing = np.zeros((0, memory.lanes), memory.dtype)
+        rows = image.memories.get(name, nothing)
+        external = image.memories.get(EXTERNAL + name, nothing)
+        loaded[name] = Contents(rows, np.ones(len(rows), np.bool_), external)
     return loaded
 
 
@@ -76,7 +79,7 @@ def contents(image: Image) -> dict[str, Contents]:
 def image_bytes(image: Image) -> bytes:
     """The file of an image; IsaError if the image does not satisfy `check` or cannot be encoded."""
     check(image)
-    memories = [m for m in image.target.memories.values() if m.name in image.memories]
+    memories = [m for m in image.target.loadable.values() if m.name in image.memories]
     sections = list(_sections(image, memories))
     order = {section.name: number for number, section in enumerate(sections)}
     units = {MEMORY + m.name: _row_bytes(m) for m in memories} | {TEXT: _WORD_BYTES}
@@ -179,7 +182,7 @@ def _image(sections: dict[str, bytes], symbols: list[ElfSymbol], origin: str) ->
         for name, data in sections.items()
         if name.startswith(MEMORY)
     }
-    units = {MEMORY + name: _row_bytes(target.memories[name]) for name in tables}
+    units = {MEMORY + name: _row_bytes(target.loadable[name]) for name in tables}
     units[TEXT] = _WORD_BYTES
     return Image(
         target_text,
@@ -200,7 +203,7 @@ def _code(data: bytes) -> Iterator[Instruction]:
 
 
 def _table(target: Target, section: str, data: bytes) -> Table:
-    memory = target.memories.get(section.removeprefix(MEMORY))
+    memory = target.loadable.get(section.removeprefix(MEMORY))
     if memory is None:
         raise IsaError(f"{section}: target {target.name} has no such memory")
     if len(data) % _row_bytes(memory):

@@ -77,7 +77,7 @@ class Provenance(_Note):
     """Where an instruction comes from.
 
     `path` is its pathway. `values` maps a field of the instruction to the name of the graph's value
-    that it leaves there; `nodes` are the user's own.
+    that it leaves there, or to part of one, as in "u[64:128]"; `nodes` are the user's own.
     """
 
     layer: str = ""

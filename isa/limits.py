@@ -4,16 +4,16 @@ Plain integers, so that the engine can be built where nothing else is installed 
 """
 
 PERIOD = 16
-"""Phases of a bank's share of rows: see `isa.sharing`."""
+"""Phases of a bank's share of rows: see `isa.layout`."""
 STRIDE = 7
 """Phases from one input to the next; odd, so that those of 16 neighbouring inputs differ."""
 
-MOST_BANKS, MOST_REGISTERS, MOST_LOOPS = 3, 16, 16
-"""Banks, vector registers of a kind, and nested loops, as operands and targets can name them."""
+MOST_BANKS, MOST_REGISTERS, MOST_WINDOWS, MOST_LOOPS = 3, 64, 16, 16
+"""Banks, vector registers of a kind, windows, nested loops: what operands and targets can name."""
 MOST_QUEUE, MOST_SLOTS, MOST_LATENCY = 64, 64, 64
 """Waiting instructions of a unit, groups in flight beside a bank, cycles to a result."""
-GROUP_BITS = 10
-"""Of an operand that counts groups."""
+ROW_BITS, SIZE_BITS, GROUP_BITS, STAGE_BITS = 24, 16, 16, 6
+"""Of operands: rows of a memory, elements of a vector, groups of neurons, stages of a program."""
 
 LOCKSTEP = 16
 """Samples that the compiled engine runs in step."""

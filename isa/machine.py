@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, NoReturn, Protocol
 
 from isa.arithmetic import Int
+from isa.layout import Layout
 from isa.parameters import Parameters
 from isa.target import Target
 
@@ -22,10 +23,16 @@ class Registers(Protocol):
     """A vector register file, read and written by number."""
 
     def read(self, number: int, size: int | None = None) -> Data:
-        """The first `size` elements, or all; traps if they were not all written."""
+        """The first `size` elements, or all; traps if they were not all written.
+
+        A vector longer than a register lies in a group of neighbours, and is read by the first.
+        """
 
     def write(self, number: int, data: Data) -> None:
-        """Replace a register; traps beyond its number or width."""
+        """Replace a register, or a group of them; traps beyond the last one."""
+
+    def append(self, number: int, offset: int, data: Data) -> None:
+        """Make a vector of `offset` elements longer; at 0, replace it."""
 
 
 class Machine(Protocol):
@@ -68,8 +75,8 @@ class Machine(Protocol):
     def rows(self, memory: str, row: int, count: int) -> Int:
         """Rows of a loaded memory, [count, lanes]; traps outside it or on rows nobody wrote."""
 
-    def weights(self, bank: int, row: int, inputs: int, groups: int, first: int, share: int) -> Int:
-        """Weights [inputs, groups * lanes] of a bank, zero where it holds no row; see `sharing`."""
+    def weights(self, bank: int, row: int, layout: Layout) -> Int:
+        """Weights [inputs, groups * lanes] of a bank, zero where it holds no row."""
 
     def parameters(self, row: int, groups: int) -> Parameters:
         """Parameters of the neurons of `groups` groups, arrays [groups * lanes]."""
@@ -98,6 +105,35 @@ class Machine(Protocol):
 
     def take(self, banks: Sequence[int], groups: int, bits: int) -> tuple[Data, Data]:
         """Sums over `banks` of events and of values, each saturated to `bits`."""
+
+    def set_aside(self, window: int, memory: str, at: int, rows: int) -> None:
+        """Make rows of a memory a window: two pages of `rows` rows from `at` on."""
+
+    def load(
+        self,
+        window: int,
+        memory: str,
+        row: int,
+        rows: int,
+        source: tuple[int, int] | None = None,
+        *,
+        page: bool = False,
+    ) -> None:
+        """Let a window hold external rows; of `source`, an event register and how many of its
+        inputs, those of active ones alone. With `page` they must be as many as it has.
+        """
+
+    def near(
+        self,
+        window: int | None,
+        memory: str,
+        row: int,
+        rows: int,
+        source: tuple[int, int] | None = None,
+    ) -> None:
+        """Trap unless rows, at least those of active inputs of `source`, are on the chip: below
+        the memory's size, or in a window.
+        """
 
     def enter_loop(self, length: int, counter: str, value: int, drain: int) -> None:
         """Run the `length` words after the current one as often as a counter says."""

@@ -25,8 +25,8 @@ def predict_cycles(image: Image, inputs: Int, spikes: Mapping[int, Int]) -> Int:
     """Cycles of each sample: [samples].
 
     `inputs` [samples, timesteps, inputs] are the program's; of values only the shape matters.
-    `spikes` maps the program counter of every instruction whose neurons spike to what it writes,
-    [samples, timesteps, size]. Raises IsaError if one is missing.
+    `spikes` maps the program counter of every instruction whose neurons spike to the vector that it
+    writes, or writes a part of, [samples, timesteps, size]. Raises IsaError if one is missing.
     """
     batch = _GivenActivity(Prepared(image), inputs, spikes)
     batch.run()
@@ -45,14 +45,15 @@ class _GivenActivity(Batch):
         """Carry out control and the movement of events alone."""
         pc = self.core.sequencer.pc
         work = self.prepared.works[pc]
-        spiking = [int(name[1:]) for name in work.writes if name[0] == "e"]
+        spiking = [name for name in (*work.writes, *work.appends) if name[0] == "e"]
         if work.unit in CARRIED_OUT:
             op.execute(self.core)
         elif spiking:
             if pc not in self._spikes:
                 raise IsaError(f"pc {pc}: no activity is given for {op.mnemonic}")
-            given = self._spikes[pc][:, self._runs[pc]]
+            dest, offset = vars(op)["dest"], vars(op).get("offset", 0)
             padded = self.core.zeros(self.core.target.lanes * work.groups)
+            given = self._spikes[pc][:, self._runs[pc], offset:][:, : padded.shape[1]]
             padded[:, : given.shape[1]] = given
-            self.core.events.write(spiking[0], padded)
+            self.core.events.append(dest, offset, padded)
             self._runs[pc] += 1

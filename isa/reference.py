@@ -23,13 +23,13 @@ from isa.core import Core
 from isa.format import (
     ISA_VERSION,
     OPCODE_BITS,
-    STAGE_BITS,
     WORD_BITS,
     Instruction,
     Placed,
     layout,
     opcodes,
 )
+from isa.limits import STAGE_BITS
 from isa.machine import Machine
 from isa.parameters import FIELDS, LEAK_BITS, Parameters
 from isa.sequencer import Sequencer
@@ -85,7 +85,8 @@ def _words() -> str:
     opcode, stage = WORD_BITS - OPCODE_BITS, WORD_BITS - OPCODE_BITS - STAGE_BITS
     kinds = (
         words.unsigned, words.signed, words.event_register, words.value_register,
-        words.bank_number, words.flag, words.choice, words.bank_set,
+        words.window_register, words.window, words.bank_number, words.flag, words.choice,
+        words.bank_set,
     )  # fmt: skip
     names = (_doc(kind).split(":", 1) for kind in kinds)
     return (
@@ -267,14 +268,14 @@ def _sources(functions: Iterable[Function]) -> str:
 
 def _syntax(cls: type[Instruction]) -> str:
     operands = ", ".join(
-        f"{p.name}=<{p.field.kind}>" if p.default is None else f"[{p.name}=<{p.field.kind}>]"
+        f"{p.name}=<{p.field.kind}>" if p.required else f"[{p.name}=<{p.field.kind}>]"
         for p in layout(cls)
     )
     return f"{cls.mnemonic} {operands}".rstrip()
 
 
 def _default(placed: Placed) -> str:
-    return "" if placed.default is None else placed.field.show(placed.default)
+    return "" if placed.required else placed.field.show(placed.default)
 
 
 def _encoding(cls: type[Instruction]) -> Iterator[tuple[str, str]]:

@@ -23,10 +23,11 @@ from isa.limits import (
     MOST_QUEUE,
     MOST_REGISTERS,
     MOST_SLOTS,
+    ROW_BITS,
+    SIZE_BITS,
 )
 
-Rows = Annotated[int, Field(ge=1, le=1 << 16)]
-StateRows = Annotated[int, Field(ge=1, le=1 << 12)]  # what a row operand can address
+Rows = Annotated[int, Field(ge=1, le=1 << (ROW_BITS - 1))]  # external rows have numbers, too
 Lanes = Annotated[int, Field(ge=1, le=256)]
 Width = Annotated[int, Field(ge=2, le=32)]
 Latency = Annotated[int, Field(ge=1, le=MOST_LATENCY)]
@@ -36,6 +37,9 @@ def smallest_integer(bits: int) -> np.dtype[np.signedinteger]:
     """The smallest NumPy integer of at least `bits` bits, 64 at most."""
     return np.dtype(f"i{next(n for n in (1, 2, 4, 8) if 8 * n >= bits)}")
 
+
+EXTERNAL = "external."
+"""What the name of a memory's rows outside the chip begins with."""
 
 DELAY_BITS = 12
 """Of an axon's delay, a number with a sign: 0 .. 2047 timesteps."""
@@ -64,6 +68,11 @@ class Memory(_Section):
     volatile: bool = False
 
     @property
+    def row_bits(self) -> int:
+        """Bits of a row."""
+        return self.lanes * self.bits
+
+    @property
     def dtype(self) -> np.dtype[np.signedinteger]:
         """The smallest NumPy integer that holds one element."""
         return smallest_integer(self.bits)
@@ -78,11 +87,18 @@ class Sequencer(_Section):
 
 
 class Vectors(_Section):
-    """Vector registers, double-buffered: `width` elements each."""
+    """Vector registers, double-buffered: `width` elements each.
+
+    A longer vector lies in a group of neighbouring registers, named by the first of them.
+    """
 
     count: Annotated[int, Field(ge=1, le=MOST_REGISTERS)]
-    width: Annotated[int, Field(ge=1, le=4095)]
+    width: Annotated[int, Field(ge=1, lt=1 << SIZE_BITS)]
     bits: Annotated[int, Field(ge=1, le=16)]
+
+    def span(self, size: int) -> int:
+        """Registers that a vector of `size` elements takes."""
+        return max(-(-size // self.width), 1)
 
 
 class Accumulators(_Section):
@@ -96,7 +112,7 @@ class Accumulators(_Section):
     bits: Annotated[int, Field(ge=8, le=40)]
     guard: Annotated[int, Field(ge=0, le=16)]
     slots: Annotated[int, Field(ge=1, le=MOST_SLOTS)]
-    spill_rows: StateRows
+    spill_rows: Rows
 
 
 class Bank(_Section):
@@ -112,7 +128,7 @@ class Bank(_Section):
 class Neuron(_Section):
     """Leak, threshold and reset; membranes in a single-port SRAM, parameters in another."""
 
-    rows: StateRows
+    rows: Rows
     membrane_bits: Width
     latency: Latency
 
@@ -120,7 +136,7 @@ class Neuron(_Section):
 class Drive(_Section):
     """Scalar drive: one multiply-accumulate lane on a memory of one weight a row."""
 
-    rows: StateRows
+    rows: Rows
     weight_bits: Width
     latency: Latency
 
@@ -137,7 +153,7 @@ class Update(_Section):
 class Readout(_Section):
     """Readout accumulator: a single-port SRAM of logits."""
 
-    rows: StateRows
+    rows: Rows
     bits: Annotated[int, Field(ge=16, le=48)]
     latency: Latency
 
@@ -148,13 +164,29 @@ class Delay(_Section):
     Both memories have one port; the ring's rows are written bit by bit.
     """
 
-    axons: StateRows
-    rows: StateRows
+    axons: Rows
+    rows: Rows
     lanes: Lanes
     latency: Latency
 
 
 Picojoules = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class External(_Section):
+    """Memory outside the chip, and the port to it: what does not fit on the chip lives there.
+
+    `bit` is what one costs on its way, in picojoules.
+    """
+
+    kilobytes: Annotated[int, Field(ge=1, le=1 << 32)]
+    bits_per_cycle: Annotated[int, Field(ge=1, le=1 << 16)]
+    latency: Latency
+    bit: Picojoules
+
+    def beats(self, bits: int) -> int:
+        """Cycles in which so many bits go through its port."""
+        return -(-bits // self.bits_per_cycle)
 
 
 class Energy(_Section):
@@ -192,6 +224,7 @@ class Target(_Section):
     update: Update
     readout: Readout
     delay: Delay
+    external: External | None = None
     energy: Energy
 
     @model_validator(mode="after")
@@ -205,8 +238,12 @@ class Target(_Section):
             raise ValueError("at least one bank must multiply: the memory path needs products")
         if self.events.bits != 1:
             raise ValueError(f"events.bits is {self.events.bits}; an event is one bit")
-        volatile = {name for name, memory in self.memories.items() if memory.volatile}
-        for table, known in (("read", self.memories.keys()), ("write", volatile)):
+        written = {
+            name
+            for name, memory in self.memories.items()
+            if memory.volatile or (self.external and name != "axon")
+        }
+        for table, known in (("read", self.memories.keys()), ("write", written)):
             if unknown := sorted(getattr(self.energy, table).keys() - known):
                 what = "is never written" if unknown[0] in self.memories else "names no memory"
                 raise ValueError(
@@ -236,6 +273,24 @@ class Target(_Section):
             yield Memory(name=name, rows=rows, lanes=self.lanes, bits=bits, volatile=True)
         ring = self.delay
         yield Memory(name="ring", rows=ring.rows, lanes=ring.lanes, bits=1, volatile=True)
+
+    @cached_property
+    def loadable(self) -> dict[str, Memory]:
+        """What an image can have rows of: memories that keep them, and those in external memory.
+
+        Row r of "external.<memory>" is row `memories[memory].rows + r` of that memory.
+        """
+        kept = {name: memory for name, memory in self.memories.items() if not memory.volatile}
+        if self.external is None:
+            return kept
+        far = {
+            EXTERNAL + name: memory.model_copy(
+                update={"name": EXTERNAL + name, "rows": (1 << ROW_BITS) - memory.rows}
+            )
+            for name, memory in kept.items()
+            if name != "axon"
+        }
+        return kept | far
 
     def bank_for(self, path: str) -> int:
         """Number of the bank that serves a pathway: spike, memory_a or memory_b.

@@ -7,7 +7,7 @@ import numpy as np
 
 from isa.core import Table
 from isa.errors import IsaError
-from isa.target import Target
+from isa.target import EXTERNAL, Target
 
 if TYPE_CHECKING:
     from isa.image import Image, Symbol
@@ -33,6 +33,7 @@ def check(image: "Image") -> None:
         )
     for name, table in image.memories.items():
         _check_table(target, name, table)
+    _check_external(target, image.memories)
     for name in image.notes:
         if not _NOTE_NAME.fullmatch(name) or name in RESERVED or name.startswith(MEMORY):
             raise IsaError(f"note {name!r}: not a free section name such as .dmpc.graph")
@@ -40,11 +41,10 @@ def check(image: "Image") -> None:
 
 
 def _check_table(target: Target, name: str, table: Table) -> None:
-    memory = target.memories.get(name)
-    loadable = [m.name for m in target.memories.values() if not m.volatile]
-    if memory is None or memory.volatile:
-        what = "does not have" if memory is None else "clears at the start of each sample"
-        known = ", ".join(loadable)
+    memory = target.loadable.get(name)
+    if memory is None:
+        known, cleared = ", ".join(target.loadable), name in target.memories
+        what = "clears at the start of each sample" if cleared else "does not have"
         raise IsaError(f"memory {name!r}: one that target {target.name} {what}; loaded: {known}")
     if not np.issubdtype(table.dtype, np.signedinteger) or table.shape[1:] != (memory.lanes,):
         raise IsaError(
@@ -61,6 +61,24 @@ def _check_table(target: Target, name: str, table: Table) -> None:
         raise IsaError(
             f"memory {name}: row {at}: an element outside {~high} .. {high}, its {memory.bits} bits"
         )
+
+
+def _check_external(target: Target, tables: dict[str, Table]) -> None:
+    """External memory holds rows bit by bit, and a place for the membranes of neurons."""
+    if not (far := {name: len(table) for name, table in tables.items() if name in _far(target)}):
+        return
+    assert target.external
+    bits = sum(rows * target.loadable[name].row_bits for name, rows in far.items())
+    bits += far.get(EXTERNAL + "parameter", 0) * target.memories["neuron"].row_bits
+    if bits > 8192 * target.external.kilobytes:
+        raise IsaError(
+            f"external memory: {-(-bits // 8192)} KB; "
+            f"target {target.name} has {target.external.kilobytes} there"
+        )
+
+
+def _far(target: Target) -> set[str]:
+    return target.loadable.keys() - target.memories.keys()
 
 
 def _check_symbols(image: "Image") -> None:

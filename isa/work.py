@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from isa.layout import Layout
 from isa.target import Target
 
 CONTROL, INPUT = "control", "input"
@@ -50,14 +51,9 @@ class Active(NamedTuple):
 
 @dataclass(frozen=True)
 class BankRows:
-    """Rows that a bank reads for a group: of active inputs, or `every` one.
+    """Rows that a bank reads of a product's: of active inputs, or `every` one."""
 
-    The bank holds `share` sixteenths of the rows of `inputs` inputs, counted from phase `first`.
-    """
-
-    inputs: int
-    first: int
-    share: int
+    layout: Layout
     every: bool
 
 
@@ -67,7 +63,8 @@ class Work:
 
     A unit is busy for `cycles`, at least for `at_least`; or, `paired`, it reads and writes a row of
     its single-port memory for each of `groups` groups, the first at `row`; or it is a bank that
-    reads `rows` for each group. `reads` and `writes` name vector registers. An instruction on a
+    reads `rows` for each group. `reads` and `writes` name vector registers and windows; what
+    `appends` names keeps its value, which becomes longer. An instruction on a
     bank either joins the next one on that bank (`join`) or closes the burst; a burst is handed,
     group by group, to the instruction that `consumes` it. With `spill` partial sums lie in a memory
     of their own while rows are read.
@@ -83,6 +80,7 @@ class Work:
     rows: BankRows | None = None
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
+    appends: tuple[str, ...] = ()
     consumes: tuple[int, ...] = ()
     bank: int | None = None
     join: bool = False
@@ -96,6 +94,21 @@ class Work:
 
 SKIPPED = Work(unit=CONTROL)
 """What a skipped instruction asks for: its issue slot."""
+
+
+def registers(
+    target: Target, letter: str, first: int, size: int, start: int = 0
+) -> tuple[str, ...]:
+    """Names of the registers of kind `letter` that begin among elements `start` .. `size` - 1 of a
+    vector whose first register is `first`."""
+    file = target.events if letter == "e" else target.values
+    begin = -(-start // file.width)
+    return tuple(f"{letter}{first + n}" for n in range(begin, file.span(size)))
+
+
+def in_window(window: int | None) -> tuple[str, ...]:
+    """The name of the window through which an instruction reads, if it does."""
+    return () if window is None else (f"w{window}",)
 
 
 def bank_name(target: Target, bank: int) -> str:

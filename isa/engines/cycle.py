@@ -25,6 +25,7 @@ from isa.engines.cycle_units import (
     DelayUnit,
     GroupUnit,
     Instance,
+    Loader,
     Page,
     Unit,
 )
@@ -59,6 +60,8 @@ class Machine:
             GroupUnit(self, "neuron", lanes, target.neuron.latency),
             GroupUnit(self, "readout", lanes, target.readout.latency),
         ]
+        if target.external:
+            units.append(Loader(self, "loader", 1, target.external.latency))
         self.units = {unit.name: unit for unit in units}  # sums come before those who take them
         self.registers: dict[str, list[Page]] = defaultdict(lambda: [Page(), Page()])
         self.bursts: dict[int, Burst] = {}
@@ -134,7 +137,7 @@ class Machine:
     def occupied(self, instance: Instance) -> bool:
         """Whether a page that an instruction is going to write is read, or not even written."""
         pages = [self.registers[name][1] for name in instance.work.writes]
-        return any(page.readers or (page.writer and not page.complete) for page in pages)
+        return any(page.readers or not page.complete for page in pages)
 
     def issue(self, instance: Instance) -> None:
         """Bind registers to pages and sums to bursts, as program order has them; then queue."""
@@ -146,12 +149,16 @@ class Machine:
         for name in instance.work.reads:
             page = self.registers[name][0]
             page.readers += 1
-            instance.reads.append((page, page.writer))
+            instance.reads.append((page, tuple(page.writers)))
+        for name in instance.work.appends:
+            page = self.registers[name][0]
+            page.writers.append(instance)
+            instance.writes.append((page, page.writers[0]))
         for name in instance.work.writes:
             self.registers[name].reverse()
             page = self.registers[name][0]
-            page.writer, page.complete = instance, False
-            instance.writes.append(page)
+            page.writers = [instance]
+            instance.writes.append((page, instance))
         if isinstance(unit, Bank):
             assert instance.work.bank is not None
             burst = self.bursts.setdefault(instance.work.bank, Burst(unit))
@@ -167,8 +174,9 @@ class Machine:
         for unit in self.units.values():
             assert len(unit.queue) <= self.target.sequencer.queue
             for op in (*unit.queue, *unit.active):
-                for page, writer in op.reads:
-                    assert page.writer is writer, f"{op.op.mnemonic}: its operand was overwritten"
+                for page, writers in op.reads:
+                    kept = tuple(page.writers[: len(writers)])
+                    assert kept == writers, f"{op.op.mnemonic}: its operand was overwritten"
 
 
 class CycleSession:

@@ -26,11 +26,18 @@ Process = Iterator[None]
 
 @dataclass(eq=False)
 class Page:
-    """One page of a vector register: whose value it holds, if that is written, and who reads it."""
+    """One page of a register or window: who wrote the value that it holds, and how many read it.
 
-    writer: "Instance | None" = None
-    complete: bool = False
+    Its first writer began the value; those after it made it longer.
+    """
+
+    writers: list["Instance"] = field(default_factory=list)
     readers: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that was issued to write it has done so."""
+        return all(writer.delivered for writer in self.writers)
 
 
 @dataclass(eq=False)
@@ -66,8 +73,9 @@ class Instance:
     issued: int = -1
     start: int = -1
     end: int = -1
-    reads: list[tuple[Page, "Instance | None"]] = field(default_factory=list)
-    writes: list[Page] = field(default_factory=list)
+    delivered: bool = False
+    reads: list[tuple[Page, tuple["Instance", ...]]] = field(default_factory=list)
+    writes: list[tuple[Page, "Instance"]] = field(default_factory=list)
     bursts: list[Burst] = field(default_factory=list)
 
     @classmethod
@@ -102,7 +110,7 @@ class Instance:
     @property
     def operands_complete(self) -> bool:
         """Whether all that it reads has been written."""
-        return all(page.complete for page, _ in self.reads)
+        return all(writer.delivered for _, writers in self.reads for writer in writers)
 
     def free_operands(self) -> None:
         """Nothing more is read."""
@@ -154,7 +162,7 @@ class Unit:
         for cycle in range(cycles):
             done = min(operations, self.lanes)
             operations -= done
-            for key in +accesses:
+            for key in self.ports(accesses):
                 accesses[key] -= 1
                 self.machine.access(*key)
             if cycle == cycles - 1:
@@ -163,6 +171,10 @@ class Unit:
             yield from self.work(done, op.pc)
         assert not operations, f"{op.op.mnemonic}: more operations than {cycles} cycles of lanes"
         assert not +accesses, f"{op.op.mnemonic}: more rows than {cycles} cycles of a port"
+
+    def ports(self, accesses: Counter[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Through which ports a row goes in this cycle, of those that have some left."""
+        return list(+accesses)
 
     def begin(self, *ops: Instance) -> None:
         """Instructions leave the queue."""
@@ -176,7 +188,8 @@ class Unit:
         """Work ends before cycle `end`: from then on operands are free."""
         for op in ops:
             op.end = end
-            self.machine.after(end - self.machine.cycle, op.free_operands)
+            if not op.work.paired:
+                self.machine.after(end - self.machine.cycle, op.free_operands)
             self.machine.after(end - self.machine.cycle, partial(self.active.remove, op))
 
     def deliver(self, op: Instance, latency: int, kind: str) -> None:
@@ -184,9 +197,11 @@ class Unit:
 
         def delivered() -> None:
             self.in_pipeline[kind] -= 1
-            for page in op.writes:
-                assert page.writer is op, f"{op.op.mnemonic}: its page was taken by another value"
-                page.complete = True
+            for page, first in op.writes:
+                assert page.writers[0] is first, f"{op.op.mnemonic}: its page was taken"
+            op.delivered = True
+            if kind == "group":
+                op.free_operands()
 
         self.in_pipeline[kind] += 1
         self.machine.after(latency, delivered)
@@ -239,6 +254,18 @@ class DelayUnit(Unit):
             yield from self.work(0, op.pc)
 
 
+class Loader(Unit):
+    """The port to external memory; rows on the chip go through ports that only the loader uses."""
+
+    def ports(self, accesses: Counter[tuple[str, str]]) -> list[tuple[str, str]]:
+        """One transfer outside the chip; any number of rows on it, which are counted at once."""
+        near = {key: rows for key, rows in (+accesses).items() if key[0] != "external"}
+        for key, rows in near.items():
+            accesses[key] -= rows
+            self.machine.accesses[key] += rows
+        return [key for key in accesses if accesses[key]][:1]
+
+
 class GroupUnit(Unit):
     """Neuron or readout unit: group by group on a single-port memory; clears and the like."""
 
@@ -252,6 +279,8 @@ class GroupUnit(Unit):
 
     def groups(self, op: Instance) -> Process:
         """Two cycles for each group: its row is read in the first, and written back later."""
+        while not op.operands_complete:
+            yield from self.stall("operand")
         while self.in_pipeline["stretch"]:
             yield from self.stall("port")
         for group in range(op.work.groups):

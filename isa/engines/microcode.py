@@ -21,6 +21,7 @@ from isa.engines.nodes import Bounds, Node, bounds_of, narrow, signed, within
 from isa.engines.tables import Table
 from isa.errors import Trap
 from isa.format import Instruction
+from isa.layout import Layout
 from isa.machine import StateMemory
 from isa.native.records import MEMORIES, OPS, SUMS
 from isa.parameters import Parameters
@@ -58,19 +59,26 @@ class RegisterFile:
         return node
 
     def write(self, number: int, data: Node | Int) -> None:
-        """Replace a register."""
+        """Replace a register, or a group of them."""
+        self.append(number, 0, data)
+
+    def append(self, number: int, offset: int, data: Node | Int) -> None:
+        """Make a vector of `offset` elements longer; at 0, replace it."""
         assert within(bounds_of(data), self.bounds), "wider than a register's elements"
         n = data.n if isinstance(data, Node) else data.size
+        widest = self.recorder.widest
+        widest[self.letter] = max(widest[self.letter], offset + n)
         if isinstance(data, Node) and data.op == "INPUT":  # it goes where it is wanted
             events = int(self.letter == "e")
             self.recorder.emit_op("INPUT", n, x=number, y=events, **data.fields)
             return
-        if isinstance(data, Node) and data.op == "READ_EVENTS" and self.letter == "e":
+        whole = self.letter == "e" and not offset
+        if whole and isinstance(data, Node) and data.op == "READ_EVENTS":
             data.places[False] = -1  # it is read where it lies
             self.recorder.emit_op("COPY_EVENTS", n, x=number, y=data.fields["x"])
             return
         a = self.recorder.place(data, n, wide=False)
-        self.recorder.emit_op(f"WRITE_{self.kind}", n, a=a, x=number)
+        self.recorder.emit_op(f"WRITE_{self.kind}", n, a=a, x=number, z=offset)
 
 
 class Recorder:
@@ -85,6 +93,8 @@ class Recorder:
         self._places: dict[tuple[str, bytes], int] = {}
         self.saturable: list[Saturable] = []
         self.counters = 0
+        self.widest = {"e": 0, "v": 0}
+        self._windows = any(op.mnemonic == "window" for op in code)
         self.temporaries = 0
         self.largest = 1
         self._sums: dict[tuple[int, str], int] = {}
@@ -276,9 +286,9 @@ class Recorder:
         """Rows of a loaded memory."""
         return self.loaded.rows(memory, row, count)
 
-    def weights(self, bank: int, row: int, inputs: int, groups: int, first: int, share: int) -> Int:
+    def weights(self, bank: int, row: int, layout: Layout) -> Int:
         """Weights of a bank."""
-        return self.loaded.weights(bank, row, inputs, groups, first, share)
+        return self.loaded.weights(bank, row, layout)
 
     def parameters(self, row: int, groups: int) -> Parameters:
         """Parameters of neurons."""
@@ -370,6 +380,58 @@ class Recorder:
             self.saturate(taken[0], bits, "event sums"),
             self.saturate(taken[1], bits, "value sums"),
         )
+
+    def set_aside(self, window: int, memory: str, at: int, rows: int) -> None:
+        """Make rows of a memory a window."""
+        self.loaded.check_window(memory, at, rows)
+        self.emit_op("SET_ASIDE", 0, x=window, y=self._memory(memory), z=at, w=rows)
+
+    def load(
+        self,
+        window: int,
+        memory: str,
+        row: int,
+        rows: int,
+        source: tuple[int, int] | None = None,
+        *,
+        page: bool = False,
+    ) -> None:
+        """Let a window hold external rows."""
+        if row < self.target.memories[memory].rows:
+            self.trap("they lie on the chip")
+        self._window("LOAD", window, memory, row, rows, source, n=int(page))
+
+    def near(
+        self,
+        window: int | None,
+        memory: str,
+        row: int,
+        rows: int,
+        source: tuple[int, int] | None = None,
+    ) -> None:
+        """Trap unless rows are on the chip."""
+        if window is None and row + rows > self.target.memories[memory].rows:
+            self.trap("they are not on the chip")
+        if window is not None or (memory == "neuron" and self._windows):
+            self._window("NEAR", -1 if window is None else window, memory, row, rows, source)
+
+    def _window(
+        self,
+        op: str,
+        window: int,
+        memory: str,
+        row: int,
+        rows: int,
+        source: tuple[int, int] | None,
+        n: int = 0,
+    ) -> None:
+        register, inputs = source or (-1, 0)
+        where = {"x": window, "y": self._memory(memory), "z": row, "w": rows}
+        self.emit_op(op, n, **where, low=register, high=inputs)
+
+    def _memory(self, name: str) -> int:
+        """The number of a memory among windows: membranes and parameters go together."""
+        return list(self.target.memories).index("neuron" if name == "parameter" else name)
 
     def enter_loop(self, length: int, counter: str, value: int, drain: int) -> None:
         """Loops are the engine's own."""

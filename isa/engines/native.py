@@ -14,9 +14,9 @@ from isa.engines.counts import Counts
 from isa.engines.program import Prepared, Structure, Watch, record_type, uneven
 from isa.engines.session import Snapshot
 from isa.errors import IsaError
+from isa.limits import MOST_BANKS, MOST_LOOPS, MOST_REGISTERS, PERIOD
 from isa.native import records
 from isa.native.library import library
-from isa.sharing import PERIOD
 
 DONE, TRAPPED, PAUSED, STARVED, LONG_BURST, HELD_PAGE, OPEN_BURST = range(len(records.STATUSES))
 UNBOUNDED = 1 << 60
@@ -36,15 +36,15 @@ class View(ctypes.Structure):
             (name, ctypes.c_int64)
             for name in ("timestep", "arrived", "steps", "instructions", "output_count", "issued")
         ),
-        ("iteration", ctypes.c_int64 * records.MOST_LOOPS),
+        ("iteration", ctypes.c_int64 * MOST_LOOPS),
         *(
             (name, ctypes.c_void_p)
             for name in ("outputs", "runs", "active_sum", "row_sum", "spills", "saturated")
         ),
-        ("events", ctypes.c_void_p * records.REGISTERS),
-        ("values", ctypes.c_void_p * records.REGISTERS),
-        ("event_size", ctypes.c_int32 * records.REGISTERS),
-        ("value_size", ctypes.c_int32 * records.REGISTERS),
+        ("events", ctypes.c_void_p * MOST_REGISTERS),
+        ("values", ctypes.c_void_p * MOST_REGISTERS),
+        ("event_size", ctypes.c_int32 * MOST_REGISTERS),
+        ("value_size", ctypes.c_int32 * MOST_REGISTERS),
         ("state", ctypes.c_void_p * len(records.MEMORIES)),
         ("written", ctypes.c_void_p * len(records.MEMORIES)),
         ("spans", ctypes.c_void_p),
@@ -92,7 +92,7 @@ class Machine:
         if not self.handle:
             raise IsaError("memory is short for the simulator")
         self.used = 0
-        self._busy = np.zeros(records.MOST_BANKS + len(records.UNITS), np.int64)
+        self._busy = np.zeros(MOST_BANKS + len(records.UNITS), np.int64)
         self._stalls = np.zeros((len(self._busy), len(records.CAUSES)), np.int64)
         self._input: Inputs = np.zeros((0, 0, 0), np.uint8)
         self._told = ctypes.c_int64(), ctypes.c_int32()
@@ -203,7 +203,7 @@ class Machine:
         """Where the first sample stands."""
         view, target = self.view(), self.prepared.target
         registers = {}
-        for n in range(records.REGISTERS):
+        for n in range(MOST_REGISTERS):
             for letter, sizes, data, kind in (
                 ("e", view.event_size, view.events, np.uint8),
                 ("v", view.value_size, view.values, np.int32),
@@ -213,8 +213,9 @@ class Machine:
         memories: dict[str, dict[int, Int]] = {}
         for n, name in enumerate(records.MEMORIES):
             memory = target.memories[name]
-            written = np.flatnonzero(copied(view.written[n], (memory.rows,), np.uint8))
-            rows = copied(view.state[n], (memory.rows, memory.lanes), _STORED[name])
+            number = self.prepared.loaded.all_rows(name)
+            written = np.flatnonzero(copied(view.written[n], (number,), np.uint8))
+            rows = copied(view.state[n], (number, memory.lanes), _STORED[name])
             memories[name] = {int(row): rows[row].astype(np.int64) for row in written}
         return Snapshot(
             view.pc, view.issued + 1, view.timestep, bool(view.halted), self.outputs()[0],
@@ -316,7 +317,7 @@ class Timeline:
 
     def count(self, counts: Counts) -> None:
         """Count what units did."""
-        busy = np.zeros(records.MOST_BANKS + len(records.UNITS), np.int64)
+        busy = np.zeros(MOST_BANKS + len(records.UNITS), np.int64)
         stalls = np.zeros((len(busy), len(records.CAUSES)), np.int64)
         self._library.dmpc_timeline_units(
             self.handle, ctypes.c_void_p(busy.ctypes.data), ctypes.c_void_p(stalls.ctypes.data)

@@ -1,9 +1,10 @@
 """An image made ready to run: loaded memories, demands, and the records of the compiled engine."""
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from isa.errors import IsaError
 from isa.format import Instruction, layout
 from isa.image import Image, contents
 from isa.instructions import Halt, Loop, Sync
+from isa.limits import MOST_BANKS, MOST_REGISTERS
 from isa.native import records
 from isa.target import Target
 from isa.work import INPUT, Work
@@ -55,14 +57,16 @@ class Prepared:
         """A unit's number in the records."""
         number = self.units.index(name)
         banks = len(self.target.bank)
-        return number if number < banks else number - banks + records.MOST_BANKS
+        return number if number < banks else number - banks + MOST_BANKS
 
 
 def latencies(target: Target) -> list[int]:
     """Of every unit by its number in the records; a bank that is not there has any."""
     banks = [bank.latency for bank in target.bank]
     others = (target.delay, target.drive, target.update, target.neuron, target.readout)
-    return [*banks, *[1] * (records.MOST_BANKS - len(banks)), 1, *(o.latency for o in others)]
+    far = target.external.latency if target.external else 1
+    unused = [1] * (MOST_BANKS - len(banks))
+    return [*banks, *unused, 1, *(o.latency for o in others), far]
 
 
 @dataclass(frozen=True)
@@ -139,14 +143,16 @@ class Native:
         """The record of an instruction."""
         every = op.every_timesteps
         to["stage"], to["every"] = op.stage, -1 if every is None else every
-        to["active"], to["write"], to["bank"] = records.NO_EVENTS, -1, -1
+        to["active"], to["bank"] = records.NO_EVENTS, -1
+        to["write"] = to["append"] = -1
         kind = self._kind(op, work)
         if isinstance(op, Loop):
             to["counter"] = records.COUNTERS.index(op.counter.upper())
             for name in ("value", "drain", "length"):
                 to[name] = getattr(op, name)
         if kind in ("STRETCH", "BANK", "GROUP"):
-            if work.unit in self.prepared.units:
+            named = max(map(_register, (*work.reads, *work.writes, *work.appends)), default=0)
+            if work.unit in self.prepared.units and named < records.PAGED:
                 self._fill_demand(to, work)
             else:
                 kind = "TRAP"
@@ -175,13 +181,17 @@ class Native:
         to["at_least"], to["groups"], to["row"] = work.at_least, work.groups, work.row
         if work.rows:
             rows = work.rows
-            to["inputs"], to["first"], to["share"] = rows.inputs, rows.first, rows.share
+            to["inputs"] = rows.layout.inputs
+            to["first"], to["share"] = rows.layout.first, rows.layout.share
             to["every_row"] = rows.every
-        reads = [_register(name) for name in work.reads]
+        reads = list(_stretches(work.reads))
         to["reads"] = len(reads)
-        to["read0"], to["read1"] = [*reads, 0, 0][:2]
-        if work.writes:
-            to["write"] = _register(work.writes[0])
+        for number, (first, count) in enumerate(reads):
+            to[f"read{number}"], to[f"count{number}"] = first, count
+        for first, count in _stretches(work.writes):
+            to["write"], to["writes"] = first, count
+        for name in work.appends:
+            to["append"] = _register(name)
         to["consumes"] = sum(1 << bank for bank in work.consumes)
         if work.bank is not None:
             to["bank"] = work.bank
@@ -189,7 +199,15 @@ class Native:
 
 
 def _register(name: str) -> int:
-    return int(name[1:]) + (records.REGISTERS if name[0] == "v" else 0)
+    return int(name[1:]) + MOST_REGISTERS * "evw".index(name[0])
+
+
+def _stretches(names: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """First and number of registers that lie side by side among some."""
+    numbers = [_register(name) for name in names]
+    for _, beside in groupby(enumerate(numbers), key=lambda item: item[1] - item[0]):
+        stretch = [number for _, number in beside]
+        yield stretch[0], len(stretch)
 
 
 class Structure:
@@ -206,9 +224,12 @@ class Structure:
             "banks": len(target.bank), "queue": target.sequencer.queue,
             "slots": target.accumulators.slots, "loops": target.sequencer.loops,
             "lanes": target.lanes,
-            "event_count": target.events.count, "event_width": target.events.width,
-            "value_count": target.values.count, "value_width": target.values.width,
-            "neuron_rows": target.neuron.rows, "readout_rows": target.readout.rows,
+            "event_count": target.events.count, "event_register": target.events.width,
+            "event_width": max(target.events.width, recorder.widest["e"]),
+            "value_count": target.values.count, "value_register": target.values.width,
+            "value_width": max(target.values.width, recorder.widest["v"]),
+            "neuron_rows": native.prepared.loaded.all_rows("neuron"),
+            "readout_rows": target.readout.rows,
             "ring_rows": target.delay.rows, "ring_lanes": target.delay.lanes,
             "wide": int(recorder.wide), "temporaries": recorder.temporaries + 1,
             "temporary_size": recorder.largest, "saturations": recorder.counters,

@@ -13,6 +13,7 @@ from isa.instructions.banks import AccumulateEvents, AccumulateValues
 from isa.instructions.control import Halt, Loop, Sync
 from isa.instructions.delays import ClearDelays, DelayEvents
 from isa.instructions.events import ClearEvents, InputEvents, InputValues, MoveEvents
+from isa.instructions.loader import LoadEvents, LoadNeurons, LoadRows, Window
 from isa.instructions.neurons import (
     ClearMembranes,
     Fire,
@@ -46,11 +47,15 @@ __all__ = [
     "IntegrateValues",
     "Leak",
     "Lif",
+    "LoadEvents",
+    "LoadNeurons",
+    "LoadRows",
     "Loop",
     "MoveEvents",
     "Readout",
     "Sync",
     "Update",
+    "Window",
 ]
 
 for _module in iter_modules(__path__):

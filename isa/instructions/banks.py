@@ -5,16 +5,21 @@ from dataclasses import dataclass
 from isa.format import (
     Instruction,
     bank_number,
+    elements,
     event_register,
     flag,
+    group_count,
     instruction,
+    row_number,
     unsigned,
     value_register,
+    window,
 )
+from isa.layout import Layout
+from isa.limits import PERIOD
 from isa.machine import Machine
-from isa.sharing import PERIOD
 from isa.target import Target
-from isa.work import ROWS, Active, BankRows, Count, Work, bank_name
+from isa.work import ROWS, Active, BankRows, Count, Work, bank_name, in_window, registers
 
 
 @instruction("acc.events", 16)
@@ -29,22 +34,27 @@ class AccumulateEvents(Instruction):
 
     bank: int = bank_number("where the weights lie")
     source: int = event_register("the input's spikes")
-    row: int = unsigned(16, "first row of weights")
-    inputs: int = unsigned(12, "width of the input")
-    groups: int = unsigned(10, "groups of neurons")
+    row: int = row_number("first row of weights")
+    inputs: int = elements("width of the input")
+    groups: int = group_count("groups of neurons")
     first: int = unsigned(4, "first phase of the bank's share of the rows", 0)
     share: int = unsigned(5, "sixteenths of the rows that lie in this bank", PERIOD)
+    window: int | None = window("the window that holds the rows, if they are external")
     join: bool = flag("the next instruction on this bank adds to the same sums")
     scan: bool = flag("read the rows of inactive inputs, too, as an output-stationary path does")
 
+    @property
+    def layout(self) -> Layout:
+        """Which rows the product has in the bank."""
+        return Layout(self.inputs, self.groups, self.first, self.share)
+
     def work(self, target: Target) -> Work:
-        source = f"e{self.source}"
         return Work(
             unit=bank_name(target, self.bank),
-            active=Active(source, self.inputs),
-            rows=BankRows(self.inputs, self.first, self.share, every=self.scan),
+            active=Active(f"e{self.source}", self.inputs),
+            rows=BankRows(self.layout, every=self.scan),
             groups=self.groups,
-            reads=(source,),
+            reads=(*registers(target, "e", self.source, self.inputs), *in_window(self.window)),
             bank=self.bank,
             join=self.join,
             operations=Count(rows=target.lanes),
@@ -53,9 +63,10 @@ class AccumulateEvents(Instruction):
         )
 
     def execute(self, core: Machine) -> None:
-        weights = core.weights(
-            self.bank, self.row, self.inputs, self.groups, self.first, self.share
-        )
+        weights = core.weights(self.bank, self.row, self.layout)
+        source = None if self.scan else (self.source, self.inputs)
+        name = bank_name(core.target, self.bank)
+        core.near(self.window, name, self.row, self.layout.rows, source)
         sums = core.add_rows(weights, core.events.read(self.source, self.inputs))
         core.accumulate(self.bank, "events", sums, self.groups, self.join)
 
@@ -72,13 +83,19 @@ class AccumulateValues(Instruction):
 
     bank: int = bank_number("where the weights lie")
     source: int = value_register("memory state, scalar drive, graded input or counts")
-    row: int = unsigned(16, "first row of weights")
-    inputs: int = unsigned(12, "elements of the register")
-    groups: int = unsigned(10, "groups of neurons")
+    row: int = row_number("first row of weights")
+    inputs: int = elements("elements of the register")
+    groups: int = group_count("groups of neurons")
     first: int = unsigned(4, "first phase of the bank's share of the rows", 0)
     share: int = unsigned(5, "sixteenths of the rows that lie in this bank", PERIOD)
+    window: int | None = window("the window that holds the rows, if they are external")
     join: bool = flag("the next instruction on this bank adds to the same sums")
     spill: bool = flag("keep partial sums in memory, as an input-stationary path does")
+
+    @property
+    def layout(self) -> Layout:
+        """Which rows the product has in the bank."""
+        return Layout(self.inputs, self.groups, self.first, self.share)
 
     def work(self, target: Target) -> Work:
         name = bank_name(target, self.bank)
@@ -88,9 +105,9 @@ class AccumulateValues(Instruction):
         }
         return Work(
             unit=name,
-            rows=BankRows(self.inputs, self.first, self.share, every=True),
+            rows=BankRows(self.layout, every=True),
             groups=self.groups,
-            reads=(f"v{self.source}",),
+            reads=(*registers(target, "v", self.source, self.inputs), *in_window(self.window)),
             bank=self.bank,
             join=self.join,
             spill=self.spill,
@@ -100,10 +117,9 @@ class AccumulateValues(Instruction):
         )
 
     def execute(self, core: Machine) -> None:
-        weights = core.weights(
-            self.bank, self.row, self.inputs, self.groups, self.first, self.share
-        )
+        weights = core.weights(self.bank, self.row, self.layout)
         bank = core.target.bank[self.bank]
+        core.near(self.window, bank.name, self.row, self.layout.rows)
         core.check(bank.multiplies, f"b{self.bank} ({bank.name}) has no multipliers")
         rows = core.target.accumulators.spill_rows
         fits = not self.spill or self.groups <= rows

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from isa.format import Instruction, choice, instruction, unsigned
+from isa.limits import STAGE_BITS
 from isa.machine import Machine
 from isa.target import Target
 from isa.work import SKIPPED, Work
@@ -50,7 +51,7 @@ class Loop(Instruction):
         "what to count: a number, the timesteps of a sample, or the samples of the run",
     )
     value: int = unsigned(16, "the number", 0)
-    drain: int = unsigned(3, "further iterations in which later stages finish", 0)
+    drain: int = unsigned(STAGE_BITS, "further iterations in which later stages finish", 0)
     length: int = unsigned(16, "words in the body")
 
     def work(self, target: Target) -> Work:

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from isa.format import Instruction, event_register, instruction, unsigned
+from isa.format import Instruction, elements, event_register, instruction, row_number
 from isa.machine import Machine
 from isa.target import Target
-from isa.work import ACTIVE, Active, Count, Work
+from isa.work import ACTIVE, Active, Count, Work, registers
 
 
 @instruction("delay.events", 20)
@@ -20,10 +20,10 @@ class DelayEvents(Instruction):
 
     dest: int = event_register("the events that arrive in this timestep")
     source: int = event_register("the events that set out in this timestep")
-    row: int = unsigned(12, "first row in the ring memory")
-    axons: int = unsigned(12, "first row in the axon memory, one delay a row")
-    inputs: int = unsigned(12, "width of both")
-    length: int = unsigned(11, "timesteps in the ring: one more than the longest delay")
+    row: int = row_number("first row in the ring memory")
+    axons: int = row_number("first row in the axon memory, one delay a row")
+    inputs: int = elements("width of both")
+    length: int = elements("timesteps in the ring: one more than the longest delay")
 
     def _rows(self, target: Target) -> int:
         """Rows of the ring memory that a timestep takes."""
@@ -35,8 +35,8 @@ class DelayEvents(Instruction):
             unit="delay",
             active=Active(f"e{self.source}", self.inputs),
             cycles=Count(1 + 2 * rows, active=1),
-            reads=(f"e{self.source}",),
-            writes=(f"e{self.dest}",),
+            reads=registers(target, "e", self.source, self.inputs),
+            writes=registers(target, "e", self.dest, self.inputs),
             operations=ACTIVE,
             accesses={
                 ("axon", "reads"): ACTIVE,
@@ -59,8 +59,8 @@ class DelayEvents(Instruction):
 class ClearDelays(Instruction):
     """Let no event wait: before the first timestep. A row a cycle."""
 
-    row: int = unsigned(12, "first row in the ring memory")
-    rows: int = unsigned(12, "rows")
+    row: int = row_number("first row in the ring memory")
+    rows: int = row_number("rows")
 
     def work(self, target: Target) -> Work:
         writes = {("ring", "writes"): Count(self.rows)}

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from isa.format import Instruction, event_register, instruction, unsigned, value_register
+from isa.format import Instruction, elements, event_register, instruction, value_register
 from isa.machine import Machine
 from isa.target import Target
-from isa.work import ACTIVE, INPUT, Active, Count, Work
+from isa.work import ACTIVE, INPUT, Active, Count, Work, registers
 
 
 @instruction("input.events", 4)
@@ -17,14 +17,14 @@ class InputEvents(Instruction):
     """
 
     dest: int = event_register("the input's spikes")
-    inputs: int = unsigned(12, "width of the input")
+    inputs: int = elements("width of the input")
 
     def work(self, target: Target) -> Work:
         return Work(
             unit="event",
             active=Active(INPUT, self.inputs),
             cycles=Count(1, active=1),
-            writes=(f"e{self.dest}",),
+            writes=registers(target, "e", self.dest, self.inputs),
             operations=ACTIVE,
         )
 
@@ -38,13 +38,13 @@ class InputValues(Instruction):
     """Take the values of one timestep from the host into a value register, one a cycle."""
 
     dest: int = value_register("the input's values")
-    inputs: int = unsigned(12, "width of the input")
+    inputs: int = elements("width of the input")
 
     def work(self, target: Target) -> Work:
         return Work(
             unit="event",
             cycles=Count(self.inputs + 1),
-            writes=(f"v{self.dest}",),
+            writes=registers(target, "v", self.dest, self.inputs),
             operations=Count(self.inputs),
         )
 
@@ -59,10 +59,10 @@ class ClearEvents(Instruction):
     """Set an event register to no events: a layer's own spikes before the first timestep."""
 
     dest: int = event_register("the register")
-    size: int = unsigned(12, "elements")
+    size: int = elements("elements")
 
     def work(self, target: Target) -> Work:
-        return Work(unit="event", writes=(f"e{self.dest}",))
+        return Work(unit="event", writes=registers(target, "e", self.dest, self.size))
 
     def execute(self, core: Machine) -> None:
         core.events.write(self.dest, core.zeros(self.size))
@@ -75,10 +75,14 @@ class MoveEvents(Instruction):
 
     dest: int = event_register("the copy")
     source: int = event_register("the original")
-    size: int = unsigned(12, "elements")
+    size: int = elements("elements")
 
     def work(self, target: Target) -> Work:
-        return Work(unit="event", reads=(f"e{self.source}",), writes=(f"e{self.dest}",))
+        return Work(
+            unit="event",
+            reads=registers(target, "e", self.source, self.size),
+            writes=registers(target, "e", self.dest, self.size),
+        )
 
     def execute(self, core: Machine) -> None:
         core.events.write(self.dest, core.events.read(self.source, self.size))

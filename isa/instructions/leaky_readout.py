@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from isa.arithmetic import leak
-from isa.format import Instruction, instruction, unsigned
+from isa.format import Instruction, group_count, instruction, row_number
 from isa.machine import Machine
 from isa.parameters import LEAK_BITS
 from isa.target import Target
@@ -20,9 +20,9 @@ class LeakLogits(Instruction):
     says less and less, and counts overflow.
     """
 
-    row: int = unsigned(12, "first row of logits in the readout memory")
-    parameters: int = unsigned(12, "first row in the parameter memory")
-    groups: int = unsigned(10, "rows of logits")
+    row: int = row_number("first row of logits in the readout memory")
+    parameters: int = row_number("first row in the parameter memory")
+    groups: int = group_count("rows of logits")
 
     def work(self, target: Target) -> Work:
         rows = Count(self.groups)

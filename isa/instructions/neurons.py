@@ -3,11 +3,22 @@
 from dataclasses import dataclass
 
 from isa.arithmetic import fire, leak, shift_round
-from isa.format import Instruction, bank_set, event_register, flag, instruction, signed, unsigned
+from isa.format import (
+    Instruction,
+    bank_set,
+    elements,
+    event_register,
+    flag,
+    group_count,
+    instruction,
+    row_number,
+    signed,
+    window,
+)
 from isa.machine import Machine
 from isa.parameters import LEAK_BITS
 from isa.target import Target
-from isa.work import Count, Work
+from isa.work import NONE, Count, Work, in_window, registers
 
 
 @instruction("clear.membranes", 24)
@@ -15,14 +26,21 @@ from isa.work import Count, Work
 class ClearMembranes(Instruction):
     """Set membranes to zero, a row a cycle."""
 
-    row: int = unsigned(12, "first row in the neuron memory")
-    groups: int = unsigned(10, "rows")
+    row: int = row_number("first row in the neuron memory")
+    groups: int = group_count("rows")
+    window: int | None = window("the window that holds them, if they are external")
 
     def work(self, target: Target) -> Work:
         rows = Count(self.groups)
-        return Work(unit="neuron", cycles=rows, accesses={("neuron", "writes"): rows})
+        return Work(
+            unit="neuron",
+            cycles=rows,
+            reads=in_window(self.window),
+            accesses={("neuron", "writes"): rows},
+        )
 
     def execute(self, core: Machine) -> None:
+        core.near(self.window, "neuron", self.row, self.groups)
         core.write_state("neuron", self.row, self.groups, 0)
 
 
@@ -36,20 +54,20 @@ class Lif(Instruction):
     """
 
     dest: int = event_register("output spikes")
-    row: int = unsigned(12, "first row of membranes in the neuron memory")
-    parameters: int = unsigned(12, "first row in the parameter memory")
-    groups: int = unsigned(10, "groups of neurons")
+    row: int = row_number("first row of membranes in the neuron memory")
+    parameters: int = row_number("first row in the parameter memory")
+    groups: int = group_count("groups of neurons")
     banks: tuple[int, ...] = bank_set("banks whose sums to integrate")
     shift: int = signed(6, "right shift of event sums; negative shifts left")
     subtract: bool = flag("a spike takes the reset value off instead of writing it")
+    window: int | None = window("the window that holds membranes and parameters, if external")
+    offset: int = elements("elements of the register that lie before these, written already", 0)
 
     def work(self, target: Target) -> Work:
-        writes = (f"e{self.dest}",)
-        return _neuron_work(
-            target, self.row, self.groups, parameters=True, consumes=self.banks, writes=writes
-        )
+        return _neuron_work(target, self, parameters=True, consumes=self.banks, spikes=self)
 
     def execute(self, core: Machine) -> None:
+        _near(core, self)
         neuron = core.target.neuron
         bits = neuron.membrane_bits
         p = core.parameters(self.parameters, self.groups)
@@ -60,7 +78,7 @@ class Lif(Instruction):
         u = core.saturate(u + shift_round(values, p.shift) + p.bias, bits, "membrane")
         spikes, u = fire(u, p.threshold, p.reset, self.subtract)
         core.write_state("neuron", self.row, self.groups, core.saturate(u, bits, "membrane"))
-        core.events.write(self.dest, spikes)
+        core.events.append(self.dest, self.offset, spikes)
 
 
 @instruction("leak", 26)
@@ -68,14 +86,16 @@ class Lif(Instruction):
 class Leak(Instruction):
     """The leak of `lif` alone: membranes are read, and written again."""
 
-    row: int = unsigned(12, "first row of membranes in the neuron memory")
-    parameters: int = unsigned(12, "first row in the parameter memory")
-    groups: int = unsigned(10, "groups of neurons")
+    row: int = row_number("first row of membranes in the neuron memory")
+    parameters: int = row_number("first row in the parameter memory")
+    groups: int = group_count("groups of neurons")
+    window: int | None = window("the window that holds membranes and parameters, if external")
 
     def work(self, target: Target) -> Work:
-        return _neuron_work(target, self.row, self.groups, parameters=True)
+        return _neuron_work(target, self, parameters=True)
 
     def execute(self, core: Machine) -> None:
+        _near(core, self)
         p = core.parameters(self.parameters, self.groups)
         u = core.read_state("neuron", self.row, self.groups)
         u = leak(u, p.leak, LEAK_BITS)
@@ -87,15 +107,17 @@ class Leak(Instruction):
 class IntegrateEvents(Instruction):
     """The integration of event sums of `lif` alone: membranes are read, and written again."""
 
-    row: int = unsigned(12, "first row of membranes in the neuron memory")
-    groups: int = unsigned(10, "groups of neurons")
+    row: int = row_number("first row of membranes in the neuron memory")
+    groups: int = group_count("groups of neurons")
     banks: tuple[int, ...] = bank_set("banks whose event sums to integrate")
     shift: int = signed(6, "right shift of event sums; negative shifts left")
+    window: int | None = window("the window that holds membranes and parameters, if external")
 
     def work(self, target: Target) -> Work:
-        return _neuron_work(target, self.row, self.groups, consumes=self.banks)
+        return _neuron_work(target, self, consumes=self.banks)
 
     def execute(self, core: Machine) -> None:
+        core.near(self.window, "neuron", self.row, self.groups)
         events, _ = core.take(self.banks, self.groups, core.target.accumulators.bits)
         u = core.read_state("neuron", self.row, self.groups) + shift_round(events, self.shift)
         u = core.saturate(u, core.target.neuron.membrane_bits, "membrane")
@@ -107,15 +129,17 @@ class IntegrateEvents(Instruction):
 class IntegrateValues(Instruction):
     """The integration of value sums and bias of `lif` alone: membranes are read, written again."""
 
-    row: int = unsigned(12, "first row of membranes in the neuron memory")
-    parameters: int = unsigned(12, "first row in the parameter memory")
-    groups: int = unsigned(10, "groups of neurons")
+    row: int = row_number("first row of membranes in the neuron memory")
+    parameters: int = row_number("first row in the parameter memory")
+    groups: int = group_count("groups of neurons")
     banks: tuple[int, ...] = bank_set("banks whose value sums to integrate")
+    window: int | None = window("the window that holds membranes and parameters, if external")
 
     def work(self, target: Target) -> Work:
-        return _neuron_work(target, self.row, self.groups, parameters=True, consumes=self.banks)
+        return _neuron_work(target, self, parameters=True, consumes=self.banks)
 
     def execute(self, core: Machine) -> None:
+        _near(core, self)
         p = core.parameters(self.parameters, self.groups)
         _, values = core.take(self.banks, self.groups, core.target.accumulators.bits)
         u = core.read_state("neuron", self.row, self.groups) + shift_round(values, p.shift) + p.bias
@@ -129,47 +153,63 @@ class Fire(Instruction):
     """Threshold and reset of `lif` alone: membranes are read, and written again."""
 
     dest: int = event_register("output spikes")
-    row: int = unsigned(12, "first row of membranes in the neuron memory")
-    parameters: int = unsigned(12, "first row in the parameter memory")
-    groups: int = unsigned(10, "groups of neurons")
+    row: int = row_number("first row of membranes in the neuron memory")
+    parameters: int = row_number("first row in the parameter memory")
+    groups: int = group_count("groups of neurons")
     subtract: bool = flag("a spike takes the reset value off instead of writing it")
+    window: int | None = window("the window that holds membranes and parameters, if external")
+    offset: int = elements("elements of the register that lie before these, written already", 0)
 
     def work(self, target: Target) -> Work:
-        return _neuron_work(
-            target, self.row, self.groups, parameters=True, writes=(f"e{self.dest}",)
-        )
+        return _neuron_work(target, self, parameters=True, spikes=self)
 
     def execute(self, core: Machine) -> None:
+        _near(core, self)
         p = core.parameters(self.parameters, self.groups)
         u = core.read_state("neuron", self.row, self.groups)
         spikes, u = fire(u, p.threshold, p.reset, self.subtract)
         u = core.saturate(u, core.target.neuron.membrane_bits, "membrane")
         core.write_state("neuron", self.row, self.groups, u)
-        core.events.write(self.dest, spikes)
+        core.events.append(self.dest, self.offset, spikes)
+
+
+def _near(core: Machine, op: Lif | Leak | IntegrateValues | Fire) -> None:
+    """Trap unless membranes and parameters are on the chip."""
+    core.near(op.window, "neuron", op.row, op.groups)
+    core.near(op.window, "parameter", op.parameters, op.groups)
 
 
 def _neuron_work(
     target: Target,
-    row: int,
-    groups: int,
+    op: Lif | Leak | IntegrateEvents | IntegrateValues | Fire,
     *,
     parameters: bool = False,
     consumes: tuple[int, ...] = (),
-    writes: tuple[str, ...] = (),
+    spikes: Lif | Fire | None = None,
 ) -> Work:
     """A pass over membranes: each row is read and written once."""
+    writes: tuple[str, ...] = ()
+    appends: tuple[str, ...] = ()
+    if spikes:
+        size = spikes.offset + op.groups * target.lanes
+        writes = registers(target, "e", spikes.dest, size, spikes.offset)
+        if spikes.offset % target.events.width:
+            appends = (f"e{spikes.dest + spikes.offset // target.events.width}",)
+    rows = Count(op.groups)
     return Work(
         unit="neuron",
-        groups=groups,
+        groups=op.groups,
+        reads=in_window(op.window),
         writes=writes,
+        appends=appends,
         consumes=consumes,
         paired=True,
-        row=row,
-        operations=Count(groups * target.lanes),
+        row=op.row,
+        operations=Count(op.groups * target.lanes),
         kind="neuron",
         accesses={
-            ("neuron", "reads"): Count(groups),
-            ("neuron", "writes"): Count(groups),
-            ("parameter", "reads"): Count(groups if parameters else 0),
+            ("neuron", "reads"): rows,
+            ("neuron", "writes"): rows,
+            ("parameter", "reads"): rows if parameters else NONE,
         },
     )

@@ -7,15 +7,17 @@ from isa.format import (
     Instruction,
     bank_set,
     choice,
+    elements,
     event_register,
     flag,
+    group_count,
     instruction,
-    unsigned,
+    row_number,
     value_register,
 )
 from isa.machine import Machine
 from isa.target import Target
-from isa.work import ACTIVE, Active, Count, Work
+from isa.work import ACTIVE, Active, Count, Work, registers
 
 
 @instruction("clear.logits", 32)
@@ -23,8 +25,8 @@ from isa.work import ACTIVE, Active, Count, Work
 class ClearLogits(Instruction):
     """Set logits to the value from which a mode starts: 0, or the least number for `max`."""
 
-    row: int = unsigned(12, "first row in the readout memory")
-    groups: int = unsigned(10, "rows")
+    row: int = row_number("first row in the readout memory")
+    groups: int = group_count("rows")
     mode: str = choice(("sum", "last", "max"), "as in `readout`")
 
     def work(self, target: Target) -> Work:
@@ -45,9 +47,9 @@ class Readout(Instruction):
     the end of a sample, `steps` counts it once for every timestep. Sums come in their full width.
     """
 
-    row: int = unsigned(12, "first row of logits in the readout memory")
-    parameters: int = unsigned(12, "first row in the parameter memory")
-    groups: int = unsigned(10, "rows of logits")
+    row: int = row_number("first row of logits in the readout memory")
+    parameters: int = row_number("first row in the parameter memory")
+    groups: int = group_count("rows of logits")
     banks: tuple[int, ...] = bank_set("banks whose sums to take")
     mode: str = choice(("sum", "last", "max"), "add to, replace, or keep the larger of the logits")
     steps: bool = flag("the bias counts once for every timestep")
@@ -88,16 +90,17 @@ class CountEvents(Instruction):
 
     counts: int = value_register("the counts")
     source: int = event_register("events to count")
-    size: int = unsigned(12, "elements")
+    size: int = elements("elements")
 
     def work(self, target: Target) -> Work:
+        counts = registers(target, "v", self.counts, self.size)
         return Work(
             unit="readout",
             active=Active(f"e{self.source}", self.size),
             cycles=ACTIVE,
             at_least=1,
-            reads=(f"e{self.source}", f"v{self.counts}"),
-            writes=(f"v{self.counts}",),
+            reads=(*registers(target, "e", self.source, self.size), *counts),
+            writes=counts,
             operations=ACTIVE,
             kind="add",
         )
@@ -113,8 +116,8 @@ class CountEvents(Instruction):
 class Emit(Instruction):
     """Send logits to the host, one a cycle."""
 
-    row: int = unsigned(12, "first row of logits")
-    groups: int = unsigned(10, "rows of logits")
+    row: int = row_number("first row of logits")
+    groups: int = group_count("rows of logits")
 
     def work(self, target: Target) -> Work:
         words = Count(self.groups * target.lanes)

@@ -3,10 +3,20 @@
 from dataclasses import dataclass
 
 from isa.arithmetic import larger, shift_round
-from isa.format import Instruction, event_register, instruction, signed, unsigned, value_register
+from isa.format import (
+    Instruction,
+    elements,
+    event_register,
+    instruction,
+    row_number,
+    signed,
+    unsigned,
+    value_register,
+    window,
+)
 from isa.machine import Data, Machine
 from isa.target import Target
-from isa.work import ACTIVE, Active, Count, Work
+from isa.work import ACTIVE, Active, Count, Work, in_window, registers
 
 
 def _drive(core: Machine, sums: Data, shift: int, bias: int) -> Data:
@@ -22,10 +32,11 @@ class DriveEvents(Instruction):
 
     dest: int = value_register("x, one value")
     source: int = event_register("s")
-    row: int = unsigned(12, "first row of W_x in the drive memory, one weight a row")
-    inputs: int = unsigned(12, "width of s")
+    row: int = row_number("first row of W_x in the drive memory, one weight a row")
+    inputs: int = elements("width of s")
     shift: int = signed(6, "right shift of the sum, rounded to nearest; negative shifts left")
     bias: int = signed(16, "b_x in steps of x")
+    window: int | None = window("the window that holds W_x, if it is external")
 
     def work(self, target: Target) -> Work:
         return Work(
@@ -33,7 +44,7 @@ class DriveEvents(Instruction):
             active=Active(f"e{self.source}", self.inputs),
             cycles=ACTIVE,
             at_least=1,
-            reads=(f"e{self.source}",),
+            reads=(*registers(target, "e", self.source, self.inputs), *in_window(self.window)),
             writes=(f"v{self.dest}",),
             operations=ACTIVE,
             kind="add",
@@ -42,6 +53,7 @@ class DriveEvents(Instruction):
 
     def execute(self, core: Machine) -> None:
         spikes = core.events.read(self.source, self.inputs)
+        core.near(self.window, "drive", self.row, self.inputs)
         sums = core.add_rows(core.rows("drive", self.row, self.inputs), spikes)
         core.values.write(self.dest, _drive(core, sums, self.shift, self.bias))
 
@@ -53,16 +65,17 @@ class DriveValues(Instruction):
 
     dest: int = value_register("x, one value")
     source: int = value_register("v")
-    row: int = unsigned(12, "first row of W_x in the drive memory, one weight a row")
-    inputs: int = unsigned(12, "width of v")
+    row: int = row_number("first row of W_x in the drive memory, one weight a row")
+    inputs: int = elements("width of v")
     shift: int = signed(6, "right shift of the sum, rounded to nearest; negative shifts left")
     bias: int = signed(16, "b_x in steps of x")
+    window: int | None = window("the window that holds W_x, if it is external")
 
     def work(self, target: Target) -> Work:
         return Work(
             unit="drive",
             cycles=Count(max(self.inputs, 1)),
-            reads=(f"v{self.source}",),
+            reads=(*registers(target, "v", self.source, self.inputs), *in_window(self.window)),
             writes=(f"v{self.dest}",),
             operations=Count(self.inputs),
             kind="multiply_add",
@@ -71,6 +84,7 @@ class DriveValues(Instruction):
 
     def execute(self, core: Machine) -> None:
         values = core.values.read(self.source, self.inputs)
+        core.near(self.window, "drive", self.row, self.inputs)
         sums = core.product(values, core.rows("drive", self.row, self.inputs))
         core.values.write(self.dest, _drive(core, sums, self.shift, self.bias))
 
@@ -86,20 +100,22 @@ class Update(Instruction):
 
     state: int = value_register("m")
     drive: int = value_register("x, one value")
-    row: int = unsigned(16, "first row of coefficients in the update memory")
-    size: int = unsigned(9, "d, the number of memory states")
+    row: int = row_number("first row of coefficients in the update memory")
+    size: int = elements("d, the number of memory states")
     shift: int = signed(6, "right shift of the sum, rounded to nearest")
+    window: int | None = window("the window that holds the coefficients, if they are external")
 
     def _rows(self, target: Target) -> int:
         return -(-self.size // target.update.lanes) * (self.size + 1)
 
     def work(self, target: Target) -> Work:
         rows = self._rows(target)
+        state = registers(target, "v", self.state, self.size)
         return Work(
             unit="update",
             cycles=Count(max(rows, 1)),
-            reads=(f"v{self.state}", f"v{self.drive}"),
-            writes=(f"v{self.state}",),
+            reads=(*state, f"v{self.drive}", *in_window(self.window)),
+            writes=state,
             operations=Count(self.size * (self.size + 1)),
             kind="multiply_add",
             accesses={("update", "reads"): Count(rows)},
@@ -108,7 +124,9 @@ class Update(Instruction):
     def execute(self, core: Machine) -> None:
         state = core.values.read(self.state, self.size)
         drive = core.values.read(self.drive, 1)
-        table = core.rows("update", self.row, self._rows(core.target))
+        rows = self._rows(core.target)
+        core.near(self.window, "update", self.row, rows)
+        table = core.rows("update", self.row, rows)
         blocks = table.reshape(-1, self.size + 1, core.target.update.lanes)
         columns = blocks.transpose(1, 0, 2).reshape(self.size + 1, -1)[:, : self.size]
         sums = core.product(state, columns[:-1]) + core.product(drive, columns[-1:])
@@ -122,10 +140,10 @@ class ClearValue(Instruction):
     """Set a value register to zeros: a memory state at the start of a sample."""
 
     dest: int = value_register("the register")
-    size: int = unsigned(12, "elements")
+    size: int = elements("elements")
 
     def work(self, target: Target) -> Work:
-        return Work(unit="update", writes=(f"v{self.dest}",))
+        return Work(unit="update", writes=registers(target, "v", self.dest, self.size))
 
     def execute(self, core: Machine) -> None:
         core.values.write(self.dest, core.zeros(self.size))
@@ -142,7 +160,7 @@ class HoldValue(Instruction):
 
     dest: int = value_register("the copy")
     source: int = value_register("the original")
-    size: int = unsigned(12, "elements")
+    size: int = elements("elements")
     every: int = unsigned(16, "timesteps from one copy to the next, at least 1")
 
     @property
@@ -152,8 +170,8 @@ class HoldValue(Instruction):
     def work(self, target: Target) -> Work:
         return Work(
             unit="update",
-            reads=(f"v{self.source}",),
-            writes=(f"v{self.dest}",),
+            reads=registers(target, "v", self.source, self.size),
+            writes=registers(target, "v", self.dest, self.size),
             operations=Count(self.size),
         )
 

@@ -49,7 +49,7 @@ static void advance(Machine *m) {
     }
 }
 
-/* How many of the inputs whose rows a bank may read are in each phase (isa/sharing.py), summed over
+/* How many of the inputs whose rows a bank may read are in each phase (isa/layout.py), summed over
    all phases before one, twice around: [2 * PERIOD + 1][lanes]. */
 static const int32_t *phases(Machine *m, const Instr *op) {
     int lanes = m->lanes, reg = op->active, all = op->every_row || reg == NO_EVENTS, n = op->inputs;
@@ -197,7 +197,7 @@ int dmpc_run(Machine *m, int64_t budget) {
         if (status) return TRAPPED;
         if (enabled && program->sizes.watches) keep(m, pc);
         advance(m);
-        if (m->pc <= pc) {
+        if (m->pc <= pc || (works && (int64_t)op->inputs * op->groups > 1 << 20)) {
             if (m->lanes == 1) rebase_1(m->timing); else rebase_16(m->timing);
         }
     }

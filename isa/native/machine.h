@@ -3,6 +3,9 @@
 typedef struct { int start, end, counts_steps; int64_t iterations, iteration; } Loop;
 typedef struct { uint8_t *data; int64_t size, room, times; int width; } Kept;
 
+/* Rows set aside in a memory, and the external rows that are there: `held`, or none. */
+typedef struct { int open, memory, at, size, held, row, rows, source, inputs; int64_t version; } Window;
+
 typedef struct {
     const Program *program;
     int lanes, used;                          /* 1 or 16 in lockstep; how many of them count */
@@ -22,6 +25,8 @@ typedef struct {
     int event_size[REGISTERS], value_size[REGISTERS];
     int32_t *phases[REGISTERS];               /* [2 * PERIOD + 1][lanes]: see bank_rows */
     int phased[REGISTERS];                    /* of how many inputs they are; 0: of none */
+    int64_t version[REGISTERS];               /* how often events were written */
+    Window window[WINDOWS];
     int32_t *arriving;                        /* events in the input just taken, of each sample */
     /* state */
     uint8_t *state[MEMORIES], *written[MEMORIES];
@@ -125,6 +130,8 @@ void dmpc_begin(Machine *m, int used, const void **input, int width, int wide_in
     memset(m->joined, 0, sizeof m->joined);
     memset(m->spilled, 0, sizeof m->spilled);
     memset(m->filled, 0, sizeof m->filled);
+    memset(m->version, 0, sizeof m->version);
+    memset(m->window, 0, sizeof m->window);
     m->output_count = 0;
     dmpc_forget(m);
     if (m->lanes == 1) {
@@ -181,6 +188,8 @@ void dmpc_copy(Machine *to, const Machine *from) {
     memcpy(to->loop, from->loop, sizeof to->loop);
     memcpy(to->event_size, from->event_size, sizeof to->event_size);
     memcpy(to->value_size, from->value_size, sizeof to->value_size);
+    memcpy(to->version, from->version, sizeof to->version);
+    memcpy(to->window, from->window, sizeof to->window);
     memcpy(to->groups, from->groups, sizeof to->groups);
     memcpy(to->joined, from->joined, sizeof to->joined);
     memcpy(to->spilled, from->spilled, sizeof to->spilled);

@@ -19,15 +19,36 @@ static int state_rows(const Machine *m, int memory, int row, int rows, int must_
     return DONE;
 }
 
-/* Numbers of the active elements of an event register, from its bytes. */
-static void list_active(Machine *m, int reg, int n) {
+/* Registers that n elements take. */
+static int span(const Machine *m, int events, int n) {
+    int width = events ? m->program->sizes.event_register : m->program->sizes.value_register;
+    return n > width ? (n + width - 1) / width : 1;
+}
+
+/* Registers `reg` and on take a vector of n elements: no other lies there any more. TRAPPED if there
+   are not as many. */
+static int claim(Machine *m, int events, int reg, int n) {
+    const Sizes *sizes = &m->program->sizes;
+    int *size = events ? m->event_size : m->value_size, end = reg + span(m, events, n);
+    if (end > (events ? sizes->event_count : sizes->value_count)) return TRAPPED;
+    for (int r = 0; r < end; r++)
+        if (r != reg && r + span(m, events, size[r]) > reg) size[r] = -1;
+    size[reg] = n;
+    if (events) m->phased[reg] = 0, m->version[reg]++;
+    return DONE;
+}
+
+/* Numbers of the active elements of an event vector, from its bytes: of those from `from` on. */
+static void list_active(Machine *m, int reg, int from, int n) {
     int width = m->program->sizes.event_width;
     for (int l = 0; l < m->used; l++) {
         size_t at = (size_t)l * width;
-        m->actives[reg][l] = list_bytes(m->active[reg] + at, m->events[reg] + at, n);
+        int before = from ? m->actives[reg][l] : 0;
+        uint16_t *list = m->active[reg] + at + before;
+        int count = list_bytes(list, m->events[reg] + at + from, n - from);
+        for (int k = 0; from && k < count; k++) list[k] += from;
+        m->actives[reg][l] = before + count;
     }
-    m->phased[reg] = 0;
-    m->event_size[reg] = n;
 }
 
 /* How many of the first n elements of an event register are active in a sample. */
@@ -45,8 +66,7 @@ static int input_step(Machine *m, const Micro *op) {
     int n = op->n, events = op->y;
     if (m->timestep >= m->steps || n != m->width) return TRAPPED;
     int event_width = m->program->sizes.event_width, value_width = m->program->sizes.value_width;
-    int limit = events ? m->program->sizes.event_count : m->program->sizes.value_count;
-    if (op->x >= limit || n > (events ? event_width : value_width)) return TRAPPED;
+    if (claim(m, events, op->x, n)) return TRAPPED;
     for (int l = 0; l < m->used; l++) {
         size_t at = (size_t)m->timestep * n;
         const uint8_t *bytes = m->input[l] + at;
@@ -60,32 +80,30 @@ static int input_step(Machine *m, const Micro *op) {
         if (!fits) return TRAPPED;
     }
     m->timestep++;
-    if (!events) {
-        m->value_size[op->x] = n;
-        return DONE;
-    }
-    list_active(m, op->x, n);
+    if (!events) return DONE;
+    list_active(m, op->x, 0, n);
     memcpy(m->arriving, m->actives[op->x], m->used * sizeof(int32_t));
     return DONE;
 }
 
 static int write_events(Machine *m, const Micro *op) {
-    int n = op->n, width = m->program->sizes.event_width, stride;
-    if (op->x >= m->program->sizes.event_count || n > width) return TRAPPED;
+    int n = op->n, before = op->z, width = m->program->sizes.event_width, stride;
+    if (before && m->event_size[op->x] != before) return TRAPPED;
+    if (claim(m, 1, op->x, before + n)) return TRAPPED;
     const int32_t *from = operand(m, op->a, n, &stride);
     for (int l = 0; l < m->used; l++, from += stride) {
-        uint8_t *to = m->events[op->x] + (size_t)l * width;
+        uint8_t *to = m->events[op->x] + (size_t)l * width + before;
         for (int i = 0; i < n; i++) to[i] = from[i];
     }
-    list_active(m, op->x, n);
+    list_active(m, op->x, before, before + n);
     return DONE;
 }
 
 /* The first n events of register y into x. */
 static int copy_events(Machine *m, const Micro *op) {
     int n = op->n, width = m->program->sizes.event_width, to = op->x, from = op->y;
-    if (to >= m->program->sizes.event_count || n > width || !readable(m->event_size, from, n))
-        return TRAPPED;
+    if (!readable(m->event_size, from, n)) return TRAPPED;
+    if (to + span(m, 1, n) > m->program->sizes.event_count) return TRAPPED;
     for (int l = 0; l < m->used; l++) {
         size_t at = (size_t)l * width;
         int count = active_among(m, from, n, l);
@@ -93,20 +111,18 @@ static int copy_events(Machine *m, const Micro *op) {
         memmove(m->active[to] + at, m->active[from] + at, count * sizeof(uint16_t));
         m->actives[to][l] = count;
     }
-    m->event_size[to] = n, m->phased[to] = 0;
-    return DONE;
+    return claim(m, 1, to, n);
 }
 
 static int write_values(Machine *m, const Micro *op) {
     int n = op->n, width = m->program->sizes.value_width, stride;
-    if (op->x >= m->program->sizes.value_count || n > width) return TRAPPED;
+    if (claim(m, 0, op->x, n)) return TRAPPED;
     const void *from = operand(m, op->a, n, &stride);
     for (int l = 0; l < m->used; l++) {
         int32_t *to = m->values[op->x] + (size_t)l * width;
         if (op->y) for (int i = 0; i < n; i++) to[i] = ((const int64_t *)from)[l * stride + i];
         else memcpy(to, (const int32_t *)from + l * stride, n * sizeof *to);
     }
-    m->value_size[op->x] = n;
     return DONE;
 }
 
@@ -293,6 +309,48 @@ static void arithmetic(Machine *m, const Micro *op) {
 #undef THREE
 }
 
+/* Rows of memory y from z on become window x: two pages of w rows. */
+static int set_aside(Machine *m, const Micro *op) {
+    if (m->window[op->x].open) return TRAPPED;
+    for (int w = 0; w < WINDOWS; w++) {
+        const Window *other = &m->window[w];
+        if (other->open && other->memory == op->y && op->z < other->at + 2 * other->size
+            && other->at < op->z + 2 * op->w)
+            return TRAPPED;
+    }
+    m->window[op->x] = (Window){.open = 1, .memory = op->y, .at = op->z, .size = op->w};
+    return DONE;
+}
+
+/* Window x holds w rows of memory y from z on; of events in register `low` (of `high` inputs) or all. */
+static int load(Machine *m, const Micro *op) {
+    Window *window = &m->window[op->x];
+    if (!window->open || window->memory != op->y || op->w > window->size) return TRAPPED;
+    if (op->n && op->w < window->size) return TRAPPED;
+    window->held = 1, window->row = op->z, window->rows = op->w;
+    window->source = op->low, window->inputs = op->high;
+    window->version = op->low < 0 ? 0 : m->version[op->low];
+    return DONE;
+}
+
+/* Whether w rows of memory y from z on are in window x, or, without one, outside all of them. */
+static int is_near(const Machine *m, const Micro *op) {
+    for (int w = 0; op->x < 0 && w < WINDOWS; w++) {
+        const Window *other = &m->window[w];
+        if (other->open && other->memory == op->y && op->z < other->at + 2 * other->size
+            && other->at < op->z + op->w)
+            return TRAPPED;
+    }
+    if (op->x < 0) return DONE;
+    const Window *held = &m->window[op->x];
+    if (!held->held || held->memory != op->y || op->z < held->row) return TRAPPED;
+    if (op->z + op->w > held->row + held->rows) return TRAPPED;
+    if (held->source < 0) return DONE;
+    int same = op->low == held->source && op->high == held->inputs && op->z == held->row
+             && op->w == held->rows && m->version[held->source] == held->version;
+    return same ? DONE : TRAPPED;
+}
+
 static int micro(Machine *m, const Micro *op, int64_t timestep) {
     switch (op->op) {
     case CHECK_REGISTER:
@@ -310,6 +368,9 @@ static int micro(Machine *m, const Micro *op, int64_t timestep) {
     case ACCUMULATE: return accumulate(m, op);
     case ADD_SUMS: return add_sums(m, op);
     case TAKE: return take(m, op);
+    case SET_ASIDE: return set_aside(m, op);
+    case LOAD: return load(m, op);
+    case NEAR: return is_near(m, op);
     case STEPS:
         for (int i = 0; i < m->used * op->n; i++) ((int64_t *)temporary(m, op->dst))[i] = m->steps;
         return DONE;

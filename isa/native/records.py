@@ -7,17 +7,20 @@ from collections.abc import Iterable
 
 from isa.limits import (
     COLUMNS,
-    GROUP_BITS,
     LOCKSTEP,
     MOST_BANKS,
     MOST_LATENCY,
     MOST_LOOPS,
     MOST_QUEUE,
+    MOST_REGISTERS,
     MOST_SLOTS,
+    MOST_WINDOWS,
     PERIOD,
     STRIDE,
 )
-from isa.limits import MOST_REGISTERS as REGISTERS
+
+PAGED = 2 * MOST_REGISTERS + MOST_WINDOWS
+"""What has two pages: vector registers of both kinds, and windows."""
 
 INT, LONG = "int32_t", "int64_t"
 _NUMPY = {INT: "i4", LONG: "i8"}
@@ -40,12 +43,12 @@ OPS = (
     "INPUT", "EMIT", "READ_STATE", "WRITE_STATE", "FILL_STATE", "DELAY_EVENTS",
     "ADD_ROWS", "MULTIPLY_ROWS", "ADD_SUMS", "ACCUMULATE", "TAKE", "STEPS",
     "WIDEN", "NARROW", "ADD", "SUBTRACT", "MULTIPLY", "LARGER", "REACHED", "SELECT",
-    "RIGHT", "LEFT", "SHIFTS", "SATURATE",
+    "RIGHT", "LEFT", "SHIFTS", "SATURATE", "SET_ASIDE", "LOAD", "NEAR",
 )  # fmt: skip
 """Micro-operations: the primitives of `isa.machine` and `isa.arithmetic`."""
 
 MEMORIES = ("neuron", "readout", "ring")
-UNITS = ("event", "delay", "drive", "update", "neuron", "readout")
+UNITS = ("event", "delay", "drive", "update", "neuron", "readout", "loader")
 """Units beside the banks, which come before them."""
 
 CAUSES = ("issue", "operand", "slot", "sums", "port")
@@ -60,12 +63,14 @@ NO_EVENTS, ARRIVING = -2, -1
 INSTR = _fields(
     INT,
     "kind stage every unit active active_size cycles_fixed cycles_active at_least "
-    "groups inputs first share every_row reads read0 read1 write "
+    "groups inputs first share every_row "
+    "reads read0 read1 read2 count0 count1 count2 write writes append "
     "consumes bank join spill row counter value drain length code codes",
 )
 """An instruction: its control, its demand on a unit (`isa.work`), its share of the microcode.
 
-Vector registers e0 .. are 0 .., v0 .. are 16 ..; -1 is none.
+Registers e0 .. are 0 .., v0 .. are REGISTERS .., windows follow; -1 is none. It reads up to three
+stretches of them, from `read0` on `count0` and so on, writes one, and appends to one register.
 """
 
 MICRO = (*_fields(INT, "op n dst a b c x y z w"), *_fields(LONG, "low high"))
@@ -77,11 +82,15 @@ consumer just took of events (of values).
 
 SIZES = _fields(
     INT,
-    "banks queue slots loops lanes event_count event_width value_count value_width "
+    "banks queue slots loops lanes "
+    "event_count event_register event_width value_count value_register value_width "
     "neuron_rows readout_rows ring_rows ring_lanes wide temporaries temporary_size saturations "
     "instructions micros watches",
 )
-"""Sizes of the machine and of the program; `wide`: sums of banks take 64 bits."""
+"""Sizes of the machine and of the program; `wide`: sums of banks take 64 bits.
+
+A register has `event_register` elements; `event_width` is the longest vector of the program.
+"""
 
 WATCH = _fields(INT, "pc kind number rows")
 """A value to keep each time after the instruction at pc: a register, or rows of a state memory."""
@@ -110,8 +119,9 @@ def header() -> str:
     """The C text of all this."""
     numbers = {
         "PERIOD": PERIOD, "STRIDE": STRIDE, "LOCKSTEP": LOCKSTEP, "COLUMNS": COLUMNS,
-        "MOST_BANKS": MOST_BANKS, "REGISTERS": REGISTERS, "MOST_LOOPS": MOST_LOOPS,
-        "MOST_QUEUE": MOST_QUEUE, "MOST_SLOTS": MOST_SLOTS, "MOST_GROUPS": 1 << GROUP_BITS,
+        "MOST_BANKS": MOST_BANKS, "REGISTERS": MOST_REGISTERS, "WINDOWS": MOST_WINDOWS,
+        "PAGED": PAGED, "MOST_LOOPS": MOST_LOOPS,
+        "MOST_QUEUE": MOST_QUEUE, "MOST_SLOTS": MOST_SLOTS,
         "MOST_READS": MOST_LATENCY // 2,
         "UNITS": MOST_BANKS + len(UNITS), "CAUSES": len(CAUSES), "MEMORIES": len(MEMORIES),
         "NO_EVENTS": NO_EVENTS, "ARRIVING": ARRIVING, "SUMS": SUMS,

@@ -11,11 +11,29 @@
    `rebase` moves their origin. */
 
 #ifndef N
+/* What an instruction reads: stretches of registers, and one of them. Of each, one bit says in which of
+   its two pages it lies. */
+typedef uint64_t Parity[3];
+typedef struct { int stretch, at; } Read;
+
+static inline int next_read(const Instr *op, Read *p) {
+    const int32_t *count = &op->count0;
+    while (p->stretch < op->reads && p->at == count[p->stretch]) p->stretch++, p->at = 0;
+    return p->stretch < op->reads;
+}
+
+static inline int register_of(const Instr *op, Read p) { return (&op->read0)[p.stretch] + p.at; }
+
+static inline int page_of(const Instr *op, const Parity pages, Read p) {
+    return 2 * register_of(op, p) + (pages[p.stretch] >> p.at & 1);
+}
+
 #define N2(name, lanes) name##_##lanes
 #define N1(name, lanes) N2(name, lanes)
 #define N(name) N1(name, LANES)
 #endif
 #define EACH for (int l = 0; l < LANES; l++)
+#define EACH_READ(op, p) for (Read p = {0, 0}; next_read(op, &p); p.at++)
 
 typedef int32_t N(Time)[LANES];
 #define Time N(Time)
@@ -27,8 +45,9 @@ typedef struct { Time ready, released; int held; } N(Page);
 
 /* An issued instruction on a bank, waiting for the consumer of its burst. */
 typedef struct {
-    int pc, spill, period, pages;
-    int page[2];                              /* of those of the timing */
+    int pc, spill, period;
+    const Instr *op;
+    Parity pages;                             /* of what it reads */
     Time issued, operands, rows[PERIOD];
 } N(Segment);
 #define Segment N(Segment)
@@ -39,7 +58,7 @@ typedef struct {
     int segments, groups, spilled, known, ended, period;
     Segment segment[MOST_QUEUE];
     Time cycles[PERIOD];                      /* of each group, by its number modulo the period */
-    Time first, ready[MOST_GROUPS];
+    Time first, ready[MOST_SLOTS];            /* of groups that wait in their slots, a ring */
 } N(Burst);
 #define Burst N(Burst)
 
@@ -66,8 +85,8 @@ typedef struct {
     Time issued;
     int64_t base;
     Unit unit[UNITS];
-    Page page[2 * 2 * REGISTERS];             /* two of each register */
-    int newest[2 * REGISTERS], pages[2 * REGISTERS];
+    Page page[2 * PAGED];                     /* two of each register and window */
+    int newest[PAGED], pages[PAGED];
     int trace;                                /* keep spans and intervals, of the first sample */
     Span *spans; int64_t span_count, span_room;
     Interval *intervals; int64_t interval_count, interval_room;
@@ -174,6 +193,23 @@ static inline void N(wait_for_issue)(Timing *t, int number, const Time until) {
 
 /* -- bursts -------------------------------------------------------------------------------------- */
 
+/* The newest pages of all that an instruction reads. */
+static void N(pages_read)(const Timing *t, const Instr *op, Parity pages) {
+    memset(pages, 0, sizeof(Parity));
+    EACH_READ(op, p) pages[p.stretch] |= (uint64_t)t->newest[register_of(op, p)] << p.at;
+}
+
+/* The cycle in which all that an instruction reads is complete. */
+static void N(operands)(const Timing *t, const Instr *op, const Parity pages, Time complete) {
+    EACH complete[l] = 0;
+    EACH_READ(op, p) N(later)(complete, t->page[page_of(op, pages, p)].ready);
+}
+
+/* What an instruction reads is of no more use to it from a cycle on. */
+static void N(release)(Timing *t, const Instr *op, const Parity pages, const Time from) {
+    EACH_READ(op, p) N(later)(t->page[page_of(op, pages, p)].released, from);
+}
+
 /* The queue entries of a burst's instructions are free from now on. */
 static void N(leave_queue)(Unit *unit, int queue) {
     memcpy(unit->burst.first, unit->free, sizeof(Time));
@@ -187,16 +223,13 @@ static void N(burst_end)(Timing *t, int number) {
     Unit *unit = &t->unit[number];
     Burst *burst = &unit->burst;
     burst->ended = 1;
-    memcpy(unit->drained, burst->ready[burst->known - 1], sizeof(Time));
+    memcpy(unit->drained, burst->ready[(burst->known - 1) % MOST_SLOTS], sizeof(Time));
     for (int s = 0; s < burst->segments; s++) {
         Segment *segment = &burst->segment[s];
         if (LANES == 1 && t->trace)
             N(span)(t, segment->pc, number, segment->issued[0], burst->first[0], unit->free[0]);
-        for (int p = 0; p < segment->pages; p++) {
-            Page *page = &t->page[segment->page[p]];
-            page->held--;
-            N(later)(page->released, unit->free);
-        }
+        EACH_READ(segment->op, p) t->page[page_of(segment->op, segment->pages, p)].held--;
+        N(release)(t, segment->op, segment->pages, unit->free);
     }
 }
 
@@ -230,7 +263,7 @@ static inline void N(next_group)(Timing *t, int number) {
     const int32_t *slot = unit->slot[unit->first_slot];
     unit->first_slot = unit->first_slot + 1 == sizes->slots ? 0 : unit->first_slot + 1;
     unit->free_slots--;
-    int32_t *restrict ready = burst->ready[group];
+    int32_t *restrict ready = burst->ready[group % MOST_SLOTS];
     if (group == 0 || (LANES == 1 && t->trace)) {
         N(group_of_segments)(t, number, slot);
         EACH ready[l] = unit->free[l] - 1 + latency;
@@ -275,12 +308,11 @@ static void N(burst_begin)(Timing *t, int number) {
 /* -- the two kinds of other units ----------------------------------------------------------------- */
 
 /* One stretch of cycles; on a unit with row reads in flight, after they are done. */
-static void N(stretch)(Timing *t, const Instr *op, int pc, const Time cycles, const int *pages) {
+static void N(stretch)(Timing *t, const Instr *op, int pc, const Time cycles, const Parity pages) {
     Unit *unit = &t->unit[op->unit];
-    Time after, operands = {0};
+    Time after, operands;
     EACH after[l] = t->issued[l] + 1;
-    for (int p = 0; p < op->reads; p++)
-        N(later)(operands, t->page[pages[p]].ready);
+    N(operands)(t, op, pages, operands);
     N(wait_for_issue)(t, op->unit, after);
     N(wait)(t, op->unit, CAUSE_OPERAND, unit->free, operands);
     if (unit->reading) N(wait)(t, op->unit, CAUSE_PORT, unit->free, unit->drained);
@@ -292,8 +324,7 @@ static void N(stretch)(Timing *t, const Instr *op, int pc, const Time cycles, co
     if (LANES == 1 && t->trace) N(span)(t, pc, op->unit, t->issued[0], start, unit->free[0]);
     int latency = t->latency[op->unit];
     EACH unit->drained[l] = unit->free[l] - 1 + latency;
-    for (int p = 0; p < op->reads; p++)
-        N(later)(t->page[pages[p]].released, unit->free);
+    N(release)(t, op, pages, unit->free);
 }
 
 /* A row in the pipeline is read when it is written; any row, when the single port is free. */
@@ -315,13 +346,17 @@ static inline void N(avoid_writes)(Timing *t, Unit *unit, int number, int row, i
 }
 
 /* A consumer and the bursts that feed it, group by group: a read and a write of a row each. */
-static void N(group_work)(Timing *t, const Instr *op, int pc) {
+static void N(group_work)(Timing *t, const Instr *op, int pc, const Parity pages) {
     const Sizes *sizes = t->sizes;
     Unit *unit = &t->unit[op->unit];
     int latency = t->latency[op->unit];
     Time start, two;
     EACH start[l] = t->issued[l] + 1, two[l] = 2;
     N(wait_for_issue)(t, op->unit, start);
+    if (op->reads) {                          /* windows of its rows */
+        N(operands)(t, op, pages, start);
+        N(wait)(t, op->unit, CAUSE_OPERAND, unit->free, start);
+    }
     if (!unit->reading) N(wait)(t, op->unit, CAUSE_PORT, unit->free, unit->drained);
     int first = 0;
     for (int group = 0; group < op->groups; group++) {
@@ -330,7 +365,7 @@ static void N(group_work)(Timing *t, const Instr *op, int pc) {
             if (!(op->consumes >> b & 1)) continue;
             Burst *burst = &t->unit[b].burst;
             while (burst->known <= group) N(next_group)(t, b);
-            N(later)(ready, burst->ready[group]);
+            N(later)(ready, burst->ready[group % MOST_SLOTS]);
         }
         memcpy(start, unit->free, sizeof(Time));
         N(wait)(t, op->unit, CAUSE_SUMS, start, ready);
@@ -360,6 +395,7 @@ static void N(group_work)(Timing *t, const Instr *op, int pc) {
     }
     if (LANES == 1 && t->trace) N(span)(t, pc, op->unit, t->issued[0], first, unit->free[0]);
     EACH unit->drained[l] = start[l] + latency + 1;
+    N(release)(t, op, pages, unit->drained);  /* the last row has been written */
     for (int b = 0; b < sizes->banks; b++)
         if (op->consumes >> b & 1) t->unit[b].has_burst = 0;
 }
@@ -376,7 +412,7 @@ static int N(sync)(Timing *t) {
 }
 
 /* Add an instruction on a bank to its burst; the last one of a burst starts it. */
-static void N(bank_work)(Timing *t, const Instr *op, int pc, Time *rows, const int *pages) {
+static void N(bank_work)(Timing *t, const Instr *op, int pc, Time *rows, const Parity pages) {
     Unit *unit = &t->unit[op->unit];
     Burst *burst = &unit->burst;
     unit->unknown++;
@@ -387,15 +423,12 @@ static void N(bank_work)(Timing *t, const Instr *op, int pc, Time *rows, const i
         EACH burst->cycles[0][l] = 0;
     }
     Segment *segment = &burst->segment[burst->segments++];
-    segment->pc = pc, segment->spill = op->spill, segment->pages = op->reads;
+    segment->pc = pc, segment->spill = op->spill, segment->op = op;
+    memcpy(segment->pages, pages, sizeof(Parity));
     segment->period = op->share == PERIOD ? 1 : PERIOD;
     memcpy(segment->issued, t->issued, sizeof(Time));
-    EACH segment->operands[l] = 0;
-    for (int p = 0; p < op->reads; p++) {
-        segment->page[p] = pages[p];
-        t->page[pages[p]].held++;
-        N(later)(segment->operands, t->page[pages[p]].ready);
-    }
+    N(operands)(t, op, pages, segment->operands);
+    EACH_READ(op, p) t->page[page_of(op, pages, p)].held++;
     burst->spilled |= op->spill;
     /* only their sums are needed later on, but where a group's instructions are told apart */
     int apart = op->spill || (LANES == 1 && t->trace) ? segment->period : 1;
@@ -414,31 +447,35 @@ static void N(bank_work)(Timing *t, const Instr *op, int pc, Time *rows, const i
 static int N(issue)(Timing *t, const Instr *op, int pc, Time *demand) {
     const Sizes *sizes = t->sizes;
     if (op->kind == KIND_SYNC) return N(sync)(t);
-    int works = op->kind >= KIND_STRETCH && op->kind <= KIND_GROUP, writes = op->write;
+    int works = op->kind >= KIND_STRETCH && op->kind <= KIND_GROUP, writes = works ? op->writes : 0;
     Unit *unit = &t->unit[works ? op->unit : 0];
     int full = works && unit->started == sizes->queue;
-    Page *older = works && writes >= 0 && t->pages[writes] == 2
-        ? &t->page[2 * writes + !t->newest[writes]] : NULL;
     if (full && unit->unknown == sizes->queue) return LONG_BURST;
-    if (older && older->held) return HELD_PAGE;
+    for (int r = op->write; r < op->write + writes; r++)
+        if (t->pages[r] == 2 && t->page[2 * r + !t->newest[r]].held) return HELD_PAGE;
     EACH t->issued[l]++;
     if (!works) return DONE;
     if (full) N(later)(t->issued, unit->starts[unit->oldest]);
-    if (older) N(later)(t->issued, older->released);
+    for (int r = op->write; r < op->write + writes; r++)
+        if (t->pages[r] == 2) N(later)(t->issued, t->page[2 * r + !t->newest[r]].released);
     if (full)
         unit->oldest = unit->oldest + 1 == sizes->queue ? 0 : unit->oldest + 1;
     else
         unit->started++;
-    int pages[2];
-    const int32_t read[2] = {op->read0, op->read1};
-    for (int p = 0; p < op->reads; p++) pages[p] = 2 * read[p] + t->newest[read[p]];
+    Parity pages;
+    N(pages_read)(t, op, pages);
     if (op->kind == KIND_BANK) N(bank_work)(t, op, pc, demand, pages);
-    else if (op->kind == KIND_GROUP) N(group_work)(t, op, pc);
+    else if (op->kind == KIND_GROUP) N(group_work)(t, op, pc, pages);
     else N(stretch)(t, op, pc, demand[0], pages);
-    if (writes >= 0) {
-        t->newest[writes] = t->pages[writes] ? !t->newest[writes] : 0;
-        if (t->pages[writes] < 2) t->pages[writes]++;
-        Page *page = &t->page[2 * writes + t->newest[writes]];
+    if (op->append >= 0) {                    /* to be complete it takes this, too */
+        Page *page = &t->page[2 * op->append + t->newest[op->append]];
+        N(later)(page->ready, unit->drained);
+        N(later)(page->released, unit->drained);
+    }
+    for (int r = op->write; r < op->write + writes; r++) {
+        t->newest[r] = t->pages[r] ? !t->newest[r] : 0;
+        if (t->pages[r] < 2) t->pages[r]++;
+        Page *page = &t->page[2 * r + t->newest[r]];
         memcpy(page->ready, unit->drained, sizeof(Time));
         memcpy(page->released, unit->drained, sizeof(Time));
         page->held = 0;
@@ -493,9 +530,9 @@ static void N(rebase)(Timing *t) {
             EACH unit->burst.segment[s].issued[l] -= by;
             N(earlier)(unit->burst.segment[s].operands, by);
         }
-        for (int g = 0; g < unit->burst.known; g++) N(earlier)(unit->burst.ready[g], by);
+        for (int g = 0; g < MOST_SLOTS; g++) N(earlier)(unit->burst.ready[g], by);
     }
-    for (int p = 0; p < 2 * 2 * REGISTERS; p++) {
+    for (int p = 0; p < 2 * PAGED; p++) {
         N(earlier)(t->page[p].ready, by);
         N(earlier)(t->page[p].released, by);
     }
@@ -507,3 +544,4 @@ static void N(rebase)(Timing *t) {
 #undef Unit
 #undef Timing
 #undef EACH
+#undef EACH_READ

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from isa import instructions as instructions
 from isa.format import INSTRUCTIONS, Field, Instruction, Value, build, layout
 from isa.image import Image, Symbol
+from isa.limits import MOST_WINDOWS
 from isa.target import parse_target, target_text
 from isa.validity import MEMORY, TEXT
 
@@ -34,6 +35,8 @@ def operands(field: Field) -> st.SearchStrategy[Value]:
             return st.sets(st.integers(0, 2)).map(lambda banks: tuple(sorted(banks)))
         case "bank":
             return st.integers(0, 2)
+        case "window":
+            return st.none() | st.integers(0, MOST_WINDOWS - 1)
         case "signed":
             low = -(high // 2) - 1
             return st.sampled_from((low, -1, 0, high // 2)) | st.integers(low, high // 2)
@@ -55,7 +58,7 @@ def _tables(text: str) -> st.SearchStrategy[dict[str, np.ndarray]]:
     target = parse_target(text, "test")
 
     def table(name: str) -> st.SearchStrategy[np.ndarray]:
-        memory = target.memories[name]
+        memory = target.loadable[name]
         half = 1 << (memory.bits - 1)
         element = st.sampled_from((-half, -1, 0, half - 1)) | st.integers(-half, half - 1)
         row = st.lists(element, min_size=memory.lanes, max_size=memory.lanes)
@@ -63,7 +66,7 @@ def _tables(text: str) -> st.SearchStrategy[dict[str, np.ndarray]]:
             lambda rows: np.array(rows, memory.dtype).reshape(-1, memory.lanes)
         )
 
-    loaded = [m.name for m in target.memories.values() if not m.volatile]
+    loaded = list(target.loadable)
     return st.fixed_dictionaries({}, optional={name: table(name) for name in loaded})
 
 

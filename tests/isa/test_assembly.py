@@ -48,10 +48,10 @@ def test_one_instruction(instruction):
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.mnemonic)
 def test_defaults_are_left_out_and_filled_in(cls):
-    values = {p.name: p.field.from_bits(1) for p in layout(cls) if p.default is None}
+    values = {p.name: p.field.from_bits(1) for p in layout(cls) if p.required}
     instruction = build(cls, values)
     text = assembly(instruction)
-    assert not any(f"{p.name}=" in text for p in layout(cls) if p.default is not None)
+    assert not any(f"{p.name}=" in text for p in layout(cls) if not p.required)
     assert program(text).code == (instruction,)
 
 
@@ -72,7 +72,7 @@ WRITTEN = """
     .target paper"""
 
 LISTED = """\
-.isa 2
+.isa 3
 .target paper
 
 .text
@@ -95,22 +95,22 @@ outer:
 """
 
 WORDS = [
-    ("0000", "0800000000e00002"),
-    ("0001", "6000000000020000"),
-    ("0002", "0800000000880001"),
-    ("0003", "10000000000008c0"),
-    ("0004", "4010008023000000"),
-    ("0005", "65007ac200000001"),
-    ("0006", "7000000020000000"),
-    ("0007", "0400000000000000"),
-    ("0008", "0000000000000000"),
+    ("0000", "08000000000000000000000007000002"),
+    ("0001", "60000000000000000000000020000000"),
+    ("0002", "08000000000000000000000004080001"),
+    ("0003", "10000000000000000000000000002300"),
+    ("0004", "40000000000001000020008c00000000"),
+    ("0005", "6420000000007ac00800000000000001"),
+    ("0006", "70000000000000000020000000000000"),
+    ("0007", "04000000000000000000000000000000"),
+    ("0008", "00000000000000000000000000000000"),
 ]
 
 
 def test_listing():
     listing = disassemble(assemble(WRITTEN, "test.s"), data=False)
     assert re.sub(" +#.*", "", listing) == LISTED
-    assert re.findall(r"# (\d{4}): ([0-9a-f]{16})\n", listing) == WORDS
+    assert re.findall(r"# (\d{4}): ([0-9a-f]{32})\n", listing) == WORDS
 
 
 def test_memories_and_notes():
@@ -158,7 +158,7 @@ FAULTS = {
     ".text": "3:1: a second .text",
     ".target paper": "3:1: a second .target",
     ".target papr": "3:1: a second .target",
-    ".isa 1": "3:6: ISA version 1; this is version 2",
+    ".isa 1": "3:6: ISA version 1; this is version 3",
     ".isa": "3:5: the end of the line where one of these belongs: numbers",
     ".mem spik": "3:6: target paper loads no memory spik; did you mean spike?",
     ".mem neuron": "3:6: target paper loads no memory neuron; known: spike, memory_a, ",
@@ -170,8 +170,8 @@ FAULTS = {
     ".note .a\n12": "4:1: '12' is not hexadecimal bytes 0x...",
     ".note .a\n.note .a": "4:7: a second .note .a",
     ".note .text": " note '.text': not a free section name such as .dmpc.graph",
-    f"{LIF}, stage=8": "3:61: lif: stage: 8 is not a whole number from 0 to 7",
-    "loop counter=steps, length=1, drain=8": "3:37: loop: drain: 8 is not a whole number from 0",
+    f"{LIF}, stage=64": "3:61: lif: stage: 64 is not a whole number from 0 to 63",
+    "loop counter=steps, length=1, drain=64": "3:37: loop: drain: 64 is not a whole number from 0",
     f"{LIF}, shift={'9' * 5000}": "3:61: lif: shift: '99999",
     f".mem spike\n{'9' * 5000} 1 2 3": "4:1: '9999",
     "x" * 9000: "3:1: no instruction xxxx",

@@ -113,8 +113,8 @@ CASES = {
     "stream ended": ([IN, IN], 2, "the input stream ended after 1 timesteps"),
     "stream too narrow": ([events(0, 2)], 1, "the program takes 2 inputs, the stream has 1"),
     "register file too narrow": (
-        [ClearValue(dest=0, size=TARGET.values.width + 1)],
-        1, f"v0 is {TARGET.values.width} wide, {TARGET.values.width + 1} were written",
+        [ClearValue(dest=TARGET.values.count - 1, size=TARGET.values.width + 1)],
+        1, f"v{TARGET.values.count}: the target has {TARGET.values.count} such registers",
     ),
     "empty loop": ([Loop(counter="immediate", value=1, length=0)], 1, "a loop needs a body"),
     "loops too deep": (

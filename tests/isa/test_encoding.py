@@ -15,12 +15,14 @@ from isa.format import (
     encode,
     layout,
 )
+from isa.limits import MOST_WINDOWS, STAGE_BITS
 from tests.isa.programs import CLASSES, any_instruction, instances, operands
 
 KINDS = {p.field.kind for cls in CLASSES for p in layout(cls)}
 OUTSIDE = {
     "flag": [1, "1", None],
     "choice": ["", "summ", 0, None],
+    "window": [-1, 16, True, 1.0, "w1"],
     "bank set": [(1, 0), (0, 0), (3,), 1, (True,), ("b0",), None],
 }
 PLACED = [(cls, p) for cls in CLASSES for p in layout(cls)]
@@ -47,8 +49,7 @@ def test_extremes_fill_their_field_and_no_other(cls, placed):
     ones = (1 << placed.field.bits) - 1
     if placed.field.kind == "choice":
         ones = len(placed.field.range.split(", ")) - 1
-    if placed.field.kind == "bank":
-        ones = 2
+    ones = {"bank": 2, "window": MOST_WINDOWS}.get(placed.field.kind, ones)
     changed = sample(cls, **{placed.name: placed.field.from_bits(ones)})
     assert encode(changed) == encode(sample(cls)) | ones << placed.low
 
@@ -69,7 +70,10 @@ def test_what_does_not_fit_is_refused_by_name(cls, placed):
             assert message.endswith(f"is not a whole number from {low} to {high}")
 
 
-@given(st.integers(0, (1 << WORD_BITS) - 1) | any_instruction.map(encode), st.integers(0, 63))
+@given(
+    st.integers(0, (1 << WORD_BITS) - 1) | any_instruction.map(encode),
+    st.integers(0, WORD_BITS - 1),
+)
 def test_a_word_decodes_to_what_encodes_to_it_or_is_illegal(word, bit):
     word ^= 1 << bit
     try:
@@ -77,18 +81,20 @@ def test_a_word_decodes_to_what_encodes_to_it_or_is_illegal(word, bit):
     except IsaError as error:
         again, reason = word, str(error)
     assert again == word
-    assert not reason or reason.startswith(f"illegal instruction {word:#018x}: ")
+    assert not reason or reason.startswith(f"illegal instruction {word:#034x}: ")
     assert "\n" not in reason
 
 
 def test_illegal_words_say_why():
-    halt, readout = 0, 33 << 58
+    top = WORD_BITS - OPCODE_BITS
+    halt, readout = 0, 33 << top
+    mode = layout(INSTRUCTIONS["readout"])[4].low
     reasons = {
-        63 << 58: "no such opcode",
+        63 << top: "no such opcode",
         halt | 1: "halt: unused bits are not 0",
         halt | 1 << 54: "halt: unused bits are not 0",
-        readout | 3 << 37: "readout: mode: number 3 names none of sum, last, max",
-        1 << 64: "no such opcode",
+        readout | 3 << mode: "readout: mode: number 3 names none of sum, last, max",
+        1 << WORD_BITS: "no such opcode",
         -1: "no such opcode",
     }
     for word, reason in reasons.items():
@@ -98,7 +104,10 @@ def test_illegal_words_say_why():
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.mnemonic)
 def test_the_stage_stands_in_the_same_bits_of_every_word(cls):
-    assert encode(sample(cls, stage=5)) == encode(sample(cls)) | 5 << 55
+    assert (
+        encode(sample(cls, stage=5))
+        == encode(sample(cls)) | 5 << WORD_BITS - OPCODE_BITS - STAGE_BITS
+    )
     assert layout(cls)[-1].name == "stage"
 
 
@@ -120,9 +129,9 @@ def test_operands_read_back_from_their_text(kind, data):
     ("kind", "text", "reason"),
     [
         ("unsigned", "x", "'x' is not a number"),
-        ("event register", "v1", "'v1' is none of e0 .. e15"),
-        ("value register", "v16", "'v16' is none of v0 .. v15"),
-        ("value register", "v01", "'v01' is none of v0 .. v15"),
+        ("event register", "v1", "'v1' is none of e0 .. e63"),
+        ("value register", "v64", "'v64' is none of v0 .. v63"),
+        ("value register", "v01", "'v01' is none of v0 .. v63"),
         ("bank", "b3", "'b3' is none of b0 .. b2"),
         ("bank set", "b0+b3", "'b0+b3' is not a set of banks such as b0+b1"),
         ("bank set", "", "'' is not a set of banks such as b0+b1"),

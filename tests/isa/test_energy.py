@@ -95,7 +95,7 @@ def test_what_was_measured_goes_before_the_law():
     ("table", "expected"),
     [
         ("[energy.read]\nspik = 1.0", "energy.read.spik names no memory; there are axon, drive, "),
-        ("[energy.write]\nspike = 1.0", "energy.write.spike is never written; there are neuron, "),
+        ("[energy.write]\naxon = 1.0", "energy.write.axon is never written; there are drive, "),
         ("[energy.read]\nspike = -1.0", "energy.read.spike: Input should be greater than or equal"),
         ("[energy.operation]\nadd = 0.1", "energy.operation: no such key; see isa/targets/paper"),
     ],
@@ -108,6 +108,6 @@ def test_a_measured_figure_names_a_memory(table, expected):
 
 
 def test_a_target_of_typed_prices_is_told_what_is_missing():
-    old = PAPER.replace("\nbit = ", "\nsram = ")
+    old = PAPER.replace("\nbit = 0.0194", "\nsram = 0.0194")
     with pytest.raises(IsaError, match=r"^my: energy\.bit: Field required; energy\.sram: no such"):
         parse_target(old, "my")

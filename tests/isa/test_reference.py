@@ -35,7 +35,7 @@ def test_every_instruction_has_its_place():
     page = reference()
     for cls in CLASSES:
         section = section_of(page, cls.mnemonic)
-        assert f"| 63:58 | opcode {cls.opcode} |" in section
+        assert f"| 127:122 | opcode {cls.opcode} |" in section
         assert "def execute(self, core: Machine)" in section
         assert "def work(self, target: Target)" in section
         for placed in layout(cls):
@@ -76,8 +76,10 @@ def bits_of(text: str) -> range:
 def legal(kind: str, allowed: str, width: int) -> dict[str, int]:
     """Operands as written, and what stands in their bits: by the kinds the page explains."""
     mask = (1 << width) - 1
-    if kind in ("event register", "value register", "bank"):
-        low, high = (int(name[1:]) for name in re.findall(r"[evb]\d+", allowed))
+    if kind == "window":
+        return dict(zip(["none", *(f"w{n}" for n in range(16))], range(17), strict=True))
+    if kind in ("event register", "value register", "window register", "bank"):
+        low, high = (int(name[1:]) for name in re.findall(r"[evwb]\d+", allowed))
         return {f"{allowed[0]}{n}": n for n in range(low, high + 1)}
     if kind == "bank set":
         sets = ([b for b in range(3) if n >> b & 1] for n in range(8))
@@ -98,7 +100,7 @@ def page() -> str:
 @pytest.mark.parametrize("mnemonic", INSTRUCTIONS)
 def test_every_bit_has_one_meaning(page, mnemonic):
     places = [bit for bits, _ in encoding(page, mnemonic) for bit in reversed(bits)]
-    assert places == list(range(63, -1, -1))
+    assert places == list(range(127, -1, -1))
 
 
 def encoding(page: str, mnemonic: str) -> list[tuple[range, str]]:
@@ -123,7 +125,7 @@ def test_words_made_from_the_page_are_the_encoders(page, mnemonic):
     ]
     lines = [f"{mnemonic} {', '.join(f'{n}={v}' for n, v in one.items())}" for one in chosen]
     words = [
-        (opcode << 58) | sum(may[name][value] << at[name].start for name, value in one.items())
+        (opcode << 122) | sum(may[name][value] << at[name].start for name, value in one.items())
         for one in chosen
     ]
     code = assemble("\n".join((".target paper", ".text", *lines)), "page.s").code
@@ -137,7 +139,7 @@ def test_words_that_the_page_gives_no_meaning_are_illegal(page, mnemonic):
     (opcode,) = [int(what.split()[1]) for _, what in places if what.startswith("opcode")]
     section = section_of(page, mnemonic)
     table = rows(section, "operand", "kind", "range", "default", "meaning")
-    base = opcode << 58
+    base = opcode << 122
     decode(base)
     for bits, what in places:
         if what == "0":

@@ -111,7 +111,7 @@ def stopped_by(image, name, sample):
 # -- other machines -------------------------------------------------------------------------------
 
 
-def machine(name="paper", *, slots=16, queue=4, bits=64, latencies=(2, 3, 3, 3, 3, 3, 3, 2)):
+def machine(name="paper", *, slots=16, queue=4, bits=64, latencies=(2, 3, 3, 3, 3, 3, 3, 2, 24)):
     """Text of a shipped target with other sizes; latencies in the order of its file."""
     text = re.sub(r"\bslots = \d+", f"slots = {slots}", target_text(name))
     text = re.sub(r"\bqueue = \d+", f"queue = {queue}", text)
@@ -129,7 +129,7 @@ def sizes(bits):
             "slots": st.sampled_from((1, 2, 4, 16)),
             "queue": st.sampled_from((1, 2, 4)),
             "bits": st.sampled_from(bits),
-            "latencies": st.tuples(*[st.integers(1, 5)] * 8),
+            "latencies": st.tuples(*[st.integers(1, 5)] * 9),
         }
     )
 
@@ -252,7 +252,7 @@ def test_a_row_in_the_pipeline_is_read_when_it_is_written_back():
 @pytest.mark.parametrize(("latency", "cycles"), [(1, 12), (2, 17), (3, 12), (4, 14), (5, 12)])
 def test_an_even_latency_makes_reads_wait_for_writes(latency, cycles):
     """Six rows: two cycles each, and one more wherever a write falls on the next read."""
-    text = machine(latencies=(2, 3, 3, latency, 3, 3, 3, 2))
+    text = machine(latencies=(2, 3, 3, latency, 3, 3, 3, 2, 24))
     ((start, end),) = stepped(neurons(groups=6), text=text).values()
     assert end - start == cycles
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from isa.errors import Trap
 from isa.instructions import AccumulateEvents, ClearMembranes, Lif
-from isa.sharing import PERIOD, row_table, rows_per_group, rows_read
+from isa.layout import Layout
+from isa.limits import PERIOD
 from tests.isa.machine import LANES, Seen, each_timestep, events, parameters, program, run
 
 seeds = st.integers(0, 2**32 - 1)
@@ -16,7 +17,7 @@ shares = st.integers(1, PERIOD)
 
 
 def held(group, number, first, share):
-    """Whether a share holds the row of an input for a group; the sentence in `isa.sharing`."""
+    """Whether a share holds the row of an input for a group; the sentence in `isa.layout`."""
     return (7 * number + group - first) % PERIOD < share
 
 
@@ -32,7 +33,7 @@ def split(seed, banks):
 @given(seeds, st.integers(0, 40), firsts, shares)
 def test_rows_read_are_those_that_the_share_holds_of_active_inputs(seed, inputs, first, share):
     active = np.random.default_rng(seed).integers(0, 2, (3, inputs))
-    rows = rows_read(active, first, share)
+    rows = Layout(inputs, 1, first, share).read(active)
     for sample, found in zip(active, rows.tolist(), strict=True):
         for group in range(2 * PERIOD):
             number = sum(held(group, j, first, share) for j in np.flatnonzero(sample).tolist())
@@ -41,12 +42,13 @@ def test_rows_read_are_those_that_the_share_holds_of_active_inputs(seed, inputs,
 
 @given(st.integers(0, 40), st.integers(1, 20), firsts, shares)
 def test_every_row_of_a_share_has_a_place_of_its_own(inputs, groups, first, share):
-    table = row_table(inputs, groups, first, share)
+    layout = Layout(inputs, groups, first, share)
+    table = layout.table()
     for (group, j), row in np.ndenumerate(table):
         assert (row >= 0) == held(group, j, first, share)
     placed = table[table >= 0]
     assert len(set(placed.tolist())) == len(placed)
-    per_group = rows_per_group(inputs, share)
+    per_group = layout.per_group
     for group, rows in enumerate(table):
         inside = rows[rows >= 0]
         assert ((inside >= group * per_group) & (inside < (group + 1) * per_group)).all()
@@ -62,8 +64,9 @@ def test_shares_of_several_banks_add_up_to_the_whole_product(seed, inputs, group
     for bank, (first, share) in enumerate(split(seed, 3)):
         if not share:
             continue
-        table = np.full((groups * rows_per_group(inputs, share), LANES), 99)
-        for (group, j), row in np.ndenumerate(row_table(inputs, groups, first, share)):
+        layout = Layout(inputs, groups, first, share)
+        table = np.full((layout.rows, LANES), 99)
+        for (group, j), row in np.ndenumerate(layout.table()):
             if row >= 0:
                 table[row] = weights[j, group * LANES : (group + 1) * LANES]
         tables[("spike", "memory_a", "memory_b")[bank]] = table
@@ -91,3 +94,17 @@ def test_a_share_of_nothing_or_more_than_all_traps(share):
     with pytest.raises(Trap, match=f"a share of {share} sixteenths of the rows") as caught:
         run(program(events(0, 1), acc, spike=np.ones((1, LANES))), [[[1]]])
     assert caught.value.pc == 2
+
+
+@given(st.integers(1, 40), st.integers(1, 40), firsts, shares, st.data())
+def test_a_part_is_the_layout_of_its_groups_alone(inputs, groups, first, share, data):
+    start = data.draw(st.integers(0, groups - 1))
+    layout = Layout(inputs, groups, first, share)
+    part = layout.part(start, groups - start)
+    whole, own = layout.table()[start:], part.table()
+    assert np.array_equal(whole >= 0, own >= 0)
+    assert (whole - own)[own >= 0].tolist() == [start * layout.per_group] * int((own >= 0).sum())
+    held = (own >= 0).sum(0)
+    assert (held <= part.per_input).all()
+    if (groups - start) % PERIOD == 0:
+        assert (held == part.per_input).all()
