@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dmpc.errors import CompileError, DmpcError
 from dmpc.ir.graph import Graph
@@ -25,6 +25,13 @@ from isa.target import Target, load_target, target_names
 if TYPE_CHECKING:
     from dmpc.compiler import Options
 
+
+CONCESSIONS = ((), ("count_readout",), ("overlap",), ("count_readout", "overlap"))
+TOLD = {
+    "count_readout": "the readout is a product in every timestep",
+    "overlap": "layers work one after the other",
+}
+"""Options that are given up for want of room, in this order, and what a user is told of each."""
 
 NOTE = "note"
 """The attribute of a graph that tells a user what was done for want of room."""
@@ -61,29 +68,44 @@ def _placed(
 ) -> Graph:
     """The placed graph of one at any level from integer on.
 
-    A readout is counted where that has room, and else a product in every timestep, which a note
-    says. Not `exact`, nothing is timed to choose banks. Raises CompileError.
+    Where it has no room, first what costs least is given up, which a note says: counts of a
+    readout, the overlap of layers, both. Not `exact`, nothing is timed to choose banks. Raises
+    CompileError, of the network as it was asked for.
     """
-    seen: list[tuple[str, Graph]] = []
-    steps = _to_placed(ranges, target, options, exact)
-    rest = [step for level, step in steps if rank(level) >= rank(graph.level)]
-    try:
-        placed = apply_all(rest, graph, lambda name, made: seen.append((name, made)))
-    except CompileError as error:
-        counted = any(op.kind == "count" for _, made in seen[:1] for op in made.ops)
-        if not (counted and options.count_readout and _shortages(error)):
-            raise
+    first: CompileError | None = None
+    for given_up in CONCESSIONS:
+        if not all(getattr(options, name) for name in given_up):
+            continue
+        changed: dict[str, Any] = dict.fromkeys(given_up, False)
+        steps = _to_placed(ranges, target, replace(options, **changed), exact)
+        rest = [step for level, step in steps if rank(level) >= rank(graph.level)]
+        seen = _Seen()
         try:
-            options = replace(options, count_readout=False)
-            placed = _placed(graph, ranges, target, options, observe, exact=exact)
-        except CompileError:
-            raise error from None
-        note = f"the readout is a product in every timestep, as {error.message}"
-        return replace(placed, attrs={**placed.attrs, NOTE: note})
-    if observe:
-        for name, made in seen:
+            placed = apply_all(rest, graph, seen)
+        except CompileError as error:
+            first = first or error
+            if not _shortages(error):
+                break
+            continue
+        for name, made in seen.graphs if observe else ():
+            assert observe
             observe(name, made)
-    return placed
+        if first is None:
+            return placed
+        told = " and ".join(TOLD[name] for name in given_up)
+        return replace(placed, attrs={**placed.attrs, NOTE: f"{told}, as {first.message}"})
+    assert first
+    raise first
+
+
+class _Seen:
+    """An observer that keeps what passes leave, until it is known whether they all go through."""
+
+    def __init__(self) -> None:
+        self.graphs: list[tuple[str, Graph]] = []
+
+    def __call__(self, name: str, graph: Graph) -> None:
+        self.graphs.append((name, graph))
 
 
 def _shortages(error: CompileError) -> list[DmpcError]:
@@ -110,7 +132,7 @@ def _to_placed(
         *([("partitioned", Overlap())] if options.overlap else []),
         ("partitioned", Fuse(options.fusion)),
         ("fused", distribute),
-        ("fused", PlaceInMemory(target)),
+        ("fused", PlaceInMemory(target, activity)),
     ]
 
 

@@ -158,7 +158,8 @@ class _Climb:
         self.logits: dict[str, list[Tensor]] = {"reference": [], "float": [], "integer": []}
         self.spike_tally = {name: _Tally() for name in self.spikes}
         self.alone_tally = {name: _Tally() for name in self.spikes}
-        self.bit_tally = {name: _Tally() for name in (*self.watched, "logits")}
+        values = [_part(name)[0] for name in self.watched]
+        self.bit_tally = {name: _Tally() for name in (*values, "logits")}
         self.engine_tally = _Tally()
         self.check_same_network()
         check_origin(imported.graph, image, options, imported.name)
@@ -186,7 +187,8 @@ class _Climb:
         if self.reference:
             self.logits["reference"].append(self.reference.logits(x))
         encoded, _ = self.program.encode(x)
-        integers = interpret(self.integer, encoded, trace=[*self.spikes, *self.watched])
+        watched = {_part(name)[0] for name in self.watched}
+        integers = interpret(self.integer, encoded, trace=[*self.spikes, *sorted(watched)])
         self.logits["integer"].append(integers.logits)
         alone = interpret(self.integer, encoded, trace=self.spikes, fed=floats.traces)
         for name in self.spikes:
@@ -198,9 +200,11 @@ class _Climb:
         """The simulator on one chunk, every watched value of every timestep compared."""
         run = self.program.run(x, batch=CHUNK, watched=self.watched.values())
         for name, place in self.watched.items():
-            trace = run.seen[place][:, :, : self.integer.types[name].shape[0]]
+            value, part = _part(name)
+            expected = integers.traces[value][:, :, part].astype(np.int64)
+            trace = run.seen[place][:, :, : expected.shape[2]]
             steps = trace.shape[1]  # one, for what is computed at the end of a sample
-            self.bit_tally[name].add(integers.traces[name][:, -steps:].astype(np.int64), trace)
+            self.bit_tally[value].add(expected[:, -steps:], trace)
         self.bit_tally["logits"].add(integers.logits, run.integers)
         if first:
             few = self.program.run(x[:FEW])
@@ -307,6 +311,13 @@ def _watched(image: Image) -> dict[str, Place]:
         if item.layer != "input"
         for operand, name in sorted(item.values.items())
     }
+
+
+def _part(name: str) -> tuple[str, slice]:
+    """The value of the graph, and which of its elements, that a name of provenance means."""
+    value, _, part = name.rstrip("]").partition("[")
+    start, _, end = part.partition(":")
+    return value, slice(int(start), int(end)) if part else slice(None)
 
 
 SHARES = ("agreement", "accuracy", "mismatch", "beyond_tolerance")

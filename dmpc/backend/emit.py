@@ -5,7 +5,7 @@ from itertools import groupby
 from dmpc.backend.interface import interface_of
 from dmpc.backend.lower import Lowered, lower
 from dmpc.backend.origin import note
-from dmpc.backend.places import REGISTERS
+from dmpc.backend.places import REGISTERS, section_of
 from dmpc.backend.tables import memory_tables
 from dmpc.errors import CompileError, VerifyError
 from dmpc.ir.graph import Graph
@@ -16,8 +16,8 @@ from dmpc.ir.verify import verify
 from isa.errors import IsaError
 from isa.image import Image, Symbol
 from isa.interface import INTERFACE, interface, notes
-from isa.target import parse_target
-from isa.validity import check
+from isa.target import Target, parse_target
+from isa.validity import MEMORY, check
 
 GRAPH_NOTE = ".dmpc.graph"
 
@@ -35,7 +35,7 @@ def emit(graph: Graph, target_text: str, layers: Graph | None = None) -> Image:
         target_text,
         tuple(item.instruction for item in program),
         memory_tables(graph, target),
-        (*_code_symbols(program), *_memory_symbols(graph)),
+        (*_code_symbols(program), *_memory_symbols(graph, target)),
         {
             GRAPH_NOTE: to_text(graph).encode(),
             **({} if layers is None else note(layers)),
@@ -86,9 +86,10 @@ def _code_symbols(program: list[Lowered]) -> list[Symbol]:
     return symbols
 
 
-def _memory_symbols(graph: Graph) -> list[Symbol]:
-    return [
-        Symbol(name, f".mem.{place.memory}", place.row, place.rows)
-        for name, place in graph.placement.items()
-        if place.memory not in REGISTERS and name in graph.constants
-    ]
+def _memory_symbols(graph: Graph, target: Target) -> list[Symbol]:
+    symbols = []
+    for name, place in graph.placement.items():
+        if place.memory not in REGISTERS and name in graph.constants:
+            section, first = section_of(target, place.memory, place.row)
+            symbols.append(Symbol(name, MEMORY + section, place.row - first, place.rows))
+    return symbols

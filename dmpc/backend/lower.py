@@ -1,11 +1,20 @@
 """Lowering: the instructions of a placed graph, each with where it comes from."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import networkx as nx
 
-from dmpc.backend.places import bank_of, parameters_of, share_of
+from dmpc.backend.places import bank_of, layout_of, parameters_of
+from dmpc.backend.windows import (
+    Tile,
+    external_products,
+    is_external,
+    products_of,
+    tiles_of,
+    windows_of,
+)
 from dmpc.errors import CompileError, raise_all
 from dmpc.ir.graph import Graph, Op
 from dmpc.rules import Stage, rule
@@ -33,16 +42,20 @@ from isa.instructions import (
     IntegrateValues,
     Leak,
     Lif,
+    LoadEvents,
+    LoadNeurons,
+    LoadRows,
     Loop,
     MoveEvents,
     Readout,
     Sync,
     Update,
+    Window,
 )
 from isa.interface import Provenance
-from isa.sharing import rows_per_group
 from isa.target import Target
 
+T_ = TypeVar("T_")
 NOWHERE = Provenance()
 TOO_LARGE = rule(
     "too-large",
@@ -157,6 +170,7 @@ class _Lowering:
 
     def __init__(self, graph: Graph, target: Target) -> None:
         self.graph, self.target = graph, target
+        self.windows = windows_of(graph, target)
 
     def row(self, name: str) -> int:
         return self.graph.placement[name].row
@@ -179,23 +193,45 @@ class _Lowering:
 
     def clears(self) -> Iterator[Lowered]:
         """Bring every state to its value before the first timestep."""
+        for (memory, _), window in self.windows.items():
+            yield Lowered(
+                Window(
+                    window=window.number,
+                    memory=self._named(memory),
+                    at=window.at,
+                    rows=window.rows,
+                ),
+                "windows",
+                Provenance(layer="windows", path="load"),
+            )
         yield from self._no_spikes()
         for op in self.graph.ops:
             name = op.operands[0]
             made: Instruction
-            if op.kind == "lif_step":
-                made = ClearMembranes(row=self.row(name), groups=self.rows(name))
-            elif op.kind == "state_update":
-                made = ClearValue(dest=self.row(name), size=self.size(name))
-            elif op.kind == "leak":
-                made = ClearMembranes(row=self.row(name), groups=self.rows(name))
-            elif op.kind == "count" or (op.kind == "hold" and len(self.graph.users(name)) > 1):
+            if op.kind in ("lif_step", "leak"):
+                yield from self._clear_membranes(op)
+                continue
+            if (
+                op.kind == "state_update"
+                or op.kind == "count"
+                or (op.kind == "hold" and len(self.graph.users(name)) > 1)
+            ):
                 made = ClearValue(dest=self.row(name), size=self.size(name))
             elif op.kind in ("accumulate_logits", "total_logits"):
                 name, mode = op.results[0], str(op.attrs.get("mode", "sum"))
                 made = ClearLogits(row=self.row(name), groups=self.rows(name), mode=mode)
             else:
                 continue
+            yield self._made(op, made, "clear", {})
+
+    def _clear_membranes(self, op: Op) -> Iterator[Lowered]:
+        row, groups = self.row(op.operands[0]), self.rows(op.operands[0])
+        if not is_external(self.graph, self.target, op.operands[0]):
+            yield self._made(op, ClearMembranes(row=row, groups=groups), "clear", {})
+            return
+        for tile in tiles_of(self.graph, op):
+            window = yield from self._load_neurons(op, tile, "clear")
+            made = ClearMembranes(row=row + tile.start, groups=tile.groups, window=window)
             yield self._made(op, made, "clear", {})
 
     def _no_spikes(self) -> Iterator[Lowered]:
@@ -251,6 +287,7 @@ class _Lowering:
 
     def _drive(self, op: Op) -> Iterator[Lowered]:
         source = op.operands[0]
+        window = yield from self._load_all(op, op.operands[1])
         take = DriveEvents if self.is_event(source) else DriveValues
         made = take(
             dest=self.row(op.results[0]),
@@ -259,17 +296,20 @@ class _Lowering:
             inputs=self.size(source),
             shift=self.number(op, "shift"),
             bias=self.number(op, "bias"),
+            window=window,
         )
         yield self._made(op, made, "step", {"dest": op.results[0]})
 
     def _update(self, op: Op) -> Iterator[Lowered]:
         state, drive, coefficients, _ = op.operands
+        window = yield from self._load_all(op, coefficients)
         made = Update(
             state=self.row(state),
             drive=self.row(drive),
             row=self.row(coefficients),
             size=self.size(state),
             shift=self.number(op, "shift"),
+            window=window,
         )
         yield self._made(op, made, "step", {"state": op.results[0]})
 
@@ -295,71 +335,67 @@ class _Lowering:
         yield self._made(op, made, "step", {"dest": op.results[0]})
 
     def _lif(self, op: Op) -> Iterator[Lowered]:
-        products = self._products(op)
-        yield from self._bursts(products)
-        made = Lif(
-            dest=self.row(op.results[0]),
-            row=self.row(op.operands[0]),
-            parameters=self._parameters(op),
-            groups=self.rows(op.operands[0]),
-            banks=self._banks(products),
-            shift=self.number(op, "event_shift"),
-            subtract=op.attrs["reset_mode"] == "subtract",
-        )
-        yield self._made(op, made, "step", {"dest": op.results[0], "row": op.results[1]})
+        for piece in self._pieces(op):
+            made = Lif(
+                dest=self.row(op.results[0]),
+                **piece.neurons,
+                parameters=self._parameters(op) + piece.tile.start,
+                banks=piece.banks,
+                shift=self.number(op, "event_shift"),
+                subtract=op.attrs["reset_mode"] == "subtract",
+                offset=piece.tile.start * self.target.lanes,
+            )
+            yield from self._worked(op, piece, made, dest=op.results[0], row=op.results[1])
+        yield from self._kept_apart(op)
 
     def _leak(self, op: Op) -> Iterator[Lowered]:
-        made = Leak(
-            row=self.row(op.operands[0]),
-            parameters=self._parameters(op),
-            groups=self.rows(op.operands[0]),
-        )
-        yield self._made(op, made, "step", {})
+        for piece in self._pieces(op):
+            parameters = self._parameters(op) + piece.tile.start
+            yield from self._worked(op, piece, Leak(**piece.neurons, parameters=parameters))
 
     def _integrate_events(self, op: Op) -> Iterator[Lowered]:
-        products = self._products(op)
-        yield from self._bursts(products)
-        made = IntegrateEvents(
-            row=self.row(op.operands[0]),
-            groups=self.rows(op.operands[0]),
-            banks=self._banks(products),
-            shift=self.number(op, "shift"),
-        )
-        yield self._made(op, made, "step", {})
+        for piece in self._pieces(op):
+            shift = self.number(op, "shift")
+            made = IntegrateEvents(**piece.neurons, banks=piece.banks, shift=shift)
+            yield from self._worked(op, piece, made)
 
     def _integrate_values(self, op: Op) -> Iterator[Lowered]:
-        products = self._products(op)
-        yield from self._bursts(products)
-        made = IntegrateValues(
-            row=self.row(op.operands[0]),
-            parameters=self._parameters(op),
-            groups=self.rows(op.operands[0]),
-            banks=self._banks(products),
-        )
-        yield self._made(op, made, "step", {})
+        for piece in self._pieces(op):
+            parameters = self._parameters(op) + piece.tile.start
+            made = IntegrateValues(**piece.neurons, parameters=parameters, banks=piece.banks)
+            yield from self._worked(op, piece, made)
 
     def _fire(self, op: Op) -> Iterator[Lowered]:
-        made = Fire(
-            dest=self.row(op.results[0]),
-            row=self.row(op.operands[0]),
-            parameters=self._parameters(op),
-            groups=self.rows(op.operands[0]),
-            subtract=op.attrs["reset_mode"] == "subtract",
-        )
-        yield self._made(op, made, "step", {"dest": op.results[0], "row": op.results[1]})
+        for piece in self._pieces(op):
+            made = Fire(
+                dest=self.row(op.results[0]),
+                **piece.neurons,
+                parameters=self._parameters(op) + piece.tile.start,
+                subtract=op.attrs["reset_mode"] == "subtract",
+                offset=piece.tile.start * self.target.lanes,
+            )
+            yield from self._worked(op, piece, made, dest=op.results[0], row=op.results[1])
+        yield from self._kept_apart(op)
 
     def _readout(self, op: Op) -> Iterator[Lowered]:
-        products = self._products(op)
-        yield from self._bursts(products)
-        made = Readout(
-            row=self.row(op.results[0]),
-            parameters=self._parameters(op),
-            groups=self.rows(op.results[0]),
-            banks=self._banks(products),
-            mode=str(op.attrs.get("mode", "sum")),
-            steps=op.kind == "total_logits",
-        )
-        yield self._made(op, made, "step", {"row": op.results[0]})
+        for piece in self._pieces(op):
+            made = Readout(
+                row=self.row(op.results[0]) + piece.tile.start,
+                parameters=self._parameters(op) + piece.tile.start,
+                groups=piece.tile.groups,
+                banks=piece.banks,
+                mode=str(op.attrs.get("mode", "sum")),
+                steps=op.kind == "total_logits",
+            )
+            yield from self._worked(op, piece, made, row=op.results[0])
+
+    def _kept_apart(self, op: Op) -> Iterator[Lowered]:
+        """Spikes of the timestep before lie elsewhere where neurons are worked on in pieces."""
+        for state in self.graph.states:
+            new, old = op.results[0], state.name
+            if state.next == new and self.row(old) != self.row(new):
+                made = MoveEvents(dest=self.row(old), source=self.row(new), size=self.size(old))
+                yield self._made(op, made, "step", {})
 
     def _count(self, op: Op) -> Iterator[Lowered]:
         made = CountEvents(
@@ -380,42 +416,94 @@ class _Lowering:
     def _parameters(self, op: Op) -> int:
         return self.row(parameters_of(self.graph, op)[0])
 
-    # -- products ---------------------------------------------------------------------------------
+    # -- pieces of a layer ------------------------------------------------------------------------
 
-    def _products(self, op: Op) -> list[tuple[int, Op]]:
-        """The products that feed an op, with their banks, those of a bank side by side."""
-        products = []
-        for name in op.operands:
-            producer = self.graph.producer(name)
-            if producer is not None and producer.kind == "matvec":
-                products.append((bank_of(producer, self.target), producer))
-        return sorted(products, key=lambda item: item[0])
+    def _pieces(self, op: Op) -> Iterator["_Piece"]:
+        """An op on groups of neurons, some of them at a time where not all fit on the chip."""
+        products = sorted(
+            ((bank_of(one, self.target), one) for one in products_of(self.graph, op)),
+            key=lambda item: item[0],  # those of a bank side by side
+        )
+        windows = external_products(self.graph, self.target, op)
+        far = {name: self.windows[key].number for name, key in windows.items()}
+        for tile in tiles_of(self.graph, op):
+            before: list[Lowered] = []
+            window = _last(self._load_neurons(op, tile, "step"), before)
+            for index, (bank, product) in enumerate(products):
+                join = index + 1 < len(products) and products[index + 1][0] == bank
+                before += self._product(product, tile, far.get(product.results[0]), join=join)
+            row, banks = self.row(op.results[-1]) + tile.start, {bank for bank, _ in products}
+            neurons = {"row": row, "groups": tile.groups, "window": window}
+            yield _Piece(tile, before, tuple(sorted(banks)), neurons)
 
-    def _banks(self, products: list[tuple[int, Op]]) -> tuple[int, ...]:
-        return tuple(sorted({bank for bank, _ in products}))
+    def _worked(
+        self, op: Op, piece: "_Piece", made: Instruction, **values: str
+    ) -> Iterator[Lowered]:
+        """What comes before a piece of an op, and the op itself."""
+        if "row" in values and len(tiles_of(self.graph, op)) > 1:
+            lanes, tile = self.target.lanes, piece.tile
+            end = min((tile.start + tile.groups) * lanes, self.size(values["row"]))
+            values["row"] += f"[{tile.start * lanes}:{end}]"
+        yield from piece.before
+        yield self._made(op, made, "step", values)
 
-    def _bursts(self, products: list[tuple[int, Op]]) -> Iterator[Lowered]:
-        for index, (bank, op) in enumerate(products):
-            source, weight = op.operands
-            join = index + 1 < len(products) and products[index + 1][0] == bank
-            first, share = share_of(op)
-            common = {
-                "bank": bank,
-                "source": self.row(source),
-                "row": self.row(weight),
-                "inputs": self.size(source),
-                "groups": self.rows(weight) // rows_per_group(self.size(source), share),
-                "first": first,
-                "share": share,
-            }
-            stationary = op.attrs.get("stationary")
-            made: Instruction
-            if self.is_event(source):
-                scan = stationary == "output"
-                made = AccumulateEvents(**common, join=join, scan=scan)
-            else:
-                made = AccumulateValues(**common, join=join, spill=stationary == "input")
-            yield self._made(op, made, "step", {})
+    def _product(self, op: Op, tile: Tile, window: int | None, *, join: bool) -> Iterator[Lowered]:
+        """A product's sums for some groups, with what brings its rows in if they are external."""
+        source, weight = op.operands
+        whole = layout_of(self.graph, op, self.target)
+        layout = whole.part(tile.start, tile.groups)
+        rows: dict[str, Any] = {
+            "bank": bank_of(op, self.target),
+            "row": self.row(weight) + tile.start * whole.per_group,
+            "inputs": layout.inputs,
+            "groups": layout.groups,
+            "first": layout.first,
+            "share": layout.share,
+        }
+        events, output = self.is_event(source), op.attrs.get("stationary") == "output"
+        if window is not None and events and not output:
+            load = LoadEvents(**rows, window=window, source=self.row(source))
+            yield self._made(op, load, "step", {})
+        elif window is not None:
+            yield self._load_rows(op, window, f"b{rows['bank']}", rows["row"], layout.rows)
+        common = {**rows, "source": self.row(source), "join": join, "window": window}
+        if events:
+            made: Instruction = AccumulateEvents(**common, scan=output)
+        else:
+            spill = op.attrs.get("stationary") == "input"
+            made = AccumulateValues(**common, spill=spill)
+        yield self._made(op, made, "step", {})
+
+    def _load_neurons(self, op: Op, tile: Tile, part: str) -> Generator[Lowered, None, int | None]:
+        """Bring in the neurons of a tile, if they are external; through which window."""
+        name = op.results[-1]
+        if self.graph.placement[name].memory != "neuron":
+            return None
+        if not is_external(self.graph, self.target, name):
+            return None
+        window = self.windows["neuron", 0]
+        row = self.row(name) + tile.start
+        made = LoadNeurons(window=window.number, row=row, groups=window.rows)
+        yield self._made(op, made, part, {})
+        return window.number
+
+    def _load_all(self, op: Op, name: str) -> Generator[Lowered, None, int | None]:
+        """Bring in all rows of a constant, if they are external; through which window."""
+        if not is_external(self.graph, self.target, name):
+            return None
+        place = self.graph.placement[name]
+        window = self.windows[place.memory, 0].number
+        yield self._load_rows(op, window, place.memory, place.row, place.rows)
+        return window
+
+    def _load_rows(self, op: Op, window: int, memory: str, row: int, rows: int) -> Lowered:
+        made = LoadRows(window=window, memory=memory, row=row, rows=rows)
+        return self._made(op, made, "step", {})
+
+    def _named(self, memory: str) -> str:
+        """A memory as instructions of the loader name it."""
+        names = [bank.name for bank in self.target.bank]
+        return f"b{names.index(memory)}" if memory in names else memory
 
     def _made(self, op: Op, made: Instruction, part: str, values: dict[str, str]) -> Lowered:
         layer = str(op.attrs["layer"])
@@ -430,3 +518,23 @@ def _no_instruction(op: Op) -> Iterator[Lowered]:
     """The sequencer counts timesteps by itself."""
     del op
     yield from ()
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Groups of an op on neurons: what comes before, whose sums it takes, where neurons lie."""
+
+    tile: Tile
+    before: list[Lowered]
+    banks: tuple[int, ...]
+    neurons: dict[str, Any]
+
+
+def _last(items: Generator[Lowered, None, T_], to: list[Lowered]) -> T_:
+    """What a generator returns, after all that it yields went elsewhere."""
+    while True:
+        try:
+            to.append(next(items))
+        except StopIteration as end:
+            value: T_ = end.value
+            return value

@@ -2,8 +2,9 @@
 
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.registry import op_def
-from isa.sharing import PERIOD
-from isa.target import Target
+from isa.layout import Layout
+from isa.limits import PERIOD
+from isa.target import EXTERNAL, Target
 
 REGISTERS = ("events", "values")
 PARAMETERS = ("threshold", "bias", "reset", "beta", "shift")
@@ -32,3 +33,15 @@ def share_of(op: Op) -> tuple[int, int]:
     assert isinstance(first, int)
     assert isinstance(size, int)
     return first, size
+
+
+def layout_of(graph: Graph, op: Op, target: Target) -> Layout:
+    """Which rows a product has in its bank."""
+    neurons, inputs = graph.types[op.operands[1]].shape
+    return Layout(inputs, -(-neurons // target.lanes), *share_of(op))
+
+
+def section_of(target: Target, memory: str, row: int) -> tuple[str, int]:
+    """The part of an image that holds a row of a memory, and which row is that part's first."""
+    limit = target.memories[memory].rows
+    return (memory, 0) if row < limit else (EXTERNAL + memory, limit)

@@ -1,14 +1,16 @@
 """Memory contents: a placed graph's constants in the layout that the instructions read."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
-from dmpc.backend.places import PARAMETERS, PARAMETRIC, parameters_of, share_of
+from dmpc.backend.places import PARAMETERS, PARAMETRIC, layout_of, parameters_of, section_of
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.registry import op_def
+from isa.layout import Layout
 from isa.parameters import Parameters
-from isa.sharing import PERIOD, row_table, rows_per_group
-from isa.target import Target
+from isa.target import EXTERNAL, Memory, Target
 
 Table = NDArray[np.int64]
 
@@ -18,13 +20,36 @@ def memory_tables(graph: Graph, target: Target) -> dict[str, NDArray[np.signedin
     parts: dict[str, dict[int, Table]] = {}
     for op in graph.ops:
         for memory, row, table in _tables(graph, op, target):
-            parts.setdefault(memory, {})[row] = table
+            section, first = section_of(target, memory, row)
+            parts.setdefault(section, {})[row - first] = table
+    least = {EXTERNAL + "parameter": max(map(_end_of_pages(graph, target), graph.ops), default=0)}
     return {
-        memory: np.concatenate([tables[row] for row in sorted(tables)]).astype(
-            target.memories[memory].dtype
-        )
-        for memory, tables in parts.items()
+        name: _laid_out(tables, target.loadable[name], least.get(name, 0))
+        for name, tables in sorted(parts.items())
     }
+
+
+def _end_of_pages(graph: Graph, target: Target) -> Callable[[Op], int]:
+    """The row in which the pages of an op's external neurons end; 0 if it has none."""
+
+    def end(op: Op) -> int:
+        place = graph.placement.get(op.results[-1])
+        if place is None or place.memory != "neuron" or place.row < target.neuron.rows:
+            return 0
+        page = op.attrs["tile"]
+        assert isinstance(page, int)
+        return place.row - target.neuron.rows + -(-place.rows // page) * page
+
+    return end
+
+
+def _laid_out(tables: dict[int, Table], memory: Memory, least: int) -> NDArray[np.signedinteger]:
+    """Tables by first row as one of at least so many rows, zero between them."""
+    rows = max(least, *(row + len(table) for row, table in tables.items()))
+    made = np.zeros((rows, memory.lanes), memory.dtype)
+    for row, table in tables.items():
+        made[row : row + len(table)] = table
+    return made
 
 
 def _tables(graph: Graph, op: Op, target: Target) -> list[tuple[str, int, Table]]:
@@ -32,7 +57,8 @@ def _tables(graph: Graph, op: Op, target: Target) -> list[tuple[str, int, Table]
     tables: list[tuple[str, Table]] = []
     if op.kind == "matvec":
         name = op.operands[1]
-        tables = [(name, product_rows(graph.constants[name], target.lanes, *share_of(op)))]
+        layout = layout_of(graph, op, target)
+        tables = [(name, product_rows(graph.constants[name], target.lanes, layout))]
     elif op.kind == "scalar_drive":
         name = op.operands[1]
         tables = [(name, graph.constants[name][:, None])]
@@ -42,25 +68,27 @@ def _tables(graph: Graph, op: Op, target: Target) -> list[tuple[str, int, Table]
     elif op.kind == "state_update":
         a, b = (graph.constants[name] for name in op.operands[2:4])
         both = np.concatenate([a, b[:, None]], axis=1)
-        tables = [(op.operands[2], product_rows(both, target.update.lanes))]
+        layout = Layout(len(a) + 1, -(-len(a) // target.update.lanes))
+        tables = [(op.operands[2], product_rows(both, target.update.lanes, layout))]
     elif op.kind in PARAMETRIC:
         name = parameters_of(graph, op)[0]
         tables = [(name, _parameters(graph, op, target.lanes))]
     return [(graph.placement[n].memory, graph.placement[n].row, table) for n, table in tables]
 
 
-def product_rows(matrix: Table, lanes: int, first: int = 0, share: int = PERIOD) -> Table:
-    """Rows of a bank for a matrix [n, m], or for a share of it; see `isa.sharing`.
+def product_rows(matrix: Table, lanes: int, layout: Layout) -> Table:
+    """Rows of a bank for a matrix [n, m], as its layout has them.
 
     For each group of `lanes` of its n, one row per column that lies here; the rest are zeros.
     """
     n, m = matrix.shape
-    groups = -(-n // lanes)
-    padded = np.zeros((groups * lanes, m), np.int64)
+    padded = np.zeros((layout.groups * lanes, m), np.int64)
     padded[:n] = matrix
-    columns = padded.reshape(groups, lanes, m).transpose(0, 2, 1)
-    where = row_table(m, groups, first, share)
-    rows = np.zeros((groups * rows_per_group(m, share), lanes), np.int64)
+    columns = padded.reshape(layout.groups, lanes, m).transpose(0, 2, 1)
+    if layout.whole:
+        return columns.reshape(-1, lanes)
+    where = layout.table()
+    rows = np.zeros((layout.rows, lanes), np.int64)
     rows[where[where >= 0]] = columns[where >= 0]
     return rows
 

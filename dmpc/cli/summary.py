@@ -5,14 +5,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from dmpc.analysis.coarse import coarse_thresholds
-from dmpc.backend.places import bank_of, share_of
+from dmpc.backend.places import bank_of, section_of, share_of
+from dmpc.backend.windows import NEURON, windows_of
 from dmpc.cli.activity import Cycles
 from dmpc.cli.tables import table
 from dmpc.cli.terminal import Output, say
 from dmpc.compiler import Compiled
 from dmpc.lowering import NOTE as FALLBACK
 from dmpc.passes.distribute import NOTE as BANKS
+from dmpc.passes.spill import Spiller, spilled
 from isa.limits import PERIOD
+from isa.target import EXTERNAL
 
 
 def print_summary(compiled: Compiled, cycles: Cycles, path: str, out: Output) -> None:
@@ -20,6 +23,8 @@ def print_summary(compiled: Compiled, cycles: Cycles, path: str, out: Output) ->
     out.print(_layers(compiled))
     out.print(_products(compiled))
     out.print(_memories(compiled))
+    for item in _external(compiled):
+        out.print(item)
     frequency = compiled.image.target.frequency_mhz
     time = f"{cycles.per_timestep / frequency:.2f} us at {frequency:g} MHz"
     if cycles.measured:
@@ -104,13 +109,49 @@ def _products(compiled: Compiled) -> Any:
 def _memories(compiled: Compiled) -> Any:
     made = table("memories", "memory", "rows used", "rows", "used", "bits a row")
     used: dict[str, int] = {}
+    target = compiled.image.target
     for place in compiled.graph.placement.values():
-        used[place.memory] = max(used.get(place.memory, 0), place.row + place.rows)
-    for name, memory in compiled.image.target.memories.items():
+        if place.memory in target.memories and place.row < target.memories[place.memory].rows:
+            used[place.memory] = max(used.get(place.memory, 0), place.row + place.rows)
+    for (memory, _), window in windows_of(compiled.graph, target).items():
+        for near in NEURON if memory == "neuron" else (memory,):
+            used[near] = max(used.get(near, 0), window.at + 2 * window.rows)
+    for name, described in target.memories.items():
         rows = used.get(name, 0)
-        share = f"{math.ceil(1000 * rows / memory.rows) / 10:.1f} %"
-        made.add_row(name, str(rows), str(memory.rows), share, str(memory.lanes * memory.bits))
+        share = f"{math.ceil(1000 * rows / described.rows) / 10:.1f} %"
+        made.add_row(name, str(rows), str(described.rows), share, str(described.row_bits))
     return made
+
+
+def _external(compiled: Compiled) -> Iterator[Any]:
+    """What lives outside the chip, what it costs, and what would avoid that."""
+    graph, target = compiled.graph, compiled.image.target
+    spill = spilled(graph, target)
+    if not (spill.constants or spill.layers):
+        return
+    made = table("outside the chip", "what", "memory", "rows", "in pieces of", "cycles a timestep")
+    transfers = Spiller(graph, target, compiled.ranges.activity, {}).transfers(spill)
+    for name, cycles in transfers.items():
+        op = next(op for op in graph.ops if name in (*op.operands, *op.results))
+        takers = [other for other in graph.ops if op.results[0] in other.operands]
+        pieces = (spill.pieces.get(one.results[-1]) for one in (op, *takers))
+        size = next((size for size in pieces if size), None)
+        groups = f"{size * target.lanes} neurons" if size else "all"
+        where = graph.placement[name]
+        made.add_row(name, where.memory, str(where.rows), groups, f"{cycles:.1f}")
+    yield made
+    wanted: dict[str, int] = {}
+    for place in graph.placement.values():
+        if place.memory in target.memories:
+            section, first = section_of(target, place.memory, place.row)
+            end = place.row - first + place.rows
+            wanted[section] = max(wanted.get(section, 0), end)
+    rows = [
+        f"{wanted.get(name, 0) + wanted[EXTERNAL + name]} rows of {name}"
+        for name in target.memories
+        if EXTERNAL + name in wanted
+    ]
+    yield f"with {', '.join(rows)} everything would stay on the chip"
 
 
 def _warnings(compiled: Compiled, cycles: Cycles) -> Iterator[str]:

@@ -65,6 +65,7 @@ COMMON_ATTRS: Mapping[str, AttrSpec] = {
     "path": AttrSpec(str, "pathway of the machine", required=False),
     "reason": AttrSpec(str, "why it is on its pathway", required=False),
     "bank": AttrSpec(int, "weight bank, where it is not the pathway's own", required=False),
+    "tile": AttrSpec(int, "groups worked on at a time; all of them if absent", required=False),
     "stage": AttrSpec(int, "how many timesteps behind the input it runs", required=False),
     "when": AttrSpec(str, "end: once, after the last timestep", required=False, choices=("end",)),
 }

@@ -14,7 +14,7 @@ class CountReadout(Pass):
     """`sum over k of (W_o s[k] + b_o) = W_o (sum over k of s[k]) + T b_o`, in exact integers.
 
     Instead of a product every timestep, the machine counts the last layer's spikes and makes one
-    product at the end of a sample. It needs a value register as wide as the layer, and rows of
+    product at the end of a sample. It needs value registers as wide as the layer, and rows of
     memory path A as wide as the weights; a readout that is no sum, or does not fit, stays.
     """
 
@@ -35,7 +35,8 @@ class CountReadout(Pass):
         only = len(op.operands) == 4 and len(graph.users(product.results[0])) == 1
         row = self.target.bank[self.target.bank_for("memory_a")].weight_bits
         narrow = graph.types[product.operands[1]].bits <= row
-        counted = spikes.dtype == "event" and spikes.shape[0] <= self.target.values.width
+        values = self.target.values
+        counted = spikes.dtype == "event" and values.span(spikes.shape[0]) < values.count
         return only and narrow and counted
 
 

@@ -18,8 +18,8 @@ from dmpc.passes.partition import DENSITY, active_inputs
 from dmpc.passes.ranges import Real
 from dmpc.passes.stopwatch import STEPS, Stopwatch, events_of
 from isa.errors import IsaError
+from isa.layout import Layout
 from isa.limits import PERIOD, STRIDE
-from isa.sharing import row_table
 from isa.target import Target, load_target
 
 WAITING = (0.02, 0.25, 1.0)
@@ -208,7 +208,7 @@ def _parts(
     for bank, share in enumerate(shares):
         if share == 0:
             continue
-        held = row_table(product.inputs, product.groups, first % PERIOD, share) >= 0
+        held = Layout(product.inputs, product.groups, first % PERIOD, share).table() >= 0
         mask = np.repeat(held, lanes, axis=0)[: len(value)]
         part = graph.add_constant(
             f"{weight}.b{bank}", value * mask, weight_type, graph.locs.get(weight, ())

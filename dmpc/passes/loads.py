@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from dmpc.passes.ranges import Real
 from isa.energy import cycle_price, operation_price, row_price
+from isa.layout import Layout
 from isa.limits import PERIOD
-from isa.sharing import rows_per_group
 from isa.target import Target
 
 Shares = tuple[int, ...]
@@ -84,7 +84,7 @@ class Problem:
 
     def stored(self, product: Product, shares: Whole) -> Whole:
         """Rows that shares [.., banks] of a product take in each bank."""
-        per_group = np.array([rows_per_group(product.inputs, n) if n else 0 for n in range(17)])
+        per_group = np.array([Layout(product.inputs, 1, 0, n).rows if n else 0 for n in range(17)])
         return np.asarray(product.groups * per_group[shares])
 
     def missing(self, assignment: Assignment) -> int:

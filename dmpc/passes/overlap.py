@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from dmpc.ir.graph import Graph, Op
 from dmpc.passes.base import Pass
-from isa.format import STAGE_BITS
+from isa.limits import STAGE_BITS
 
 
 @dataclass(frozen=True)

@@ -1,44 +1,38 @@
 """Placement: every constant and state gets rows of a memory, every vector a register."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from dmpc.backend.places import PARAMETRIC, bank_of, parameters_of, share_of
+from dmpc.backend.places import PARAMETRIC, bank_of, layout_of, parameters_of
 from dmpc.errors import CompileError, ErrorList
 from dmpc.findings import NO_PIECE
 from dmpc.ir.graph import Graph, Op, Place
 from dmpc.ir.verify import origin
 from dmpc.passes.base import Pass
+from dmpc.passes.ranges import Real
+from dmpc.passes.spill import Spill, Spiller, joined
 from dmpc.rules import Rule, Stage, rule
-from isa.sharing import rows_per_group
-from isa.target import Target, load_target
+from isa.target import EXTERNAL, Target, load_target
 
 MEMORY_FULL = rule(
     "memory-full",
     Stage.MACHINE,
     "{name} needs {count} rows of the {memory} memory; {free} of {size} are free on target "
     "{target}, and the network needs {total} in all",
-    why="""All weights and parameters of a network lie in the core's own memories for the whole run;
-    nothing is loaded in between.""",
+    why="""Weights and parameters that do not fit into the core's own memories stream from external
+    memory, if the target has any, through a part of each memory that holds a few groups of neurons.
+    Delays, waiting events and logits do not.""",
     nearest="use a smaller layer, or a target with a larger memory",
-)
-REGISTER_WIDTH = rule(
-    "register-width",
-    Stage.MACHINE,
-    "{name} has {elements} elements; {kind} registers of target {target} hold {width}",
-    why="""A vector (the input, the spikes of a layer, a slow state) is in one register, whose width
-    bounds the neurons of a layer and the number of inputs.""",
-    nearest="use a smaller layer, pool the inputs, or a target with wider registers",
 )
 REGISTERS_TAKEN = rule(
     "registers-taken",
     Stage.MACHINE,
-    "{name} needs a register; all {count} {kind} registers of target {target} are taken, and the "
-    "network needs {total} in all",
+    "{name} of {elements} elements takes {number} {kind} registers of {width}; {free} of {count} "
+    "are free on target {target}, and the network needs {total} in all",
     why="""The input and each layer's spikes take a register of events, each drive and slow state
-    one of values; layers that overlap in time take copies.""",
+    one of values, or as many as it takes elements for; layers that overlap in time take copies.""",
     nearest="use fewer layers, or a target with more registers",
 )
 LONG_DELAY = rule(
@@ -51,33 +45,65 @@ LONG_DELAY = rule(
     nearest="delays of at most {fitting} timesteps fit; or a target with more rows in [delay]",
 )
 
-SHORTAGES = (MEMORY_FULL, REGISTER_WIDTH, REGISTERS_TAKEN, LONG_DELAY)
+SHORTAGES = (MEMORY_FULL, REGISTERS_TAKEN, LONG_DELAY)
 """What another target may be large enough for."""
 
 
 @dataclass(frozen=True)
 class PlaceInMemory(Pass):
-    """Allocates memories and registers of `target` in the order of the graph's ops."""
+    """Allocates memories and registers of `target` in the order of the graph's ops.
+
+    What does not fit on the chip lives outside it, if the target has external memory, and is worked
+    on in pieces: see `spill`. `activity` are quantiles of the number of events in a timestep.
+    """
 
     name: ClassVar[str] = "place"
     target: Target = field(default_factory=lambda: load_target("paper"))
+    activity: Mapping[str, Real] = field(default_factory=dict)
 
     def run(self, graph: Graph) -> Graph:
         """The graph with `placement` filled; CompileError if something does not fit."""
         graph = graph.copy()
         graph.level = "placed"
-        allocator = _Allocator(graph, self.target)
+        allocator = self._spilled(self._allocated(graph))
+        allocator.check()
+        return allocator.graph
+
+    def _spilled(self, on_chip: "_Allocator") -> "_Allocator":
+        """The same, but for what has to live outside the chip, if there is room for that.
+
+        Pieces may be too small to be shared among banks: whole products are tried, too.
+        """
+        if not (self.target.external and on_chip.homeless):
+            return on_chip
+        graph, choices = on_chip.graph, list[tuple[Spill, Graph]]()
+        whole = [joined(graph, self.target, events_alone=alone) for alone in (True, False)]
+        for allocator in (on_chip, *map(self._allocated, whole)):
+            used = allocator.used
+            spill = Spiller(allocator.graph, self.target, self.activity, used).best()
+            if spill:
+                choices.append((spill, allocator.graph))
+        if not choices:
+            return on_chip
+        spill, graph = min(choices, key=lambda choice: choice[0].cycles)
+        for op in graph.ops:
+            if op.results[-1] in spill.pieces:
+                op.attrs["tile"] = spill.pieces[op.results[-1]]
+        graph.placement.clear()
+        return self._allocated(graph, spill)
+
+    def _allocated(self, graph: Graph, spill: Spill | None = None) -> "_Allocator":
+        allocator = _Allocator(graph, self.target, spill or Spill())
         for name in graph.inputs:
             allocator.register(name)
         for op in graph.ops:
             allocator.op(op)
-        allocator.check()
-        return graph
+        return allocator
 
 
 class _Allocator:
-    def __init__(self, graph: Graph, target: Target) -> None:
-        self.graph, self.target = graph, target
+    def __init__(self, graph: Graph, target: Target, spill: Spill) -> None:
+        self.graph, self.target, self.spill = graph, target, spill
         self.used: Counter[str] = Counter()
         # By memory or kind of register: the first value without room, what it takes, what is free.
         self.homeless: dict[str, tuple[str, int, int]] = {}
@@ -107,9 +133,7 @@ class _Allocator:
         places[op.kind](op)
 
     def _product(self, op: Op) -> None:
-        neurons, inputs = self.graph.types[op.operands[1]].shape
-        _, share = share_of(op)
-        rows = _groups(neurons, self.target.lanes) * rows_per_group(inputs, share)
+        rows = layout_of(self.graph, op, self.target).rows
         self.rows(self.target.bank[bank_of(op, self.target)].name, (op.operands[1],), rows)
 
     def _drive(self, op: Op) -> None:
@@ -153,28 +177,51 @@ class _Allocator:
             self._spikes(op.results[0])
 
     def _spikes(self, name: str) -> None:
-        """Spikes in a register, with those of the timestep before in its other page."""
+        """Spikes in a register, with those of the timestep before in its other page.
+
+        Those of a layer that is worked on in pieces have a register of their own: its page turns
+        with the first piece, and the others read them as well.
+        """
         self.register(name)
+        producer = self.graph.producer(name)
         for state in self.graph.states:
-            if state.next == name:
+            if state.next == name and producer and "tile" in producer.attrs:
+                self.register(state.name)
+            elif state.next == name:
                 self.graph.placement[state.name] = self.graph.placement[name]
 
     def _membranes(self, op: Op) -> None:
         """Membranes, which stay in their rows from op to op, and the neurons' parameters."""
         name, groups = op.operands[0], self._rows_of(op.operands[0])
+        if op.attrs["layer"] in self.spill.layers:
+            self._far_neurons(op, name, groups)
         self.rows("neuron", (name,), groups)
         self.graph.placement[op.results[-1]] = self.graph.placement[name]
         self._parameters(op, groups)
 
+    def _far_neurons(self, op: Op, name: str, groups: int) -> None:
+        """Membranes outside the chip, whole pieces of them, and parameters in the same rows."""
+        if name in self.graph.placement:
+            return
+        page = self.spill.page
+        row = self.target.neuron.rows + self.used[EXTERNAL + "neuron"]
+        self.used[EXTERNAL + "neuron"] += -(-groups // page) * page
+        self.graph.placement[name] = Place("neuron", row, groups)
+        for one in self._parameters_of(op):
+            self.graph.placement[one] = Place("parameter", row, groups)
+
     def _parameters(self, op: Op, groups: int) -> None:
         """The parameters of a layer lie side by side, whichever of its ops reads them."""
+        self.rows("parameter", self._parameters_of(op), groups)
+
+    def _parameters_of(self, op: Op) -> tuple[str, ...]:
         every = [
             name
             for other in self.graph.ops
             if other.attrs["layer"] == op.attrs["layer"] and other.kind in PARAMETRIC
             for name in parameters_of(self.graph, other)
         ]
-        self.rows("parameter", tuple(dict.fromkeys(every)), groups)
+        return tuple(dict.fromkeys(every))
 
     def _logits(self, op: Op) -> None:
         groups = self._rows_of(op.results[0])
@@ -190,6 +237,12 @@ class _Allocator:
         """The next `count` rows of a memory, shared by `names`; values placed before stay."""
         if all(name in self.graph.placement for name in names):
             return
+        if names[0] in self.spill.constants:
+            first, section = self._rows_in(memory), EXTERNAL + memory
+            for name in names:
+                self.graph.placement[name] = Place(memory, first + self.used[section], count)
+            self.used[section] += count
+            return
         first = self.used[memory]
         if first + count > self._rows_in(memory):
             self.homeless.setdefault(memory, (names[0], count, self._rows_in(memory) - first))
@@ -201,18 +254,22 @@ class _Allocator:
         return self.target.memories[memory].rows
 
     def register(self, name: str) -> None:
-        """The next vector register of the kind that a value needs."""
+        """The next vector registers of the kind that a value needs, side by side."""
         type_ = self.graph.types[name]
         kind = "events" if type_.dtype == "event" else "values"
         file = self.target.events if kind == "events" else self.target.values
-        padded = _groups(type_.shape[0], self.target.lanes) * self.target.lanes
-        if (padded if kind == "events" else type_.shape[0]) > file.width:
-            fields = {"elements": type_.shape[0], "kind": kind, "width": file.width}
-            self.errors.add(self._error(REGISTER_WIDTH, name, **fields))
-        if self.used[kind] >= file.count:
-            self.homeless.setdefault(kind, (name, 1, 0))
-        self.graph.placement[name] = Place(kind, self.used[kind], 1)
-        self.used[kind] += 1
+        span = self._span(kind, type_.shape[0])
+        if self.used[kind] + span > file.count:
+            free = max(file.count - self.used[kind], 0)
+            self.homeless.setdefault(kind, (name, type_.shape[0], free))
+        self.graph.placement[name] = Place(kind, self.used[kind], span)
+        self.used[kind] += span
+
+    def _span(self, kind: str, size: int) -> int:
+        """Registers that a vector takes; spikes come in whole groups."""
+        if kind == "values":
+            return self.target.values.span(size)
+        return self.target.events.span(_groups(size, self.target.lanes) * self.target.lanes)
 
     def check(self) -> None:
         """Raises CompileError with everything that found no room."""
@@ -223,7 +280,8 @@ class _Allocator:
                 self.errors.add(self._error(MEMORY_FULL, name, size=self._rows_in(kind), **fields))
             else:
                 file = self.target.events if kind == "events" else self.target.values
-                fields |= {"kind": kind, "count": file.count}
+                fields |= {"kind": kind, "count": file.count, "width": file.width}
+                fields |= {"elements": count, "number": self._span(kind, count), "free": free}
                 self.errors.add(self._error(REGISTERS_TAKEN, name, **fields))
         self.errors.check()
 

@@ -18,6 +18,7 @@ from dmpc.ir.printer import to_text
 from isa.disassembler import assembly
 from isa.image import Image, image_bytes
 from isa.interface import interface, provenance
+from isa.layout import Layout
 from tests.isa.machine import program
 from tests.networks import Layer, Shape, network, networks
 
@@ -78,7 +79,7 @@ def test_the_interface_is_that_of_the_network():
 def test_rows_of_a_matrix_lie_group_by_group():
     matrix = np.arange(10).reshape(5, 2)
     rows = [[0, 2], [1, 3], [4, 6], [5, 7], [8, 0], [9, 0]]
-    assert product_rows(matrix, 2).tolist() == rows
+    assert product_rows(matrix, 2, Layout(inputs=2, groups=3)).tolist() == rows
 
 
 @settings(max_examples=25, deadline=None)
@@ -115,18 +116,12 @@ def test_hash_seeds_do_not_show_in_the_bytes():
     assert len(digests) == 1
 
 
-def test_a_layer_that_no_instruction_can_name_is_an_error_of_its_node(tmp_path):
-    """The target holds it, but `groups` has ten bits."""
-    from isa.target import target_text
-
-    text = target_text("paper").replace("width = 1024", "width = 4095")
-    text = text.replace("rows = 512", "rows = 2048").replace("lanes = 4  ", "lanes = 2  ")
-    path = tmp_path / "wide.toml"
-    path.write_text(text)
-    wide = Shape(inputs=1, layers=(Layer(neurons=2050, bias=False),))
+def test_a_layer_that_no_instruction_can_name_is_an_error_of_its_node():
+    """A period has sixteen bits."""
+    slow = Shape(inputs=1, layers=(Layer(neurons=2, states=1, dilation=70000),))
     with pytest.raises(CompileError) as caught:
-        compile_network(network(wide), options=Options(target=str(path)))
+        compile_network(network(slow))
     assert str(caught.value) == (
-        "/layer1/lif: layer1: clear.membranes: groups: 1025 is not a whole number from 0 to 1023 "
+        "/layer1/hold: layer1: hold.value: every: 70000 is not a whole number from 0 to 65535 "
         "(the layer is larger than an instruction can say)"
     )

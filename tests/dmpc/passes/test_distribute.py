@@ -201,13 +201,13 @@ def test_counts_that_have_no_room_are_not_kept():
     compiled = compile_network(network(shape))
     made = from_layers(compiled.layers, compiled.ranges, few, Options(), seen.__setitem__)
     assert made.attrs[NOTE] == (
-        "the readout is a product in every timestep, as %counts needs a register; all 6 values "
-        "registers of target paper are taken, and the network needs 7 in all"
+        "the readout is a product in every timestep, as %counts of 10 elements takes 1 values "
+        "registers of 256; 0 of 6 are free on target paper, and the network needs 7 in all"
     )
     assert NOTE not in compiled.graph.attrs
     assert "count-readout" not in seen, "what is shown is what was done"
     fewer = PAPER.model_copy(update={"values": PAPER.values.model_copy(update={"count": 5})})
-    with pytest.raises(CompileError, match=r"needs a register; all 5 .* needs 7 in all"):
+    with pytest.raises(CompileError, match=r"takes 1 values .*; 0 of 5 .* needs 7 in all"):
         from_layers(compiled.layers, compiled.ranges, fewer, Options())
 
 

@@ -33,9 +33,14 @@ def test_places_do_not_overlap_and_stay_within_their_memory(shape):
             assert ranges[-1][1] <= memories[memory].rows
 
 
+PAPER = target_text("paper")
+ALONE = PAPER[: PAPER.index("[external]")] + PAPER[PAPER.index("[energy]") :]
+"""The paper's target without external memory."""
+
+
 def shrunk(tmp_path, section, key, old, new):
-    """The paper's target with one figure changed, as a file."""
-    head, found, tail = target_text("paper").partition(section)
+    """The paper's target, without external memory and with one figure changed, as a file."""
+    head, found, tail = ALONE.partition(section)
     assert found
     line = next(line for line in tail.splitlines() if line.startswith(f"{key} = {old}"))
     text = head + found + tail.replace(line, f"{key} = {new}", 1)
@@ -65,13 +70,12 @@ CASES = {
         "[neuron]", "rows", 512, 4, "%layer2.u needs 2 rows of the neuron memory; 1 of 4 are free",
     ),
     "event width": (
-        "[events]", "width", 1024, 8, "%layer1.spikes has 9 elements; events registers of target",
+        "[events]", "width", 1024, 1,
+        "%layer1.spikes of 9 elements takes 12 events registers of 1; 8 of 16 are free",
     ),
     "value registers": (
-        "[values]", "count", 16, 3, "%layer2.m needs a register; all 3 values registers of target",
-    ),
-    "value width": (
-        "[values]", "width", 256, 2, "%layer1.m has 3 elements; values registers of target",
+        "[values]", "count", 16, 3,
+        "%layer2.m of 2 elements takes 1 values registers of 256; 0 of 3 are free",
     ),
 }  # fmt: skip
 
@@ -109,16 +113,18 @@ def never(*_args, **_kwargs):
     raise AssertionError("computed although the network cannot fit")
 
 
-def test_what_cannot_fit_is_refused_before_it_is_run(monkeypatch):
+def test_what_cannot_fit_is_refused_before_it_is_run(monkeypatch, tmp_path):
     for late in ("dmpc.compiler.prove", "dmpc.compiler.calibrate"):
         monkeypatch.setattr(late, never)
     x = np.zeros((2, 4, 4))
+    path = tmp_path / "alone.toml"
+    path.write_text(ALONE)
     with pytest.raises(CompileError) as caught:
-        compile_network(network(WIDE), calibration=x)
+        compile_network(network(WIDE), calibration=x, options=Options(target=str(path)))
     said = str(caught.value)
     assert "%layer3.P needs 4500 rows of the memory_a memory; 3692 of 8192 are free" in said
     assert "the network needs 9000 in all" in said
-    assert said.endswith("target with a larger memory; target 'pooled' holds this network)")
+    assert said.endswith("target with a larger memory; target 'paper' holds this network)")
 
 
 def test_edge_holds_a_network_of_spoken_commands():

@@ -88,7 +88,6 @@ CHANGES: dict[str, Change] = {
 
 TARGETS = {
     "memory-full": ("rows = 4096", "rows = 3"),
-    "register-width": ("width = 256", "width = 2"),
     "registers-taken": ("count = 16", "count = 1"),
 }
 
@@ -123,17 +122,12 @@ def cases(folder: Path) -> dict[str, Callable[[], Report]]:
         **{name: lambda c=c: check(changed(c)) for name, c in CHANGES.items()},
         **{name: lambda n=name, e=e: on_target(n, *e) for name, e in TARGETS.items()},
         **{name: lambda c=c: check(changed(c), calibration=quiet) for name, c in EXAMPLES.items()},
-        "too-large": lambda: _too_large(folder),
+        "too-large": _too_large,
         "graded-delay": lambda: check(network(LATE), options=Options(input_range=(-1.0, 1.0))),
         "long-delay": lambda: check(network(replace(LATE, layers=(Layer(3, delays=9999),)))),
     }
 
 
-def _too_large(folder: Path) -> Report:
-    """The target holds the layer, but `groups` has ten bits."""
-    text = target_text("paper").replace("width = 1024", "width = 4095")
-    text = text.replace("rows = 512", "rows = 2048").replace("lanes = 4  ", "lanes = 2  ")
-    path = folder / "wide.toml"
-    path.write_text(text)
-    wide = Shape(inputs=1, layers=(Layer(neurons=2050, bias=False),))
-    return check(network(wide), options=Options(target=str(path)))
+def _too_large() -> Report:
+    """A period has sixteen bits."""
+    return check(network(Shape(inputs=1, layers=(Layer(2, states=1, dilation=70000),))))
