@@ -3,8 +3,9 @@
 from itertools import groupby
 
 from dmpc.backend.interface import interface_of
-from dmpc.backend.lower import Lowered, lower
+from dmpc.backend.lower import lower
 from dmpc.backend.origin import note
+from dmpc.backend.pieces import Lowered
 from dmpc.backend.places import REGISTERS, section_of
 from dmpc.backend.tables import memory_tables
 from dmpc.errors import CompileError, VerifyError

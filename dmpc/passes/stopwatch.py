@@ -6,7 +6,8 @@ from functools import cached_property
 import numpy as np
 
 from dmpc.backend.interface import interface_of
-from dmpc.backend.lower import Lowered, lower
+from dmpc.backend.lower import lower
+from dmpc.backend.pieces import Lowered
 from dmpc.backend.tables import memory_tables
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.interpret import interpret
