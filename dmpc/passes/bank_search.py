@@ -20,18 +20,20 @@ LEVELS = 8
 """How busy a timestep can be: so many cases, each as likely."""
 
 
-def candidates(problem: Problem, waiting: float | None, most: int) -> list[Assignment]:
+def candidates(
+    problem: Problem, waiting: float | None, most: int, widest: int = WIDEST
+) -> list[Assignment]:
     """Up to `most` assignments of lowest cost, best first.
 
     A beam search: products are assigned one after the other, those of a consumer together, and as
-    many partial assignments of lowest cost are kept as time allows: all of them in a small network.
-    The cost is the load of the busiest bank, and `waiting` times what consumers would wait for
+    many partial assignments of lowest cost are kept as time allows, `widest` at most, which can be
+    all of them in a small network. The cost is the load of the busiest bank, and `waiting` times what consumers would wait for
     their slowest banks if nothing else was going on. Without `waiting` all that counts is room.
     """
     order = _largest_first(problem) if waiting is None else _busiest_first(problem)
     options = [_options(product, problem) for product in order]
     width = EXPANSIONS // max(sum(map(len, options)), 1)
-    beam = _Beam(problem, waiting, min(max(width, NARROWEST), WIDEST))
+    beam = _Beam(problem, waiting, min(max(width, NARROWEST), widest))
     for _, group in groupby(zip(order, options, strict=True), key=lambda item: item[0].consumer):
         for product, choices in group:
             beam.extend(product, choices)

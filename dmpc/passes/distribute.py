@@ -11,7 +11,7 @@ from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.registry import Tensor
 from dmpc.passes.bank_model import BankModel, descend, different
-from dmpc.passes.bank_search import LEVELS, candidates
+from dmpc.passes.bank_search import LEVELS, WIDEST, candidates
 from dmpc.passes.base import Pass
 from dmpc.passes.loads import Assignment, Problem, Product, Shares
 from dmpc.passes.partition import DENSITY, active_inputs
@@ -31,8 +31,11 @@ LEAST_TOLD = 0.1
 """Per cent below which that is not worth a line."""
 MOST, TIMED = 3, 8
 """Assignments of lowest load for each of these; and how many are timed in all."""
-LEAST_STEPS = 8
-"""Timesteps without which the model says too little: networks are that large."""
+LEAST_STEPS, LEAST_ROWS = 10, 200
+"""Timesteps of a calibration set, or else rows that a timestep of a network reads, without which
+there is nothing worth timing."""
+UNTIMED = 32
+"""Partial assignments that a search keeps where nothing is timed."""
 USUAL = 100
 """Timesteps of a sample, if none is known."""
 ISSUES = 1 << 17
@@ -67,17 +70,26 @@ class Distribute(Pass):
         if self.dedicated:
             return graph
         problem = self.problem(graph)
-        found = [one for waiting in WAITING for one in candidates(problem, waiting, MOST)]
+        most = min(TIMED, ISSUES // (STEPS * len(graph.ops)))
+        timed = self.exact and most >= 2 and self._tells(problem)
+        waits, widest = (WAITING, WIDEST) if timed else (WAITING[:1], UNTIMED)
+        found = [one for wait in waits for one in candidates(problem, wait, MOST, widest)]
         fitting = [one for one in dict.fromkeys(found) if not problem.missing(one)]
         if not fitting:
             fitting = sorted((*found, *candidates(problem, None, 1)), key=problem.missing)[:1]
-        most = min(TIMED, ISSUES // (STEPS * len(graph.ops)))
-        if not self.exact or most < 2:
+        if not timed:
             return distributed(graph, problem, fitting[0])
         own = problem.dedicated()
         if not problem.missing(own):
             fitting = [own, *(one for one in fitting if one != own)]
         return self._fastest(graph, problem, fitting, most)
+
+    def _tells(self, problem: Problem) -> bool:
+        """Whether timing says more than loads do: of enough timesteps, or of enough work."""
+        if self.samples is not None:
+            return len(self.samples[0]) >= LEAST_STEPS
+        read: float = sum(product.mean for product in problem.products)
+        return read >= LEAST_ROWS
 
     def _fastest(self, graph: Graph, problem: Problem, found: list[Assignment], most: int) -> Graph:
         """The best of some assignments, and of those around them, by exact cycles.
@@ -86,7 +98,7 @@ class Distribute(Pass):
         """
         watch = Stopwatch(graph, self.target, self.samples, DENSITY)
         model = self._model(graph, problem, watch)
-        near = descend(model, found) if model.steps >= LEAST_STEPS else found
+        near = descend(model, found)
         own = [one for one in found[:1] if one == problem.dedicated()]
         found = list(dict.fromkeys([*own, *different(problem, near, most)]))
         made = [distributed(graph, problem, one) for one in found]

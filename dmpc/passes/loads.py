@@ -1,7 +1,7 @@
 """What an assignment of products to banks costs, from rows alone: the cost model of the search."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,8 +84,7 @@ class Problem:
 
     def stored(self, product: Product, shares: Whole) -> Whole:
         """Rows that shares [.., banks] of a product take in each bank."""
-        per_group = np.array([Layout(product.inputs, 1, 0, n).rows if n else 0 for n in range(17)])
-        return np.asarray(product.groups * per_group[shares])
+        return np.asarray(product.groups * _per_group(product.inputs)[shares])
 
     def missing(self, assignment: Assignment) -> int:
         """Rows for which there is no room."""
@@ -104,3 +103,9 @@ class Problem:
             for product, shares in zip(self.products, assignment, strict=True)
         )
         return cycles * cycle_price(self.target) + rows
+
+
+@lru_cache(maxsize=4096)
+def _per_group(inputs: int) -> Whole:
+    """Rows of a group by sixteenths of a share."""
+    return np.array([Layout(inputs, 1, 0, n).rows if n else 0 for n in range(PERIOD + 1)])
