@@ -27,8 +27,9 @@ def candidates(
 
     A beam search: products are assigned one after the other, those of a consumer together, and as
     many partial assignments of lowest cost are kept as time allows, `widest` at most, which can be
-    all of them in a small network. The cost is the load of the busiest bank, and `waiting` times what consumers would wait for
-    their slowest banks if nothing else was going on. Without `waiting` all that counts is room.
+    all of them in a small network. The cost is the load of the busiest bank, and `waiting` times
+    what consumers would wait for their slowest banks if nothing else was going on. Without
+    `waiting` all that counts is room.
     """
     order = _largest_first(problem) if waiting is None else _busiest_first(problem)
     options = [_options(product, problem) for product in order]

@@ -284,7 +284,8 @@ def _is_far(graph: Graph, target: Target, name: str) -> bool:
 
 
 def joined(graph: Graph, target: Target, *, events_alone: bool) -> Graph:
-    """The graph with every product, or those of events alone, whole in its pathway's bank again."""
+    """The graph with every product whole in its pathway's bank again; or those of events alone that
+    had been shared."""
     graph = graph.copy()
     graph.placement.clear()
     for taker in list(graph.ops):
@@ -308,4 +309,7 @@ def joined(graph: Graph, target: Target, *, events_alone: bool) -> Graph:
                 del graph.types[op.results[0]]
                 del graph.types[op.operands[1]], graph.constants[op.operands[1]]
                 graph.locs.pop(op.operands[1], None)
+    for op in () if events_alone else graph.ops:
+        if op.kind == "matvec":
+            op.attrs.pop("bank", None)
     return graph

@@ -158,3 +158,9 @@ def test_a_graded_input_cannot_be_delayed(calibrated):
         "/layer1/late: the input of layer1 is delayed, but holds values other than 0 and 1 "
         "(binarise the input, or delay the spikes of the layer behind it)"
     )
+
+
+def test_layers_of_thousands_of_neurons_have_room_outside_the_chip():
+    """Where all banks are short, no choice among them may stand in the way."""
+    large = Shape(inputs=700, layers=(Layer(neurons=2048),) * 4, classes=20)
+    check_size(network(large), load_target("paper"), Options())
