@@ -5,8 +5,7 @@
 Networks of three layers of so many neurons, with memories, compiled by `dmpc compile` with
 calibration, each in a process of its own. The target is a pooled one with room for 12 million
 weights. Seconds are the processor's, less those of an interpreter that does nothing. `--tree` takes
-the compiler of another checkout; `--target paper` asks how soon what is too large
-is refused.
+the compiler of another checkout, `--target` another target: `paper` streams most of such networks.
 """
 
 import os
