@@ -22,6 +22,7 @@ import dmpc
 from benchmarks.random_networks import Layer, Shape, network, samples
 from dmpc.cli.tables import table
 from dmpc.cli.terminal import Output
+from dmpc.compiler import AnyModel
 from dmpc.ir.graph import Graph
 from dmpc.passes.bank_search import LEVELS, candidates
 from dmpc.passes.distribute import Distribute, distributed
@@ -55,12 +56,12 @@ class Case:
     unseen: np.ndarray
 
 
-def fused(name: str, model: object, calibration: np.ndarray, unseen: np.ndarray) -> Case:
+def fused(name: str, model: AnyModel, calibration: np.ndarray, unseen: np.ndarray) -> Case:
     """A network before its products have banks."""
     seen: dict[str, Graph] = {}
     options = dmpc.Options(balance=False, target="edge")
     compiled = dmpc.compile(
-        model,  # type: ignore[arg-type]
+        model,
         calibration=calibration,
         options=options,
         observe=seen.__setitem__,

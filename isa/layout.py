@@ -73,6 +73,11 @@ class Layout:
         return rows
 
 
+def coefficients(size: int, lanes: int) -> Layout:
+    """Rows of Abar and Bbar in the update memory: a column of each for every `lanes` states."""
+    return Layout(size + 1, -(-size // lanes))
+
+
 def _phase(inputs: Int | int, group: Int | int, first: int) -> Int:
     """Phase of inputs in a group, counted from a share's first."""
     return np.asarray(STRIDE * np.asarray(inputs) + group - first, np.int64) % PERIOD

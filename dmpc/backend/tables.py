@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from dmpc.backend.places import PARAMETERS, PARAMETRIC, layout_of, parameters_of, section_of
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.registry import op_def
-from isa.layout import Layout
+from isa.layout import Layout, coefficients
 from isa.parameters import Parameters
 from isa.target import EXTERNAL, Memory, Target
 
@@ -68,7 +68,7 @@ def _tables(graph: Graph, op: Op, target: Target) -> list[tuple[str, int, Table]
     elif op.kind == "state_update":
         a, b = (graph.constants[name] for name in op.operands[2:4])
         both = np.concatenate([a, b[:, None]], axis=1)
-        layout = Layout(len(a) + 1, -(-len(a) // target.update.lanes))
+        layout = coefficients(len(a), target.update.lanes)
         tables = [(op.operands[2], product_rows(both, target.update.lanes, layout))]
     elif op.kind in PARAMETRIC:
         name = parameters_of(graph, op)[0]

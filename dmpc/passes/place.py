@@ -14,6 +14,7 @@ from dmpc.passes.base import Pass
 from dmpc.passes.ranges import Real
 from dmpc.passes.spill import Spill, Spiller, joined
 from dmpc.rules import Rule, Stage, rule
+from isa.layout import coefficients
 from isa.target import EXTERNAL, Target, load_target
 
 MEMORY_FULL = rule(
@@ -142,8 +143,8 @@ class _Allocator:
 
     def _update(self, op: Op) -> None:
         size = self.graph.types[op.operands[0]].shape[0]
-        blocks = _groups(size, self.target.update.lanes)
-        self.rows("update", op.operands[2:4], blocks * (size + 1))
+        rows = coefficients(size, self.target.update.lanes).rows
+        self.rows("update", op.operands[2:4], rows)
         self._state(op)
 
     def _state(self, op: Op) -> None:

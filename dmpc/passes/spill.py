@@ -16,6 +16,7 @@ from dmpc.backend.windows import is_external, products_of
 from dmpc.ir.graph import Graph, Op
 from dmpc.passes.partition import active_inputs
 from dmpc.passes.ranges import Real
+from isa.layout import coefficients
 from isa.limits import PERIOD
 from isa.target import Target
 
@@ -180,7 +181,7 @@ class Spiller:
         if memory == "drive":
             return sizes
         lanes = self.target.update.lanes
-        return {name: -(-size // lanes) * (size + 1) for name, size in sizes.items()}
+        return {name: coefficients(size, lanes).rows for name, size in sizes.items()}
 
     def _neurons(self, spill: Spill) -> bool:
         """Let the neurons of layers live outside, the largest first."""

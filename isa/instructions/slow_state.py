@@ -14,6 +14,7 @@ from isa.format import (
     value_register,
     window,
 )
+from isa.layout import coefficients
 from isa.machine import Data, Machine
 from isa.target import Target
 from isa.work import ACTIVE, Active, Count, Work, in_window, registers
@@ -106,7 +107,7 @@ class Update(Instruction):
     window: int | None = window("the window that holds the coefficients, if they are external")
 
     def _rows(self, target: Target) -> int:
-        return -(-self.size // target.update.lanes) * (self.size + 1)
+        return coefficients(self.size, target.update.lanes).rows
 
     def work(self, target: Target) -> Work:
         rows = self._rows(target)
