@@ -76,12 +76,14 @@ class Interface(_Note):
 class Provenance(_Note):
     """Where an instruction comes from.
 
-    `path` is its pathway. `values` maps a field of the instruction to the name of the graph's value
-    that it leaves there, or to part of one, as in "u[64:128]"; `nodes` are the user's own.
+    `path` is its pathway, `op` the graph's op whose work it does, by its first result. `values`
+    maps a field of the instruction to the name of the graph's value that it leaves there, or to
+    part of one, as in "u[64:128]"; `nodes` are the user's own.
     """
 
     layer: str = ""
     path: str = ""
+    op: str = ""
     nodes: tuple[str, ...] = ()
     values: dict[str, str] = {}
 

@@ -9,6 +9,7 @@ TYPE_CHECKING = False  # as typing's, which takes longer to load than all of thi
 
 if TYPE_CHECKING:
     from runtime.errors import RuntimeFailure
+    from runtime.profile import Profile
     from runtime.program import Program, Result, load
     from runtime.samples import Samples, load_samples
     from runtime.saturation import Saturated
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
+    "Profile",
     "Program",
     "Result",
     "RuntimeFailure",
@@ -28,6 +30,7 @@ __all__ = [
 
 _HOMES = {
     "Answer": "runtime.stream",
+    "Profile": "runtime.profile",
     "Program": "runtime.program",
     "Result": "runtime.program",
     "RuntimeFailure": "runtime.errors",

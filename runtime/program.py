@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from runtime.lengths import run_by_length
 from runtime.samples import as_samples, check_input, check_labels, check_numbers
 from runtime.saturation import Saturated, saturated
 from runtime.stream import Stream
+
+if TYPE_CHECKING:
+    from runtime.profile import Profile
 
 Integers = NDArray[np.int64]
 
@@ -228,6 +231,12 @@ class Program:
         """What one of the device's logits is worth after so many timesteps."""
         average = self.interface.output.average
         return self.interface.output.scale / (timesteps if average else np.ones_like(timesteps))
+
+    def profile(self, result: Result) -> "Profile":
+        """Where the cycles, accesses and energy of a run of this program went."""
+        from runtime.profile import profile  # it prints instructions, which a run has no need of
+
+        return profile(self, result)
 
     def trace(self, x: Numbers) -> Trace:
         """When each instruction ran on the first of samples `x`, and what every unit did."""

@@ -100,7 +100,9 @@ class Lowering(Pieces):
             take = InputEvents if self.is_event(name) else InputValues
             made = take(dest=self.row(name), inputs=self.size(name))
             nodes = self.graph.locs.get(name, ())
-            source = Provenance(layer="input", path="input", nodes=nodes, values={"dest": name})
+            source = Provenance(
+                layer="input", path="input", op=name, nodes=nodes, values={"dest": name}
+            )
             yield Lowered(made, "input", source)
 
     def emit(self) -> Iterator[Lowered]:

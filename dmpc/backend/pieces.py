@@ -175,7 +175,7 @@ class Pieces:
         """An instruction of an op in a part of its layer's code, and the values that it leaves."""
         layer = str(op.attrs["layer"])
         path = str(op.attrs.get("path", ""))
-        source = Provenance(layer=layer, path=path, nodes=op.loc, values=values)
+        source = Provenance(layer=layer, path=path, op=op.results[0], nodes=op.loc, values=values)
         if part in ("step", "move"):
             made = replace(made, stage=stage_of(op))
         return Lowered(made, f"{layer}.{part}", source)

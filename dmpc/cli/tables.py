@@ -16,6 +16,11 @@ class _CleanTable(Table):
         super().add_row(*(clean(cell, lines=False) for cell in cells), **options)
 
 
+def cut(text: str, width: int) -> str:
+    """Text that is no longer than `width`; `..` stands for what was cut off its end."""
+    return text if len(text) <= width else text[: width - 2] + ".."
+
+
 def table(title: str, *columns: str, text: int = 1) -> Table:
     """A table whose first `text` columns are text and whose other columns are numbers."""
     title, columns = clean(title), tuple(map(clean, columns))

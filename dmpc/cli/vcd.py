@@ -15,7 +15,8 @@ IDLE, NOTHING = "idle", "-"
 def vcd_text(trace: Trace, image: Image) -> str:
     """What every unit did in every cycle, one nanosecond of the dump for a cycle.
 
-    Each unit has `doing`: busy, idle, or what it waits for; and `on`: layer and instruction.
+    Each unit has `doing`: busy, idle, or what it waits for; and `on`: the layer and instruction
+    that it works on, or that waits.
     """
     by_unit: dict[str, list[Interval]] = defaultdict(list)
     for interval in trace.intervals:
@@ -30,8 +31,7 @@ def vcd_text(trace: Trace, image: Image) -> str:
         for interval in sorted(intervals, key=lambda i: i.since):
             if interval.since > at:
                 changes.append((at, unit, IDLE, NOTHING))
-            on = NOTHING if interval.pc is None else names[interval.pc]
-            changes.append((interval.since, unit, interval.doing, on))
+            changes.append((interval.since, unit, interval.doing, names[interval.pc]))
             at = interval.until
         changes.append((at, unit, IDLE, NOTHING))
     out = io.StringIO()

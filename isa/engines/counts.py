@@ -15,19 +15,36 @@ Place = tuple[int, str]
 class Counts:
     """What a run did, summed over its samples.
 
-    `busy` and `stalls` are cycles by unit (and cause). By program counter: `accesses_at` rows by
-    memory and direction, `operations_at` lane operations by unit and kind, `saturations` elements
-    that did not fit their width by cause, `saturable` all elements that had to.
+    By program counter: `busy_at` cycles of work by unit, `stalls_at` cycles of waiting by unit and
+    cause, `accesses_at` rows by memory and direction, `operations_at` lane operations by unit and
+    kind, `saturations` elements that did not fit their width by cause, `saturable` all elements
+    that had to.
     """
 
     cycles: int = 0
     instructions: int = 0
-    busy: Counter[str] = field(default_factory=Counter)
-    stalls: Counter[tuple[str, str]] = field(default_factory=Counter)
+    busy_at: Counter[tuple[int, str]] = field(default_factory=Counter)
+    stalls_at: Counter[tuple[int, str, str]] = field(default_factory=Counter)
     accesses_at: Counter[tuple[int, str, str]] = field(default_factory=Counter)
     operations_at: Counter[tuple[int, str, str]] = field(default_factory=Counter)
     saturations: Counter[tuple[int, str]] = field(default_factory=Counter)
     saturable: Counter[tuple[int, str]] = field(default_factory=Counter)
+
+    @property
+    def busy(self) -> Counter[str]:
+        """Cycles of work by unit."""
+        found: Counter[str] = Counter()
+        for (_, unit), cycles in self.busy_at.items():
+            found[unit] += cycles
+        return found
+
+    @property
+    def stalls(self) -> Counter[tuple[str, str]]:
+        """Cycles of waiting by unit and cause."""
+        found: Counter[tuple[str, str]] = Counter()
+        for (_, unit, cause), cycles in self.stalls_at.items():
+            found[unit, cause] += cycles
+        return found
 
     @property
     def accesses(self) -> Counter[tuple[str, str]]:
@@ -63,7 +80,7 @@ class Counts:
         self.cycles += other.cycles
         self.instructions += other.instructions
         for name in (
-            "busy", "stalls", "accesses_at", "operations_at", "saturations", "saturable"
+            "busy_at", "stalls_at", "accesses_at", "operations_at", "saturations", "saturable"
         ):  # fmt: skip
             getattr(self, name).update(getattr(other, name))
 

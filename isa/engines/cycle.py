@@ -258,10 +258,10 @@ class CycleSession:
             if instance.work.unit != CONTROL:
                 counts.met(instance.pc, instance.work, 1, *instance.met)
         for unit in self.machine.units.values():
-            if unit.busy:
-                counts.busy[unit.name] = unit.busy
-            for cause, number in (+unit.stalls).items():
-                counts.stalls[unit.name, cause] = number
+            for pc, number in unit.busy.items():
+                counts.busy_at[pc, unit.name] = number
+            for (pc, cause), number in (+unit.stalls).items():
+                counts.stalls_at[pc, unit.name, cause] = number
         counts.saturable.update(self.core.saturation.total)
         counts.saturations.update(+self.core.saturation.counts)
         return counts

@@ -126,9 +126,10 @@ class Unit:
         self.queue: deque[Instance] = deque()
         self.active: list[Instance] = []
         self.in_pipeline = Counter[str]()
-        self.busy, self.operations = 0, 0
-        self.stalls = Counter[str]()
-        self.log: dict[int, tuple[str, int | None]] = {}
+        self.operations = 0
+        self.busy = Counter[int]()
+        self.stalls = Counter[tuple[int, str]]()
+        self.log: dict[int, tuple[str, int]] = {}
         self.process = self.run()
 
     def run(self) -> Process:
@@ -138,10 +139,10 @@ class Unit:
             while not (self.queue and self.whole(self.queue[0])):
                 waited += 1
                 yield
-            self.stalls["issue"] += waited
-            now = self.machine.cycle
-            self.log.update(dict.fromkeys(range(now - waited, now), ("issue", None)))
-            yield from self.execute(self.queue[0])
+            head, now = self.queue[0], self.machine.cycle
+            self.stalls[head.pc, "issue"] += waited
+            self.log.update(dict.fromkeys(range(now - waited, now), ("issue", head.pc)))
+            yield from self.execute(head)
 
     def whole(self, _: Instance) -> bool:
         """Whether all that belongs to an instruction has been issued."""
@@ -154,9 +155,9 @@ class Unit:
     def stretch(self, op: Instance) -> Process:
         """n cycles at a stretch."""
         while not op.operands_complete:
-            yield from self.stall("operand")
+            yield from self.stall("operand", op)
         while self.in_pipeline["group"]:
-            yield from self.stall("port")
+            yield from self.stall("port", op)
         self.begin(op)
         operations, accesses, cycles = op.operations, op.accesses, op.cycles
         for cycle in range(cycles):
@@ -209,16 +210,16 @@ class Unit:
     def work(self, operations: int, pc: int) -> Process:
         """A cycle of work on an instruction."""
         assert operations <= self.lanes, f"{self.name}: {operations} operations in a cycle"
-        self.busy += 1
+        self.busy[pc] += 1
         self.log[self.machine.cycle] = ("busy", pc)
         self.operations += operations
         self.machine.progress = True
         yield
 
-    def stall(self, cause: str) -> Process:
-        """A cycle of waiting."""
-        self.stalls[cause] += 1
-        self.log[self.machine.cycle] = (cause, None)
+    def stall(self, cause: str, op: Instance) -> Process:
+        """A cycle in which an instruction waits."""
+        self.stalls[op.pc, cause] += 1
+        self.log[self.machine.cycle] = (cause, op.pc)
         yield
 
     @property
@@ -236,7 +237,7 @@ class DelayUnit(Unit):
             yield from self.stretch(op)
             return
         while not op.operands_complete:
-            yield from self.stall("operand")
+            yield from self.stall("operand", op)
         self.begin(op)
         for _ in range(op.operations):
             self.machine.access("axon", "reads")
@@ -280,15 +281,15 @@ class GroupUnit(Unit):
     def groups(self, op: Instance) -> Process:
         """Two cycles for each group: its row is read in the first, and written back later."""
         while not op.operands_complete:
-            yield from self.stall("operand")
+            yield from self.stall("operand", op)
         while self.in_pipeline["stretch"]:
-            yield from self.stall("port")
+            yield from self.stall("port", op)
         for group in range(op.work.groups):
             while not all(group in burst.ready for burst in op.bursts):
-                yield from self.stall("sums")
+                yield from self.stall("sums", op)
             row = op.work.row + group
             while row in self.in_flight or self.name in self.machine.ports:
-                yield from self.stall("port")
+                yield from self.stall("port", op)
             if group == 0:
                 self.begin(op)
             for burst in op.bursts:
@@ -338,7 +339,7 @@ class Bank(Unit):
         """Instruction by instruction over all groups; partial sums come and go on one port."""
         for op in spilling:
             while not op.operands_complete:
-                yield from self.stall("operand")
+                yield from self.stall("operand", op)
             for _ in range(sum(map(op.rows, range(op.work.groups)))):
                 self.machine.access(self.name, "reads")
                 self.machine.access("partial", "reads", port=f"partial of {self.name}")
@@ -350,7 +351,7 @@ class Bank(Unit):
         """All rows of the group; at the end its partial sum, if there is one, is brought back."""
         slot = self.groups_begun % len(self.slots)
         while self.slots[slot]:
-            yield from self.stall("slot")
+            yield from self.stall("slot", burst.parts[0])
         self.slots[slot] = True
         self.groups_begun += 1
         spilled = len(others) < len(burst.parts)
@@ -359,7 +360,7 @@ class Bank(Unit):
         rows = 0
         for op in others:
             while group == 0 and not op.operands_complete:
-                yield from self.stall("operand")
+                yield from self.stall("operand", op)
             for _ in range(op.rows(group)):
                 rows += 1
                 self.machine.access(self.name, "reads")

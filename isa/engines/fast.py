@@ -1,7 +1,7 @@
 """The fast engine: the program's microcode, run by compiled code."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -63,12 +63,10 @@ class FastEngine:
         pool = _Pool(self.prepared, places, lanes, threads or usable_threads(), limit)
         parts = []
         for first in range(0, len(given), batch):
-            blocks = pool.run(given[first : first + batch])
+            blocks = pool.run(given[first : first + batch], progress)
             if blocks is None:
                 self._explain(inputs[first : first + batch], limit)
             parts.extend(blocks or [])
-            if progress:
-                progress(len(given[first : first + batch]))
         if pool.unseen:
             raise pool.unseen
         return _joined(parts, places, pool.counts())
@@ -168,22 +166,31 @@ class _Pool:
         self.machines: list[Machine] = []
         self.idle: list[Machine] = []
 
-    def run(self, inputs: Inputs) -> list[_Block] | None:
+    def run(self, inputs: Inputs, progress: Progress | None = None) -> list[_Block] | None:
         """Run a batch; None if the machine trapped in it."""
-        width = self.lanes
-        starts = range(0, len(inputs), width)
-        blocks: list[_Block | None]
+        starts = range(0, len(inputs), self.lanes)
         if self.threads == 1 or len(starts) == 1:
-            blocks = [self._block(inputs[at : at + width]) for at in starts]
-        else:
-            # A thread takes several blocks at a time, so that handing them out costs little.
-            share = -(-len(starts) // (4 * self.threads))
-            groups = [starts[n : n + share] for n in range(0, len(starts), share)]
-            with ThreadPoolExecutor(self.threads) as pool:
-                done = pool.map(lambda g: list(self._some(inputs, g)), groups)
-                blocks = [block for group in done for block in group]
-        found = [block for block in blocks if block is not None]
-        return found if len(found) == len(blocks) else None
+            return self._collected(self._some(inputs, starts), progress)
+        # A thread takes several blocks at a time, so that handing them out costs little.
+        share = -(-len(starts) // (4 * self.threads))
+        groups = [starts[n : n + share] for n in range(0, len(starts), share)]
+        with ThreadPoolExecutor(self.threads) as pool:
+            done = pool.map(lambda g: list(self._some(inputs, g)), groups)
+            return self._collected((block for group in done for block in group), progress)
+
+    @staticmethod
+    def _collected(
+        blocks: Iterable[_Block | None], progress: Progress | None
+    ) -> list[_Block] | None:
+        """Blocks as they come, each told to `progress`; None if there is one that is none."""
+        found = []
+        for block in blocks:
+            if block is None:
+                return None
+            found.append(block)
+            if progress:
+                progress(len(block[1]))
+        return found
 
     def _some(self, inputs: Inputs, starts: range) -> Iterator[_Block | None]:
         for at in starts:

@@ -1,7 +1,6 @@
 """The compiled engine's machines and timelines, as Python calls them."""
 
 import ctypes
-from collections import Counter
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -14,7 +13,7 @@ from isa.engines.counts import Counts
 from isa.engines.program import Prepared, Structure, Watch, record_type, uneven
 from isa.engines.session import Snapshot
 from isa.errors import IsaError
-from isa.limits import MOST_BANKS, MOST_LOOPS, MOST_REGISTERS, PERIOD
+from isa.limits import MOST_LOOPS, MOST_REGISTERS, PERIOD
 from isa.native import records
 from isa.native.library import library
 
@@ -92,8 +91,7 @@ class Machine:
         if not self.handle:
             raise IsaError("memory is short for the simulator")
         self.used = 0
-        self._busy = np.zeros(MOST_BANKS + len(records.UNITS), np.int64)
-        self._stalls = np.zeros((len(self._busy), len(records.CAUSES)), np.int64)
+        self._spent = no_cycles(prepared)
         self._input: Inputs = np.zeros((0, 0, 0), np.uint8)
         self._told = ctypes.c_int64(), ctypes.c_int32()
         self._addresses = ctypes.c_void_p * lanes
@@ -222,21 +220,18 @@ class Machine:
             registers, memories,
         )  # fmt: skip
 
-    def settle(self, busy: Int | None = None, stalls: Int | None = None) -> None:
-        """Add what units did for these samples to the counts, or to arrays of one's own."""
-        busy = self._busy if busy is None else busy
-        stalls = self._stalls if stalls is None else stalls
-        self._library.dmpc_units(
-            self.handle, ctypes.c_void_p(busy.ctypes.data), ctypes.c_void_p(stalls.ctypes.data)
-        )
+    def settle(self, spent: Int | None = None) -> None:
+        """Add what units did for these samples to the counts, or to an array of one's own."""
+        spent = self._spent if spent is None else spent
+        self._library.dmpc_spent(self.handle, ctypes.c_void_p(spent.ctypes.data))
 
     def counts(self, *, settled: bool = True) -> Counts:
         """Everything that it counted; of units what was settled, or what they did by now."""
         view = self.view()
-        busy, stalls = self._busy, self._stalls
+        spent = self._spent
         if not settled:
-            busy, stalls = np.zeros_like(busy), np.zeros_like(stalls)
-            self.settle(busy, stalls)
+            spent = no_cycles(self.prepared)
+            self.settle(spent)
         counts = Counts(instructions=view.instructions)
         number = len(self.prepared.code)
         sums = [
@@ -252,20 +247,23 @@ class Machine:
                 counts.saturable[item.pc, item.cause] += runs[item.pc] * item.elements
             if item.counter is not None and clipped[item.counter]:
                 counts.saturations[item.pc, item.cause] += int(clipped[item.counter])
-        units(self.prepared, busy, stalls, counts)
+        count_spent(self.prepared, spent, counts)
         return counts
 
 
-def units(prepared: Prepared, busy: Int, stalls: Int, counts: Counts) -> None:
+def no_cycles(prepared: Prepared) -> Int:
+    """Room for cycles by instruction: of work, and of waiting by cause."""
+    return np.zeros((len(prepared.code), 1 + len(records.CAUSES)), np.int64)
+
+
+def count_spent(prepared: Prepared, spent: Int, counts: Counts) -> None:
     """Count what units did, from the sums of the compiled engine."""
-    found_busy: Counter[str] = counts.busy
-    for name in prepared.units:
-        number = prepared.unit_number(name)
-        if busy[number]:
-            found_busy[name] += int(busy[number])
-        for cause, cycles in zip(records.CAUSES, stalls[number], strict=True):
+    for pc, ((busy, *stalls), work) in enumerate(zip(spent.tolist(), prepared.works, strict=True)):
+        if busy:
+            counts.busy_at[pc, work.unit] += busy
+        for cause, cycles in zip(records.CAUSES, stalls, strict=True):
             if cycles:
-                counts.stalls[name, cause] += int(cycles)
+                counts.stalls_at[pc, work.unit, cause] += cycles
 
 
 class Timeline:
@@ -317,12 +315,9 @@ class Timeline:
 
     def count(self, counts: Counts) -> None:
         """Count what units did."""
-        busy = np.zeros(MOST_BANKS + len(records.UNITS), np.int64)
-        stalls = np.zeros((len(busy), len(records.CAUSES)), np.int64)
-        self._library.dmpc_timeline_units(
-            self.handle, ctypes.c_void_p(busy.ctypes.data), ctypes.c_void_p(stalls.ctypes.data)
-        )
-        units(self.prepared, busy, stalls, counts)
+        spent = no_cycles(self.prepared)
+        self._library.dmpc_timeline_spent(self.handle, ctypes.c_void_p(spent.ctypes.data))
+        count_spent(self.prepared, spent, counts)
 
     def log(self) -> tuple[NDArray[np.void], NDArray[np.void]]:
         """Spans and intervals that were kept, as records."""

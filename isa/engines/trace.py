@@ -20,16 +20,15 @@ class Span:
 
 @dataclass(frozen=True)
 class Interval:
-    """What a unit did in cycles `since` .. `until` - 1: `busy` on an instruction, or why it waited.
-
-    `pc` is that of the instruction it was busy with.
+    """What a unit did in cycles `since` .. `until` - 1: `busy` on the instruction at `pc`, or why
+    that waited.
     """
 
     unit: str
     doing: str
     since: int
     until: int
-    pc: int | None = None
+    pc: int
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,7 @@ def traced(prepared: Prepared, spans: Any, intervals: Any, end: int) -> Trace:
         [Span(pc, names[unit], *times) for pc, unit, *times in spans.tolist()],
         [
             Interval(
-                names[unit], records.CAUSES[why] if why >= 0 else "busy", since, until,
-                None if why >= 0 else pc,
+                names[unit], records.CAUSES[why] if why >= 0 else "busy", since, until, pc
             )
             for unit, why, pc, _, since, until in intervals.tolist()
         ],

@@ -13,6 +13,8 @@
 #include "program.h"
 #include "kernels.h"
 
+static void *zeroed(size_t count, size_t size) { return calloc(count + 1, size); }
+
 #define LANES 1
 #include "timing.h"
 #undef LANES
@@ -219,17 +221,11 @@ void dmpc_cycles(Machine *m, int64_t *cycles) {
     }
 }
 
-/* Add what units did since `dmpc_begin`: busy [UNITS], stalls [UNITS][CAUSES], over all samples. */
-void dmpc_units(Machine *m, int64_t *busy, int64_t *stalls) {
-#define ADD_UP(lanes)                                                                               \
-    Timing_##lanes *t = m->timing;                                                                  \
-    settle_##lanes(t);                                                                              \
-    for (int u = 0; u < UNITS; u++) {                                                               \
-        busy[u] += t->unit[u].busy_sum;                                                             \
-        for (int c = 0; c < CAUSES; c++) stalls[u * CAUSES + c] += t->unit[u].stall_sums[c];        \
-    }
-    if (m->lanes == 1) { ADD_UP(1) } else { ADD_UP(16) }
-#undef ADD_UP
+/* Add what units did since `dmpc_begin`, by instruction: [instructions][1 + CAUSES], cycles of work and
+   of waiting by cause, over all samples. */
+void dmpc_spent(Machine *m, int64_t *spent) {
+    if (m->lanes == 1) add_spent_1(m->timing, spent);
+    else add_spent_16(m->timing, spent);
 }
 
 /* Append `count` timesteps to the input of each sample, which now lies here from timestep `first` on:

@@ -49,8 +49,6 @@ enum { BEGAN = 1, WAITS = 2 };
 
 /* -- memory -------------------------------------------------------------------------------------- */
 
-static void *zeroed(size_t count, size_t size) { return calloc(count + 1, size); }
-
 void dmpc_close(Machine *m) {
     if (!m) return;
     for (int r = 0; r < REGISTERS; r++)
@@ -59,9 +57,8 @@ void dmpc_close(Machine *m) {
     for (int s = 0; s < MEMORIES; s++) free(m->state[s]), free(m->written[s]);
     for (int b = 0; b < MOST_BANKS; b++) free(m->sums[b][0]), free(m->sums[b][1]);
     for (int w = 0; m->kept && w < m->program->sizes.watches; w++) free(m->kept[w].data);
-    if (m->timing && m->lanes == 1) {
-        free(((Timing_1 *)m->timing)->spans), free(((Timing_1 *)m->timing)->intervals);
-    }
+    if (m->timing && m->lanes == 1) timing_close_1(m->timing);
+    else if (m->timing) timing_close_16(m->timing);
     free(m->kept), free(m->temporary), free(m->outputs), free(m->arriving), free(m->input);
     free(m->runs), free(m->active_sum), free(m->row_sum), free(m->spills), free(m->saturated);
     free(m->timing), free(m->demand), free(m);
@@ -106,6 +103,7 @@ Machine *dmpc_open(const Program *program, int lanes) {
     MAKE(m->demand, (size_t)PERIOD * lanes, 4);
     MAKE(m->timing, 1, lanes == 1 ? sizeof(Timing_1) : sizeof(Timing_16));
 #undef MAKE
+    if (m->timing) ok &= lanes == 1 ? timing_open_1(m->timing, program) : timing_open_16(m->timing, program);
     if (!ok) {
         dmpc_close(m);
         return NULL;

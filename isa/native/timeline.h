@@ -5,7 +5,8 @@ typedef struct { int samples, blocks; const Program *program; Timing_1 *one; Tim
 
 void dmpc_timeline_close(Timeline *t) {
     if (!t) return;
-    if (t->one) free(t->one->spans), free(t->one->intervals);
+    if (t->one) timing_close_1(t->one);
+    for (int b = 0; t->many && b < t->blocks; b++) timing_close_16(&t->many[b]);
     free(t->one), free(t->many), free(t->demand), free(t);
 }
 
@@ -17,7 +18,10 @@ Timeline *dmpc_timeline(const Program *program, int samples, int trace) {
     t->demand = zeroed(PERIOD * LOCKSTEP, 4);
     if (samples == 1) t->one = zeroed(1, sizeof *t->one);
     else t->many = zeroed(t->blocks, sizeof *t->many);
-    if (!t->demand || (samples == 1 ? (void *)t->one : (void *)t->many) == NULL) {
+    int ok = t->demand && (samples == 1 ? (void *)t->one : (void *)t->many);
+    if (ok && t->one) ok = timing_open_1(t->one, program);
+    for (int b = 0; ok && b < t->blocks; b++) ok = timing_open_16(&t->many[b], program);
+    if (!ok) {
         dmpc_timeline_close(t);
         return NULL;
     }
@@ -64,16 +68,9 @@ void dmpc_timeline_times(const Timeline *t, int64_t *issued, int64_t *end) {
     }
 }
 
-void dmpc_timeline_units(Timeline *t, int64_t *busy, int64_t *stalls) {
-    for (int b = 0; b < (t->one ? 1 : t->blocks); b++) {
-        if (t->one) settle_1(t->one); else settle_16(&t->many[b]);
-        for (int u = 0; u < UNITS; u++) {
-            busy[u] += t->one ? t->one->unit[u].busy_sum : t->many[b].unit[u].busy_sum;
-            for (int c = 0; c < CAUSES; c++)
-                stalls[u * CAUSES + c] += t->one ? t->one->unit[u].stall_sums[c]
-                                                 : t->many[b].unit[u].stall_sums[c];
-        }
-    }
+void dmpc_timeline_spent(Timeline *t, int64_t *spent) {
+    if (t->one) add_spent_1(t->one, spent);
+    for (int b = 0; b < t->blocks; b++) add_spent_16(&t->many[b], spent);
 }
 
 void dmpc_timeline_log(const Timeline *t, View *v) {

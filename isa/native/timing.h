@@ -71,12 +71,15 @@ typedef struct {
     Time slot[MOST_SLOTS];                    /* cycles from which slots can be used, a ring */
     int first_slot, free_slots;
     int has_burst, waits;                     /* whether `behind` is to be charged */
-    Burst burst;
-    Time since, stalls[CAUSES];               /* all cycles from `since` to `free` that are no stall are work */
-    int64_t busy_sum, stall_sums[CAUSES];
     int64_t behind[LANES];                    /* how far `free` lay before the origin */
+    Burst burst;
 } N(Unit);
 #define Unit N(Unit)
+
+/* What a unit's cycles were spent on for one instruction: work, and waiting by cause. A burst's first
+   instruction waits for its issue and its slots, its last one has the cycles that belong to no row. */
+typedef struct { Time busy, stalls[CAUSES]; } N(Spent);
+#define Spent N(Spent)
 
 typedef struct {
     const Sizes *sizes;
@@ -87,21 +90,26 @@ typedef struct {
     Unit unit[UNITS];
     Page page[2 * PAGED];                     /* two of each register and window */
     int newest[PAGED], pages[PAGED];
+    Spent *spent;                             /* of each instruction, since it was last settled */
+    int64_t (*sums)[1 + CAUSES];              /* over samples, of what was settled */
     int trace;                                /* keep spans and intervals, of the first sample */
     Span *spans; int64_t span_count, span_room;
     Interval *intervals; int64_t interval_count, interval_room;
 } N(Timing);
 #define Timing N(Timing)
 
+static int N(timing_open)(Timing *t, const Program *program) {
+    t->spent = zeroed(program->sizes.instructions, sizeof *t->spent);
+    t->sums = zeroed(program->sizes.instructions, sizeof *t->sums);
+    return t->spent && t->sums;
+}
+
+static void N(timing_close)(Timing *t) { free(t->spans), free(t->intervals), free(t->spent), free(t->sums); }
+
 static void N(timing_reset)(Timing *t, const Program *program, int used) {
-    Span *spans = t->spans;
-    Interval *intervals = t->intervals;
-    int64_t span_room = t->span_room, interval_room = t->interval_room;
-    int trace = t->trace;
     for (int u = 0; u < UNITS; u++) {         /* all but the large tables of bursts */
         Unit *unit = &t->unit[u];
         memset(unit, 0, offsetof(Unit, burst));
-        memset(&unit->since, 0, sizeof *unit - offsetof(Unit, since));
         unit->most_reads = program->latency[u] / 2;
         unit->free_slots = program->sizes.slots;
         unit->burst.segments = 0;
@@ -110,8 +118,8 @@ static void N(timing_reset)(Timing *t, const Program *program, int used) {
     EACH t->issued[l] = -1;
     memset(t->newest, 0, sizeof t->newest);
     memset(t->pages, 0, sizeof t->pages);
-    t->trace = trace, t->spans = spans, t->intervals = intervals;
-    t->span_room = span_room, t->interval_room = interval_room;
+    memset(t->spent, 0, t->sizes->instructions * sizeof *t->spent);
+    memset(t->sums, 0, t->sizes->instructions * sizeof *t->sums);
     t->span_count = t->interval_count = 0;
 }
 
@@ -120,7 +128,6 @@ static void N(timing_copy)(Timing *t, const Timing *from) {
     for (int u = 0; u < UNITS; u++) {         /* of the large tables of bursts, those in use */
         const Unit *unit = &from->unit[u];
         memcpy(&t->unit[u], unit, offsetof(Unit, burst));
-        memcpy(&t->unit[u].since, &unit->since, sizeof *unit - offsetof(Unit, since));
         if (unit->has_burst) t->unit[u].burst = unit->burst;
     }
     t->sizes = from->sizes, t->latency = from->latency, t->used = from->used, t->base = from->base;
@@ -128,6 +135,8 @@ static void N(timing_copy)(Timing *t, const Timing *from) {
     memcpy(t->page, from->page, sizeof t->page);
     memcpy(t->newest, from->newest, sizeof t->newest);
     memcpy(t->pages, from->pages, sizeof t->pages);
+    memcpy(t->spent, from->spent, t->sizes->instructions * sizeof *t->spent);
+    memcpy(t->sums, from->sums, t->sizes->instructions * sizeof *t->sums);
     t->trace = 0;
 }
 
@@ -157,9 +166,9 @@ static inline void N(later)(Time at, const Time until) {
 }
 
 /* The later of two cycles in `at`, with the wait charged to its cause. */
-static inline void N(wait)(Timing *t, int unit, int cause, Time at, const Time until) {
-    int32_t *stall = t->unit[unit].stalls[cause];
-    if (LANES == 1 && t->trace) N(interval)(t, unit, cause, at[0], until[0], -1);
+static inline void N(wait)(Timing *t, int unit, int pc, int cause, Time at, const Time until) {
+    int32_t *stall = t->spent[pc].stalls[cause];
+    if (LANES == 1 && t->trace) N(interval)(t, unit, cause, at[0], until[0], pc);
     EACH {
         int32_t later = at[l] > until[l] ? at[l] : until[l];
         stall[l] += later - at[l];
@@ -181,14 +190,14 @@ static void N(end)(const Timing *t, Time end) {
 }
 
 /* A unit waits for the sequencer: from its true beginning, if that lies before the origin. */
-static inline void N(wait_for_issue)(Timing *t, int number, const Time until) {
+static inline void N(wait_for_issue)(Timing *t, int number, int pc, const Time until) {
     Unit *unit = &t->unit[number];
     if (unit->waits) {
-        for (int l = 0; l < t->used; l++) unit->stall_sums[CAUSE_ISSUE] += unit->behind[l];
+        for (int l = 0; l < t->used; l++) t->sums[pc][1 + CAUSE_ISSUE] += unit->behind[l];
         memset(unit->behind, 0, sizeof unit->behind);
         unit->waits = 0;
     }
-    N(wait)(t, number, CAUSE_ISSUE, unit->free, until);
+    N(wait)(t, number, pc, CAUSE_ISSUE, unit->free, until);
 }
 
 /* -- bursts -------------------------------------------------------------------------------------- */
@@ -238,13 +247,13 @@ static void N(group_of_segments)(Timing *t, int number, const Time slot) {
     Unit *unit = &t->unit[number];
     Burst *burst = &unit->burst;
     int group = burst->known;
-    N(wait)(t, number, CAUSE_SLOT, unit->free, slot);
+    N(wait)(t, number, burst->segment[0].pc, CAUSE_SLOT, unit->free, slot);
     if (group == 0 && !burst->spilled) N(leave_queue)(unit, t->sizes->queue);
     Time rows = {0}, last;
     for (int s = 0; s < burst->segments; s++) {
         Segment *segment = &burst->segment[s];
         if (segment->spill) continue;
-        if (group == 0) N(wait)(t, number, CAUSE_OPERAND, unit->free, segment->operands);
+        if (group == 0) N(wait)(t, number, segment->pc, CAUSE_OPERAND, unit->free, segment->operands);
         int32_t *of_group = segment->rows[group & (segment->period - 1)];
         EACH rows[l] += of_group[l];
         N(work)(t, number, segment->pc, unit->free, of_group);
@@ -269,7 +278,8 @@ static inline void N(next_group)(Timing *t, int number) {
         EACH ready[l] = unit->free[l] - 1 + latency;
     } else {                                  /* the same at once */
         const int32_t *cycles = burst->cycles[group & (burst->period - 1)];
-        int32_t *restrict free = unit->free, *restrict stall = unit->stalls[CAUSE_SLOT];
+        int32_t *restrict free = unit->free;
+        int32_t *restrict stall = t->spent[burst->segment[0].pc].stalls[CAUSE_SLOT];
         EACH {
             int32_t at = free[l] > slot[l] ? free[l] : slot[l];
             stall[l] += at - free[l];
@@ -281,6 +291,11 @@ static inline void N(next_group)(Timing *t, int number) {
     if (burst->known == burst->groups) N(burst_end)(t, number);
 }
 
+/* How many of a burst's groups have a number that is `g` modulo the period. */
+static inline int N(groups_like)(int g, int period, int groups) {
+    return groups / period + (g < groups % period);
+}
+
 /* The bank is free and the whole burst issued; instructions that spill go first. */
 static void N(burst_begin)(Timing *t, int number) {
     Unit *unit = &t->unit[number];
@@ -288,14 +303,20 @@ static void N(burst_begin)(Timing *t, int number) {
     Segment *closing = &burst->segment[burst->segments - 1];
     Time after;
     EACH after[l] = closing->issued[l] + 1;
-    N(wait_for_issue)(t, number, after);
-    for (int g = 0; g < burst->period; g++)   /* an empty group, or partial sums brought back */
-        EACH burst->cycles[g][l] += burst->spilled | (burst->cycles[g][l] == 0);
+    N(wait_for_issue)(t, number, burst->segment[0].pc, after);
+    for (int g = 0; g < burst->period; g++) { /* an empty group, or partial sums brought back */
+        int times = N(groups_like)(g, burst->period, burst->groups);
+        EACH {
+            int more = burst->spilled | (burst->cycles[g][l] == 0);
+            burst->cycles[g][l] += more;
+            t->spent[closing->pc].busy[l] += more * times;
+        }
+    }
     if (burst->spilled) N(leave_queue)(unit, t->sizes->queue);
     for (int s = 0; s < burst->segments; s++) {
         Segment *segment = &burst->segment[s];
         if (!segment->spill) continue;
-        N(wait)(t, number, CAUSE_OPERAND, unit->free, segment->operands);
+        N(wait)(t, number, segment->pc, CAUSE_OPERAND, unit->free, segment->operands);
         Time cycles = {0};                    /* a row is read and written: two on a single port */
         for (int g = 0; g < burst->groups; g++)
             EACH cycles[l] += 2 * segment->rows[g & (segment->period - 1)][l];
@@ -313,14 +334,15 @@ static void N(stretch)(Timing *t, const Instr *op, int pc, const Time cycles, co
     Time after, operands;
     EACH after[l] = t->issued[l] + 1;
     N(operands)(t, op, pages, operands);
-    N(wait_for_issue)(t, op->unit, after);
-    N(wait)(t, op->unit, CAUSE_OPERAND, unit->free, operands);
-    if (unit->reading) N(wait)(t, op->unit, CAUSE_PORT, unit->free, unit->drained);
+    N(wait_for_issue)(t, op->unit, pc, after);
+    N(wait)(t, op->unit, pc, CAUSE_OPERAND, unit->free, operands);
+    if (unit->reading) N(wait)(t, op->unit, pc, CAUSE_PORT, unit->free, unit->drained);
     unit->reading = 0;
     memcpy(unit->starts[(unit->oldest + unit->started - 1) % t->sizes->queue], unit->free,
            sizeof(Time));
     int start = unit->free[0];
     N(work)(t, op->unit, pc, unit->free, cycles);
+    EACH t->spent[pc].busy[l] += cycles[l];
     if (LANES == 1 && t->trace) N(span)(t, pc, op->unit, t->issued[0], start, unit->free[0]);
     int latency = t->latency[op->unit];
     EACH unit->drained[l] = unit->free[l] - 1 + latency;
@@ -328,19 +350,19 @@ static void N(stretch)(Timing *t, const Instr *op, int pc, const Time cycles, co
 }
 
 /* A row in the pipeline is read when it is written; any row, when the single port is free. */
-static inline void N(avoid_writes)(Timing *t, Unit *unit, int number, int row, int latency,
+static inline void N(avoid_writes)(Timing *t, Unit *unit, int number, int pc, int row, int latency,
                                    Time start) {
     Time until;
     for (int r = 0, at = unit->first_read; r < unit->reading; r++) {
         if (unit->row[at] == row) {
             EACH until[l] = unit->read[at][l] + latency + 1;
-            N(wait)(t, number, CAUSE_PORT, start, until);
+            N(wait)(t, number, pc, CAUSE_PORT, start, until);
         }
         at = at + 1 == unit->most_reads ? 0 : at + 1;
     }
     for (int r = 0, at = unit->first_read; r < unit->reading; r++) {
         EACH until[l] = start[l] + (start[l] == unit->read[at][l] + latency);
-        N(wait)(t, number, CAUSE_PORT, start, until);
+        N(wait)(t, number, pc, CAUSE_PORT, start, until);
         at = at + 1 == unit->most_reads ? 0 : at + 1;
     }
 }
@@ -352,12 +374,12 @@ static void N(group_work)(Timing *t, const Instr *op, int pc, const Parity pages
     int latency = t->latency[op->unit];
     Time start, two;
     EACH start[l] = t->issued[l] + 1, two[l] = 2;
-    N(wait_for_issue)(t, op->unit, start);
+    N(wait_for_issue)(t, op->unit, pc, start);
     if (op->reads) {                          /* windows of its rows */
         N(operands)(t, op, pages, start);
-        N(wait)(t, op->unit, CAUSE_OPERAND, unit->free, start);
+        N(wait)(t, op->unit, pc, CAUSE_OPERAND, unit->free, start);
     }
-    if (!unit->reading) N(wait)(t, op->unit, CAUSE_PORT, unit->free, unit->drained);
+    if (!unit->reading) N(wait)(t, op->unit, pc, CAUSE_PORT, unit->free, unit->drained);
     int first = 0;
     for (int group = 0; group < op->groups; group++) {
         Time ready = {0};
@@ -368,8 +390,8 @@ static void N(group_work)(Timing *t, const Instr *op, int pc, const Parity pages
             N(later)(ready, burst->ready[group % MOST_SLOTS]);
         }
         memcpy(start, unit->free, sizeof(Time));
-        N(wait)(t, op->unit, CAUSE_SUMS, start, ready);
-        N(avoid_writes)(t, unit, op->unit, op->row + group, latency, start);
+        N(wait)(t, op->unit, pc, CAUSE_SUMS, start, ready);
+        N(avoid_writes)(t, unit, op->unit, pc, op->row + group, latency, start);
         if (unit->most_reads) {
             int at = unit->first_read + unit->reading;
             if (at >= unit->most_reads) at -= unit->most_reads;
@@ -394,6 +416,7 @@ static void N(group_work)(Timing *t, const Instr *op, int pc, const Parity pages
         N(work)(t, op->unit, pc, unit->free, two);
     }
     if (LANES == 1 && t->trace) N(span)(t, pc, op->unit, t->issued[0], first, unit->free[0]);
+    EACH t->spent[pc].busy[l] += 2 * op->groups;
     EACH unit->drained[l] = start[l] + latency + 1;
     N(release)(t, op, pages, unit->drained);  /* the last row has been written */
     for (int b = 0; b < sizes->banks; b++)
@@ -435,6 +458,10 @@ static void N(bank_work)(Timing *t, const Instr *op, int pc, Time *rows, const P
     for (int g = 0; g < apart; g++) memcpy(segment->rows[g], rows[g], sizeof(Time));
     for (; burst->period < segment->period; burst->period++)
         memcpy(burst->cycles[burst->period], burst->cycles[0], sizeof(Time));
+    for (int g = 0; g < segment->period; g++) {
+        int times = N(groups_like)(g, segment->period, burst->groups) << op->spill;
+        EACH t->spent[pc].busy[l] += rows[g][l] * times;
+    }
     for (int g = 0; g < burst->period && !op->spill; g++) {
         const int32_t *of_group = rows[g & (segment->period - 1)];
         EACH burst->cycles[g][l] += of_group[l];
@@ -485,18 +512,20 @@ static int N(issue)(Timing *t, const Instr *op, int pc, Time *demand) {
 
 /* Sums over the samples that count, of what has been charged since the last call. */
 static void N(settle)(Timing *t) {
-    for (int u = 0; u < UNITS; u++) {
-        Unit *unit = &t->unit[u];
+    for (int pc = 0; pc < t->sizes->instructions; pc++) {
+        const Spent *spent = &t->spent[pc];
         for (int l = 0; l < t->used; l++) {
-            unit->busy_sum += unit->free[l] - unit->since[l];
-            for (int c = 0; c < CAUSES; c++) {
-                unit->stall_sums[c] += unit->stalls[c][l];
-                unit->busy_sum -= unit->stalls[c][l];
-            }
+            t->sums[pc][0] += spent->busy[l];
+            for (int c = 0; c < CAUSES; c++) t->sums[pc][1 + c] += spent->stalls[c][l];
         }
-        memcpy(unit->since, unit->free, sizeof(Time));
-        memset(unit->stalls, 0, sizeof unit->stalls);
     }
+    memset(t->spent, 0, t->sizes->instructions * sizeof *t->spent);
+}
+
+/* Add what was settled to [instructions][1 + CAUSES]. */
+static void N(add_spent)(Timing *t, int64_t *spent) {
+    N(settle)(t);
+    for (int k = 0; k < t->sizes->instructions * (1 + CAUSES); k++) spent[k] += t->sums[0][k];
 }
 
 static inline void N(earlier)(Time at, int by) { EACH at[l] = at[l] < by ? 0 : at[l] - by; }
@@ -518,7 +547,6 @@ static void N(rebase)(Timing *t) {
             unit->behind[l] += before;
             unit->free[l] += before - by;
         }
-        memcpy(unit->since, unit->free, sizeof(Time));
         unit->waits = 1;
         N(earlier)(unit->drained, by);
         for (int k = 0; k < MOST_QUEUE; k++) N(earlier)(unit->starts[k], by);
@@ -542,6 +570,7 @@ static void N(rebase)(Timing *t) {
 #undef Segment
 #undef Burst
 #undef Unit
+#undef Spent
 #undef Timing
 #undef EACH
 #undef EACH_READ
