@@ -81,6 +81,11 @@ class Sequencer:
             self._trap(f"{op.mnemonic} every 0 timesteps")
         return every is None or self.timestep_of(op.stage) % every == 0
 
+    @property
+    def iteration(self) -> int | None:
+        """Of the innermost loop over timesteps that runs; None outside of one."""
+        return next((f.iteration for f in reversed(self.frames) if f.steps is not None), None)
+
     def timestep_of(self, stage: int) -> int:
         """The timestep, from 0, that a stage works on; traps outside a loop over timesteps."""
         if not self.frames or self.frames[-1].steps is None:

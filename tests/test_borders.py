@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 OURS = {"isa", "runtime", "dmpc", "tests", "examples"}
-SLOW = ("torch", "onnxruntime", "onnx", "matplotlib", "scipy", "nir", "h5py")
+SLOW = ("torch", "onnxruntime", "onnx", "matplotlib", "scipy", "nir", "h5py", "perfetto")
 COMPILER = ("networkx", "lark")  # what compiles needs them, what runs does not
 ALL = ("numpy", "pydantic", "rich")  # whatever does anything needs them
 
@@ -20,7 +20,8 @@ def allowed(path: Path) -> set[str]:
     room = path.parts[0]
     if room in ("isa", "runtime"):
         return {"isa", room}
-    speaks_for_users = path.parts[:2] == ("dmpc", "cli") or path == Path("dmpc/verification.py")
+    rooms = (("dmpc", "cli"), ("dmpc", "report"))
+    speaks_for_users = path.parts[:2] in rooms or path == Path("dmpc/verification.py")
     return {"isa", "dmpc", "runtime"} if speaks_for_users else {"isa", "dmpc"}
 
 

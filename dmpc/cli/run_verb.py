@@ -6,8 +6,10 @@ import click
 from rich.table import Table
 
 import runtime
-from dmpc.cli.files import InputFile, OutputFile, write_json, write_text
+from dmpc.cli.files import InputFile, OutputFile, write_json
 from dmpc.cli.main import Verb
+from dmpc.cli.models import refuse_unread
+from dmpc.cli.recordings import Numbers, check_trace, is_perfetto, window, write_trace
 from dmpc.cli.samples import data_options, samples_of
 from dmpc.cli.tables import table
 from dmpc.cli.terminal import Output, progress
@@ -28,8 +30,26 @@ SHOWN = 10
     help="What simulates: compiled code, instructions as they are written, or cycle by cycle.",
 )
 @click.option(
-    "--trace", type=OutputFile(), metavar="VCD",
-    help="Write what every unit did in every cycle of the first sample, for a wave viewer.",
+    "--trace", type=OutputFile(), metavar="FILE",
+    help="Write what every unit and port did in every cycle of a sample: as FILE.vcd for a wave "
+    "viewer, as FILE.perfetto-trace for ui.perfetto.dev.",
+)  # fmt: skip
+@click.option(
+    "--samples",
+    type=Numbers(),
+    metavar="N,A:B",
+    help="Which samples to trace, as 3 or 0:4.  [default: 0]",
+)
+@click.option(
+    "--timesteps",
+    type=Numbers(),
+    metavar="A:B",
+    help="Trace the cycles in which the machine works on these timesteps.  [default: all]",
+)
+@click.option(
+    "--show", multiple=True, metavar="NAME",
+    help="A value that shows in a .vcd, too: a name of the graph (layer1.spikes, 'layer1.*'), a "
+    "register (e1), '*' for all. May be repeated.",
 )  # fmt: skip
 def run(
     image: str,
@@ -38,18 +58,27 @@ def run(
     limit: int | None,
     engine: str,
     trace: str | None,
+    samples: tuple[int, ...] | None,
+    timesteps: tuple[int, ...] | None,
+    show: tuple[str, ...],
 ) -> None:
     """Run IMAGE on the simulated accelerator: predictions, accuracy, cycles."""
+    refuse_unread(
+        {
+            "without --trace": () if trace else ("samples", "timesteps", "show"),
+            "for a trace that is no .vcd": ("show",) if is_perfetto(trace) else (),
+        }
+    )
+    check_trace(trace)
+    wanted = window(timesteps)
     program = runtime.load(image, engine)
-    samples = runtime.load_samples(data, any_length=True).first(limit)
-    x, y, lengths = samples.x, samples.y, samples.lengths
+    loaded = runtime.load_samples(data, any_length=True).first(limit)
+    x, y, lengths = loaded.x, loaded.y, loaded.lengths
     with progress("running", len(x)) as advance, samples_of(data):
         result = program.run(x, y, lengths=lengths, progress=advance)
-        if trace:
-            from dmpc.cli.vcd import vcd_text
-
-            first = x[:1, : result.lengths[0]]
-            write_text(trace, vcd_text(program.trace(first), program.image))
+    if trace:
+        with progress("tracing", len(samples or (0,))) as advance, samples_of(data):
+            write_trace(program, loaded, trace, samples, wanted, show, advance)
     if json_path:
         write_json(json_path, result.to_json())
     print_result(program, result, Output())

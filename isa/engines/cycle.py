@@ -48,7 +48,7 @@ class Machine:
         self.cycle = 0
         self.progress = False
         self.due: dict[int, list[Callable[[], object]]] = defaultdict(list)
-        self.ports: set[str] = set()
+        self.ports: dict[str, tuple[str, str]] = {}
         self.accesses = Counter[tuple[str, str]]()
         lanes = target.lanes
         units: list[Unit] = [Bank(self, bank.name, lanes, bank.latency) for bank in target.bank]
@@ -81,7 +81,7 @@ class Machine:
         """A row goes through a port; another in the same cycle is impossible."""
         port = memory if port is None else port
         assert port not in self.ports, f"cycle {self.cycle}: two rows on the port of {port}"
-        self.ports.add(port)
+        self.ports[port] = memory, direction
         self.accesses[memory, direction] += 1
 
     @property
@@ -206,6 +206,8 @@ class CycleSession:
                 runs = enabled and sequencer.due(op)
                 work = self.prepared.works[pc] if runs else SKIPPED
                 instance = Instance.of(pc, op, work, core)
+                if sequencer.iteration is not None:
+                    instance.timestep = sequencer.iteration - op.stage
                 if runs:
                     op.execute(core)
             except Trap as trap:
@@ -216,7 +218,9 @@ class CycleSession:
             self.instances.append(instance)
             for item in self._watches if enabled else ():
                 if item.place[0] == pc:
-                    self.seen[item.place].append(look(core, item))
+                    found = look(core, item)
+                    self.seen[item.place].append(found)
+                    instance.left[item.place[1]] = found[0]
             sequencer.advance()
             yield instance
 
@@ -326,10 +330,11 @@ class CycleEngine:
             },
         )
 
-    def reset(self, sample: Int) -> CycleSession:
+    def reset(self, sample: Int, watched: Watched = ()) -> CycleSession:
         """The start of one sample [timesteps, inputs], to be stepped through."""
         check_inputs(sample[None])
-        return CycleSession(self.prepared, sample, [])
+        watches = [watch(self.prepared, place) for place in dict.fromkeys(watched)]
+        return CycleSession(self.prepared, sample, watches)
 
     def trace(self, sample: Int) -> Trace:
         """The timing of one sample [timesteps, inputs] in every cycle."""

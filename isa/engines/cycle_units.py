@@ -61,7 +61,9 @@ class Instance:
     """One execution of an instruction.
 
     `cycles` of work, or `rows` by group modulo the period on a bank; `met` are the active events,
-    rows and first spills that its counts depend on.
+    rows and first spills that its counts depend on. It works in cycles `start` .. `end` - 1; what
+    it writes is complete in cycle `done`. `timestep` is the one that it works on, if it stands in a
+    loop over timesteps; `left` holds what it leaves at its operands, of those that are watched.
     """
 
     pc: int
@@ -73,7 +75,10 @@ class Instance:
     issued: int = -1
     start: int = -1
     end: int = -1
+    done: int = -1
+    timestep: int | None = None
     delivered: bool = False
+    left: dict[str, Int] = field(default_factory=dict)
     reads: list[tuple[Page, tuple["Instance", ...]]] = field(default_factory=list)
     writes: list[tuple[Page, "Instance"]] = field(default_factory=list)
     bursts: list[Burst] = field(default_factory=list)
@@ -200,7 +205,7 @@ class Unit:
             self.in_pipeline[kind] -= 1
             for page, first in op.writes:
                 assert page.writers[0] is first, f"{op.op.mnemonic}: its page was taken"
-            op.delivered = True
+            op.delivered, op.done = True, self.machine.cycle
             if kind == "group":
                 op.free_operands()
 

@@ -1,50 +1,99 @@
-"""`dmpc run --trace`: a dump that says what every unit did in every cycle."""
+"""`dmpc run --trace`: by the name of the file, and refused before anything runs."""
 
 import json
-from collections import defaultdict
-from pathlib import Path
 
-from click.testing import CliRunner
-from vcd.reader import TokenKind, tokenize
-
-from dmpc.cli import main
-
-EXAMPLE = Path(__file__).parents[3] / "examples" / "grey_digits"
+import numpy as np
+import pytest
+from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace
 
 
-def changes(path):
-    """(time, state) changes of each unit's `doing` in a dump, and its last time."""
-    names, found, scope, time = {}, defaultdict(list), "", 0
-    with path.open("rb") as dump:
-        for token in tokenize(dump):
-            if token.kind is TokenKind.SCOPE:
-                scope = token.scope.ident
-            elif token.kind is TokenKind.VAR and token.var.reference == "doing":
-                names[token.var.id_code] = scope
-            elif token.kind is TokenKind.CHANGE_TIME:
-                time = token.time_change
-            elif token.kind is TokenKind.CHANGE_STRING and token.string_change.id_code in names:
-                found[names[token.string_change.id_code]].append((time, token.string_change.value))
-    return found, time
+def test_the_suffix_says_which_form(files, dmpc):
+    vcd, perfetto = files.folder / "a.vcd", files.folder / "a.perfetto-trace"
+    told = files.folder / "run.json"
+    run = ("run", files.image, "--input", files.data, "--json", told, "--trace")
+    dmpc.ok(*run, vcd)
+    cycles = [sample["cycles"] for sample in json.loads(told.read_text())["samples"]]
+    assert vcd.read_text().splitlines()[-1] == f"#{cycles[0] * 5000}"
+    assert vcd.read_text() == dmpc.ok("run", files.image, "--input", files.data, "--trace", "-")
+    dmpc.ok(*run, perfetto, "--samples", "3,1:3")
+    trace = Trace.FromString(perfetto.read_bytes())
+    roots = [
+        p.track_descriptor.name for p in trace.packet if p.track_descriptor.HasField("process")
+    ]
+    assert [name.split(" on ")[0] for name in roots] == ["sample 1", "sample 2", "sample 3"]
+    dmpc.ok(*run, perfetto, "--timesteps", "2:4")
+    steps = {
+        p.track_event.name for p in Trace.FromString(perfetto.read_bytes()).packet
+        if p.track_event.name.startswith("timestep ")
+    }  # fmt: skip
+    assert {"timestep 2", "timestep 3"} <= steps
+    assert "timestep 0" not in steps
 
 
-def test_the_dump_tells_every_cycle(tmp_path):
-    image, dump, told = tmp_path / "g.elf", tmp_path / "t.vcd", tmp_path / "r.json"
-    train, test = EXAMPLE / "train.npz", EXAMPLE / "test.npz"
-    arguments = ["compile", str(EXAMPLE / "model.onnx"), "-o", str(image)]
-    made = CliRunner().invoke(main, [*arguments, "--calibration", str(train)])
-    assert made.exit_code == 0, made.output
-    arguments = ["run", str(image), "--input", str(test), "--limit", "1", "--json", str(told)]
-    ran = CliRunner().invoke(main, [*arguments, "--trace", str(dump)])
-    assert ran.exit_code == 0, ran.output
-    found, end = changes(dump)
-    totals = json.loads(told.read_text())["totals"]
-    assert end == totals["cycles"]
-    for unit, series in found.items():
-        spent = defaultdict(int)
-        for (since, state), (until, _) in zip(series, [*series[1:], (end, "")], strict=True):
-            spent[state] += until - since
-        assert spent.pop("busy") == totals["units"][unit]["busy"]
-        spent.pop("idle", None)
-        assert spent == {k: n for k, n in totals["units"][unit]["stalls"].items() if n}
-    assert {"neuron", "spike", "memory_a", "memory_b", "update"} <= found.keys()
+def test_values_show_on_request(files, dmpc):
+    vcd = files.folder / "a.vcd"
+    run = ("run", files.image, "--input", files.data, "--trace", vcd)
+    dmpc.ok(*run)
+    assert " values " not in vcd.read_text()
+    dmpc.ok(*run, "--show", "*.spikes", "--show", "*.u")
+    (layer,) = {s for s in vcd.read_text().split() if s.endswith("_u")}
+    assert f"$scope module {layer} $end" in vcd.read_text()
+
+
+def test_samples_of_different_lengths_are_as_long_as_they_are(files, dmpc):
+    with np.load(files.data) as data:
+        x = data["x"]
+    padded = files.folder / "padded.npz"
+    np.savez(padded, x=x[:2], lengths=[3, len(x[0])])
+    told, vcd = files.folder / "run.json", files.folder / "a.vcd"
+    dmpc.ok("run", files.image, "--input", padded, "--json", told, "--trace", vcd)
+    cycles = json.loads(told.read_text())["samples"][0]["cycles"]
+    assert vcd.read_text().splitlines()[-1] == f"#{cycles * 5000}"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            ("--trace", "a.json"),
+            "a.json: no trace is called .json (write a.vcd for a wave viewer, a",
+        ),
+        (
+            ("--trace", "a.vcd", "--timesteps", "1,3"),
+            "timesteps of a trace follow each other (--timesteps 1:4)",
+        ),
+        (("--trace", "a.vcd", "--samples", "12"), "there is no sample 12; the last is 11"),
+        (
+            ("--trace", "a.vcd", "--timesteps", "8:9"),
+            "the sample has 8 timesteps, from 0; none of 8",
+        ),
+        (
+            ("--trace", "a.vcd", "--show", "q9"),
+            "the program leaves nothing called 'q9'; it leaves ",
+        ),
+    ],
+)
+def test_what_cannot_be_traced(options, said, files, dmpc, monkeypatch):
+    monkeypatch.chdir(files.folder)
+    assert said in dmpc.fails("run", files.image, "--input", files.data, *options)
+    assert not (files.folder / "a.vcd").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--samples", "1"), "--samples has no effect without --trace"),
+        (
+            ("--trace", "a.pftrace", "--show", "e1"),
+            "--show has no effect for a trace that is no .v",
+        ),
+        (
+            ("--trace", "a.vcd", "--samples", "4:4"),
+            "'4:4' is neither a number from 0 nor a range su",
+        ),
+        (("--trace", "a.vcd", "--timesteps", "-1"), "'-1' is neither a number"),
+    ],
+)
+def test_what_is_no_usage(options, said, files, dmpc, monkeypatch):
+    monkeypatch.chdir(files.folder)
+    assert said in dmpc.misused("run", files.image, "--input", files.data, *options)

@@ -1,0 +1,1 @@
+"""Pictures of what `runtime` computes: files that other programs, or people, look at."""
