@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isa.arithmetic import Int
 from isa.engines.counts import Counts
-from isa.engines.program import Prepared, Structure, Watch, record_type, uneven
+from isa.engines.program import Native, Prepared, Structure, Watch, record_type, uneven
 from isa.engines.session import Snapshot
 from isa.errors import IsaError
 from isa.limits import MOST_LOOPS, MOST_REGISTERS, PERIOD
@@ -80,11 +80,21 @@ def as_input(inputs: Inputs) -> Inputs:
 
 
 class Machine:
-    """Up to `lanes` samples of a program in lockstep on the compiled engine."""
+    """Up to `lanes` samples of a program in lockstep on the compiled engine.
 
-    def __init__(self, prepared: Prepared, lanes: int, watches: Sequence[Watch] = ()) -> None:
+    `native` are other records of the program than those of all that it computes.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        lanes: int,
+        watches: Sequence[Watch] = (),
+        native: Native | None = None,
+    ) -> None:
         self.prepared, self.lanes, self.watches = prepared, lanes, watches
-        self._program: Structure = prepared.native.structure(watches)
+        self._native = native or prepared.native
+        self._program: Structure = self._native.structure(watches)
         self._library = _library()
         pointer = ctypes.c_void_p(self._program.pointer)
         self.handle = ctypes.c_void_p(self._library.dmpc_open(pointer, lanes))
@@ -240,8 +250,8 @@ class Machine:
         ]
         for pc, (work, *met) in enumerate(zip(self.prepared.works, *sums, strict=True)):
             counts.met(pc, work, *met)
-        runs, saturable = sums[0], self.prepared.native.saturable
-        clipped = copied(view.saturated, (self.prepared.native.recorder.counters,), np.int64)
+        runs, saturable = sums[0], self._native.saturable
+        clipped = copied(view.saturated, (self._native.recorder.counters,), np.int64)
         for item in saturable:
             if runs[item.pc]:
                 counts.saturable[item.pc, item.cause] += runs[item.pc] * item.elements

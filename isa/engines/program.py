@@ -1,7 +1,7 @@
 """An image made ready to run: loaded memories, demands, and the records of the compiled engine."""
 
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -14,6 +14,7 @@ from isa.arithmetic import Int
 from isa.core import Loaded
 from isa.engines.counts import Place
 from isa.engines.microcode import Recorder, Saturable
+from isa.engines.playback import Playback, Silent
 from isa.errors import IsaError
 from isa.format import Instruction, layout
 from isa.image import Image, contents
@@ -46,12 +47,16 @@ class Prepared:
     @cached_property
     def native(self) -> "Native":
         """The program for the compiled engine."""
-        return Native(self)
+        return Native(self, Recorder(self.loaded, self.code))
 
     @cached_property
     def schedule(self) -> "Native":
         """The program without its microcode: what its timing alone needs."""
-        return Native(self, microcode=False)
+        return Native(self, Silent(self.loaded))
+
+    def playback(self, spikes: Mapping[int, Int]) -> "Native":
+        """The program with events that are given in the place of what neurons compute."""
+        return Native(self, Playback(self.loaded, self.code, self.works, spikes))
 
     def unit_number(self, name: str) -> int:
         """A unit's number in the records."""
@@ -114,13 +119,12 @@ class Native:
     `structure` is the C `Program`; everything that it points to lives as long as this object.
     """
 
-    def __init__(self, prepared: Prepared, *, microcode: bool = True) -> None:
-        self.prepared = prepared
+    def __init__(self, prepared: Prepared, recorder: Recorder) -> None:
+        self.prepared, self.recorder = prepared, recorder
         self.target, self.code = prepared.target, prepared.code
-        self.recorder = Recorder(prepared.loaded, self.code if microcode else ())
         self.instructions = np.zeros(len(self.code) + 1, record_type(records.INSTR))
         for pc, (op, work) in enumerate(zip(self.code, prepared.works, strict=True)):
-            self._fill(self.instructions[pc], pc, op, work, microcode)
+            self._fill(self.instructions[pc], pc, op, work)
         self.micros = np.zeros(len(self.recorder.micros) + 1, record_type(records.MICRO))
         for record, micro in zip(self.micros, self.recorder.micros, strict=False):
             for name, value in micro.items():
@@ -139,7 +143,7 @@ class Native:
         """The C `Program`, with values to keep."""
         return Structure(self, watches)
 
-    def _fill(self, to: Any, pc: int, op: Instruction, work: Work, microcode: bool) -> None:
+    def _fill(self, to: Any, pc: int, op: Instruction, work: Work) -> None:
         """The record of an instruction."""
         every = op.every_timesteps
         to["stage"], to["every"] = op.stage, -1 if every is None else every
@@ -156,12 +160,11 @@ class Native:
                 self._fill_demand(to, work)
             else:
                 kind = "TRAP"
-        if microcode:
-            recorded = self.recorder.record(pc)
-            if recorded is None:
-                kind = "TRAP"
-            else:
-                to["code"], to["codes"] = recorded
+        recorded = self.recorder.record(pc)
+        if recorded is None:
+            kind = "TRAP"
+        else:
+            to["code"], to["codes"] = recorded
         to["kind"] = records.KINDS.index(kind)
 
     @staticmethod

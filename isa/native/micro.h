@@ -99,6 +99,19 @@ static int write_events(Machine *m, const Micro *op) {
     return DONE;
 }
 
+/* Events that were given before: those of as many times as the instruction has run. */
+static int play_events(Machine *m, const Micro *op) {
+    int64_t run = m->runs[m->pc] / m->used - 1;
+    int n = op->n, before = op->z, width = m->program->sizes.event_width;
+    if (run >= op->low || (before && m->event_size[op->x] != before)) return TRAPPED;
+    if (claim(m, 1, op->x, before + n)) return TRAPPED;
+    const uint8_t *from = (const uint8_t *)m->program->constants[-1 - op->a] + run * n;
+    for (int l = 0; l < m->used; l++)
+        memcpy(m->events[op->x] + (size_t)l * width + before, from + l * op->low * n, n);
+    list_active(m, op->x, before, before + n);
+    return DONE;
+}
+
 /* The first n events of register y into x. */
 static int copy_events(Machine *m, const Micro *op) {
     int n = op->n, width = m->program->sizes.event_width, to = op->x, from = op->y;
@@ -371,6 +384,7 @@ static int micro(Machine *m, const Micro *op, int64_t timestep) {
     case SET_ASIDE: return set_aside(m, op);
     case LOAD: return load(m, op);
     case NEAR: return is_near(m, op);
+    case PLAY_EVENTS: return play_events(m, op);
     case STEPS:
         for (int i = 0; i < m->used * op->n; i++) ((int64_t *)temporary(m, op->dst))[i] = m->steps;
         return DONE;

@@ -43,7 +43,7 @@ OPS = (
     "INPUT", "EMIT", "READ_STATE", "WRITE_STATE", "FILL_STATE", "DELAY_EVENTS",
     "ADD_ROWS", "MULTIPLY_ROWS", "ADD_SUMS", "ACCUMULATE", "TAKE", "STEPS",
     "WIDEN", "NARROW", "ADD", "SUBTRACT", "MULTIPLY", "LARGER", "REACHED", "SELECT",
-    "RIGHT", "LEFT", "SHIFTS", "SATURATE", "SET_ASIDE", "LOAD", "NEAR",
+    "RIGHT", "LEFT", "SHIFTS", "SATURATE", "SET_ASIDE", "LOAD", "NEAR", "PLAY_EVENTS",
 )  # fmt: skip
 """Micro-operations: the primitives of `isa.machine` and `isa.arithmetic`."""
 
