@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 
-import networkx as nx
-
 from dmpc.backend.lower_ops import Lowering
 from dmpc.backend.pieces import Lowered, stage_of
 from dmpc.errors import CompileError, raise_all
 from dmpc.ir.graph import Graph, Op
+from dmpc.ir.wires import Ring, Wires
 from dmpc.rules import Stage, rule
 from isa.errors import IsaError
 from isa.format import encode
@@ -70,25 +69,23 @@ def execution_order(graph: Graph) -> list[Op]:
     the old value comes first; and a copy for a later stage is made before the original changes.
     Products run with the op that consumes their sums.
     """
-    order: nx.DiGraph[int] = nx.DiGraph()
     at = {name: i for i, op in enumerate(graph.ops) for name in op.results}
     writer = {state.name: at[state.next] for state in graph.states}
     ops = [i for i, op in enumerate(graph.ops) if op.kind != "matvec"]
-    order.add_nodes_from(ops)
+    order = Wires(ops)
     for i in ops:
         for name in _reads(graph, graph.ops[i]):
             if name in at and graph.ops[i].kind == "move":
-                order.add_edge(i, at[name])
+                order.wire(i, at[name])
             elif name in at:
-                order.add_edge(at[name], i)
+                order.wire(at[name], i)
             elif name in writer and writer[name] != i:
-                order.add_edge(i, writer[name])
+                order.wire(i, writer[name])
     rank = {i: (stage_of(graph.ops[i]), i) for i in ops}
     try:
-        found = nx.lexicographical_topological_sort(order, key=rank.__getitem__)
-        return [graph.ops[i] for i in found]
-    except nx.NetworkXUnfeasible:
-        ring = [graph.ops[edge[0]] for edge in nx.find_cycle(order)]
+        return [graph.ops[i] for i in order.ordered(rank.__getitem__)]
+    except Ring as found:
+        ring = [graph.ops[i] for i in found.nodes]
         raise CompileError(
             "a state is read both before and after its update by ops that depend on each other: "
             + ", ".join(f"%{op.results[0]}" for op in ring),

@@ -4,8 +4,6 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import networkx as nx
-
 from dmpc.errors import ImportFailure
 from dmpc.frontend.chosen import options
 from dmpc.frontend.model_rules import ALL_STATES, NO_SUCH_STATE, OUTPUTS_LEFT, UNPAIRED
@@ -110,16 +108,13 @@ def _candidates(
     targets: list[str],
 ) -> dict[str, int]:
     """Outputs that could be a state's next value, with the cost of taking them for it."""
-    network = graph.to_networkx()
-    distances = nx.single_source_dijkstra_path_length(
-        network, inputs[state], weight=lambda _, node, __: _cost(graph, node)
-    )
+    distances = graph.wires().distances(inputs[state], lambda node: _cost(graph, node))
     found = {}
     for target in targets:
         value = outputs[target]
         if value in distances and graph.types[value] == graph.types[inputs[state]]:
             likeness = difflib.SequenceMatcher(None, state, target).ratio()
-            found[target] = int(distances[value]) + round(NAMES * (1 - likeness))
+            found[target] = distances[value] + round(NAMES * (1 - likeness))
     return found
 
 
@@ -135,6 +130,8 @@ def _cost(graph: Graph, node: str | int) -> int:
 
 def _assign(states: list[str], costs: Mapping[tuple[str, str], int]) -> dict[str, str]:
     """The cheapest pairing of all states but one, the network's input."""
+    import networkx as nx
+
     everything = 1 + sum(costs.values())
     problem: nx.Graph[tuple[str, str]] = nx.Graph()
     for state in states:

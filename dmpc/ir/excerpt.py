@@ -2,8 +2,6 @@
 
 from collections.abc import Container, Iterable
 
-import networkx as nx
-
 from dmpc.findings import Piece, Step, piece_of
 from dmpc.ir.graph import Array, Graph, Op
 
@@ -20,8 +18,8 @@ def excerpt(
     """
     nodes = _behind(graph, value, known)
     if len(nodes) > FEW:
-        wires = graph.to_networkx()
-        below = {n for name in culprits if name in wires for n in nx.descendants(wires, name)}
+        wires = graph.wires()
+        below = {n for name in culprits if name in wires for n in wires.below(name)}
         nodes = [node for node in nodes if node in below] or nodes
     return piece_of(_step(graph, graph.ops[node]) for node in nodes)
 

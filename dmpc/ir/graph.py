@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import networkx as nx
 import numpy as np
 
 from dmpc.errors import CompileError
 from dmpc.ir.types import TensorType
+from dmpc.ir.wires import Ring, Wires
 
 Attr = bool | int | float | str | tuple["Attr", ...]
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -148,38 +148,34 @@ class Graph:
             number += 1
         return f"{name}_{number}"
 
-    def to_networkx(self, *, carried: bool = False) -> "nx.MultiDiGraph[str | int]":
-        """The graph as nodes and edges: values by name (str), ops by their index (int).
+    def wires(self, *, carried: bool = False) -> Wires[str | int]:
+        """The graph as nodes and wires: values by name (str), ops by their index (int).
 
-        Edges run from operand to op and from op to result. With `carried`, edges also run from each
+        Wires run from operand to op and from op to result. With `carried`, they also run from each
         state's next value to the state, so that cycles through time become visible.
         """
-        network: nx.MultiDiGraph[str | int] = nx.MultiDiGraph()
-        network.add_nodes_from(self.sources(), kind="value")
+        wires = Wires[str | int](self.sources())
         for index, op in enumerate(self.ops):
-            network.add_node(index, kind="op", op=op)
-            network.add_edges_from((operand, index) for operand in op.operands)
-            network.add_edges_from((index, result) for result in op.results)
-        if carried:
-            network.add_edges_from((state.next, state.name) for state in self.states)
-        return network
+            wires.add(index)
+            for operand in op.operands:
+                wires.wire(operand, index)
+            for result in op.results:
+                wires.wire(index, result)
+        for state in self.states if carried else ():
+            wires.wire(state.next, state.name)
+        return wires
 
     def toposort(self) -> list[Op]:
         """The ops so that every value is defined before use, otherwise in their present order.
 
         Raises CompileError if ops depend on each other within a timestep.
         """
-        network = self.to_networkx()
-        rank = {node: index for index, node in enumerate(network.nodes)}
+        wires = self.wires()
+        rank = {node: index for index, node in enumerate(wires)}
         try:
-            order = list(
-                nx.lexicographical_topological_sort(
-                    network, key=lambda node: node if isinstance(node, int) else -1 - rank[node]
-                )
-            )
-        except nx.NetworkXUnfeasible:
-            cycle = nx.find_cycle(network)
-            ring = [edge[0] for edge in cycle if isinstance(edge[0], str)]
+            order = wires.ordered(lambda node: node if isinstance(node, int) else -1 - rank[node])
+        except Ring as found:
+            ring = [node for node in found.nodes if isinstance(node, str)]
             raise CompileError(
                 "values depend on each other within one timestep: "
                 + " -> ".join(f"%{name}" for name in [*ring, ring[0]]),

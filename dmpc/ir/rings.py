@@ -3,9 +3,8 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-import networkx as nx
-
 from dmpc.ir.graph import Graph, Op, State
+from dmpc.ir.wires import Wires
 
 
 @dataclass(frozen=True)
@@ -27,35 +26,39 @@ def parts(graph: Graph, wanted: Collection[str], fed: Collection[str] = ()) -> l
 
     Values that are `fed` to whatever reads them lead nowhere.
     """
-    wires = graph.to_networkx(carried=True)
-    wires.remove_edges_from([edge for name in fed for edge in wires.out_edges(name)])
-    needed = set(wanted).union(*(nx.ancestors(wires, name) for name in wanted))
-    cells = nx.condensation(nx.DiGraph(wires.subgraph(needed)))
-    members = {cell: frozenset(nodes) for cell, nodes in cells.nodes(data="members")}
-    place = {node: number for number, node in enumerate(wires.nodes)}
-    order = nx.lexicographical_topological_sort(
-        cells, key=lambda cell: min(place[node] for node in members[cell])
-    )
-    found = [_part(graph, wires, members[cell], wanted, fed) for cell in order]
+    wires = graph.wires(carried=True)
+    for name in fed:
+        wires.cut(name)
+    needed = set[str | int](wanted).union(*(wires.above(name) for name in wanted))
+    cells = wires.cells(needed)
+    cell_of = {node: number for number, cell in enumerate(cells) for node in cell}
+    place = {node: number for number, node in enumerate(wires)}
+    flow = Wires(range(len(cells)))
+    for node, number in cell_of.items():
+        for source in wires.before[node]:
+            if source in cell_of and cell_of[source] != number:
+                flow.wire(cell_of[source], number)
+    order = flow.ordered(lambda number: min(place[node] for node in cells[number]))
+    found = [_part(graph, wires, frozenset(cells[cell]), wanted, fed) for cell in order]
     return [part for part in found if part.ops or part.states]
 
 
 def _part(
     graph: Graph,
-    wires: "nx.MultiDiGraph[str | int]",
+    wires: Wires[str | int],
     nodes: Collection[str | int],
     wanted: Collection[str],
     fed: Collection[str],
 ) -> Part:
     ops = tuple(op for index, op in enumerate(graph.ops) if index in nodes)
     states = tuple(state for state in graph.states if state.name in nodes)
-    ring = len(nodes) > 1 or any(wires.has_edge(node, node) for node in nodes)
+    ring = len(nodes) > 1 or any(node in wires.after[node] for node in nodes)
     made = [*(name for op in ops for name in op.results), *(state.name for state in states)]
     needs = [*(name for op in ops for name in op.operands), *(state.next for state in states)]
     reads = dict.fromkeys(name for name in needs if name in fed or name not in made)
     shown = [
         name
         for name in made
-        if name in wanted or any(user not in nodes for user in wires.successors(name))
+        if name in wanted or any(user not in nodes for user in wires.after[name])
     ]
     return Part(ops, states, ring, tuple(reads), tuple(shown))

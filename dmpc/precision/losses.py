@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import networkx as nx
 import numpy as np
 
 from dmpc.ir.graph import Graph, Op
@@ -134,7 +133,7 @@ class _Attempt:
         graph, self.x = yardstick.layers, yardstick.x.astype(np.float64)
         computed = [name for op in graph.ops for name in op.results]
         self.exact = interpret(graph, self.x, trace=computed).traces
-        self.wires = graph.to_networkx(carried=True)
+        self.wires = graph.wires(carried=True)
         self.spikes = {
             str(op.attrs["layer"]): op.results[0] for op in graph.ops if op.kind == "lif"
         }
@@ -151,7 +150,7 @@ class _Attempt:
         graph.constants |= {name: made.meant[name] for name in names if name in made.meant}
         steps = {name: made.steps[name] for source in rounded for name in source.values}
         changed = {*names, *steps}
-        affected = changed.union(*(nx.descendants(self.wires, name) for name in changed))
+        affected = changed.union(*(self.wires.below(name) for name in changed))
         fed = {
             name: series
             for name, series in self.exact.items()

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-import networkx as nx
 import numpy as np
 
 from dmpc.ir.graph import Graph, Loc, Op, State
 from dmpc.ir.types import TensorType, event, f32
+from dmpc.ir.wires import Ring, Wires
 from dmpc.passes.recognition.legendre import legendre_window
 from dmpc.passes.recognition.network import (
     LOC_LENGTH,
@@ -27,16 +27,16 @@ def ordered(network: Network, neurons: Iterable[Neurons]) -> list[Neurons]:
     """Layers in the order in which spikes run through them."""
     by_spikes = {layer.spikes: layer for layer in neurons}
     rank = {leaf: number for number, leaf in enumerate(network.comparisons())}
-    flow: nx.DiGraph[str] = nx.DiGraph()
-    flow.add_nodes_from(by_spikes)
+    flow = Wires(by_spikes)
     for layer in by_spikes.values():
         read = [found.source for found in layer.synapses if not found.source.own]
         read += [layer.slow.memory.drive.source] if layer.slow is not None else []
-        flow.add_edges_from((s.leaf, layer.spikes) for s in read if s.leaf in by_spikes)
+        for source in (s.leaf for s in read if s.leaf in by_spikes):
+            flow.wire(source, layer.spikes)
     try:
-        order = list(nx.lexicographical_topological_sort(flow, key=rank.get))
-    except nx.NetworkXUnfeasible:
-        ring = [edge[0] for edge in nx.find_cycle(flow)]
+        order = flow.ordered(rank.__getitem__)
+    except Ring as found:
+        ring = found.nodes
         names = network.names([*ring, ring[0]])
         raise network.failure(FEEDBACK, ring[0], culprits=ring, layers=names) from None
     return [by_spikes[leaf] for leaf in order]
@@ -142,7 +142,7 @@ class _Assembly:
     def above(self, synapses: Synapses) -> set[str | int]:
         """What the leaves of synapses are made of."""
         wires = self.network.wires
-        return {name for leaf in synapses.via for name in {leaf, *nx.ancestors(wires, leaf)}}
+        return {name for leaf in synapses.via for name in {leaf, *wires.above(leaf)}}
 
     def memory(self, name: str, memory: Memory) -> None:
         """Add a memory: its drive and its update."""

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import networkx as nx
 import numpy as np
 
 from dmpc.errors import CompileError, raise_all
 from dmpc.ir.graph import Graph, State
+from dmpc.ir.wires import Wires
 from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.lines import find_lines
 from dmpc.passes.recognition.network import Network, NotRecognised
@@ -68,19 +68,19 @@ class _Wiring:
         yield from found or self._silenced()
 
     @cached_property
-    def within(self) -> "nx.MultiDiGraph[str | int]":
+    def within(self) -> Wires[str | int]:
         """The wires of a timestep; equal comparisons are one."""
         return self.network.wires
 
     @cached_property
-    def charges(self) -> "nx.MultiDiGraph[str | int]":
+    def charges(self) -> Wires[str | int]:
         """The wires through time that end at comparisons."""
         wires = self.within.copy()
         for state in self.network.graph.states:
-            wires.add_edge(state.next, state.name)
+            wires.wire(state.next, state.name)
         for value, (leaf, _) in self.network.forms.shared.items():
             if leaf in self.comparisons:
-                wires.remove_edges_from(list(wires.out_edges(value)))
+                wires.cut(value)
         return wires
 
     def _compared(self, values: Iterable[object]) -> set[str]:
@@ -91,7 +91,7 @@ class _Wiring:
 
     def _readers(self, state: State) -> set[str]:
         """The comparisons that look at a state, through time."""
-        return self._compared(nx.descendants(self.charges, state.name))
+        return self._compared(self.charges.below(state.name))
 
     @cached_property
     def compared(self) -> dict[str, str]:
@@ -138,13 +138,13 @@ class _Wiring:
 
     def _outside(self, state: State) -> set[str]:
         """The events among a state's drivers that are no spikes of neurons that it acts on."""
-        own = self._readers(state) | self._compared(nx.descendants(self.within, state.name))
+        own = self._readers(state) | self._compared(self.within.below(state.name))
         sources = set().union(*map(self._sources, self._drivers(state)[0]))
         return {one for one in sources - own if self.network.is_source(one)}
 
     def _is_output(self, state: State) -> bool:
         """True for a membrane that the network's output is made of."""
-        below = nx.descendants(self.charges, state.name)
+        below = self.charges.below(state.name)
         return not below.isdisjoint(self.network.graph.outputs) and self._is_membrane(state)
 
     def _is_membrane(self, state: State) -> bool:
@@ -200,18 +200,18 @@ class _Wiring:
     def _adapts(self, state: State, drivers: set[str], own: set[str]) -> bool:
         """True for a state that follows the neurons' own past alone, each for itself."""
         sources = set().union(*map(self._sources, drivers))
-        own = own | self._compared(nx.descendants(self.within, state.name))
+        own = own | self._compared(self.within.below(state.name))
         return bool(sources) and sources <= own and self._is_membrane(state)
 
     def _silenced(self) -> Iterator[NotRecognised]:
         """Neurons that their own past spikes shut off."""
         graph, told = self.network.graph, set()
         for gate in (op.results[0] for op in graph.ops if op.kind in COMPARISONS):
-            above = nx.ancestors(self.within, gate)
+            above = self.within.above(gate)
             states = [s for s in graph.states if s.name in above]
             if not states or not above.isdisjoint(graph.inputs) or self._compared(above):
                 continue
-            below = self._compared(nx.descendants(self.within, gate)) - {gate}
+            below = self._compared(self.within.below(gate)) - {gate}
             for state in graph.states:
                 if state in states or not self._readers(state) & below or not self._outside(state):
                     continue

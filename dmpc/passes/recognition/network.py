@@ -1,16 +1,16 @@
 """The network under recognition: its forms, its nodes' names, and what was recognised in it."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
 from dmpc.errors import CompileError
 from dmpc.ir.excerpt import depends_on, excerpt
 from dmpc.ir.graph import Graph, Loc, Op
+from dmpc.ir.wires import Wires, reached
 from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.terms import Matrix
 from dmpc.passes.recognition.truths import COMPARISONS
@@ -179,10 +179,10 @@ class Network:
     graph: Graph
     forms: Forms
     lines: Lines = NO_LINES
-    wires: "nx.MultiDiGraph[str | int]" = field(init=False)
+    wires: Wires[str | int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.wires = self.graph.to_networkx()
+        self.wires = self.graph.wires()
 
     def comparisons(self) -> list[str]:
         """Distinct comparisons, in execution order."""
@@ -255,7 +255,7 @@ class Network:
 
         A state's own comparisons, which look at it, are not among them.
         """
-        own = nx.descendants(self.wires, value) if self.graph.state(value) else set()
+        own = self.wires.below(value) if self.graph.state(value) else set()
         return frozenset(set(self._compared()) - own)
 
     def is_source(self, leaf: str) -> bool:
@@ -264,7 +264,7 @@ class Network:
 
     def of_input(self, values: Iterable[str]) -> bool:
         """True if values are made of the network's input and constants alone."""
-        above = set[str | int]().union(*(nx.ancestors(self.wires, value) for value in values))
+        above = set[str | int]().union(*(self.wires.above(value) for value in values))
         states = {state.name for state in self.graph.states}
         return not above.isdisjoint(self.graph.inputs) and above.isdisjoint(states)
 
@@ -276,32 +276,10 @@ class Network:
         """Ops on the way from one value to another that does not pass through others."""
         cut = {name for name in without if name != target}
         same = {n for n, (leaf, _) in self.forms.shared.items() if leaf == source} - cut
-        after, before = self._neighbours
-        nodes = _reached(after, {source, *same}, cut) & _reached(before, {target}, cut)
+        after, before = self.wires.after, self.wires.before
+        nodes = reached(after, {source, *same}, cut) & reached(before, {target}, cut)
         return [self.graph.ops[node] for node in sorted(n for n in nodes if isinstance(n, int))]
-
-    @cached_property
-    def _neighbours(self) -> tuple["Neighbours", "Neighbours"]:
-        """What follows each node of the wires, and what comes before it."""
-        succ, pred = self.wires.succ, self.wires.pred
-        return {n: list(succ[n]) for n in succ}, {n: list(pred[n]) for n in pred}
 
     def loc(self, ops: Iterable[Op]) -> Loc:
         """The user's names for some ops, without repetition, the last few if there are many."""
         return tuple(dict.fromkeys(name for op in ops for name in op.loc))[-LOC_LENGTH:]
-
-
-Neighbours = Mapping[str | int, list[str | int]]
-
-
-def _reached(
-    steps: Neighbours, starts: Iterable[str | int], cut: Collection[str | int]
-) -> set[str | int]:
-    """What can be reached from some nodes, not through others."""
-    found: set[str | int] = set()
-    work = list(starts)
-    while work:
-        new = [node for node in steps[work.pop()] if node not in found and node not in cut]
-        found.update(new)
-        work += new
-    return found

@@ -8,7 +8,6 @@ compares.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import networkx as nx
 import numpy as np
 
 from dmpc.ir.graph import State
@@ -58,7 +57,7 @@ def find_comparison(network: Network, state: State) -> str | None:
     """
     resets = [leaf for leaf in network.comparisons() if network.reaches(leaf, state.next)]
     found = [leaf for leaf in resets if state.name in network.forms.difference(leaf).terms]
-    below = set() if found else nx.descendants(network.wires, state.name)
+    below = set() if found else network.wires.below(state.name)
     found = found or [leaf for leaf in resets if leaf in below]
     if len(found) > 1:
         names = network.names(found)

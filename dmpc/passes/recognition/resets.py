@@ -12,7 +12,6 @@ zero. This rewrites such states of a graph, whatever their spelling, and leaves 
 
 from dataclasses import dataclass
 
-import networkx as nx
 import numpy as np
 
 from dmpc.ir.graph import Graph, Op, State
@@ -114,9 +113,9 @@ def _reset(
 
 def _only_through(graph: Graph, state: State) -> bool:
     """True if the state's old value acts through its next value alone."""
-    wires = graph.to_networkx()
-    wires.remove_edges_from(list(wires.out_edges(state.next)))
-    below = nx.descendants(wires, state.name)
+    wires = graph.wires()
+    wires.cut(state.next)
+    below = wires.below(state.name)
     ends = {*graph.outputs, *(other.next for other in graph.states)} - {state.next}
     return state.next in below and not (below | {state.name}) & ends
 
@@ -129,7 +128,7 @@ def _missing(graph: Graph, forms: Forms, state: State, leaves: list[str]) -> Res
     charge = forms.form(state.next)
     if _leak(charge, state.name) is None:
         return None
-    above = nx.ancestors(graph.to_networkx(), state.next)
+    above = graph.wires().above(state.next)
     zero = np.zeros(charge.size)
     for leaf in leaves:
         if any(value in above for value, (name, _) in forms.shared.items() if name == leaf):

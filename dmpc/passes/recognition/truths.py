@@ -2,11 +2,11 @@
 
 from collections.abc import Collection
 
-import networkx as nx
 import numpy as np
 import numpy.typing as npt
 
 from dmpc.ir.graph import Graph
+from dmpc.ir.wires import Wires
 
 COMPARISONS = ("ge", "gt")
 MOVES = ("cast", "take", "concat", "matmul")  # what lines of events are made of
@@ -42,21 +42,24 @@ def is_neuron(graph: Graph, comparison: str, leaves: Collection[str], *, same: b
     It is constant, but not for being one of weights; it follows from its own past alone; or it
     waits in a line, and is not the `same` as what it compares: neurons that pruning left so.
     """
-    wires = graph.to_networkx(carried=True)
-    above: set[str | int] = nx.ancestors(wires, comparison)
+    wires = graph.wires(carried=True)
+    above = wires.above(comparison)
     if not leaves:
         return not above.isdisjoint({*graph.inputs, *(state.name for state in graph.states)})
     if not same and _waits(graph, comparison):
         return True
     others = {op.results[0] for op in graph.ops if op.kind in COMPARISONS} - {comparison}
-    wires.remove_nodes_from(others)
-    below: set[str | int] = nx.descendants(wires, comparison)
+    wires.remove(others)
+    below = wires.below(comparison)
     return below.issuperset(leaves)
 
 
 def _waits(graph: Graph, comparison: str) -> bool:
     """True for a comparison that a state holds as it is."""
     moves = [op for op in graph.ops if op.kind in MOVES]
-    wires = nx.DiGraph((operand, op.results[0]) for op in moves for operand in op.operands)
-    below = nx.descendants(wires, comparison) if comparison in wires else set()
+    wires = Wires[str]()
+    for op in moves:
+        for operand in op.operands:
+            wires.wire(operand, op.results[0])
+    below = wires.below(comparison) if comparison in wires else set()
     return any(state.next in below for state in graph.states)
