@@ -32,7 +32,7 @@ from isa.format import (
 )
 from isa.image import Image, Symbol
 from isa.interface import INTERFACE, interface
-from isa.interface_text import interface_note
+from isa.interface_source import interface_note
 from isa.syntax import Node, Source, nearest, nodes, parse, tokens
 from isa.target import Memory, Target, parse_target, target_names, target_text
 from isa.validity import MEMORY, TARGET, TEXT, check

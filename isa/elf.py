@@ -5,13 +5,12 @@ import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from elftools.common.exceptions import ELFError
-from elftools.construct import ConstructError
-from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import SymbolTableSection
+from typing import TYPE_CHECKING
 
 from isa.errors import IsaError
+
+if TYPE_CHECKING:
+    from elftools.elf.elffile import ELFFile
 
 PROGBITS, SYMTAB, STRTAB, NOTE = 1, 2, 3, 7
 ALLOC, EXECINSTR = 2, 4
@@ -113,6 +112,10 @@ def stated_size(header: bytes) -> int:
 
 def read_elf(data: bytes) -> tuple[dict[str, bytes], list[ElfSymbol]]:
     """Section contents by name, tables apart, and the symbols; IsaError if `data` is malformed."""
+    from elftools.common.exceptions import ELFError
+    from elftools.construct import ConstructError
+    from elftools.elf.elffile import ELFFile
+
     try:
         return _read(ELFFile(io.BytesIO(data)))
     except (
@@ -123,7 +126,9 @@ def read_elf(data: bytes) -> tuple[dict[str, bytes], list[ElfSymbol]]:
         raise IsaError(f"malformed ELF file: {' '.join(str(error).split())}") from error
 
 
-def _read(file: ELFFile) -> tuple[dict[str, bytes], list[ElfSymbol]]:
+def _read(file: "ELFFile") -> tuple[dict[str, bytes], list[ElfSymbol]]:
+    from elftools.elf.sections import SymbolTableSection
+
     contents: dict[str, bytes] = {}
     symbols: list[ElfSymbol] = []
     for section in file.iter_sections():

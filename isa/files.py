@@ -2,7 +2,6 @@
 
 import errno
 import os
-import secrets
 import shutil
 import stat
 import tempfile
@@ -32,7 +31,7 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> None:
         return
     target = os.path.realpath(path)
     # Not derived from the target's name, which may be as long as names can be.
-    beside = os.path.join(os.path.dirname(target), f".dmpc-{secrets.token_hex(8)}")
+    beside = os.path.join(os.path.dirname(target), f".dmpc-{os.urandom(8).hex()}")
     unfinished.add(beside)
     try:
         with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
@@ -68,7 +67,7 @@ def check_output(path: str | os.PathLike[str]) -> os.stat_result | None:
 @contextmanager
 def temporary_folder() -> Iterator[str]:
     """A folder for files that are gone afterwards."""
-    path = os.path.join(tempfile.gettempdir(), f"dmpc-{secrets.token_hex(8)}")
+    path = os.path.join(tempfile.gettempdir(), f"dmpc-{os.urandom(8).hex()}")
     unfinished.add(path)
     try:
         os.mkdir(path, 0o700)

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 OURS = {"isa", "runtime", "dmpc", "tests", "examples"}
 SLOW = ("torch", "onnxruntime", "onnx", "matplotlib", "scipy", "nir", "h5py", "perfetto")
-COMPILER = ("networkx", "lark")  # what compiles needs them, what runs does not
+COMPILER = ("networkx", "lark")  # graphs and text that few verbs read need them
 ALL = ("numpy", "pydantic", "rich")  # whatever does anything needs them
 
 
@@ -68,9 +68,10 @@ def test_examples_use_the_public_api_alone():
         ("import dmpc, dmpc.cli", (*SLOW, *COMPILER, *ALL)),
         ("import runtime; runtime.load", (*SLOW, *COMPILER)),
         ("import dmpc.cli.run_verb", (*SLOW, *COMPILER)),
+        ("import dmpc.cli.compile_verb", (*SLOW, *COMPILER, "elftools")),
         ("import sys; sys.argv[1:] = ['--help']; CLI", (*SLOW, *COMPILER, *ALL)),
     ],
-    ids=["dmpc", "runtime", "run", "--help"],
+    ids=["dmpc", "runtime", "run", "compile", "--help"],
 )
 def test_slow_libraries_load_when_a_verb_needs_them(program, slow):
     program = program.replace("CLI", "from dmpc.cli import main; main(standalone_mode=False)")

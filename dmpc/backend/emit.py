@@ -11,7 +11,6 @@ from dmpc.backend.tables import memory_tables
 from dmpc.errors import CompileError, VerifyError
 from dmpc.ir.graph import Graph
 from dmpc.ir.levels import LEVELS
-from dmpc.ir.parser import parse
 from dmpc.ir.printer import to_text
 from dmpc.ir.verify import verify
 from isa.errors import IsaError
@@ -55,6 +54,8 @@ def embedded_graph(image: Image) -> Graph:
 
     Its interface is the image's: whoever compares the two feeds both alike.
     """
+    from dmpc.ir.parser import parse  # its library takes long to load, and compiling needs none
+
     where = f"{image.origin}: {GRAPH_NOTE}" if image.origin else GRAPH_NOTE
     if GRAPH_NOTE not in image.notes:
         raise CompileError(

@@ -6,7 +6,6 @@ from pathlib import Path
 from dmpc.errors import ImportFailure, VerifyError
 from dmpc.frontend.model_rules import NO_FILE
 from dmpc.ir.graph import Graph
-from dmpc.ir.parser import parse
 from dmpc.ir.verify import verify
 
 
@@ -16,6 +15,8 @@ def load_dmpir(path: str | os.PathLike[str]) -> Graph:
     Raises ImportFailure if the file cannot be read, ParseError and VerifyError as `parse` and
     `verify` do.
     """
+    from dmpc.ir.parser import parse  # its library takes long to load, and few models are text
+
     where = os.fspath(path)
     try:
         text = Path(path).read_text(encoding="utf-8-sig")

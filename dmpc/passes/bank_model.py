@@ -69,30 +69,35 @@ class BankModel:
         return np.array([self.problem.cost(assignment, number) for assignment, number in given])
 
     def _ends(self, shares: Real) -> Real:
-        """The cycle in which the last timestep ends, by assignment: the mean of all samples."""
+        """The cycle in which the last timestep ends, by assignment: the mean of all samples.
+
+        Banks come first, then assignments with samples: NumPy is quick along the last axis.
+        """
         lanes, banks = len(self.rows[0]), self.problem.banks
-        free = np.zeros((len(shares), lanes, banks))
-        slots = [np.zeros_like(free)] * self.slots
-        taken = np.zeros((len(shares), lanes))
+        shape = banks, len(shares) * lanes
+        by_bank = np.repeat(shares.transpose(1, 2, 0), lanes, axis=2)  # [products, *shape]
+        works = {name: by_bank[numbers].sum(0) > 0 for name, numbers in self.consumers.items()}
+        rows = [np.tile(one, (len(shares), 1)) for one in self.rows]  # [assignments, samples] each
+        free, slots = np.zeros(shape), np.zeros((self.slots, *shape))
+        taken = np.zeros(shape[1])
         done = dict.fromkeys(self.consumers, taken)
         for step in range(self.steps):
             before = dict(done)
             for name, numbers in self.consumers.items():
-                works = (shares[:, numbers].sum(1) > 0)[:, None]
-                rows = sum(
-                    self.rows[number][:, step, None] * shares[:, None, number] for number in numbers
-                )
-                rows = np.where(works, np.maximum(rows / self.chunks[name], CHUNK), 0)
+                at_work = works[name]
+                read = sum(rows[number][:, step] * by_bank[number] for number in numbers)
+                read = np.maximum(read / self.chunks[name], CHUNK)
                 for late, source in self.sources[name]:
                     ready = (before if late else done)[source]
-                    free = np.where(works, np.maximum(free, ready[..., None]), free)
+                    np.maximum(free, ready, out=free, where=at_work)
                 for _ in range(self.chunks[name]):
-                    free = np.where(works, np.maximum(free, slots[0]) + rows, free)
-                    taken = np.maximum(taken + GROUP * CHUNK, (free * works).max(2))
-                    moved = [*slots[1:], np.broadcast_to(taken[..., None], free.shape)]
-                    slots = [np.where(works, a, b) for a, b in zip(moved, slots, strict=True)]
+                    np.copyto(free, np.maximum(free, slots[0]) + read, where=at_work)
+                    taken = np.maximum(taken + GROUP * CHUNK, (free * at_work).max(0))
+                    np.copyto(slots[:-1], slots[1:], where=at_work)
+                    np.copyto(slots[-1], taken, where=at_work)
                 done[name] = taken + LATENCY
-        return np.asarray(np.maximum(taken, free.max(2)).mean(1))
+        ends: Real = np.maximum(taken, free.max(0)).reshape(len(shares), lanes).mean(1)
+        return ends
 
 
 def descend(model: BankModel, found: list[Assignment]) -> list[Assignment]:
@@ -139,8 +144,9 @@ def neighbours(problem: Problem, assignment: Assignment, most: int) -> list[Assi
     changes: list[tuple[Move, ...]] = [(move,) for move in moves[:most]]
     if len(moves) <= most:
         changes += [(moves[a], moves[b]) for a, b in _pairs(problem, moves)[: most - len(moves)]]
-    found = dict.fromkeys(_moved(now, change) for change in changes)
-    return [one for one in found if not problem.missing(one)]
+    found = list(dict.fromkeys(_moved(now, change) for change in changes))
+    missing = problem.all_missing(np.array(found).reshape(len(found), *now.shape))
+    return [one for one, rows in zip(found, missing.tolist(), strict=True) if not rows]
 
 
 Move = tuple[int, Whole]

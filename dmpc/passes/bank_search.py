@@ -15,7 +15,7 @@ FULL = 1e9
 """What a row without room costs, and a burst that no queue can hold: more than any time."""
 EXPANSIONS = 1 << 17
 """Partial assignments that are looked at in all, which bounds the time of a search."""
-WIDEST, NARROWEST = 512, 8
+WIDEST, NARROWEST = 128, 8
 LEVELS = 8
 """How busy a timestep can be: so many cases, each as likely."""
 
@@ -72,30 +72,33 @@ def _options(product: Product, problem: Problem) -> Whole:
 
 @lru_cache
 def _splits(banks: int) -> list[tuple[int, ...]]:
-    return list(_sums(PERIOD, banks))
+    return list(_written_as(PERIOD, banks))
 
 
-def _sums(total: int, parts: int) -> Iterator[tuple[int, ...]]:
+def _written_as(total: int, parts: int) -> Iterator[tuple[int, ...]]:
     """All ways to write a number as a sum of some, the first as large as can be."""
     if parts == 1:
         yield (total,)
         return
     for first in range(total, -1, -1):
-        yield from ((first, *rest) for rest in _sums(total - first, parts - 1))
+        yield from ((first, *rest) for rest in _written_as(total - first, parts - 1))
 
 
 class _Beam:
-    """Partial assignments: what they cost so far, and from which others they came."""
+    """Partial assignments: what they cost so far, and from which others they came.
+
+    Assignments are the last axis of all that is known of them: NumPy is quick along it.
+    """
 
     def __init__(self, problem: Problem, waiting: float | None, width: int) -> None:
         self.problem, self.waiting, self.width = problem, waiting, width
         banks = problem.banks
-        self.total = np.zeros((1, banks))  # rows of finished consumers, in a timestep
+        self.total = np.zeros((banks, 1))  # rows of finished consumers, in a timestep
         self.waits = np.zeros(1)  # for the slowest bank of each, and of those at the end
-        self.used = np.zeros((1, banks))  # rows of memory
+        self.used = np.zeros((banks, 1))  # rows of memory
         self.energy = np.zeros(1)
-        self.rows = np.zeros((1, LEVELS, banks))  # of the consumer at hand, in quiet to busy steps
-        self.bursts = np.zeros((1, banks))
+        self.rows = np.zeros((banks, LEVELS, 1))  # of the consumer at hand, in quiet to busy steps
+        self.bursts = np.zeros((banks, 1))
         self.parents: list[Whole] = []
         self.chosen: list[tuple[Whole, Whole]] = []
         self.last: Product | None = None
@@ -103,25 +106,27 @@ class _Beam:
     def extend(self, product: Product, options: Whole) -> None:
         """Give a product every share that it may have."""
         self.last = product
-        number = len(options)
-        old = np.repeat(np.arange(len(self.total)), number)
-        new = np.tile(np.arange(number), len(self.total))
-        shares = options[new]
-        stored = self.problem.stored(product, options)[new]
-        self.total, self.waits = self.total[old], self.waits[old]
-        rows = np.array(product.rows)[:, None] / PERIOD
-        self.rows = self.rows[old] + rows * shares[:, None, :]
-        self.bursts = self.bursts[old] + (shares > 0)
-        self.used = self.used[old] + stored
+        before, number = len(self.waits), len(options)
+        shares = options.T
+        stored = self.problem.stored(product, options).T
+        rows = np.array(product.rows)[:, None] * (shares / PERIOD)[:, None, :]
         price = self.problem.prices(product) * product.mean / PERIOD
-        self.energy = self.energy[old] + shares @ price
-        self.parents.append(old)
-        self.chosen.append((options, new))
+        self.total, self.waits = _each(self.total, number), _each(self.waits, number)
+        self.rows, self.bursts = (
+            _sums(self.rows, rows),
+            _sums(self.bursts, (shares > 0).astype(np.float64)),
+        )
+        self.used, self.energy = (
+            _sums(self.used, stored.astype(np.float64)),
+            _sums(self.energy, options @ price),
+        )
+        self.parents.append(np.repeat(np.arange(before), number))
+        self.chosen.append((options, np.tile(np.arange(number), before)))
         self._keep(np.argsort(self._cost(), kind="stable")[: self.width])
 
     def _keep(self, best: Whole) -> None:
         for name in ("total", "waits", "rows", "bursts", "used", "energy"):
-            setattr(self, name, getattr(self, name)[best])
+            setattr(self, name, getattr(self, name)[..., best])
         self.parents[-1] = self.parents[-1][best]
         options, new = self.chosen[-1]
         self.chosen[-1] = options, new[best]
@@ -129,17 +134,17 @@ class _Beam:
     def _load(self) -> Real:
         """Cycles of the consumer at hand in every bank: a group takes one at least."""
         least = self.last.groups if self.last and not self.last.once else 0
-        return np.where(self.bursts[:, None] > 0, np.maximum(self.rows, least), 0)
+        return np.asarray(np.maximum(self.rows, least * (self.bursts > 0)[:, None]))
 
     def _cost(self) -> Real:
         queue = self.problem.target.sequencer.queue
-        missing = np.maximum(self.used - self.problem.capacity, 0).sum(1)
-        missing += np.maximum(self.bursts - queue, 0).sum(1)
+        missing = np.maximum(self.used - self.problem.capacity[:, None], 0).sum(0)
+        missing += np.maximum(self.bursts - queue, 0).sum(0)
         if self.waiting is None:  # a row of a bank that multiplies is worth two
             worth = [1 + bank.multiplies for bank in self.problem.target.bank]
-            return np.asarray(self.used @ worth + FULL * missing)
+            return np.asarray(np.array(worth) @ self.used + FULL * missing)
         total, waits = self._times()
-        cycles = total.max(1) + waits
+        cycles = total.max(0) + waits
         if self.problem.energy:
             cycles = cycles * cycle_price(self.problem.target) + self.energy
         return np.asarray(cycles + FULL * missing)
@@ -149,7 +154,7 @@ class _Beam:
         if self.last is None:
             return self.total, self.waits
         load = self._load()
-        slowest = load.max(2).mean(1)
+        slowest = load.max(0).mean(0)
         if self.last.once:
             return self.total, self.waits + slowest
         return self.total + load.mean(1), self.waits + (self.waiting or 0.0) * slowest
@@ -172,3 +177,14 @@ class _Beam:
                 at = parents[at]
             found.append(shares[::-1])
         return found
+
+
+def _each(known: Real, options: int) -> Real:
+    """What is known of partial assignments, for every option of the next product."""
+    return np.repeat(known, options, axis=-1)
+
+
+def _sums(known: Real, added: Real) -> Real:
+    """The same, with what each option adds to it."""
+    both = known[..., :, None] + added[..., None, :]
+    return both.reshape(*known.shape[:-1], -1)

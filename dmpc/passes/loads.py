@@ -88,11 +88,14 @@ class Problem:
 
     def missing(self, assignment: Assignment) -> int:
         """Rows for which there is no room."""
-        used = sum(
-            (self.stored(p, np.array(s)) for p, s in zip(self.products, assignment, strict=True)),
-            np.zeros(self.banks, np.int64),
-        )
-        return int(np.maximum(used - self.capacity, 0).sum())
+        return int(self.all_missing(np.array(assignment)[None])[0])
+
+    def all_missing(self, assignments: Whole) -> Whole:
+        """The same of many assignments, [assignments, products, banks]."""
+        used = np.zeros((len(assignments), self.banks), np.int64)
+        for number, product in enumerate(self.products):
+            used += self.stored(product, assignments[:, number])
+        return np.asarray(np.maximum(used - self.capacity, 0).sum(1))
 
     def cost(self, assignment: Assignment, cycles: float) -> float:
         """What is to be least: cycles of a timestep, or what it takes of energy with so many."""
