@@ -32,6 +32,14 @@ class Left:
     bits: int
 
     @property
+    def part(self) -> tuple[str, int]:
+        """The name of the whole vector of which it may be a part, and its first element."""
+        if self.name == self.where:
+            return self.name, 0
+        name, _, part = self.name.rstrip("]").partition("[")
+        return name, int(part.partition(":")[0] or 0)
+
+    @property
     def is_events(self) -> bool:
         """Whether it is a vector of events."""
         return self.where.startswith("e")

@@ -5,7 +5,7 @@ import math
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import click
@@ -99,6 +99,31 @@ class OutputFile(click.ParamType[str]):
             return value
         device = stat.S_ISCHR(found.st_mode) and not os.isatty(1)
         return STDOUT if same and not device else value
+
+
+class OutputFolder(click.ParamType[str]):
+    """The name of a folder that the command writes files into."""
+
+    name = "folder"
+
+    @staticmethod
+    def write(folder: str, files: Mapping[str, str | dict[str, Any]]) -> None:
+        """Write texts, and JSON of what is no text, into a folder; it is made if it is not there.
+
+        Raises DmpcError, before anything is written, if a file cannot be, or is one that the verb
+        reads.
+        """
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            raise _cannot(folder, error) from error
+        paths = {name: os.path.join(folder, name) for name in files}
+        claim(click.get_current_context(), {name: paths[name] for name in sorted(paths)})
+        for name, content in files.items():
+            if isinstance(content, str):
+                write_text(paths[name], content)
+            else:
+                write_json(paths[name], content)
 
 
 def outputs(ctx: click.Context) -> dict[str, str]:

@@ -28,6 +28,10 @@ VERBS = {
     "disasm": ("dmpc.cli.assembly_verbs", "Print an image as assembly text."),
     "asm": ("dmpc.cli.assembly_verbs", "Assemble text to an image."),
     "export": ("dmpc.cli.export_verb", "Write a model as portable ONNX."),
+    "export-memories": (
+        "dmpc.cli.export_memories_verb",
+        "Write an image's memories and program for a Verilog bench.",
+    ),
     "reproduce": ("dmpc.cli.reproduce_verb", "Measure what the paper reports."),
 }
 """In which module each verb is, and what it does."""

@@ -1,4 +1,4 @@
-"""`dmpc run --trace`: samples cycle by cycle, in the form that the name of a file asks for."""
+"""What `dmpc run` writes of samples beside results: `--trace` by cycle, `--vectors` by timestep."""
 
 import os
 import re
@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 import runtime
-from dmpc.cli.files import STDOUT, write_bytes, write_text
+from dmpc.cli.files import STDOUT, OutputFolder, write_bytes, write_text
 from dmpc.errors import DmpcError
 from runtime.places import chosen, left
 from runtime.recording import Recording, record
@@ -94,6 +94,21 @@ def write_trace(
     target = program.image.target
     comment = f"{program.interface.name} on {target.name}, {target.frequency_mhz:g} MHz"
     write_text(path, vcd_text(signals(recordings, program.image), comment))
+
+
+def write_vectors(
+    program: runtime.Program,
+    samples: Samples,
+    folder: str,
+    numbers: tuple[int, ...] | None,
+    timesteps: range | None,
+) -> None:
+    """Write samples by number, the first if none are chosen, as test vectors."""
+    from runtime.readmemh import vector_files  # which takes an assembler's time to load
+
+    inputs = {number: device_input(program, samples, number) for number in numbers or (0,)}
+    files = vector_files(program, inputs, timesteps)
+    OutputFolder.write(folder, {**files.texts, "vectors.json": files.to_json()})
 
 
 def device_input(program: runtime.Program, samples: Samples, number: int) -> Any:

@@ -6,10 +6,17 @@ import click
 from rich.table import Table
 
 import runtime
-from dmpc.cli.files import InputFile, OutputFile, write_json
+from dmpc.cli.files import InputFile, OutputFile, OutputFolder, write_json
 from dmpc.cli.main import Verb
 from dmpc.cli.models import refuse_unread
-from dmpc.cli.recordings import Numbers, check_trace, is_perfetto, window, write_trace
+from dmpc.cli.recordings import (
+    Numbers,
+    check_trace,
+    is_perfetto,
+    window,
+    write_trace,
+    write_vectors,
+)
 from dmpc.cli.samples import data_options, samples_of
 from dmpc.cli.tables import table
 from dmpc.cli.terminal import Output, progress
@@ -35,16 +42,21 @@ SHOWN = 10
     "viewer, as FILE.perfetto-trace for ui.perfetto.dev.",
 )  # fmt: skip
 @click.option(
+    "--vectors", type=OutputFolder(), metavar="FOLDER",
+    help="Write input, spikes, states and logits of every timestep of a sample as test vectors, in "
+    "text that Verilog's $readmemh reads.",
+)  # fmt: skip
+@click.option(
     "--samples",
     type=Numbers(),
     metavar="N,A:B",
-    help="Which samples to trace, as 3 or 0:4.  [default: 0]",
+    help="Which samples to trace or to write as vectors, as 3 or 0:4.  [default: 0]",
 )
 @click.option(
     "--timesteps",
     type=Numbers(),
     metavar="A:B",
-    help="Trace the cycles in which the machine works on these timesteps.  [default: all]",
+    help="Which timesteps of them: those cycles in which the machine works on one.  [default: all]",
 )
 @click.option(
     "--show", multiple=True, metavar="NAME",
@@ -58,6 +70,7 @@ def run(
     limit: int | None,
     engine: str,
     trace: str | None,
+    vectors: str | None,
     samples: tuple[int, ...] | None,
     timesteps: tuple[int, ...] | None,
     show: tuple[str, ...],
@@ -65,7 +78,8 @@ def run(
     """Run IMAGE on the simulated accelerator: predictions, accuracy, cycles."""
     refuse_unread(
         {
-            "without --trace": () if trace else ("samples", "timesteps", "show"),
+            "without --trace": () if trace else ("show",),
+            "without --trace or --vectors": () if trace or vectors else ("samples", "timesteps"),
             "for a trace that is no .vcd": ("show",) if is_perfetto(trace) else (),
         }
     )
@@ -79,6 +93,9 @@ def run(
     if trace:
         with progress("tracing", len(samples or (0,))) as advance, samples_of(data):
             write_trace(program, loaded, trace, samples, wanted, show, advance)
+    if vectors:
+        with samples_of(data):
+            write_vectors(program, loaded, vectors, samples, wanted)
     if json_path:
         write_json(json_path, result.to_json())
     print_result(program, result, Output())
