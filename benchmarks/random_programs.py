@@ -32,6 +32,7 @@ from isa.instructions import (
     ClearValue,
     CountEvents,
     DelayEvents,
+    DescribeKernel,
     DriveEvents,
     DriveValues,
     Emit,
@@ -52,7 +53,8 @@ from isa.instructions import (
     Update,
     Window,
 )
-from isa.limits import MOST_WINDOWS
+from isa.kernel import Axis, Kernel
+from isa.limits import MOST_KERNELS, MOST_WINDOWS
 from isa.parameters import Parameters
 from isa.target import EXTERNAL, parse_target, target_text
 
@@ -104,6 +106,7 @@ class Author:
     def __init__(self, random, staged, apart=1):
         self.random, self.staged, self.apart = random, staged, apart
         self.bursts = {}  # bank: groups, stage, whether closed
+        self.kernels = [self.kernel() for _ in range(4)]
         self.body = []
 
     def write(self, length):
@@ -148,12 +151,46 @@ class Author:
         flag = self.number(0, 2) == 0
         if bank and self.number(0, 1):
             source, size = self.random.choice(((0, 1), (1, VALUES), (2, VALUES), (3, EVENTS)))
-            inputs = self.number(0, size)
-            self.add(AccumulateValues(source=source, inputs=inputs, spill=flag, **common), stage)
+            common |= {"inputs": self.number(0, size), **self.seeing(groups, size)}
+            self.add(AccumulateValues(source=source, spill=flag, **common), stage)
         else:
-            source, inputs = self.number(0, REGISTERS - 1), self.number(0, EVENTS)
-            self.add(AccumulateEvents(source=source, inputs=inputs, scan=flag, **common), stage)
+            source = self.number(0, REGISTERS - 1)
+            common |= {"inputs": self.number(0, EVENTS), **self.seeing(groups, EVENTS)}
+            self.add(AccumulateEvents(source=source, scan=flag, **common), stage)
         self.bursts[bank] = (groups, stage, not join)
+
+    def axis(self) -> Axis:
+        """An axis of few inputs."""
+        size = self.number(1, 4)
+        return Axis(
+            size, self.number(1, 3), self.number(1, 2), self.number(0, 2), self.number(1, 2),
+            self.number(1, min(size, 2)),
+        )  # fmt: skip
+
+    def kernel(self) -> Kernel:
+        """A kernel that registers and windows have room for."""
+        while True:
+            y, x, parts = self.axis(), self.axis(), self.number(1, 2)
+            channels, blocks = parts * self.number(1, 2), parts * self.number(1, 2)
+            columns, planar = self.number(1, x.most), self.number(0, 1) == 0
+            made = Kernel(y, x, channels, columns, blocks, parts, planar)
+            if made.inputs <= VALUES and made.rows <= PAGE_OF_BANK:
+                return made
+
+    def seeing(self, groups: int, most: int) -> dict[str, object]:
+        """Operands that name a kernel of at least so many groups; none now and then."""
+        found = [
+            (number, kernel, kernel.y.most * kernel.columns * kernel.blocks - groups)
+            for number, kernel in enumerate(self.kernels)
+        ]
+        found = [one for one in found if one[2] >= 0 and one[1].inputs <= most]
+        if not found or self.number(0, 2):
+            return {}
+        number, kernel, starts = self.random.choice(found)
+        whole = {"share": 16, "first": 0, "row": self.number(0, PAGE_OF_BANK - kernel.rows)}
+        start = self.number(0, starts)
+        return {**whole, "inputs": kernel.inputs, "kernel": number, "start": start,
+                "described": kernel}  # fmt: skip
 
     def close(self) -> None:
         """End every open burst."""
@@ -247,6 +284,7 @@ def spread(op: Instruction, apart: int) -> Instruction:
 
 
 WINDOWS = {"spike": 0, "memory_a": 1, "memory_b": 2, "drive": 3, "update": 4, "neuron": 5}
+PAGE_OF_BANK = 48
 PAGE = {"drive": VALUES, "update": VALUES + 1, "neuron": ROWS}
 """Rows of a window; 6 groups of the widest vector in those of banks."""
 
@@ -258,7 +296,7 @@ def far_away(op: Instruction) -> tuple[Instruction, ...]:
         case AccumulateEvents() | AccumulateValues():
             name = TARGET.bank[op.bank].name
             far = replace(op, row=op.row + on_chip[name], window=WINDOWS[name])
-            if isinstance(op, AccumulateEvents) and not op.scan:
+            if isinstance(op, AccumulateEvents) and not op.scan and op.kernel is None:
                 same = ("bank", "source", "row", "inputs", "groups", "first", "share", "window")
                 return LoadEvents(**{field: getattr(far, field) for field in same}), far
             load = {"row": far.row, "rows": op.layout.rows, "memory": f"b{op.bank}"}
@@ -282,7 +320,12 @@ def windows() -> tuple[Instruction, ...]:
     names = {"spike": "b0", "memory_a": "b1", "memory_b": "b2"}
     return (
         *(
-            Window(window=number, memory=names.get(name, name), at=200, rows=PAGE.get(name, 48))
+            Window(
+                window=number,
+                memory=names.get(name, name),
+                at=200,
+                rows=PAGE.get(name, PAGE_OF_BANK),
+            )
             for name, number in WINDOWS.items()
         ),
         *far_away(ClearMembranes(row=0, groups=ROWS)),
@@ -327,6 +370,7 @@ def hand_made(random, length, loop):
 
     return program(
         *windows(),
+        *(DescribeKernel.of(number, kernel) for number, kernel in enumerate(author.kernels)),
         *(spread(op, apart) for op in first_values()),
         *((loop, *body) if body else ()),
         text=NARROW if narrow else PAPER,
@@ -370,6 +414,8 @@ def drawn(random: Random, field: Field) -> Value:
             return random.randint(0, 2)
         case "window":
             return random.choice((None, None, 0, random.randrange(MOST_WINDOWS)))
+        case "kernel":
+            return random.choice((None,) * 8 + (random.randrange(MOST_KERNELS),))
         case "signed":
             return random.choice((0, 1, -1, random.randint(-(high // 2) - 1, high // 2)))
     return random.choice((0, 1, random.randint(0, min(high, 5)), random.choice((high, 0))))

@@ -7,7 +7,7 @@ at the start of a sample every register and row is unwritten, and reading one tr
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 import numpy as np
@@ -58,12 +58,20 @@ class Loaded:
         return contents.rows[row : row + count].astype(np.int64)
 
     def weights(self, bank: int, row: int, layout: Layout) -> Int:
-        """Weights [inputs, groups * lanes] of a bank, zero where it holds no row."""
+        """Weights [inputs, groups * lanes] of a bank, zero where it holds no row.
+
+        Of a kernel, its rows [rows, lanes].
+        """
+        if layout.kernel:
+            layout = replace(layout, groups=0, start=0)  # the same for all of its groups
         key = (bank, row, layout)
         if key not in self._weights:
             groups, share = layout.groups, layout.share
             if bank >= len(self.target.bank):
                 raise Trap(f"b{bank}: the target has {len(self.target.bank)} banks")
+            if layout.kernel:
+                self._weights[key] = self.rows(self.target.bank[bank].name, row, layout.rows)
+                return self._weights[key]
             if not 1 <= share <= PERIOD:
                 raise Trap(f"a share of {share} sixteenths of the rows")
             rows = self.rows(self.target.bank[bank].name, row, layout.rows)
@@ -246,13 +254,15 @@ class Core:
         return active
 
     def bank_rows(self, work: Work, rows: BankRows) -> Int:
-        """Rows that a bank reads by group modulo the period: [batch, PERIOD]."""
+        """Rows that a bank reads by group modulo the period: [batch, PERIOD], or with a kernel
+        [batch, groups]."""
         if rows.every or work.active is None:
             read = np.ones((1, rows.layout.inputs), np.int64)
         else:
             read = self.events.read(int(work.active.register[1:]), rows.layout.inputs)
         found = rows.layout.read(read)
-        return np.broadcast_to(found, (self.batch, PERIOD))
+        period = found.shape[1] if rows.layout.kernel else PERIOD
+        return np.broadcast_to(found, (self.batch, period))
 
     # -- loaded memories --------------------------------------------------------------------------
 
@@ -261,7 +271,7 @@ class Core:
         return self.loaded.rows(memory, row, count)
 
     def weights(self, bank: int, row: int, layout: Layout) -> Int:
-        """Weights [inputs, groups * lanes] of a bank, zero where it holds no row."""
+        """Weights [inputs, groups * lanes] of a bank, or a kernel's rows [rows, lanes]."""
         return self.loaded.weights(bank, row, layout)
 
     def parameters(self, row: int, groups: int) -> Parameters:
@@ -276,6 +286,11 @@ class Core:
         """Sum of the rows [inputs, n] times values [batch, inputs]: [batch, n]."""
         sums: Int = values @ rows
         return sums
+
+    def convolve(self, rows: Int, data: Int, layout: Layout) -> Int:
+        """Sums [batch, groups * lanes] of a kernel's rows times inputs [batch, inputs]."""
+        assert layout.kernel
+        return layout.kernel.sums(rows, data, layout.start, layout.groups)
 
     # -- state memories ---------------------------------------------------------------------------
 

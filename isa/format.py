@@ -15,6 +15,7 @@ from isa.errors import IsaError
 from isa.limits import (
     GROUP_BITS,
     MOST_BANKS,
+    MOST_KERNELS,
     MOST_REGISTERS,
     MOST_WINDOWS,
     ROW_BITS,
@@ -23,6 +24,7 @@ from isa.limits import (
 )
 
 if TYPE_CHECKING:
+    from isa.kernel import Kernel
     from isa.machine import Machine
     from isa.target import Target
     from isa.work import Work
@@ -149,26 +151,42 @@ def value_register(doc: str) -> Any:
     return _register("v", "value register", doc)
 
 
-def window(doc: str) -> Any:
-    """window: the number of the window and one more; 0, written none, is none."""
-    names = ["none", *(f"w{number}" for number in range(MOST_WINDOWS))]
+def _optional(letter: str, kind: str, number: int, doc: str) -> Any:
+    """One of so many things of a kind, or none."""
+    names = ["none", *(f"{letter}{n}" for n in range(number))]
 
     def to_bits(value: Any) -> int:
-        return 0 if value is None else 1 + _whole(0, MOST_WINDOWS - 1)(value)
+        return 0 if value is None else 1 + _whole(0, number - 1)(value)
 
     def from_bits(b: int) -> int | None:
-        return None if b == 0 else _whole(0, MOST_WINDOWS - 1)(b - 1)
+        return None if b == 0 else _whole(0, number - 1)(b - 1)
 
     def show(value: int | None) -> str:
         return names[0 if value is None else value + 1]
 
     def read(text: str) -> int | None:
         if text not in names:
-            raise ValueError(f"{text!r} is neither none nor one of w0 .. {names[-1]}")
+            raise ValueError(f"{text!r} is neither none nor one of {names[1]} .. {names[-1]}")
         return from_bits(names.index(text))
 
-    field = Field("window", 5, f"none, w0 .. {names[-1]}", doc, to_bits, from_bits, show, read)
+    kinds = f"none, {names[1]} .. {names[-1]}"
+    field = Field(kind, number.bit_length(), kinds, doc, to_bits, from_bits, show, read)
     return _declare(field, None)
+
+
+def window(doc: str) -> Any:
+    """window: the number of the window and one more; 0, written none, is none."""
+    return _optional("w", "window", MOST_WINDOWS, doc)
+
+
+def kernel(doc: str) -> Any:
+    """kernel: the number of the kernel and one more; 0, written none, is none."""
+    return _optional("k", "kernel", MOST_KERNELS, doc)
+
+
+def kernel_number(doc: str) -> Any:
+    """kernel number: the number of the kernel, one of k0 .. k15."""
+    return _register("k", "kernel number", doc, MOST_KERNELS)
 
 
 def window_register(doc: str) -> Any:
@@ -265,6 +283,14 @@ class Instruction(ABC):
         """Runs in timesteps that this divides, and is skipped in others; None: counts none."""
         return None
 
+    def linked(self, kernels: "Mapping[int, Kernel]") -> "Instruction":
+        """The instruction with what it takes from others of its program.
+
+        Raises IsaError if that is not there, or does not fit.
+        """
+        del kernels
+        return self
+
     @abstractmethod
     def execute(self, core: "Machine") -> None:
         """Change the architectural state: the semantics, in the primitives of `isa.machine`."""
@@ -313,8 +339,9 @@ def _place(cls: type[Instruction]) -> Iterable[Placed]:
     """The instruction's own fields from bit 0 on; the stage, which all have, below the opcode."""
     low = 0
     common = WORD_BITS - OPCODE_BITS - STAGE_BITS
-    own = [item for item in dataclasses.fields(cls) if item.name != "stage"]
-    for item in [*own, *(f for f in dataclasses.fields(cls) if f.name == "stage")]:
+    fields = [item for item in dataclasses.fields(cls) if "format" in item.metadata]
+    own = [item for item in fields if item.name != "stage"]
+    for item in [*own, *(f for f in fields if f.name == "stage")]:
         required = item.default is dataclasses.MISSING
         field, default = item.metadata["format"], None if required else item.default
         yield Placed(item.name, common if item.name == "stage" else low, field, required, default)

@@ -5,26 +5,35 @@ it holds a share of them, `share` sixteenths: those inputs whose phase, `(7 j + 
 from `first`, is below `share`. The phase turns with the group, so whatever inputs are active, every
 bank gets its share of them over the groups of a layer.
 
+With a `kernel` (`isa.kernel`) its rows are shared by all positions of a convolution, and a group
+reads those of the active inputs that it sees.
+
 Banks, tables, timing, placement and prediction ask this one value.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
 from isa.arithmetic import Int
+from isa.kernel import Kernel
 from isa.limits import PERIOD, STRIDE
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Rows of `groups` groups of neurons, for a share of `inputs` inputs."""
+    """Rows of `groups` groups of neurons, for a share of `inputs` inputs.
+
+    Those of a kernel begin at its group `start`.
+    """
 
     inputs: int
     groups: int
     first: int = 0
     share: int = PERIOD
+    kernel: Kernel | None = None
+    start: int = 0
 
     @property
     def whole(self) -> bool:
@@ -39,6 +48,8 @@ class Layout:
     @property
     def rows(self) -> int:
         """Rows in all, from the product's first."""
+        if self.kernel:
+            return self.kernel.rows
         return self.groups * self.per_group
 
     @property
@@ -46,11 +57,24 @@ class Layout:
         """Rows that an active input has, at most: what a loader brings for it."""
         return self.groups if self.whole else -(-self.groups // PERIOD) * self.share
 
+    @property
+    def period(self) -> int:
+        """A power of two after which the rows that groups read repeat; of a kernel they do not."""
+        if self.kernel:
+            return 1 << max(self.groups - 1, 0).bit_length()
+        return 1 if self.whole else PERIOD
+
+    def row_of(self, group: int) -> int:
+        """The first row of a group, from the product's first."""
+        return 0 if self.kernel else group * self.per_group
+
     def part(self, start: int, groups: int) -> "Layout":
         """The layout of groups `start` .. `start + groups - 1` as a product of its own.
 
-        Their rows begin at `start * per_group`.
+        Their rows begin at `row_of(start)`.
         """
+        if self.kernel:
+            return replace(self, groups=groups, start=self.start + start)
         return Layout(self.inputs, groups, (self.first - start) % PERIOD, self.share)
 
     def table(self) -> Int:
@@ -60,8 +84,11 @@ class Layout:
     def read(self, active: Int) -> Int:
         """Rows of active inputs by group: [batch, inputs] of 0 and 1 -> [batch, period].
 
-        Group g takes column g modulo the period; the period is 1 if all inputs lie here.
+        Group g takes column g modulo the period; the period is 1 if all inputs lie here, and all
+        groups with a kernel.
         """
+        if self.kernel:
+            return self.kernel.seen(active, self.start, self.groups)
         if self.whole:
             every: Int = active.sum(1, keepdims=True)
             return every

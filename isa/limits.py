@@ -8,8 +8,9 @@ PERIOD = 16
 STRIDE = 7
 """Phases from one input to the next; odd, so that those of 16 neighbouring inputs differ."""
 
-MOST_BANKS, MOST_REGISTERS, MOST_WINDOWS, MOST_LOOPS = 3, 64, 16, 16
-"""Banks, vector registers of a kind, windows, nested loops: what operands and targets can name."""
+MOST_BANKS, MOST_REGISTERS, MOST_WINDOWS, MOST_LOOPS, MOST_KERNELS = 3, 64, 16, 16, 16
+"""Banks, vector registers of a kind, windows, nested loops, kernels: what operands and targets can
+name."""
 MOST_QUEUE, MOST_SLOTS, MOST_LATENCY = 64, 64, 64
 """Waiting instructions of a unit, groups in flight beside a bank, cycles to a result."""
 ROW_BITS, SIZE_BITS, GROUP_BITS, STAGE_BITS = 24, 16, 16, 6

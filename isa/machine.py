@@ -76,7 +76,10 @@ class Machine(Protocol):
         """Rows of a loaded memory, [count, lanes]; traps outside it or on rows nobody wrote."""
 
     def weights(self, bank: int, row: int, layout: Layout) -> Int:
-        """Weights [inputs, groups * lanes] of a bank, zero where it holds no row."""
+        """Weights [inputs, groups * lanes] of a bank, zero where it holds no row.
+
+        Of a kernel, its rows [rows, lanes].
+        """
 
     def parameters(self, row: int, groups: int) -> Parameters:
         """Parameters of the neurons of `groups` groups, arrays [groups * lanes]."""
@@ -86,6 +89,9 @@ class Machine(Protocol):
 
     def product(self, values: Data, rows: Int) -> Data:
         """Sum of the rows [inputs, n] times values [batch, inputs]: [batch, n]."""
+
+    def convolve(self, rows: Int, data: Data, layout: Layout) -> Data:
+        """Sums [batch, groups * lanes] of a kernel's rows times inputs [batch, inputs]."""
 
     def read_state(self, memory: StateMemory, row: int, groups: int) -> Data:
         """Membranes or logits [batch, groups * lanes]; traps on rows not written in this sample."""

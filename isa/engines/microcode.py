@@ -21,6 +21,7 @@ from isa.engines.nodes import Bounds, Node, bounds_of, narrow, signed, within
 from isa.engines.tables import Table
 from isa.errors import Trap
 from isa.format import Instruction
+from isa.kernel import Kernel, geometry
 from isa.layout import Layout
 from isa.machine import StateMemory
 from isa.native.records import MEMORIES, OPS, SUMS
@@ -190,6 +191,8 @@ class Recorder:
             rows = node.operands[1]
             assert not isinstance(rows, Node)
             return self._sum_rows(node, rows, bank=-1, wide=node.wide)
+        if node.op == "CONVOLVE":
+            return self._convolved(node, bank=-1, wide=node.wide)
         places = [self.place(operand, node.n, wide=node.wide) for operand in node.operands]
         operands = dict(zip("abc", places, strict=False))
         number = self._temporary(node.n)
@@ -306,6 +309,41 @@ class Recorder:
         high = int(np.abs(rows).sum(0).max(initial=0)) * most
         return self.node("MULTIPLY_ROWS", rows.shape[1], (-high, high), (values, rows))
 
+    def convolve(self, rows: Int, data: Node, layout: Layout) -> Node:
+        """Sums of a kernel's rows times events or values."""
+        kernel = layout.kernel
+        assert kernel
+        pooled = kernel.y.pool * kernel.x.pool
+        blocks = rows.reshape(kernel.blocks, -1, self.target.lanes)
+        low, high = (end(blocks, 0).sum(1) * pooled for end in (np.minimum, np.maximum))
+        bounds = (int(low.min(initial=0)), int(high.max(initial=0)))
+        if data.op != "READ_EVENTS":
+            most = max(abs(bound) for bound in data.bounds)
+            largest = most * int((high - low).max(initial=0))
+            bounds = -largest, largest
+        places = {"a": self._kernel_rows(kernel, rows), "b": self.geometry(layout)}
+        n = layout.groups * self.target.lanes
+        return self.node("CONVOLVE", n, bounds, (data,), places)
+
+    def geometry(self, layout: Layout) -> int:
+        """The place of some groups of a kernel, as the compiled engine takes them."""
+        assert layout.kernel
+        return self.constant(geometry(layout.kernel, layout.start, layout.groups))
+
+    def _kernel_rows(self, kernel: Kernel, rows: Int) -> int:
+        """The place of a kernel's rows, by part, tap, channel: blocks of a part side by side."""
+        parts = rows.reshape(kernel.parts, -1, kernel.per_block, self.target.lanes)
+        return self.constant(parts.transpose(0, 2, 1, 3).astype(np.int32))
+
+    def _convolved(self, node: Node, *, bank: int, wide: bool) -> int:
+        """Convolve: in a temporary, or for a bank (its number)."""
+        read = node.operands[0]
+        assert isinstance(read, Node)
+        read.places[False] = -1  # it is read where it lies
+        place = {"dst": self._temporary(node.n)} if bank < 0 else {}
+        where = {"x": read.fields["x"], "y": read.n, "low": int(read.op == "READ_EVENTS")}
+        return self.emit_op("CONVOLVE", node.n, **place, **node.fields, **where, z=wide, w=bank)
+
     def read_state(self, memory: StateMemory, row: int, groups: int) -> Node:
         """Membranes or logits."""
         described = self.target.memories[memory]
@@ -352,6 +390,9 @@ class Recorder:
             return
         self.emit_op("ACCUMULATE", sums.n, x=bank, y=groups, z=int(join), w=int(spill))
         self.largest = max(self.largest, sums.n)
+        if sums.op == "CONVOLVE":
+            self._convolved(sums, bank=bank, wide=self.wide)
+            return
         if sums.op not in SUMS_OF_ROWS or sums.places:
             a = self.place(sums, sums.n, wide=self.wide)
             self.emit_op("ADD_SUMS", sums.n, a=a, x=bank, y=int(kind == "values"))

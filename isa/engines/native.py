@@ -13,7 +13,7 @@ from isa.engines.counts import Counts
 from isa.engines.program import Native, Prepared, Structure, Watch, record_type, uneven
 from isa.engines.session import Snapshot
 from isa.errors import IsaError
-from isa.limits import MOST_LOOPS, MOST_REGISTERS, PERIOD
+from isa.limits import MOST_LOOPS, MOST_REGISTERS
 from isa.native import records
 from isa.native.library import library
 
@@ -299,11 +299,12 @@ class Timeline:
             self._library.dmpc_timeline_close(self.handle)
 
     def issue(self, pc: int, demand: Int, *, skipped: bool) -> str:
-        """The next instruction: rows by group or cycles [samples, PERIOD]; why it never starts."""
+        """The next instruction: rows by group or cycles [samples, columns]; why it never starts."""
         record = self._skip.ctypes.data if skipped else self._first + pc * self._size
-        given = np.ascontiguousarray(np.broadcast_to(demand, (self.samples, PERIOD)), np.int32)
+        columns = demand.shape[1]
+        given = np.ascontiguousarray(np.broadcast_to(demand, (self.samples, columns)), np.int32)
         status: int = self._library.dmpc_timeline_issue(
-            self.handle, ctypes.c_void_p(record), pc, ctypes.c_void_p(given.ctypes.data)
+            self.handle, ctypes.c_void_p(record), pc, ctypes.c_void_p(given.ctypes.data), columns
         )
         if status == DONE:
             return ""

@@ -19,10 +19,11 @@ from isa.errors import IsaError
 from isa.format import Instruction, layout
 from isa.image import Image, contents
 from isa.instructions import Halt, Loop, Sync
+from isa.instructions.kernels import linked
 from isa.limits import MOST_BANKS, MOST_REGISTERS
 from isa.native import records
 from isa.target import Target
-from isa.work import INPUT, Work
+from isa.work import CONTROL, INPUT, Work
 
 Records = NDArray[np.void]
 
@@ -36,7 +37,7 @@ class Prepared:
     """A program on its target, as engines take it."""
 
     def __init__(self, image: Image) -> None:
-        self.image, self.code, self.target = image, image.code, image.target
+        self.image, self.code, self.target = image, linked(image.code), image.target
         self.loaded = Loaded(self.target, contents(image))
         for pc, op in enumerate(self.code):
             if isinstance(op, Loop | Sync | Halt) and op.stage:
@@ -149,6 +150,7 @@ class Native:
         to["stage"], to["every"] = op.stage, -1 if every is None else every
         to["active"], to["bank"] = records.NO_EVENTS, -1
         to["write"] = to["append"] = -1
+        to["period"] = 1
         kind = self._kind(op, work)
         if isinstance(op, Loop):
             to["counter"] = records.COUNTERS.index(op.counter.upper())
@@ -172,6 +174,8 @@ class Native:
         for cls, kind in ((Loop, "LOOP"), (Sync, "SYNC"), (Halt, "HALT")):
             if isinstance(op, cls):
                 return kind
+        if work.unit == CONTROL:
+            return "SLOT"
         return "BANK" if work.bank is not None else "GROUP" if work.paired else "STRETCH"
 
     def _fill_demand(self, to: Any, work: Work) -> None:
@@ -187,6 +191,9 @@ class Native:
             to["inputs"] = rows.layout.inputs
             to["first"], to["share"] = rows.layout.first, rows.layout.share
             to["every_row"] = rows.every
+            to["period"] = rows.layout.period
+            if rows.layout.kernel:
+                to["kernel"] = self.recorder.geometry(rows.layout)
         reads = list(_stretches(work.reads))
         to["reads"] = len(reads)
         for number, (first, count) in enumerate(reads):
@@ -237,7 +244,7 @@ class Structure:
             "wide": int(recorder.wide), "temporaries": recorder.temporaries + 1,
             "temporary_size": recorder.largest, "saturations": recorder.counters,
             "instructions": len(native.code), "micros": len(recorder.micros),
-            "watches": len(watches),
+            "watches": len(watches), "period": int(native.instructions["period"].max()),
         }  # fmt: skip
         integers = [sizes[name] for name, _ in records.SIZES] + latencies(target)
         if len(integers) % 2:

@@ -13,6 +13,7 @@ from isa.instructions.banks import AccumulateEvents, AccumulateValues
 from isa.instructions.control import Halt, Loop, Sync
 from isa.instructions.delays import ClearDelays, DelayEvents
 from isa.instructions.events import ClearEvents, InputEvents, InputValues, MoveEvents
+from isa.instructions.kernels import DescribeKernel
 from isa.instructions.loader import LoadEvents, LoadNeurons, LoadRows, Window
 from isa.instructions.neurons import (
     ClearMembranes,
@@ -35,6 +36,7 @@ __all__ = [
     "ClearValue",
     "CountEvents",
     "DelayEvents",
+    "DescribeKernel",
     "DriveEvents",
     "DriveValues",
     "Emit",

@@ -23,6 +23,7 @@ static void *zeroed(size_t count, size_t size) { return calloc(count + 1, size);
 #undef LANES
 _Static_assert(LOCKSTEP == 16, "names like Timing_16 are made of the number itself");
 #include "machine.h"
+#include "convolve.h"
 #include "micro.h"
 
 /* -- one instruction after the other --------------------------------------------------------------- */
@@ -77,9 +78,30 @@ static const int32_t *phases(Machine *m, const Instr *op) {
     return before - 2 * PERIOD * lanes;
 }
 
-/* Rows that a bank reads for each group, by group modulo the period: [PERIOD][lanes]; and in all. */
+/* Rows that a bank reads for each group of a kernel: [period][lanes]; and in all. */
+static void kernel_rows(Machine *m, const Instr *op, int32_t *rows, int64_t *total) {
+    int lanes = m->lanes, all = op->every_row || op->active == NO_EVENTS;
+    const Kernel *k = kernel_at(m->program, op->kernel);
+    const int32_t *every = (const int32_t *)k + k->every;
+    memset(rows, 0, (size_t)op->period * lanes * sizeof *rows);
+    for (int l = 0; l < m->used; l++) {
+        const uint16_t *list = all ? NULL : m->active[op->active] + (size_t)l * m->program->sizes.event_width;
+        int count = all ? 0 : active_among(m, op->active, op->inputs, l);
+        for (int e = 0; e < count; e++) count_reached(k, list[e], rows, lanes, l);
+        for (int g = 0; g < op->groups; g++) {
+            if (all) rows[(size_t)g * lanes + l] = every[g];
+            *total += rows[(size_t)g * lanes + l];
+        }
+    }
+}
+
+/* Rows that a bank reads for each group, by group modulo the period: [period][lanes]; and in all. */
 static void bank_rows(Machine *m, const Instr *op, int32_t *restrict rows, int64_t *total) {
     int lanes = m->lanes;
+    if (op->kernel) {
+        kernel_rows(m, op, rows, total);
+        return;
+    }
     if (op->share == PERIOD) {
         int all = op->every_row || op->active == NO_EVENTS;
         for (int l = 0; l < m->used; l++) {

@@ -41,7 +41,7 @@ typedef struct {
     /* what was done, by program counter; elements that saturated, by place in the program */
     int64_t *runs, *active_sum, *row_sum, *spills, *saturated, instructions;
     void *timing;
-    int32_t *demand;                          /* [PERIOD][lanes] */
+    int32_t *demand;                          /* [period][lanes] */
     int32_t scratch[(2 * PERIOD + 1) * LOCKSTEP];
 } Machine;
 
@@ -100,7 +100,7 @@ Machine *dmpc_open(const Program *program, int lanes) {
     MAKE(m->row_sum, sizes->instructions, 8);
     MAKE(m->spills, sizes->instructions, 8);
     MAKE(m->saturated, sizes->saturations + 1, 8);
-    MAKE(m->demand, (size_t)PERIOD * lanes, 4);
+    MAKE(m->demand, (size_t)sizes->period * lanes, 4);
     MAKE(m->timing, 1, lanes == 1 ? sizeof(Timing_1) : sizeof(Timing_16));
 #undef MAKE
     if (m->timing) ok &= lanes == 1 ? timing_open_1(m->timing, program) : timing_open_16(m->timing, program);

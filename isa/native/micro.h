@@ -224,6 +224,30 @@ static int sum_rows(Machine *m, const Micro *op) {
     return DONE;
 }
 
+/* Sums of a kernel's rows into a temporary (bank -1) or to those of a bank; n: of all groups. */
+static int convolve(Machine *m, const Micro *op) {
+    int n = op->n, inputs = op->y, bank = op->w, events = op->low, wide = op->z;
+    const Sizes *sizes = &m->program->sizes;
+    if (!readable(events ? m->event_size : m->value_size, op->x, inputs)) return TRAPPED;
+    const int32_t *rows = m->program->constants[-1 - op->a];
+    const Kernel *k = kernel_at(m->program, op->b);
+    uint8_t *to = bank < 0 ? temporary(m, op->dst) : open_sums(m, bank, !events, n);
+    size_t bytes = (size_t)n * (wide ? 8 : 4);
+    if (bank < 0) memset(to, 0, m->used * bytes);
+    for (int l = 0; l < m->used; l++, to += bytes) {
+        const uint16_t *list = m->active[op->x] + (size_t)l * sizes->event_width;
+        const int32_t *values = m->values[op->x] + (size_t)l * sizes->value_width;
+        int count = events ? active_among(m, op->x, inputs, l) : inputs;
+        for (int e = 0; e < count; e++) {
+            int j = events ? list[e] : e, value = events ? 1 : values[e];
+            if (!value) continue;
+            if (wide) convolve_64((int64_t *)to, n, k, rows, sizes->lanes, j, value);
+            else convolve_32((int32_t *)to, n, k, rows, sizes->lanes, j, value);
+        }
+    }
+    return DONE;
+}
+
 /* Begin or join the burst of bank x, of y groups; z: join, w: spill. */
 static int accumulate(Machine *m, const Micro *op) {
     int bank = op->x;
@@ -378,6 +402,7 @@ static int micro(Machine *m, const Micro *op, int64_t timestep) {
     case WRITE_STATE: case FILL_STATE: return write_state(m, op);
     case DELAY_EVENTS: return delay_events(m, op, timestep);
     case ADD_ROWS: case MULTIPLY_ROWS: return sum_rows(m, op);
+    case CONVOLVE: return convolve(m, op);
     case ACCUMULATE: return accumulate(m, op);
     case ADD_SUMS: return add_sums(m, op);
     case TAKE: return take(m, op);

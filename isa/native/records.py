@@ -41,7 +41,7 @@ COUNTERS = ("IMMEDIATE", "STEPS", "SAMPLES")
 OPS = (
     "READ_EVENTS", "WRITE_EVENTS", "READ_VALUES", "WRITE_VALUES", "COPY_EVENTS", "CHECK_REGISTER",
     "INPUT", "EMIT", "READ_STATE", "WRITE_STATE", "FILL_STATE", "DELAY_EVENTS",
-    "ADD_ROWS", "MULTIPLY_ROWS", "ADD_SUMS", "ACCUMULATE", "TAKE", "STEPS",
+    "ADD_ROWS", "MULTIPLY_ROWS", "CONVOLVE", "ADD_SUMS", "ACCUMULATE", "TAKE", "STEPS",
     "WIDEN", "NARROW", "ADD", "SUBTRACT", "MULTIPLY", "LARGER", "REACHED", "SELECT",
     "RIGHT", "LEFT", "SHIFTS", "SATURATE", "SET_ASIDE", "LOAD", "NEAR", "PLAY_EVENTS",
 )  # fmt: skip
@@ -63,7 +63,7 @@ NO_EVENTS, ARRIVING = -2, -1
 INSTR = _fields(
     INT,
     "kind stage every unit active active_size cycles_fixed cycles_active at_least "
-    "groups inputs first share every_row "
+    "groups inputs first share every_row period kernel "
     "reads read0 read1 read2 count0 count1 count2 write writes append "
     "consumes bank join spill row counter value drain length code codes",
 )
@@ -71,6 +71,8 @@ INSTR = _fields(
 
 Registers e0 .. are 0 .., v0 .. are REGISTERS .., windows follow; -1 is none. It reads up to three
 stretches of them, from `read0` on `count0` and so on, writes one, and appends to one register.
+Rows of groups repeat after `period`, a power of two; `kernel` is the place of a constant, the
+geometry of the kernel whose rows they are, or 0.
 """
 
 MICRO = (*_fields(INT, "op n dst a b c x y z w"), *_fields(LONG, "low high"))
@@ -80,16 +82,26 @@ a, b, c are numbers of temporaries, or -1 - a constant, or SUMS + 2 * a bank (+ 
 consumer just took of events (of values).
 """
 
+KERNEL = _fields(
+    INT,
+    "start groups channels planar height width columns blocks of_part depth x_taps taps "
+    "above beside every",
+)
+"""Some groups of a kernel (`isa.kernel.geometry`); `of_part` are blocks. The last three say where
+what follows these numbers begins.
+"""
+
 SIZES = _fields(
     INT,
     "banks queue slots loops lanes "
     "event_count event_register event_width value_count value_register value_width "
     "neuron_rows readout_rows ring_rows ring_lanes wide temporaries temporary_size saturations "
-    "instructions micros watches",
+    "instructions micros watches period",
 )
 """Sizes of the machine and of the program; `wide`: sums of banks take 64 bits.
 
-A register has `event_register` elements; `event_width` is the longest vector of the program.
+A register has `event_register` elements; `event_width` is the longest vector of the program,
+`period` the longest of an instruction.
 """
 
 WATCH = _fields(INT, "pc kind number rows")
@@ -136,6 +148,7 @@ def header() -> str:
         _enum("", STATUSES),
         _enum("MEMORY_", MEMORIES),
         _enum("WATCH_", WATCHED),
+        _struct("Kernel", KERNEL),
         _struct("Instr", INSTR),
         _struct("Micro", MICRO),
         _struct("Sizes", SIZES),

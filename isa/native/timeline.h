@@ -15,7 +15,7 @@ Timeline *dmpc_timeline(const Program *program, int samples, int trace) {
     if (!t) return NULL;
     t->samples = samples, t->program = program;
     t->blocks = samples == 1 ? 0 : (samples + 15) / 16;
-    t->demand = zeroed(PERIOD * LOCKSTEP, 4);
+    t->demand = zeroed((size_t)program->sizes.period * LOCKSTEP, 4);
     if (samples == 1) t->one = zeroed(1, sizeof *t->one);
     else t->many = zeroed(t->blocks, sizeof *t->many);
     int ok = t->demand && (samples == 1 ? (void *)t->one : (void *)t->many);
@@ -34,17 +34,19 @@ Timeline *dmpc_timeline(const Program *program, int samples, int trace) {
     return t;
 }
 
-/* Issue an instruction; `demand` [samples][PERIOD] are its rows by group, or its cycles first. */
-int dmpc_timeline_issue(Timeline *t, const Instr *op, int pc, const int32_t *demand) {
+/* Issue an instruction; `demand` [samples][columns] are its rows by group, or its cycles first. */
+int dmpc_timeline_issue(Timeline *t, const Instr *op, int pc, const int32_t *demand, int columns) {
+    int status = DONE, period = op->period < columns ? op->period : columns;
+    memset(t->demand, 0, (size_t)op->period * LOCKSTEP * sizeof *t->demand);
     if (t->one) {
+        memcpy(t->demand, demand, period * sizeof *demand);
         rebase_1(t->one);
-        return issue_1(t->one, op, pc, (Time_1 *)demand);
+        return issue_1(t->one, op, pc, (Time_1 *)t->demand);
     }
-    int status = DONE;
     for (int b = 0; b < t->blocks; b++) {
-        for (int g = 0; g < PERIOD; g++)
+        for (int g = 0; g < period; g++)
             for (int l = 0; l < 16; l++)
-                t->demand[g * 16 + l] = l < t->many[b].used ? demand[(16 * b + l) * PERIOD + g] : 0;
+                t->demand[g * 16 + l] = l < t->many[b].used ? demand[(16 * b + l) * columns + g] : 0;
         rebase_16(&t->many[b]);
         status |= issue_16(&t->many[b], op, pc, (Time_16 *)t->demand);
     }

@@ -48,7 +48,7 @@ typedef struct {
     int pc, spill, period;
     const Instr *op;
     Parity pages;                             /* of what it reads */
-    Time issued, operands, rows[PERIOD];
+    Time issued, operands, *rows;             /* rows[period] */
 } N(Segment);
 #define Segment N(Segment)
 
@@ -57,7 +57,7 @@ typedef struct {
 typedef struct {
     int segments, groups, spilled, known, ended, period;
     Segment segment[MOST_QUEUE];
-    Time cycles[PERIOD];                      /* of each group, by its number modulo the period */
+    Time *cycles;                             /* of each group, by its number modulo the period */
     Time first, ready[MOST_SLOTS];            /* of groups that wait in their slots, a ring */
 } N(Burst);
 #define Burst N(Burst)
@@ -92,19 +92,30 @@ typedef struct {
     int newest[PAGED], pages[PAGED];
     Spent *spent;                             /* of each instruction, since it was last settled */
     int64_t (*sums)[1 + CAUSES];              /* over samples, of what was settled */
+    Time *rows;                               /* room for what bursts keep: see rows_of */
     int trace;                                /* keep spans and intervals, of the first sample */
     Span *spans; int64_t span_count, span_room;
     Interval *intervals; int64_t interval_count, interval_room;
 } N(Timing);
 #define Timing N(Timing)
 
-static int N(timing_open)(Timing *t, const Program *program) {
-    t->spent = zeroed(program->sizes.instructions, sizeof *t->spent);
-    t->sums = zeroed(program->sizes.instructions, sizeof *t->sums);
-    return t->spent && t->sums;
+/* Room of a bank for the cycles of its burst (part 0), and the rows of each of its segments. */
+static Time *N(rows_of)(const Timing *t, int bank, int part) {
+    return t->rows + (size_t)(bank * (t->sizes->queue + 1) + part) * t->sizes->period;
 }
 
-static void N(timing_close)(Timing *t) { free(t->spans), free(t->intervals), free(t->spent), free(t->sums); }
+static int N(timing_open)(Timing *t, const Program *program) {
+    const Sizes *sizes = &program->sizes;
+    t->sizes = sizes;
+    t->rows = zeroed((size_t)sizes->banks * (sizes->queue + 1) * sizes->period, sizeof *t->rows);
+    t->spent = zeroed(sizes->instructions, sizeof *t->spent);
+    t->sums = zeroed(sizes->instructions, sizeof *t->sums);
+    return t->rows && t->spent && t->sums;
+}
+
+static void N(timing_close)(Timing *t) {
+    free(t->spans), free(t->intervals), free(t->rows), free(t->spent), free(t->sums);
+}
 
 static void N(timing_reset)(Timing *t, const Program *program, int used) {
     for (int u = 0; u < UNITS; u++) {         /* all but the large tables of bursts */
@@ -123,12 +134,22 @@ static void N(timing_reset)(Timing *t, const Program *program, int used) {
     t->span_count = t->interval_count = 0;
 }
 
+/* Take over a bank's burst, with what lies in its room. */
+static void N(burst_copy)(Timing *t, int bank, const Timing *from) {
+    Burst *burst = &t->unit[bank].burst;
+    *burst = from->unit[bank].burst;
+    size_t parts = burst->segments + 1;
+    memcpy(N(rows_of)(t, bank, 0), N(rows_of)(from, bank, 0), parts * t->sizes->period * sizeof(Time));
+    burst->cycles = N(rows_of)(t, bank, 0);
+    for (int s = 0; s < burst->segments; s++) burst->segment[s].rows = N(rows_of)(t, bank, s + 1);
+}
+
 /* Stand where another timing of the program does, without what it traced. */
 static void N(timing_copy)(Timing *t, const Timing *from) {
     for (int u = 0; u < UNITS; u++) {         /* of the large tables of bursts, those in use */
         const Unit *unit = &from->unit[u];
         memcpy(&t->unit[u], unit, offsetof(Unit, burst));
-        if (unit->has_burst) t->unit[u].burst = unit->burst;
+        if (unit->has_burst) N(burst_copy)(t, u, from);
     }
     t->sizes = from->sizes, t->latency = from->latency, t->used = from->used, t->base = from->base;
     memcpy(t->issued, from->issued, sizeof t->issued);
@@ -443,12 +464,14 @@ static void N(bank_work)(Timing *t, const Instr *op, int pc, Time *rows, const P
         unit->has_burst = 1;
         burst->segments = burst->spilled = burst->known = burst->ended = 0;
         burst->groups = op->groups, burst->period = 1;
+        burst->cycles = N(rows_of)(t, op->unit, 0);
         EACH burst->cycles[0][l] = 0;
     }
     Segment *segment = &burst->segment[burst->segments++];
+    segment->rows = N(rows_of)(t, op->unit, burst->segments);
     segment->pc = pc, segment->spill = op->spill, segment->op = op;
     memcpy(segment->pages, pages, sizeof(Parity));
-    segment->period = op->share == PERIOD ? 1 : PERIOD;
+    segment->period = op->period;
     memcpy(segment->issued, t->issued, sizeof(Time));
     N(operands)(t, op, pages, segment->operands);
     EACH_READ(op, p) t->page[page_of(op, pages, p)].held++;
@@ -456,8 +479,8 @@ static void N(bank_work)(Timing *t, const Instr *op, int pc, Time *rows, const P
     /* only their sums are needed later on, but where a group's instructions are told apart */
     int apart = op->spill || (LANES == 1 && t->trace) ? segment->period : 1;
     for (int g = 0; g < apart; g++) memcpy(segment->rows[g], rows[g], sizeof(Time));
-    for (; burst->period < segment->period; burst->period++)
-        memcpy(burst->cycles[burst->period], burst->cycles[0], sizeof(Time));
+    for (; burst->period < segment->period; burst->period *= 2)
+        memcpy(burst->cycles[burst->period], burst->cycles[0], burst->period * sizeof(Time));
     for (int g = 0; g < segment->period; g++) {
         int times = N(groups_like)(g, segment->period, burst->groups) << op->spill;
         EACH t->spent[pc].busy[l] += rows[g][l] * times;

@@ -76,10 +76,10 @@ def bits_of(text: str) -> range:
 def legal(kind: str, allowed: str, width: int) -> dict[str, int]:
     """Operands as written, and what stands in their bits: by the kinds the page explains."""
     mask = (1 << width) - 1
-    if kind == "window":
-        return dict(zip(["none", *(f"w{n}" for n in range(16))], range(17), strict=True))
-    if kind in ("event register", "value register", "window register", "bank"):
-        low, high = (int(name[1:]) for name in re.findall(r"[evwb]\d+", allowed))
+    if kind in ("window", "kernel"):
+        return dict(zip(["none", *(f"{kind[0]}{n}" for n in range(16))], range(17), strict=True))
+    if kind in ("event register", "value register", "window register", "kernel number", "bank"):
+        low, high = (int(name[1:]) for name in re.findall(r"[evwkb]\d+", allowed))
         return {f"{allowed[0]}{n}": n for n in range(low, high + 1)}
     if kind == "bank set":
         sets = ([b for b in range(3) if n >> b & 1] for n in range(8))
