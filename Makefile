@@ -16,7 +16,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq
 EXAMPLE := examples/spoken_digits
 
-.PHONY: demo test pytest bench lint format docs clean
+.PHONY: demo test pytest browser bench lint format docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -28,8 +28,15 @@ demo: $(VENV)/installed
 
 test: lint pytest
 
-pytest: $(VENV)/spikingjelly-2.0
+pytest: $(VENV)/spikingjelly-2.0 browser
 	@$(BIN)/pytest -n 2 --dist worksteal  # neighbours share fixtures: each worker takes half the files
+
+# Tests open reports in the system's Chromium, which is installed where that can be done.
+browser:
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  echo "installing Chromium for the tests of reports" && apt-get -qq update && \
+	  DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium >/dev/null; } || \
+	  echo "no chromium here: the tests that open a report in a browser will say so"
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.layer_cycles

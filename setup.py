@@ -50,6 +50,7 @@ TEST = [
     "mypy==2.4.1",
     "norse==1.1.0",
     "onnxscript>=0.5,<1",
+    "playwright>=1.50,<2",  # drives the system's Chromium, which the Makefile looks for
     "pre-commit>=4,<5",
     "pytest>=8,<10",
     "pytest-xdist>=3.6,<4",
@@ -70,7 +71,7 @@ setup(
     setup_requires=[] if HAS_COMPILER else ZIG,
     package_data={
         "isa": ["*.lark", "native/*.c", "native/*.h", "targets/*.toml", "py.typed"],
-        "dmpc": ["*.lark", "*/*.lark", "py.typed"],
+        "dmpc": ["*.lark", "*/*.lark", "report/page.*", "report/vendor/*", "py.typed"],
         "runtime": ["py.typed"],
     },
     install_requires=[

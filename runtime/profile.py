@@ -16,6 +16,7 @@ from isa.image import Image
 from isa.interface import Provenance
 from isa.work import Work
 from runtime.bounds import Bound, bounds
+from runtime.html import escape, share, table
 
 if TYPE_CHECKING:
     from runtime.program import Program, Result
@@ -115,6 +116,19 @@ class Profile:
     def spent(self) -> Spent:
         """All of it."""
         return _sum(line.spent for line in self.lines)
+
+    def _repr_html_(self) -> str:
+        """In a notebook: what bounds each layer, and what layers took."""
+        said = "".join(f"<p><b>{escape(b.layer)}</b>: {escape(b.text)}</p>" for b in self.bounds)
+        whole = self.spent.energy + self.idle
+        rows = [
+            (name, f"{spent.busy / self.timesteps:,.1f}", f"{spent.rows / self.timesteps:,.1f}",
+             share(spent.energy, whole))
+            for name, spent in self.layers.items()
+            if spent.busy
+        ]  # fmt: skip
+        title = f"{self.name} on {self.target}, of a timestep"
+        return said + table(title, ("layer", "busy cycles", "rows", "energy"), rows)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data: instructions, totals, and what bounds each layer."""

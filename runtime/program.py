@@ -82,6 +82,21 @@ class Result:
             return None
         return float(np.mean(self.predictions == self.labels))
 
+    def _repr_html_(self) -> str:
+        """In a notebook: accuracy, cycles and energy, and what units were busy with."""
+        from runtime.html import share, table
+
+        steps, told = int(self.lengths.sum()), [("samples", f"{len(self.predictions):,}")]
+        if self.accuracy is not None:
+            told.append(("accuracy", f"{100 * self.accuracy:.2f} %"))
+        told.append(("cycles per timestep", f"{self.counts.cycles / steps:,.1f}"))
+        told.append(("energy per timestep", f"{self.energy.total / steps / 1000:.3f} nJ"))
+        busy = [
+            (unit, share(cycles, self.counts.cycles))
+            for unit, cycles in sorted(self.counts.busy.items())
+        ]
+        return table("result", ("", ""), told) + table("units", ("unit", "busy"), busy)
+
     def to_json(self) -> dict[str, Any]:
         """The result as plain data: samples, accuracy, totals by unit and memory."""
         labels = [None] * len(self.predictions) if self.labels is None else self.labels.tolist()

@@ -1,6 +1,5 @@
 """`dmpc inspect`."""
 
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +25,13 @@ from dmpc.ir.levels import LEVELS, rank
 from dmpc.ir.printer import to_text
 from dmpc.lowering import from_layers
 from isa.disassembler import assembly
-from isa.engines.trace import Span
-from isa.format import Instruction
 from isa.image import Image, read_image
-from isa.instructions import HoldValue
-from isa.interface import interface, provenance
+from isa.interface import interface
 from isa.target import load_target
+from runtime.maps import memory_map
 from runtime.program import Program
 from runtime.samples import load_samples
+from runtime.timestep import Timestep, timestep_of
 
 
 @click.command("inspect", cls=Verb)
@@ -155,8 +153,10 @@ def inspect(
                 f"there is no sample {sample}; the last is {len(x) - 1}", where=samples or file
             )
         with samples_of(samples):
-            spans = program.trace(x[sample:]).spans
-        _print_schedule(program, spans, x.shape[1], timestep, out)
+            trace = program.trace(x[sample:])
+        with samples_of(file):
+            step = timestep_of(trace, image.code, x.shape[1], timestep)
+        _print_schedule(program, step, out)
 
 
 def _image_graph(file: str, level: str | None) -> Graph:
@@ -244,47 +244,23 @@ def _print_overview(image: Image, out: Output) -> None:
 
 def _print_memory(image: Image, out: Output) -> None:
     made = table("memory map", "memory", "holds", "rows", "bits a row", text=2)
-    for symbol in sorted(image.symbols, key=lambda s: (s.section, s.offset, s.name)):
-        memory = image.target.memories.get(symbol.section.removeprefix(".mem."))
-        if memory:
-            rows = f"{symbol.offset} .. {symbol.offset + symbol.size - 1}"
-            made.add_row(memory.name, symbol.name, rows, str(memory.lanes * memory.bits))
+    for part in memory_map(image):
+        rows = f"{part.first} .. {part.first + part.rows - 1}"
+        bits = image.target.memories[part.memory].row_bits
+        made.add_row(part.memory, part.symbol, rows, str(bits))
     out.print(made)
 
 
-def _every(op: Instruction) -> int:
-    """Timesteps from one run of an instruction of their loop to the next."""
-    return op.every if isinstance(op, HoldValue) else 1
-
-
-def _print_schedule(
-    program: Program, ran: list[Span], steps: int, timestep: int | None, out: Output
-) -> None:
-    """Issue, start and end of every instruction of one of the `steps` timesteps of a run."""
-    image, origin = program.image, program.origin
-    wanted = steps // 2 if timestep is None else timestep
-    if wanted >= steps:
-        raise DmpcError(f"there is no timestep {wanted}; the last is {steps - 1}", where=origin)
-    by_pc: dict[int, list[Span]] = defaultdict(list)
-    for span in ran:
-        by_pc[span.pc].append(span)
-    every = {pc: _every(image.code[pc]) for pc in sorted(by_pc)}
-    spans = [
-        by_pc[pc][wanted // period]
-        for pc, period in every.items()
-        if len(by_pc[pc]) == -(-steps // period) and wanted % period == 0
-    ]
-    if steps == 1 or not spans:
-        raise DmpcError("a schedule needs a sample of two timesteps or more", where=origin)
-    first = min(span.issued for span in spans)
+def _print_schedule(program: Program, step: Timestep, out: Output) -> None:
+    """Issue, start and end of every instruction of a timestep."""
     made = table(
-        f"timestep {wanted}, in cycles from its first instruction",
+        f"timestep {step.number}, in cycles from its first instruction",
         "unit", "layer", "pc", "issued", "start", "end", "instruction", text=2
     )  # fmt: skip
     made.columns[-1].justify = "left"
-    names = provenance(image)
-    for span in spans:
-        times = (time - first for time in (span.issued, span.start, span.end))
-        text = " ".join(assembly(image.code[span.pc]).split())
-        made.add_row(span.unit, names[span.pc].layer, str(span.pc), *map(str, times), text)
+    for span in step.spans:
+        times = (time - step.first for time in (span.issued, span.start, span.end))
+        text = " ".join(assembly(program.image.code[span.pc]).split())
+        layer = program.provenance[span.pc].layer
+        made.add_row(span.unit, layer, str(span.pc), *map(str, times), text)
     out.print(made)

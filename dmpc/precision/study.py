@@ -53,12 +53,19 @@ class Study:
     trained: Trained | None = None
 
     @classmethod
-    def of(cls, model: AnyModel, x: Tensor, y: Tensor | None, options: Options) -> "Study":
+    def of(
+        cls,
+        model: AnyModel,
+        x: Tensor,
+        y: Tensor | None,
+        options: Options,
+        target: Target | None = None,
+    ) -> "Study":
         """A model with its calibration set `x` [samples, timesteps, inputs] and labels `y`.
 
-        Raises DmpcError as `dmpc.compile` does.
+        `target` is that of the options if it is not given. Raises DmpcError as `dmpc.compile` does.
         """
-        target = load_target(options.target)
+        target = target or load_target(options.target)
         options, trained = as_trained(options, model, target)
         plan = width_plan(target, options.weight_bits, options.widths)
         layers = to_layers(import_model(model, options, x).graph, options)

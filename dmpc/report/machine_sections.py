@@ -1,0 +1,305 @@
+"""Sections about the machine: what bounds it, its schedule, where cycles and energy go."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from dmpc.report import charts, tables
+from dmpc.report.collect import Report
+from dmpc.report.network import drawing
+from dmpc.report.parts import Chart, Section
+from runtime.bounds import WAITS
+from runtime.html import details, escape, share, table
+from runtime.profile import Spent
+from runtime.roofline import lanes_of
+
+LEAST = 0.0005
+"""A part of all energy that is too small to draw."""
+
+
+def bounds_section(report: Report) -> Section:
+    """Which unit bounds each layer, and what saturated."""
+    items = "".join(
+        f"<li><b>{escape(bound.layer)}</b><br>{escape(bound.text)}</li>"
+        for bound in report.profile.bounds
+    )
+    saturated = "".join(
+        f"<p>{escape(item)}: {escape(item.advice)}</p>" for item in report.result.saturated
+    )
+    return Section(
+        "bounds",
+        "bounds",
+        "What bounds each layer",
+        (
+            "<p>Units work at the same time: the busiest of a layer's bounds it.</p>",
+            f'<ul class="bounds">{items}</ul>{saturated}',
+        ),
+    )
+
+
+def network_section(report: Report) -> Section | None:
+    """The network's ops by pathway; nothing of an image without a graph."""
+    if report.graph is None:
+        return None
+    drawn = drawing(report.graph, report.program.image.target)
+    at = {node.name: node for node in drawn.nodes}
+    nodes = [
+        {
+            "name": n.name,
+            "short": n.name.rpartition(".stage")[0] or n.name,
+            "kind": n.kind,
+            "layer": n.layer,
+            "path": n.path,
+            "size": n.size,
+            "bank": n.bank,
+            "reason": n.reason,
+            "nodes": ", ".join(n.nodes),
+            "x": n.column,
+            "y": n.row,
+        }
+        for n in drawn.nodes
+    ]
+    edges = [
+        {
+            "x": at[a].column,
+            "y": at[a].row,
+            "x2": at[b].column,
+            "y2": at[b].row,
+            "kind": kind,
+        }
+        for kind, pairs in (("now", drawn.edges), ("next timestep", drawn.carried))
+        for a, b in pairs
+    ]
+    chart = Chart(
+        "network",
+        charts.network(max(n.column for n in drawn.nodes) + 1),
+        {"nodes": [tables.columns(nodes)], "edges": [tables.columns(edges)] if edges else []},
+        "Ops of the network by pathway",
+    )
+    rows = [
+        (n.name, n.kind, n.layer, n.path, n.bank, n.size, ", ".join(n.nodes)) for n in drawn.nodes
+    ]
+    listed = table("ops", ("op", "kind", "layer", "pathway", "bank", "size", "nodes"), rows, text=7)
+    note = "<p>Ops by pathway; dashed lines carry a value to the next timestep.</p>"
+    return Section("network", "network", "Network", (note, chart, details("All ops", listed)))
+
+
+def schedule_section(report: Report) -> Section:
+    """What every unit did in one timestep."""
+    step, lines = report.timestep, report.profile.lines
+    units = sorted({item.unit for item in step.intervals} | {span.unit for span in step.spans})
+    chart = Chart(
+        "timeline",
+        charts.timeline(units, list(report.profile.layers), step.last - step.first),
+        {"timeline": tables.timeline(report)},
+        f"What every unit did in timestep {step.number}",
+    )
+    rows = []
+    for span in step.spans:
+        line, times = lines[span.pc], (span.issued, span.start, span.end)
+        cells = (line.unit, line.layer, line.text, ", ".join(line.nodes), span.pc)
+        rows.append((*cells, *(time - step.first for time in times)))
+    columns = ("unit", "layer", "instruction", "nodes", "pc", "issued", "start", "end")
+    note = (
+        f"<p>Timestep {step.number} of sample {report.traced}, in cycles. High bars are work, low "
+        "ones waiting, with its cause. Focus the chart: <b>+</b> and <b>-</b> zoom, arrows move, "
+        "<b>0</b> shows all; so do the wheel, a double click and dragging.</p>"
+    )
+    listed = table(f"timestep {step.number}", columns, rows, text=4)
+    return Section("schedule", "schedule", "Schedule", (note, chart, details("As a table", listed)))
+
+
+def units_section(report: Report) -> Section:
+    """What units spent all cycles on."""
+    found = report.profile
+    parts, rows = [], []
+    for unit, spent in found.units.items():
+        told = {"busy": spent.busy, **{cause: spent.stalls.get(cause, 0) for cause in WAITS}}
+        told["idle"] = found.cycles - sum(told.values())
+        rows.append((unit, *(share(number, found.cycles) for number in told.values())))
+        parts += [
+            {
+                "unit": unit,
+                "part": part,
+                "amount": number,
+                "order": order,
+                "most": 100,
+                "share": round(100 * number / found.cycles, 3),
+            }
+            for order, (part, number) in enumerate(told.items())
+            if number
+        ]
+    order = ["busy", *WAITS, "idle"]
+    spec = charts.shares("units", "unit", "part", order, "per cent of all cycles")
+    chart = Chart("units", spec, {"units": [tables.columns(parts)]}, "What units spent cycles on")
+    causes = "".join(f"<li><b>{cause}</b>: waits {words}</li>" for cause, words in WAITS.items())
+    listed = table("units", ("unit", *order), rows)
+    return Section("units", "units", "Units", (chart, f"<ul>{causes}</ul>", listed))
+
+
+def where_section(report: Report) -> Section:
+    """Cycles, accesses and energy by layer, op, memory and instruction."""
+    found = report.profile
+    whole = found.spent.energy + found.idle
+    by_layer = []
+    for layer in found.layers:
+        ops: dict[str, float] = {}
+        for line in found.lines:
+            if line.layer == layer and line.spent.energy:
+                ops[line.op] = ops.get(line.op, 0.0) + line.spent.energy
+        for order, (op, spent) in enumerate(sorted(ops.items(), key=lambda item: -item[1])):
+            if spent > LEAST * whole:
+                by_layer.append(_energy(layer, op, spent, whole, order))
+    by_layer.append(_energy("clock", "clock", found.idle, whole, 0))
+    most = max(
+        sum(row["share"] for row in by_layer if row["of"] == name)
+        for name in {row["of"] for row in by_layer}
+    )
+    rows = [{**row, "most": most} for row in by_layer]
+    spec = charts.shares("energy", "of", "part", [], "per cent of the energy, by op")
+    spec["layer"][0]["encoding"]["color"]["legend"] = None
+    chart = Chart("energy", spec, {"energy": [tables.columns(rows)]}, "Energy by layer and op")
+    return Section(
+        "energy", "energy", "Cycles, accesses and energy", (chart, *_where_tables(report))
+    )
+
+
+def _energy(of: str, part: str, spent: float, whole: float, order: int) -> dict[str, Any]:
+    return {
+        "of": of,
+        "part": part,
+        "share": round(100 * spent / whole, 3),
+        "order": order,
+        "amount": f"{spent / 1000:.4g} nJ",
+    }
+
+
+def _where_tables(report: Report) -> Iterator[str]:
+    found, steps = report.profile, report.profile.timesteps
+    whole = found.spent.energy + found.idle
+
+    def row(name: str, spent: Spent) -> tuple[str, ...]:
+        numbers = (spent.busy / steps, spent.rows / steps, spent.operations / steps)
+        return (name, *(f"{n:,.1f}" for n in numbers), share(spent.energy, whole))
+
+    columns = ("busy", "rows", "operations", "energy")
+    for title, what, parts in (("by layer", "layer", found.layers), ("by op", "op", found.ops)):
+        told = [row(name, spent) for name, spent in parts.items() if spent.busy]
+        yield table(f"{title}, of a timestep", (what, *columns), told)
+    memories = report.result.energy.by_memory
+    by_memory = [
+        (
+            name,
+            f"{of['reads'] / steps:,.1f}",
+            f"{of['writes'] / steps:,.1f}",
+            share(memories.get(name, 0), whole),
+        )
+        for name, of in found.spent.accesses.items()
+    ]
+    yield table("by memory, of a timestep", ("memory", "reads", "writes", "energy"), by_memory)
+    listed = [
+        (line.text, line.layer, line.op, ", ".join(line.nodes), line.pc, *row("", line.spent)[1:])
+        for line in found.lines
+    ]
+    named = ("instruction", "layer", "op", "nodes", "pc", *columns)
+    yield details("By instruction", table("of a timestep", named, listed, text=4))
+
+
+def roofline_section(report: Report) -> Section | None:
+    """Layers under the roofs of their lanes and ports."""
+    if not report.roofline:
+        return None
+    lanes = lanes_of(report.program.image.target)
+    layers = list(dict.fromkeys(point.layer for point in report.roofline))
+    points = [
+        {
+            "layer": p.layer,
+            "unit": p.unit,
+            "roof": round(p.roof, 4),
+            "lanes": p.lanes,
+            "intensity": round(p.intensity, 4),
+            "reached": p.reached,
+            "working": round(p.working, 4),
+            "side": "left" if layers.index(p.layer) % 2 else "right",
+        }
+        for p in report.roofline
+    ]
+    roofs = [
+        {"unit": f"{number} lanes", "lanes": number, "intensity": x, "reached": min(x, number)}
+        for number in sorted({lanes[point.unit] for point in report.roofline})
+        for x in (0.5, number, 32)
+    ]
+    chart = Chart(
+        "roofline",
+        charts.roofline(10 ** np.floor(np.log10(min(p.reached for p in report.roofline)))),
+        {"roofline": [tables.columns(points)], "roofs": [tables.columns(roofs)]},
+        "Layers under the roofs of their lanes and ports",
+    )
+    note = (
+        "<p>A unit serves a row a cycle and has so many lanes: what a layer reaches on it lies "
+        "under both. Slanted, the port bounds; level, the lanes. The distance to the roof is "
+        "waiting, and work for other layers.</p>"
+    )
+    listed = [
+        (
+            p.layer,
+            p.unit,
+            f"{p.intensity:.2f}",
+            f"{p.reached:.3f}",
+            f"{p.working:.2f}",
+            f"{p.roof:.2f}",
+            share(p.reached, p.roof),
+        )
+        for p in report.roofline
+    ]
+    columns = (
+        "layer",
+        "unit",
+        "operations a row",
+        "a cycle",
+        "while it works",
+        "roof",
+        "of the roof",
+    )
+    return Section(
+        "roofline",
+        "roofline",
+        "Roofline",
+        (note, chart, table("operations", columns, listed, text=2)),
+    )
+
+
+def memory_section(report: Report) -> Section | None:
+    """Rows of each memory by symbol."""
+    memories = report.program.image.target.memories
+    stretches: dict[tuple[str, int, int], list[str]] = {}
+    for stretch in report.memory:  # parameters of neurons share rows
+        key = (stretch.memory, stretch.first, stretch.rows)
+        stretches.setdefault(key, []).append(stretch.symbol)
+    rows = []
+    for (memory, first, count), symbols in stretches.items():
+        number = memories[memory].rows
+        rows.append(
+            {
+                "memory": memory,
+                "symbol": ", ".join(symbols),
+                "count": count,
+                "layer": symbols[0].partition(".")[0],
+                "rows": f"{first} .. {first + count - 1}",
+                "all": number,
+                "bits": memories[memory].row_bits,
+                "since": round(100 * first / number, 3),
+                "until": round(100 * (first + count) / number, 3),
+            }
+        )
+    if not rows:
+        return None
+    chart = Chart("memory", charts.memory(), {"memory": [tables.columns(rows)]}, "Rows by symbol")
+    listed = table(
+        "memory map",
+        ("memory", "symbol", "rows", "count", "of", "bits a row"),
+        [(r["memory"], r["symbol"], r["rows"], r["count"], r["all"], r["bits"]) for r in rows],
+        text=2,
+    )
+    return Section("memory", "memory", "Memory maps", (chart, details("As a table", listed)))
