@@ -9,6 +9,7 @@ from dmpc.cli.compile_verb import model_options, options_of
 from dmpc.cli.files import InputFile, ModelFile, OutputFile, beside, write_json, write_text
 from dmpc.cli.main import Verb
 from dmpc.cli.models import errors_of, refuse_unread
+from dmpc.cli.recordings import Numbers
 from dmpc.cli.samples import data_options, samples_of
 from dmpc.cli.terminal import Output, progress
 from dmpc.compiler import import_model
@@ -24,23 +25,6 @@ MEASURED = 64
 """Samples on which quantization losses are measured."""
 
 
-class Numbers(click.ParamType[tuple[int, ...]]):
-    """Whole numbers from 0, with commas between."""
-
-    name = "numbers"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """The numbers, each once."""
-        if isinstance(value, tuple):
-            return value
-        parts = str(value).split(",")
-        if not all(part.strip().isdecimal() for part in parts):
-            self.fail(f"{value!r} is no list of whole numbers such as 0,3,7", param, ctx)
-        return tuple(dict.fromkeys(int(part) for part in parts))
-
-
 @click.command(
     "report",
     cls=Verb,
@@ -48,7 +32,7 @@ class Numbers(click.ParamType[tuple[int, ...]]):
 
 \b
   dmpc report digits.elf --input test.npz -o report.html
-  dmpc report digits.elf --input test.npz --samples 3,17 --neurons 0,1,2
+  dmpc report digits.elf --input test.npz --samples 3,17 --neurons 0:4
   dmpc report digits.elf --input test.npz --model model.onnx --calibration train.npz""",
 )
 @click.argument("image", type=InputFile())
@@ -58,11 +42,11 @@ class Numbers(click.ParamType[tuple[int, ...]]):
 )  # fmt: skip
 @data_options
 @click.option(
-    "--samples", "looked", type=Numbers(), default=(), metavar="N,N..",
-    help="Samples to look into: spikes, states, membranes, logits.  [default: the first 3]",
+    "--samples", "looked", type=Numbers(), metavar="N,A:B",
+    help="Samples to look into, as 3 or 0:4: spikes, states, membranes, logits.  [default: 0:3]",
 )  # fmt: skip
 @click.option(
-    "--neurons", type=Numbers(), default=(), metavar="N,N..",
+    "--neurons", type=Numbers(), metavar="N,A:B",
     help="Neurons of each layer whose membranes to show.  [default: the 4 that spike most]",
 )  # fmt: skip
 @click.option(
@@ -84,8 +68,8 @@ def report(
     data: str,
     json_path: str | None,
     limit: int | None,
-    looked: tuple[int, ...],
-    neurons: tuple[int, ...],
+    looked: tuple[int, ...] | None,
+    neurons: tuple[int, ...] | None,
     timestep: int | None,
     model: str | None,
     calibration: str | None,
@@ -107,7 +91,9 @@ def report(
         result = program.run(x, y, lengths=lengths, progress=advance)
     losses = _losses(model, program.image, calibration or data, chosen) if model else []
     with samples_of(data), errors_of(data):
-        found = collect(program, samples, result, Choice(looked, neurons, timestep), losses)
+        found = collect(
+            program, samples, result, Choice(looked or (), neurons or (), timestep), losses
+        )
     write_text(output, page(found))
     if json_path:
         write_json(json_path, found.to_json())

@@ -196,7 +196,8 @@ def timeline(units: list[str], layers: list[str], cycles: int) -> Spec:
 
 def shares(data: str, what: str, part: str, order: list[str], title: str) -> Spec:
     """Stacked bars, one for each `what`, of per cents by `part`, each with its name if it fits."""
-    x = field_of("share", "quantitative", title, stack="zero", axis={"grid": True})
+    exact = {"nice": False}
+    x = field_of("share", "quantitative", title, stack="zero", axis={"grid": True}, scale=exact)
     y = field_of(what, "nominal", sort=None)
     common = {"x": x, "y": y, "order": {"field": "order", "type": "quantitative"}}
     scale = {"domain": order, "range": [COLOURS[name] for name in order]} if order else {}

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import networkx as nx
-
 from dmpc.backend.places import bank_of
 from dmpc.ir.graph import Graph, Op
 from isa.target import Target
@@ -39,32 +37,31 @@ class Drawing:
 
 def drawing(graph: Graph, target: Target) -> Drawing:
     """The ops of a scheduled graph in columns, each beside what it needs, in lanes by pathway."""
-    wires: nx.DiGraph[str] = nx.DiGraph()
-    wires.add_nodes_from([*graph.inputs, *(op.results[0] for op in graph.ops)])
     made = {name: op.results[0] for op in graph.ops for name in op.results}
     made |= {name: name for name in graph.inputs}
     states = {state.name: made[state.next] for state in graph.states if state.next in made}
-    carried = []
+    edges, carried = [], []
+    column = dict.fromkeys(graph.inputs, 0)
     for op in graph.ops:
-        for name in op.operands:
-            if name in made:
-                wires.add_edge(made[name], op.results[0])
-            elif name in states and states[name] != op.results[0]:
-                carried.append((states[name], op.results[0]))
-    column = {
-        name: at for at, level in enumerate(nx.topological_generations(wires)) for name in level
-    }
-    for name, after in wires.succ.items():  # what reads a state alone stands beside its reader
-        if not wires.pred[name] and name not in graph.inputs and after:
-            column[name] = max(min(column[other] for other in after) - 1, 0)
+        name = op.results[0]
+        before = [made[operand] for operand in op.operands if operand in made]
+        edges += [(other, name) for other in dict.fromkeys(before)]
+        column[name] = 1 + max((column[other] for other in before), default=-1)
+        late = [states[operand] for operand in op.operands if operand in states]
+        carried += [(other, name) for other in dict.fromkeys(late) if other != name]
+    for op in graph.ops:  # what reads a state alone stands beside its reader
+        name = op.results[0]
+        readers = [column[b] for a, b in edges if a == name]
+        if readers and not any(b == name for _, b in edges):
+            column[name] = max(min(readers) - 1, 0)
     taken: dict[tuple[str, int], int] = {}
     nodes = []
-    for name in wires:
+    for name in column:
         made_by = graph.producer(name)
         path = str(made_by.attrs.get("path", "")) if made_by else "input"
         above = taken[path, column[name]] = taken.get((path, column[name]), -1) + 1
         nodes.append(_node(graph, target, name, made_by, path, column[name], above))
-    return Drawing(nodes, sorted(wires.edges), sorted(set(carried)))
+    return Drawing(nodes, edges, carried)
 
 
 def _node(

@@ -2,6 +2,8 @@
 
 from dmpc.report.charts import Spec, chart_of, field_of, tips_of
 
+LINES = [f"var(--s{n})" for n in range(8)]
+"""Colours of thin lines, which take more contrast than areas."""
 HEADER = {"labelOrient": "left", "labelAngle": 0, "labelAlign": "left"}
 
 
@@ -40,7 +42,7 @@ def series(data: str, what: str, steps: int) -> Spec:
             "encoding": {
                 "x": _time(steps),
                 "y": field_of("value", "quantitative", None),
-                "color": field_of(what, "nominal", what, sort=None),
+                "color": field_of(what, "nominal", what, sort=None, scale={"range": LINES}),
                 "strokeDash": field_of(what, "nominal", what, sort=None),
                 "tooltip": tips_of(
                     ("layer", "layer"), (what, what), ("t", "timestep"), ("value", "value")

@@ -30,11 +30,11 @@ def test_its_json_is_what_run_and_profile_tell(dmpc, shared, tmp_path):
 
 def test_samples_neurons_and_timestep_are_chosen(dmpc, shared, tmp_path):
     path = tmp_path / "a.html"
-    chosen = ("--samples", "7,1", "--neurons", "0,2", "--timestep", 3)
+    chosen = ("--samples", "7,5", "--neurons", "0,2", "--timestep", 3)
     dmpc.ok("report", shared.image, "--input", shared.data, "-o", path, *chosen)
     text = path.read_text("utf-8")
-    assert "Timestep 3 of sample 7" in text
-    assert text.index('<option value="7">') < text.index('<option value="1">')
+    assert "Timestep 3 of sample 5" in text
+    assert text.index('<option value="5">') < text.index('<option value="7">')
     assert '"neuron":"2"' in text
     assert '"neuron":"1"' not in text
 
@@ -48,7 +48,7 @@ def test_a_model_shows_what_quantization_costs(dmpc, shared, tmp_path):
     assert {"layer1", "readout"} == {loss["layer"] for loss in losses}
 
 
-def test_what_it_refuses(dmpc, shared, files, tmp_path):
+def test_what_it_refuses(dmpc, shared, tmp_path):
     out = ("-o", tmp_path / "a.html")
     image, data = ("report", shared.image, "--input", shared.data), shared.data
     assert dmpc.fails(*image, *out, "--samples", "12") == (
@@ -57,7 +57,7 @@ def test_what_it_refuses(dmpc, shared, files, tmp_path):
     assert dmpc.fails(*image, *out, "--timestep", 8) == (
         f"{data}: there is no timestep 8; the last is 7"
     )
-    assert "no list of whole numbers" in dmpc.misused(*image, *out, "--samples", "one")
+    assert "neither a number from 0 nor a range" in dmpc.misused(*image, *out, "--samples", "one")
     assert "no effect without --model" in dmpc.misused(*image, *out, "--calibration", data)
     assert "would overwrite" in dmpc.fails(*image, "-o", data)
     assert not out[1].exists()
