@@ -19,6 +19,7 @@ VERBS = {
     "run": ("dmpc.cli.run_verb", "Run an image on samples: predictions and cycles."),
     "profile": ("dmpc.cli.profile_verb", "Say where an image's cycles and energy go."),
     "report": ("dmpc.cli.report_verb", "Write a page that shows an image and a run of it."),
+    "diff": ("dmpc.cli.diff_verb", "Say what changed between images, models, targets or runs."),
     "check": ("dmpc.cli.check_verb", "Say everything that is wrong with a model."),
     "verify": ("dmpc.cli.verify_verb", "Check an image against its model, form by form."),
     "quantize": ("dmpc.cli.quantize_verb", "Say what quantization costs, and find cheaper widths."),

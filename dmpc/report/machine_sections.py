@@ -88,10 +88,11 @@ def network_section(report: Report) -> Section | None:
 def schedule_section(report: Report) -> Section:
     """What every unit did in one timestep."""
     step, lines = report.timestep, report.profile.lines
+    layers = [name for name, spent in report.profile.layers.items() if spent.busy]
     units = sorted({item.unit for item in step.intervals} | {span.unit for span in step.spans})
     chart = Chart(
         "timeline",
-        charts.timeline(units, list(report.profile.layers), step.last - step.first),
+        charts.timeline(units, layers, step.last - step.first),
         {"timeline": tables.timeline(report)},
         f"What every unit did in timestep {step.number}",
     )

@@ -6,7 +6,7 @@ from dmpc.backend.places import bank_of
 from dmpc.ir.graph import Graph, Op
 from isa.target import Target
 
-LANES = ("input", "spike", "update", "memory_a", "memory_b", "neuron", "readout")
+LANES = ("input", "delay", "spike", "update", "memory_a", "memory_b", "neuron", "readout")
 """Pathways from top to bottom."""
 
 
