@@ -147,18 +147,18 @@ def check_size(layers: Graph, target: Target, options: Options) -> None:
     if sum(-(-neurons // lanes) * inputs for neurons, inputs in shapes) <= smallest:
         return  # compiled as soon as this is answered
     try:
-        _sketch(layers, target, options)
+        sketch(layers, target, options)
     except CompileError as error:
         if _shortages(error):
             raise _with_holder(error, layers, target, options) from error
 
 
-def _sketch(layers: Graph, target: Target, options: Options) -> None:
-    """Place a network as if its numbers were known; raises CompileError."""
+def sketch(layers: Graph, target: Target, options: Options) -> Graph:
+    """A network placed as if its numbers were known; raises CompileError."""
     ranges = static_ranges(layers, options.input_range)
     plan = width_plan(target, options.weight_bits, options.widths)
     integer = apply_all([Quantize(target, ranges, plan)], layers)
-    _placed(integer, ranges, target, options, exact=False)
+    return _placed(integer, ranges, target, options, exact=False)
 
 
 def _with_holder(
@@ -183,7 +183,7 @@ def _with_holder(
 
 def _holds(target: Target, layers: Graph, options: Options) -> bool:
     try:
-        _sketch(layers, target, options)
+        sketch(layers, target, options)
     except CompileError:
         return False
     return True

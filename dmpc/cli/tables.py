@@ -21,6 +21,11 @@ def cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 2] + ".."
 
 
+def kilobytes(bits: int) -> str:
+    """A size of memory."""
+    return f"{bits / 8192:,.1f} KB"
+
+
 def table(title: str, *columns: str, text: int = 1) -> Table:
     """A table whose first `text` columns are text and whose other columns are numbers."""
     title, columns = clean(title), tuple(map(clean, columns))
