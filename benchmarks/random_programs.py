@@ -36,12 +36,8 @@ from isa.instructions import (
     DriveEvents,
     DriveValues,
     Emit,
-    Fire,
     Halt,
     HoldValue,
-    IntegrateEvents,
-    IntegrateValues,
-    Leak,
     Lif,
     LoadEvents,
     LoadNeurons,
@@ -53,6 +49,7 @@ from isa.instructions import (
     Update,
     Window,
 )
+from isa.instructions.neurons import Neurons
 from isa.kernel import Axis, Kernel
 from isa.limits import MOST_KERNELS, MOST_WINDOWS
 from isa.parameters import Parameters
@@ -98,6 +95,14 @@ ROWS, EVENTS, VALUES, REGISTERS, LONGEST = 12, 4, 8, 4, 3
 
 v0 holds a scalar drive, v1 and v2 memory states, v3 counts.
 """
+
+
+NEURONS = [cls for cls in INSTRUCTIONS.values() if issubclass(cls, Neurons)]
+
+
+def fields_of(cls: type[Instruction]) -> set[str]:
+    """Names of an instruction's operands."""
+    return {placed.name for placed in layout(cls)}
 
 
 class Author:
@@ -221,16 +226,16 @@ class Author:
 
     def group_work(self, groups: int | None = None, banks=(), stage: int | None = None) -> None:
         """Work of the neuron or readout unit on sums of banks, or on none."""
-        place, neurons = self.place(groups), {"parameters": 0}
-        ops = [
-            Lif(dest=self.number(0, 3), banks=banks, shift=0, **neurons, **place),
-            Readout(banks=banks, mode="sum", **neurons, **place),
-            IntegrateEvents(banks=banks, shift=0, **place),
-            IntegrateValues(banks=banks, **neurons, **place),
-        ]
-        if not banks:
-            ops += [Leak(**neurons, **place), Fire(dest=self.number(0, 3), **neurons, **place)]
-        self.add(self.random.choice(ops), stage)
+        kinds = [cls for cls in (Readout, *NEURONS) if not banks or "banks" in fields_of(cls)]
+        cls = self.random.choice(kinds)
+        groups = self.number(1, 6) if groups is None else groups
+        rows = groups * (len(cls.states) if issubclass(cls, Neurons) else 1)
+        row = self.number(0, ROWS - rows)
+        source = self.number(0, ROWS - groups)
+        known = {"row": row, "source": source, "groups": groups, "parameters": 0, "shift": 0}
+        known |= {"dest": self.number(0, 3), "banks": banks, "mode": "sum"}
+        given = {name: value for name, value in known.items() if name in fields_of(cls)}
+        self.add(build(cls, given), stage)
 
     def other(self) -> None:
         """Anything that takes no sums."""
@@ -306,9 +311,11 @@ def far_away(op: Instruction) -> tuple[Instruction, ...]:
             far = replace(op, row=on_chip[name], window=WINDOWS[name])
             load = {"row": far.row, "rows": PAGE[name], "memory": name}
             return LoadRows(window=far.window, **load), far
-        case Lif() | Leak() | IntegrateEvents() | IntegrateValues() | Fire() | ClearMembranes():
+        case Neurons() | ClearMembranes():
             start, window = on_chip["neuron"], WINDOWS["neuron"]
-            far = replace(op, row=op.row + start, window=window)
+            near = {name: getattr(op, name) for name in ("row", "source") if name in vars(op)}
+            moved = {name: row + start for name, row in near.items()}
+            far = replace(op, window=window, **moved)
             if "parameters" in vars(op):
                 far = replace(far, parameters=start)
             return LoadNeurons(window=window, row=start, groups=ROWS), far

@@ -291,6 +291,11 @@ class Instruction(ABC):
         del kernels
         return self
 
+    @property
+    def left(self) -> Mapping[str, int]:
+        """First rows of its unit's state memory that it leaves, by the names of operands."""
+        return {}
+
     @abstractmethod
     def execute(self, core: "Machine") -> None:
         """Change the architectural state: the semantics, in the primitives of `isa.machine`."""

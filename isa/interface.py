@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from isa.errors import IsaError, named
 from isa.format import Instruction, layout
 from isa.image import Image, Symbol
-from isa.instructions import Fire, InputEvents, InputValues, Lif, Readout
+from isa.instructions import InputEvents, InputValues
 from isa.validity import TEXT
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
@@ -166,9 +166,8 @@ def provenance(image: Image) -> tuple[Provenance, ...]:
 
 def left_by(op: Instruction) -> tuple[str, ...]:
     """The operands of an instruction that name a vector which it leaves behind."""
-    state = ("row",) if isinstance(op, Fire | Lif | Readout) else ()
     kinds = ("event register", "value register")
-    return state + tuple(p.name for p in layout(type(op)) if p.field.kind in kinds)
+    return (*op.left, *(p.name for p in layout(type(op)) if p.field.kind in kinds))
 
 
 def _symbol(image: Image, pc: int) -> str:

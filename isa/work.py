@@ -62,9 +62,10 @@ class Work:
     """The demand of one instruction.
 
     A unit is busy for `cycles`, at least for `at_least`; or, `paired`, it reads and writes a row of
-    its single-port memory for each of `groups` groups, the first at `row`; or it is a bank that
-    reads `rows` for each group. `reads` and `writes` name vector registers and windows; what
-    `appends` names keeps its value, which becomes longer. An instruction on a
+    its single-port memory for each of `groups` groups, the first at `row`, and as many for each of
+    `states` of a group, which lie `apart`, the first `read_only` of them not written; or it is a
+    bank that reads `rows` for each group. `reads` and `writes` name vector registers and windows;
+    what `appends` names keeps its value, which becomes longer. An instruction on a
     bank either joins the next one on that bank (`join`) or closes the burst; a burst is handed,
     group by group, to the instruction that `consumes` it. With `spill` partial sums lie in a memory
     of their own while rows are read.
@@ -87,6 +88,9 @@ class Work:
     spill: bool = False
     paired: bool = False
     row: int = 0
+    states: int = 1
+    read_only: int = 0
+    apart: int = 0
     operations: Count = NONE
     kind: Kind = "move"
     accesses: Mapping[tuple[str, str], Count] = field(default_factory=dict)

@@ -144,12 +144,11 @@ class Analysis:
         bound = proof.bound if known is None else known.bound | proof.bound
         self.proofs[proof.cause] = replace(proof, bound=bound)
 
-    def sums(self, op: Op, names: tuple[str, ...]) -> Interval:
-        """Bounds of a total of products; whatever the order of additions, the adders must hold it.
+    def sums(self, op: Op, names: tuple[str, ...], size: int) -> Interval:
+        """Bounds [size] of a total of products; in any order of additions the adders must hold it.
 
-        There are no products where a layer has none: [n] zeros then, from the op's result.
+        There are no products where a layer has none: zeros then.
         """
-        size = self.graph.types[op.results[0]].shape[0]
         zero = np.zeros(size, np.int64)
         exact, running, bits = Interval(zero, zero), Interval(zero, zero), 0
         for name in names:

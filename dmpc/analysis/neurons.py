@@ -12,8 +12,9 @@ import numpy as np
 
 from dmpc.analysis.engine import Analysis, analyses, number
 from dmpc.analysis.interval import Interval, Vector, of_bits
+from dmpc.ir.chains import STAGES, Chain, chain_of, stages_of
 from dmpc.ir.graph import Op
-from dmpc.passes.fuse import chain_of, fused
+from dmpc.ir.ops_neurons import MODEL_OF
 from isa.arithmetic import Int, leak, shift_round
 
 FEW = 4096  # timesteps that are followed one by one, where their number is assumed
@@ -31,6 +32,7 @@ class _Neurons:
     reset: Vector
     subtract: bool
     limits: tuple[int, int]
+    fires: bool
 
     def half(self, u: Vector, current: Int) -> Int:
         """Membranes after leak and events, before saturation."""
@@ -48,6 +50,8 @@ class _Neurons:
     def highest(self, u: Vector) -> Int:
         """The most that a timestep leaves of membranes at `u`."""
         charge: Int = np.clip(self.charge(u, self.events.high, self.values.high), *self.limits)
+        if not self.fires:
+            return charge
         silent: Int = np.minimum(charge, self.threshold - 1)
         if not self.subtract:
             return silent
@@ -55,26 +59,32 @@ class _Neurons:
         return np.maximum(silent, spiked)
 
 
-@analyses("leak", "integrate_events", "integrate_values")
+@analyses(*STAGES)
 def part(found: Analysis, op: Op) -> None:
-    """Parts of a neuron are analysed with its `fire`; until then their range is their width's."""
-    del found, op
+    """Stages of a state are analysed with its last; until then their range is their width's."""
+    made = op.results[-1]
+    users = found.graph.users(made)
+    if not any(user.kind in STAGES and user.operands[0] == made for user in users):
+        _state(found, chain_of(found.graph, op))
 
 
-@analyses("fire")
-def fire(found: Analysis, op: Op) -> None:
-    """A neuron of several ops computes what the fused one does."""
-    lif_step(found, fused(chain_of(found.graph, op)))
+@analyses(*MODEL_OF)
+def step(found: Analysis, op: Op) -> None:
+    """A fused op does what the stages of its states do, one after the other."""
+    for chain in stages_of(op):
+        _state(found, chain)
 
 
-@analyses("lif_step")
-def lif_step(found: Analysis, op: Op) -> None:
+def _state(found: Analysis, chain: Chain) -> None:
     """Sums, membranes half-way and before reset, and the membranes that a timestep leaves."""
-    neurons = _neurons(found, op)
-    start = np.zeros_like(neurons.threshold)
-    resets = neurons.threshold - neurons.reset if neurons.subtract else neurons.reset
-    resets = np.clip(resets, *neurons.limits)
-    low, high = np.minimum(start, resets), np.maximum(start, resets)
+    neurons, op = _neurons(found, chain), chain[-1]
+    size = found.graph.types[chain[0].operands[0]].shape
+    start = np.zeros(size, np.int64)
+    low = high = start
+    if neurons.fires:
+        resets = neurons.threshold - neurons.reset if neurons.subtract else neurons.reset
+        resets = np.clip(resets, *neurons.limits)
+        low, high = np.minimum(start, resets), np.maximum(start, resets)
     steps = found.assumed.steps
     u = Interval(
         _settle(neurons.lowest, low, -1, steps, neurons.limits[0]),
@@ -90,38 +100,55 @@ def lif_step(found: Analysis, op: Op) -> None:
     )
     found.prove(op, "membrane", bits, half | u)
     kept = found.prove(op, "membrane", bits, charge)
+    found.ranges[chain[0].operands[0]] = found.ranges[op.results[-1]] = u
+    if not neurons.fires:
+        return
     fires = (kept.high >= neurons.threshold).astype(np.int64)
     if neurons.subtract:
         least = np.maximum(kept.low, neurons.threshold) - neurons.reset
         most = kept.high - neurons.reset
         found.prove(op, "membrane", bits, Interval(least * fires, most * fires))
-    found.ranges[op.operands[0]] = found.ranges[op.results[1]] = u
     found.ranges[op.results[0]] = Interval(np.zeros_like(fires), fires)
 
 
-def _neurons(found: Analysis, op: Op) -> _Neurons:
-    bound = found.operands(op)
-    split, sum_bits = number(op, "events"), number(op, "sum_bits")
-    events = found.sums(op, bound["sums"][:split])
-    values = found.sums(op, bound["sums"][split:])
-    if split:
-        events = found.prove(op, "event sums", sum_bits, events)
-    if bound["sums"][split:]:
-        values = found.prove(op, "value sums", sum_bits, values)
-    beta, shift, bias, threshold = (
-        found.constant(bound[name][0]) for name in ("beta", "shift", "bias", "threshold")
-    )
-    event_shift = number(op, "event_shift")
+def _neurons(found: Analysis, chain: Chain) -> _Neurons:
+    """What the ops of a chain add up to."""
+    zero = np.zeros(found.graph.types[chain[0].operands[0]].shape, np.int64)
+    events = values = Interval(zero, zero)
+    for op in chain:
+        bound = found.operands(op)
+        if op.kind == "integrate_events":
+            sums = found.sums(op, bound["sums"], len(zero))
+            sums = found.prove(op, "event sums", number(op, "sum_bits"), sums)
+            events = _shifted(sums, np.array(number(op, "shift")), zero)
+        elif op.kind in ("integrate_values", "integrate_state"):
+            shift, bias = (found.constant(bound[name][0]) for name in ("shift", "bias"))
+            if op.kind == "integrate_state":
+                taken = found.range(bound["source"][0])
+            else:
+                taken = found.sums(op, bound["sums"], len(zero))
+                if bound["sums"]:
+                    taken = found.prove(op, "value sums", number(op, "sum_bits"), taken)
+            values = values + _shifted(taken, shift, bias)
+    leak, last = found.operands(chain[0]), chain[-1]
+    fires = last.kind == "fire"
+    given = found.operands(last) if fires else {}
     return _Neurons(
-        Interval(shift_round(events.low, event_shift), shift_round(events.high, event_shift)),
-        Interval(shift_round(values.low, shift) + bias, shift_round(values.high, shift) + bias),
-        beta,
-        number(op, "fraction"),
-        threshold,
-        found.constant(bound["reset"][0]),
-        op.attrs["reset_mode"] == "subtract",
-        of_bits(number(op, "bits")),
+        events,
+        values,
+        found.constant(leak["beta"][0]),
+        number(chain[0], "fraction"),
+        found.constant(given["threshold"][0]) if fires else zero,
+        found.constant(given["reset"][0]) if fires else zero,
+        fires and last.attrs["reset_mode"] == "subtract",
+        of_bits(number(last, "bits")),
+        fires,
     )
+
+
+def _shifted(taken: Interval, shift: Vector, bias: Vector) -> Interval:
+    """What sums or another state add to a membrane."""
+    return Interval(shift_round(taken.low, shift) + bias, shift_round(taken.high, shift) + bias)
 
 
 def _settle(

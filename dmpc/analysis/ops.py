@@ -77,7 +77,7 @@ def accumulate_logits(found: Analysis, op: Op) -> None:
     """Logits grow with the number of timesteps, or are those of one."""
     bound_to = found.operands(op)
     bias, shift = (found.constant(bound_to[name][0]) for name in ("bias", "shift"))
-    now = found.sums(op, bound_to["sums"]) + shift_round(bias, shift)
+    now = found.sums(op, bound_to["sums"], len(bias)) + shift_round(bias, shift)
     bits = number(op, "bits")
     if op.attrs["mode"] != "sum":
         found.ranges[op.results[0]] = found.prove(op, "logit", bits, now)
@@ -105,7 +105,7 @@ def total_logits(found: Analysis, op: Op) -> None:
     """Products of counts grow as the products of single events that were counted do."""
     bound_to = found.operands(op)
     bias, shift = (found.constant(bound_to[name][0]) for name in ("bias", "shift"))
-    found.sums(op, bound_to["sums"])
+    found.sums(op, bound_to["sums"], len(bias))
     once = _uncounted(found, total(found.form(name) for name in bound_to["sums"]))
     growth = found.bound(once) + shift_round(bias, shift)
     found.ranges[op.results[0]] = _grown(found, op, "logit", number(op, "bits"), growth)

@@ -1,12 +1,15 @@
 """Lowering of ops: the instructions of each, and of what stands around the timesteps."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from dmpc.backend.pieces import Lowered, Pieces
-from dmpc.backend.places import parameters_of
+from dmpc.backend.places import records_of, states_of
 from dmpc.backend.windows import is_external, tiles_of
+from dmpc.ir.chains import STAGES
 from dmpc.ir.graph import Op
-from isa.format import Instruction
+from dmpc.ir.ops_neurons import MODEL_OF
+from isa.format import INSTRUCTIONS, Instruction, build, layout
 from isa.instructions import (
     ClearDelays,
     ClearEvents,
@@ -18,20 +21,16 @@ from isa.instructions import (
     DriveEvents,
     DriveValues,
     Emit,
-    Fire,
     HoldValue,
     InputEvents,
     InputValues,
-    IntegrateEvents,
-    IntegrateValues,
-    Leak,
-    Lif,
     MoveEvents,
     Readout,
     Sync,
     Update,
     Window,
 )
+from isa.instructions.neurons import FUSED
 from isa.interface import Provenance
 
 
@@ -57,7 +56,7 @@ class Lowering(Pieces):
         for op in self.graph.ops:
             name = op.operands[0]
             made: Instruction
-            if op.kind in ("lif_step", "leak"):
+            if op.kind in MODEL_OF or op.kind == "leak":
                 yield from self._clear_membranes(op)
                 continue
             if (
@@ -74,7 +73,8 @@ class Lowering(Pieces):
             yield self.made(op, made, "clear", {})
 
     def _clear_membranes(self, op: Op) -> Iterator[Lowered]:
-        row, groups = self.row(op.operands[0]), self.rows(op.operands[0])
+        row = self.row(op.operands[0])
+        groups = self.rows(op.operands[0]) * len(states_of(op))
         if not is_external(self.graph, self.target, op.operands[0]):
             yield self.made(op, ClearMembranes(row=row, groups=groups), "clear", {})
             return
@@ -123,11 +123,7 @@ class Lowering(Pieces):
             "state_update": self._update,
             "hold": self._hold,
             "delay": self._delay,
-            "lif_step": self._lif,
-            "leak": self._leak,
-            "integrate_events": self._integrate_events,
-            "integrate_values": self._integrate_values,
-            "fire": self._fire,
+            **dict.fromkeys((*MODEL_OF, *STAGES), self._neurons),
             "accumulate_logits": self._readout,
             "total_logits": self._readout,
             "count": self._count,
@@ -185,48 +181,35 @@ class Lowering(Pieces):
         )
         yield self.made(op, made, "step", {"dest": op.results[0]})
 
-    def _lif(self, op: Op) -> Iterator[Lowered]:
+    def _neurons(self, op: Op) -> Iterator[Lowered]:
+        """All stages of a model's states, or one stage of one state."""
+        model = MODEL_OF.get(op.kind)
+        kind = FUSED[model.name] if model else INSTRUCTIONS[STAGES[op.kind]]
+        wanted = {placed.name for placed in layout(kind)}
+        spiking = self.is_event(op.results[0])
+        shift = "event_shift" if model else "shift"
         for piece in self.pieces(op):
-            made = Lif(
-                dest=self.row(op.results[0]),
-                **piece.neurons,
-                parameters=self._parameters(op) + piece.tile.start,
-                banks=piece.banks,
-                shift=self.number(op, "event_shift"),
-                subtract=op.attrs["reset_mode"] == "subtract",
-                offset=piece.tile.start * self.target.lanes,
-            )
-            yield from self.worked(op, piece, made, dest=op.results[0], row=op.results[1])
-        yield from self._kept_apart(op)
-
-    def _leak(self, op: Op) -> Iterator[Lowered]:
-        for piece in self.pieces(op):
-            parameters = self._parameters(op) + piece.tile.start
-            yield from self.worked(op, piece, Leak(**piece.neurons, parameters=parameters))
-
-    def _integrate_events(self, op: Op) -> Iterator[Lowered]:
-        for piece in self.pieces(op):
-            shift = self.number(op, "shift")
-            made = IntegrateEvents(**piece.neurons, banks=piece.banks, shift=shift)
-            yield from self.worked(op, piece, made)
-
-    def _integrate_values(self, op: Op) -> Iterator[Lowered]:
-        for piece in self.pieces(op):
-            parameters = self._parameters(op) + piece.tile.start
-            made = IntegrateValues(**piece.neurons, parameters=parameters, banks=piece.banks)
-            yield from self.worked(op, piece, made)
-
-    def _fire(self, op: Op) -> Iterator[Lowered]:
-        for piece in self.pieces(op):
-            made = Fire(
-                dest=self.row(op.results[0]),
-                **piece.neurons,
-                parameters=self._parameters(op) + piece.tile.start,
-                subtract=op.attrs["reset_mode"] == "subtract",
-                offset=piece.tile.start * self.target.lanes,
-            )
-            yield from self.worked(op, piece, made, dest=op.results[0], row=op.results[1])
-        yield from self._kept_apart(op)
+            # The states of a piece lie one after the other, too.
+            ahead = piece.tile.start * len(states_of(op))
+            given: dict[str, Any] = {**piece.neurons, "banks": piece.banks}
+            given["row"] = self.row(op.operands[0]) + ahead
+            if "parameters" in wanted:
+                given["parameters"] = self._parameters(op) + ahead
+            if "source" in wanted:
+                given["source"] = self.row(op.operands[1]) + piece.tile.start
+            if "shift" in wanted:
+                given["shift"] = self.number(op, shift)
+            values = {}
+            if spiking:
+                given["dest"], values["dest"] = self.row(op.results[0]), op.results[0]
+                given["subtract"] = op.attrs["reset_mode"] == "subtract"
+                given["offset"] = piece.tile.start * self.target.lanes
+            made = build(kind, {name: given[name] for name in given if name in wanted})
+            if model or spiking:
+                values |= dict(zip(made.left, (new for _, new in states_of(op)), strict=True))
+            yield from self.worked(op, piece, made, **values)
+        if spiking:
+            yield from self._kept_apart(op)
 
     def _readout(self, op: Op) -> Iterator[Lowered]:
         for piece in self.pieces(op):
@@ -265,7 +248,7 @@ class Lowering(Pieces):
         yield self.made(op, made, "move", {})
 
     def _parameters(self, op: Op) -> int:
-        return self.row(parameters_of(self.graph, op)[0])
+        return self.row(next(iter(records_of(self.graph, op)[0].values())))
 
 
 def _no_instruction(op: Op) -> Iterator[Lowered]:

@@ -1,6 +1,8 @@
 """What placement and emission must agree on: which constants share rows, which bank holds what."""
 
+from dmpc.ir.chains import STAGES, chains_of
 from dmpc.ir.graph import Graph, Op
+from dmpc.ir.ops_neurons import MODEL_OF, slots
 from dmpc.ir.registry import op_def
 from isa.layout import Layout
 from isa.limits import PERIOD
@@ -8,15 +10,39 @@ from isa.target import EXTERNAL, Target
 
 REGISTERS = ("events", "values")
 PARAMETERS = ("threshold", "bias", "reset", "beta", "shift")
-PARAMETRIC = (
-    "lif_step", "leak", "integrate_values", "fire", "accumulate_logits", "total_logits",
-)  # fmt: skip
+"""What an element of the parameter memory packs, by the names of operands."""
 
 
-def parameters_of(graph: Graph, op: Op) -> list[str]:
-    """Names of the constants of an op that lie in the parameter memory."""
-    bound = op_def(op.kind).bind(op.operands)
-    return [name for slot in PARAMETERS for name in bound.get(slot, ()) if name in graph.constants]
+def records_of(graph: Graph, op: Op) -> list[dict[str, str]]:
+    """The constants of an op that lie in the parameter memory, by what they are.
+
+    A record for each state of its neurons; ops that are stages of one state share its record.
+    """
+    if op.kind in MODEL_OF:
+        bound = op_def(op.kind).bind(op.operands)
+        return [
+            {slot: bound[f"{slot}{end}"][0] for slot in PARAMETERS if f"{slot}{end}" in names}
+            for end, names in slots(MODEL_OF[op.kind]).items()
+        ]
+    if op.kind not in STAGES:
+        return [_record(graph, [op])]
+    chain = next(chain for chain in chains_of(graph) if any(one is op for one in chain))
+    return [_record(graph, chain)]
+
+
+def _record(graph: Graph, ops: list[Op]) -> dict[str, str]:
+    bound = [op_def(op.kind).bind(op.operands) for op in ops]
+    found = {slot: one[slot][0] for one in bound for slot in PARAMETERS if one.get(slot)}
+    return {slot: found[slot] for slot in PARAMETERS if found.get(slot) in graph.constants}
+
+
+def states_of(op: Op) -> list[tuple[str, str]]:
+    """The states that an op on neurons changes: the name of each before and after."""
+    if op.kind not in MODEL_OF:
+        return [(op.operands[0], op.results[-1])]
+    bound, states = op_def(op.kind).bind(op.operands), MODEL_OF[op.kind].states
+    after = op.results[-len(states) :]
+    return [(bound[state.name][0], new) for state, new in zip(states, after, strict=True)]
 
 
 def bank_of(op: Op, target: Target) -> int:

@@ -7,7 +7,7 @@ from dmpc.ir.interpret import interpret
 from dmpc.ir.registry import Tensor
 from isa.arithmetic import Int
 from isa.image import Image
-from isa.instructions import Fire, Lif
+from isa.instructions.neurons import Neurons
 from isa.interface import provenance
 from isa.prediction import predict_cycles
 
@@ -22,7 +22,7 @@ def predict(image: Image, inputs: Tensor) -> Int:
     names = {
         pc: source.values["dest"]
         for pc, (op, source) in enumerate(zip(image.code, provenance(image), strict=True))
-        if isinstance(op, Fire | Lif)
+        if isinstance(op, Neurons) and op.dest is not None
     }
     traces = interpret(graph, inputs, trace=set(names.values())).traces
     spikes = {pc: traces[name].astype(np.int64) for pc, name in names.items()}

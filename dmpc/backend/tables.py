@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from dmpc.backend.places import PARAMETERS, PARAMETRIC, layout_of, parameters_of, section_of
+from dmpc.backend.places import PARAMETERS, layout_of, records_of, section_of
+from dmpc.backend.windows import tiles_of
 from dmpc.ir.graph import Graph, Op
-from dmpc.ir.registry import op_def
 from isa.layout import Layout, coefficients
 from isa.parameters import Parameters
 from isa.target import EXTERNAL, Memory, Target
@@ -70,9 +70,14 @@ def _tables(graph: Graph, op: Op, target: Target) -> list[tuple[str, int, Table]
         both = np.concatenate([a, b[:, None]], axis=1)
         layout = coefficients(len(a), target.update.lanes)
         tables = [(op.operands[2], product_rows(both, target.update.lanes, layout))]
-    elif op.kind in PARAMETRIC:
-        name = parameters_of(graph, op)[0]
-        tables = [(name, _parameters(graph, op, target.lanes))]
+    elif records := [record for record in records_of(graph, op) if record]:
+        states = [_parameters(graph, op, record, target.lanes) for record in records]
+        pieces = [
+            one[tile.start : tile.start + tile.groups]
+            for tile in tiles_of(graph, op)
+            for one in states
+        ]
+        tables = [(next(iter(records[0].values())), np.concatenate(pieces))]
     return [(graph.placement[n].memory, graph.placement[n].row, table) for n, table in tables]
 
 
@@ -93,19 +98,15 @@ def product_rows(matrix: Table, lanes: int, layout: Layout) -> Table:
     return rows
 
 
-def _parameters(graph: Graph, op: Op, lanes: int) -> Table:
-    """Packed parameters [groups, lanes] of a layer; neurons that only fill a group never fire."""
+def _parameters(graph: Graph, op: Op, record: dict[str, str], lanes: int) -> Table:
+    """Packed parameters [groups, lanes] of a state; neurons that only fill a group never fire."""
     size = graph.types[op.results[-1]].shape[0]
     padded = -(-size // lanes) * lanes
     columns = {
         name: np.full(padded, filler, np.int64)
         for name, filler in {**dict.fromkeys(PARAMETERS, 0), "threshold": (1 << 15) - 1}.items()
     }
-    for other in graph.ops:
-        if other.attrs["layer"] == op.attrs["layer"] and other.kind in PARAMETRIC:
-            bound = op_def(other.kind).bind(other.operands)
-            for slot in PARAMETERS:
-                for name in bound.get(slot, ()):
-                    columns[slot][:size] = graph.constants[name]
+    for slot, name in record.items():
+        columns[slot][:size] = graph.constants[name]
     columns["leak"] = columns.pop("beta")
     return Parameters(**columns).pack().reshape(-1, lanes)

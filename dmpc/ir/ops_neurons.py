@@ -1,6 +1,6 @@
-"""Ops of the integer levels on neurons: leak, integration, fire, and the four fused."""
+"""Ops of the integer levels on neurons: the stages of a timestep, and those of a model fused."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dmpc.ir.integer_types import (
     FUSED,
@@ -11,9 +11,20 @@ from dmpc.ir.integer_types import (
     number,
     same_vectors,
 )
-from dmpc.ir.registry import BITS, SHIFTS, Attrs, AttrSpec, EvalContext, OpDef, Tensor, register
+from dmpc.ir.registry import (
+    BITS,
+    SHIFTS,
+    Attrs,
+    AttrSpec,
+    EvalContext,
+    OpDef,
+    Tensor,
+    op_def,
+    register,
+)
 from dmpc.ir.types import TensorType
 from isa import arithmetic
+from isa.neurons import MODELS, Model, State, described
 
 
 def _infer_leak(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
@@ -112,6 +123,28 @@ INTEGRATE_VALUES = register(
 )
 
 
+def _evaluate_integrate_state(
+    ctx: EvalContext, attrs: Attrs, u: Tensor, source: Tensor, shift: Tensor, bias: Tensor
+) -> tuple[Tensor, ...]:
+    return (_membrane(ctx, attrs, u + bias + arithmetic.shift_round(source, shift)),)
+
+
+INTEGRATE_STATE = register(
+    OpDef(
+        "integrate_state",
+        "Add another state of the same neurons, such as a synaptic current, moved right by each "
+        "neuron's `shift`, and the bias to membranes; saturates once. Vectors [n].",
+        INTEGER,
+        ("u", "source", "shift", "bias"),
+        ("charged",),
+        _infer_integrate,
+        _evaluate_integrate_state,
+        {"layer": LAYER, "bits": AttrSpec(int, "width of the membrane", limits=BITS)},
+        parameters=("shift", "bias"),
+    )
+)
+
+
 def _infer_fire(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
     size = same_vectors(types, ("u", "threshold", "reset"))
     return (TensorType("event", (size,)), like(types[0], number(attrs, "bits")))
@@ -147,39 +180,92 @@ FIRE = register(
 )
 
 
-LIF_PARAMETERS = ("beta", "shift", "bias", "threshold", "reset")
+# -- models: all stages of all states -------------------------------------------------------------
+
+PARAMETERS: Mapping[str, tuple[str, ...]] = {
+    "leak": ("beta",),
+    "integrate.events": (),
+    "integrate.values": ("shift", "bias"),
+    "integrate.state": ("shift", "bias"),
+    "fire": ("threshold", "reset"),
+}
+"""The parameters that each stage of a neuron reads."""
 
 
-def _infer_lif(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
-    sums = len(types) - 1 - len(LIF_PARAMETERS)
-    events = number(attrs, "events")
-    if not 0 <= events <= sums or sums == 0:
-        raise ValueError(f"{events} event sums among {sums} sums")
-    size = same_vectors(types, ["u", *["sums"] * sums, *LIF_PARAMETERS])
-    return (TensorType("event", (size,)), types[0])
+def slots(model: Model) -> dict[str, tuple[str, ...]]:
+    """The names of an op's operands that are parameters, by the ending that a state gives them."""
+    found = {}
+    for state in model.states:
+        end = ending(model, state)
+        names = [name for stage in state.stages for name in PARAMETERS[stage]]
+        found[end] = tuple(name + end for name in names)
+    return found
 
 
-def _evaluate_lif(ctx: EvalContext, attrs: Attrs, u: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-    *sums, beta, shift, bias, threshold, reset = rest
-    split = number(attrs, "events")
-    (u,) = _evaluate_leak(ctx, attrs, u, beta)
-    if split:
-        shifted = {**attrs, "shift": attrs["event_shift"]}
-        (u,) = _evaluate_integrate_events(ctx, shifted, u, *sums[:split])
-    (u,) = _evaluate_integrate_values(ctx, attrs, u, *sums[split:], shift, bias)
-    return _evaluate_fire(ctx, attrs, u, threshold, reset)
+def ending(model: Model, state: State) -> str:
+    """What distinguishes a state's parameters; nothing does the last one's."""
+    return "" if state is model.states[-1] else f"_{state.name}"
 
 
-LIF_STEP = register(
-    OpDef(
-        "lif_step",
-        "One timestep of neurons in registers: leak, integrate_events, integrate_values, fire. "
-        "The first `events` sums are event sums. Vectors [n].",
+def step_name(model: Model) -> str:
+    """The op that takes neurons of a model through a timestep."""
+    return model.name.replace(".", "_") + "_step"
+
+
+MODEL_OF = {step_name(model): model for model in MODELS}
+"""The model of each such op."""
+
+
+def _step(model: Model) -> OpDef:
+    first, *others = (state.name for state in model.states)
+    by_state = slots(model)
+    parameters = tuple(name for names in by_state.values() for name in names)
+
+    def infer(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
+        sums = len(types) - 1 - len(others) - len(parameters)
+        events = number(attrs, "events")
+        if not 0 <= events <= sums or sums == 0:
+            raise ValueError(f"{events} event sums among {sums} sums")
+        size = same_vectors(types, [first, *["sums"] * sums, *others, *parameters])
+        states = (types[0], *types[1 + sums : 1 + sums + len(others)])
+        return (TensorType("event", (size,)), *states) if model.fires else states
+
+    def evaluate(ctx: EvalContext, attrs: Attrs, *operands: Tensor) -> tuple[Tensor, ...]:
+        count = len(operands) - 1 - len(others) - len(parameters)
+        sums, rest = operands[1 : 1 + count], operands[1 + count :]
+        value = dict(zip((first, *others), (operands[0], *rest), strict=False))
+        given = dict(zip(parameters, rest[len(others) :], strict=True))
+        before = dict(value)
+        spikes: tuple[Tensor, ...] = ()
+        split = number(attrs, "events")
+        for state in model.states:
+            names = iter(by_state[ending(model, state)])
+            for stage in state.stages:
+                own = [given[next(names)] for _ in PARAMETERS[stage]]
+                taken: Sequence[Tensor] = ()
+                if stage == "integrate.events":
+                    if not split:
+                        continue
+                    taken = sums[:split]
+                elif stage == "integrate.values":
+                    taken = sums[split:]
+                elif stage == "integrate.state":
+                    taken = ((before if state.late else value)[state.source],)
+                op = op_def(stage.replace(".", "_"))
+                shifted = {**attrs, "shift": attrs["event_shift"]}
+                *spikes_now, u = op.evaluate(ctx, shifted, value[state.name], *taken, *own)
+                spikes, value[state.name] = (*spikes, *spikes_now), u
+        return (*spikes, *value.values())
+
+    return OpDef(
+        step_name(model),
+        f"One timestep of neurons in registers. {described(model.states)} The first `events` sums "
+        "are event sums. Vectors [n].",
         FUSED,
-        ("u", "sums*", *LIF_PARAMETERS),
-        ("spikes", "u_next"),
-        _infer_lif,
-        _evaluate_lif,
+        (first, "sums*", *others, *parameters),
+        (*(("spikes",) if model.fires else ()), *(f"{s.name}_next" for s in model.states)),
+        infer,
+        evaluate,
         {
             "layer": LAYER,
             "events": AttrSpec(int, "how many of the sums are event sums"),
@@ -189,8 +275,11 @@ LIF_STEP = register(
             "fraction": AttrSpec(int, "fractional bits of beta", limits=BITS),
             "sum_bits": SUM_BITS,
             "bits": AttrSpec(int, "width of the membrane", limits=BITS),
-            "reset_mode": RESET_MODE,
+            **({"reset_mode": RESET_MODE} if model.fires else {}),
         },
-        parameters=LIF_PARAMETERS,
+        parameters=parameters,
     )
-)
+
+
+for _model in MODELS:
+    register(_step(_model))

@@ -8,7 +8,9 @@ import numpy as np
 
 from dmpc.backend.places import bank_of
 from dmpc.errors import CompileError
+from dmpc.ir.chains import fires
 from dmpc.ir.graph import Graph, Op
+from dmpc.ir.ops_neurons import MODEL_OF
 from dmpc.ir.registry import Tensor
 from dmpc.passes.bank_model import BankModel, descend, different
 from dmpc.passes.bank_search import LEVELS, WIDEST, candidates
@@ -128,7 +130,7 @@ class Distribute(Pass):
             op = ops[product.name]
             rows[product.name] = np.asarray(watch.active(op) * float(product.groups), np.float64)
             maker = graph.producer(events_of(graph, op.operands[0]))
-            if product.events and maker is not None and maker.kind in ("lif_step", "fire"):
+            if product.events and maker is not None and fires(maker):
                 late = op.operands[0] != maker.results[0]
                 sources[product.consumer].append((late, layers[maker.attrs["layer"]]))
         return BankModel(problem, rows, sources)
@@ -193,7 +195,7 @@ def distributed(graph: Graph, problem: Problem, assignment: Assignment) -> Graph
     graph.ops = ops
     for op in graph.ops:
         split = sum(len(parts.get(name, ())) - 1 for name in op.operands[1 : 1 + _event_sums(op)])
-        if op.kind == "lif_step":
+        if op.kind in MODEL_OF:
             op.attrs["events"] = _event_sums(op) + split
         op.operands = tuple(part for name in op.operands for part in parts.get(name, [name]))
     return graph

@@ -1,91 +1,140 @@
-"""Operator fusion: leak, integration, threshold and reset of a neuron happen in registers."""
+"""Operator fusion: the stages of a neuron's timestep happen in registers."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dmpc.errors import CompileError
+from dmpc.ir.chains import STAGES, Chain, chains_of
 from dmpc.ir.graph import Graph, Op
-from dmpc.ir.registry import COMMON_ATTRS
+from dmpc.ir.ops_neurons import PARAMETERS, step_name
+from dmpc.ir.registry import COMMON_ATTRS, op_def
 from dmpc.passes.base import Pass
-
-STAGES = ("leak", "integrate_events", "integrate_values", "fire")
+from isa.neurons import MODELS, Model
 
 
 @dataclass(frozen=True)
 class Fuse(Pass):
-    """Joins the neuron ops of a layer into one `lif_step`: one read and write of each membrane.
+    """Joins the neuron ops of a layer into one: one read and write of each state.
 
-    Sun et al. 2026, "operator fusion". The fused op saturates where the separate ops do, so every
-    bit stays as it was. Not `enabled`, each op reads and writes the membranes for itself.
+    Sun et al. 2026, "operator fusion". Which stages of which states an instruction does together is
+    what models of `isa.neurons` say. The fused op saturates where the separate ops do, so every bit
+    stays as it was. Not `enabled`, each op reads and writes the membranes for itself.
     """
 
     name: ClassVar[str] = "fuse"
     enabled: bool = True
 
     def run(self, graph: Graph) -> Graph:
-        """The graph without `leak`, `integrate_*` and `fire`."""
+        """The graph with one op for the stages of neurons whose model the machine has."""
         graph = graph.copy()
         graph.level = "fused"
-        if not self.enabled:
-            return graph
-        for fire in [op for op in graph.ops if op.kind == "fire"]:
-            chain = chain_of(graph, fire)
-            at = graph.ops.index(fire)
-            graph.ops[at] = fused(chain)
-            for op in chain[:-1]:
-                graph.ops.remove(op)
-                for name in op.results:
-                    del graph.types[name]
+        chains = {chain[-1].results[-1]: chain for chain in chains_of(graph)}
+        alone = [chain for chain in chains.values() if not _reads_states(chain)]
+        charged = [chain for chain in chains.values() if _reads_states(chain)]
+        for chain in [*charged, *alone] if self.enabled else ():
+            if chain[-1] not in graph.ops:
+                continue  # a current, fused with the neurons that it charges
+            cell = [*_sources(graph, chain, chains), chain]
+            for states in (cell, [chain]):
+                model = _model_of(states)
+                if model:
+                    _replace(graph, model, states)
+                    break
         return graph
 
 
-def chain_of(graph: Graph, fire: Op) -> list[Op]:
-    """The ops from the leak to `fire`, each the only user of the one before."""
-    chain = [fire]
-    while chain[0].kind != "leak":
-        membrane = chain[0].operands[0]
-        producer = graph.producer(membrane)
-        stage = STAGES.index(chain[0].kind)
-        if producer is None or producer.kind not in STAGES[:stage]:
-            raise CompileError(
-                f"%{membrane} does not come from a leak and integration of the same neurons",
-                where=", ".join(fire.loc) or graph.name,
-            )
-        if len(graph.users(membrane)) != 1:
-            raise CompileError(
-                f"%{membrane} is read by more than one op, so it cannot stay in a register",
-                where=", ".join(fire.loc) or graph.name,
-            )
-        chain.insert(0, producer)
-    return chain
+def _reads_states(chain: Chain) -> bool:
+    return any(op.kind == "integrate_state" for op in chain)
 
 
-def fused(chain: list[Op]) -> Op:
-    """The one op that does what a chain of them, from a leak to its fire, does."""
-    by_kind = {op.kind: op for op in chain}
-    leak, values, fire = by_kind["leak"], by_kind["integrate_values"], by_kind["fire"]
-    events = by_kind.get("integrate_events")
+def _sources(graph: Graph, chain: Chain, chains: dict[str, Chain]) -> list[Chain]:
+    """The chains of the states that a chain integrates and nothing else reads."""
+    found = []
+    for op in chain:
+        if op.kind == "integrate_state":
+            name = op.operands[1]
+            old = graph.state(name)
+            source = chains.get(old.next if old else name)
+            if source and _readers(graph, source) == [op]:
+                found.append(source)
+    return found
+
+
+def _readers(graph: Graph, chain: Chain) -> list[Op]:
+    """The ops that read a state, before or after a chain changes it, beside the chain itself."""
+    both = (chain[0].operands[0], chain[-1].results[-1])
+    return [user for name in both for user in graph.users(name) if user is not chain[0]]
+
+
+def _model_of(cell: list[Chain]) -> Model | None:
+    """The model whose states go through the stages of these chains; None: there is none."""
+    for model in MODELS:
+        if len(model.states) != len(cell):
+            continue
+        names = dict(zip((state.name for state in model.states), cell, strict=True))
+        for state, chain in names.items():
+            given = next(one for one in model.states if one.name == state)
+            wanted = [stage for stage in given.stages if stage != "integrate.events"]
+            stages = [STAGES[op.kind] for op in chain if op.kind != "integrate_events"]
+            if stages != wanted:
+                break
+            read = [op.operands[1] for op in chain if op.kind == "integrate_state"]
+            if given.source:
+                source = names[given.source]
+                if read != [source[0].operands[0] if given.late else source[-1].results[-1]]:
+                    break
+        else:
+            return model
+    return None
+
+
+def _replace(graph: Graph, model: Model, cell: list[Chain]) -> None:
+    """Put one op in the place of the last of all those of a cell."""
+    every = [op for chain in cell for op in chain]
+    ends = [chain[-1] for chain in cell]
+    at = max(map(graph.ops.index, every))
+    graph.ops[at] = fused(model, cell)
+    for op in every:
+        if op in graph.ops:
+            graph.ops.remove(op)
+        if op not in ends:
+            for name in op.results:
+                del graph.types[name]
+
+
+def fused(model: Model, cell: list[Chain]) -> Op:
+    """The one op of a model that does what chains of ops do."""
+    first = {op.kind: op for op in cell[0]}
+    last = cell[-1][-1]
+    events = first.get("integrate_events")
     event_sums = events.operands[1:] if events else ()
+    values = first["integrate_values"]
+    parameters = [
+        name
+        for chain in cell
+        for op in chain
+        for slot in PARAMETERS[STAGES[op.kind]]
+        for name in op_def(op.kind).bind(op.operands)[slot]
+    ]
+    spikes = last.results[:-1]
     return Op(
-        "lif_step",
+        step_name(model),
         (
-            leak.operands[0],
+            cell[0][0].operands[0],
             *event_sums,
             *values.operands[1:-2],
-            leak.operands[1],
-            *values.operands[-2:],
-            *fire.operands[1:],
+            *(chain[0].operands[0] for chain in cell[1:]),
+            *parameters,
         ),
-        fire.results,
+        (*spikes, *(chain[-1].results[-1] for chain in cell)),
         {
-            **{name: fire.attrs[name] for name in COMMON_ATTRS if name in fire.attrs},
-            "layer": fire.attrs["layer"],
+            **{name: last.attrs[name] for name in COMMON_ATTRS if name in last.attrs},
+            "layer": last.attrs["layer"],
             "events": len(event_sums),
             "event_shift": events.attrs["shift"] if events else 0,
-            "fraction": leak.attrs["fraction"],
+            "fraction": first["leak"].attrs["fraction"],
             "sum_bits": values.attrs["sum_bits"],
-            "bits": fire.attrs["bits"],
-            "reset_mode": fire.attrs["reset_mode"],
+            "bits": last.attrs["bits"],
+            **({"reset_mode": last.attrs["reset_mode"]} if model.fires else {}),
         },
-        fire.loc,
+        last.loc,
     )

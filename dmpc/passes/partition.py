@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from dmpc.errors import CompileError
+from dmpc.ir.chains import STAGES
 from dmpc.ir.graph import Graph, Op
 from dmpc.passes.base import Pass
 from dmpc.passes.ranges import Real, unheld
@@ -18,10 +19,7 @@ _BY_KIND = {
     "state_update": "update",
     "hold": "update",
     "delay": "delay",
-    "leak": "neuron",
-    "integrate_events": "neuron",
-    "integrate_values": "neuron",
-    "fire": "neuron",
+    **dict.fromkeys(STAGES, "neuron"),
     "accumulate_logits": "readout",
     "total_logits": "readout",
     "count": "readout",

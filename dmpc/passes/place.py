@@ -5,10 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from dmpc.backend.places import PARAMETRIC, bank_of, layout_of, parameters_of
+from dmpc.backend.places import bank_of, layout_of, records_of, states_of
 from dmpc.errors import CompileError, ErrorList
 from dmpc.findings import NO_PIECE
+from dmpc.ir.chains import STAGES
 from dmpc.ir.graph import Graph, Op, Place
+from dmpc.ir.ops_neurons import MODEL_OF
 from dmpc.ir.verify import origin
 from dmpc.passes.base import Pass
 from dmpc.passes.ranges import Real
@@ -118,11 +120,7 @@ class _Allocator:
             "state_update": self._update,
             "hold": self._state,
             "delay": self._delay,
-            "lif_step": self._neurons,
-            "leak": self._neurons,
-            "integrate_events": self._membranes,
-            "integrate_values": self._membranes,
-            "fire": self._neurons,
+            **dict.fromkeys((*MODEL_OF, *STAGES), self._neurons),
             "accumulate_logits": self._logits,
             "total_logits": self._logits,
             "count": self._state,
@@ -192,12 +190,13 @@ class _Allocator:
                 self.graph.placement[state.name] = self.graph.placement[name]
 
     def _membranes(self, op: Op) -> None:
-        """Membranes, which stay in their rows from op to op, and the neurons' parameters."""
-        name, groups = op.operands[0], self._rows_of(op.operands[0])
+        """States, which stay in their rows from op to op, and the neurons' parameters."""
+        groups, states = self._rows_of(op.operands[0]), states_of(op)
         if op.attrs["layer"] in self.spill.layers:
-            self._far_neurons(op, name, groups)
-        self.rows("neuron", (name,), groups)
-        self.graph.placement[op.results[-1]] = self.graph.placement[name]
+            self._far_neurons(op, states[0][0], groups)
+        self.blocks("neuron", [old for old, _ in states], groups)
+        for old, new in states:
+            self.graph.placement[new] = self.graph.placement[old]
         self._parameters(op, groups)
 
     def _far_neurons(self, op: Op, name: str, groups: int) -> None:
@@ -208,21 +207,18 @@ class _Allocator:
         row = self.target.neuron.rows + self.used[EXTERNAL + "neuron"]
         self.used[EXTERNAL + "neuron"] += -(-groups // page) * page
         self.graph.placement[name] = Place("neuron", row, groups)
-        for one in self._parameters_of(op):
-            self.graph.placement[one] = Place("parameter", row, groups)
+        for record in records_of(self.graph, op):
+            for one in record.values():
+                self.graph.placement[one] = Place("parameter", row, groups)
 
     def _parameters(self, op: Op, groups: int) -> None:
-        """The parameters of a layer lie side by side, whichever of its ops reads them."""
-        self.rows("parameter", self._parameters_of(op), groups)
-
-    def _parameters_of(self, op: Op) -> tuple[str, ...]:
-        every = [
-            name
-            for other in self.graph.ops
-            if other.attrs["layer"] == op.attrs["layer"] and other.kind in PARAMETRIC
-            for name in parameters_of(self.graph, other)
-        ]
-        return tuple(dict.fromkeys(every))
+        """The parameters of a state lie side by side, whichever of its ops reads them."""
+        records = [tuple(record.values()) for record in records_of(self.graph, op)]
+        if any(records):
+            self.blocks("parameter", [names[0] for names in records], groups)
+        for first, *others in filter(None, records):
+            for name in others:
+                self.graph.placement[name] = self.graph.placement[first]
 
     def _logits(self, op: Op) -> None:
         groups = self._rows_of(op.results[0])
@@ -250,6 +246,15 @@ class _Allocator:
         self.used[memory] += count
         for name in names:
             self.graph.placement[name] = Place(memory, first, count)
+
+    def blocks(self, memory: str, names: list[str], groups: int) -> None:
+        """Rows of a memory for several values, one after the other without a gap."""
+        if names[0] in self.graph.placement:
+            return
+        self.rows(memory, tuple(names), groups * len(names))
+        first = self.graph.placement[names[0]].row
+        for number, name in enumerate(names):
+            self.graph.placement[name] = Place(memory, first + number * groups, groups)
 
     def _rows_in(self, memory: str) -> int:
         return self.target.memories[memory].rows

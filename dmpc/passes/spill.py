@@ -8,19 +8,22 @@ that two pages of their rows, one that is worked on and one that is filled, fit 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
-from dmpc.backend.places import bank_of, layout_of
+from dmpc.backend.places import bank_of, layout_of, states_of
 from dmpc.backend.windows import is_external, products_of
-from dmpc.ir.graph import Graph, Op
+from dmpc.ir.chains import STAGES
+from dmpc.ir.graph import Attr, Graph, Op
+from dmpc.ir.ops_neurons import MODEL_OF
 from dmpc.passes.partition import active_inputs
 from dmpc.passes.ranges import Real
 from isa.layout import coefficients
 from isa.limits import PERIOD
 from isa.target import Target
 
-NEURONS = ("lif_step", "leak", "integrate_events", "integrate_values", "fire")
+NEURONS = (*MODEL_OF, *STAGES)
 """Ops on the rows of membranes."""
 
 PIECES = tuple(1 << n for n in range(10, -1, -1))
@@ -190,7 +193,7 @@ class Spiller:
         groups = {
             str(op.attrs["layer"]): self._groups(op)
             for op in self.graph.ops
-            if op.kind in ("lif_step", "leak")
+            if (op.kind in MODEL_OF or op.kind == "leak") and op.attrs["layer"] not in self._several
         }
         order = sorted(groups, key=lambda name: -groups[name])
         others = max(self.used["parameter"] - sum(groups.values()), 0)
@@ -205,6 +208,13 @@ class Spiller:
                 spill.pieces.update((op.results[-1], page) for op in ops)
                 return True
         return False
+
+    @cached_property
+    def _several(self) -> set[Attr]:
+        """Layers whose neurons keep several states, which stay on the chip."""
+        ops = self.graph.ops
+        several = [op for op in ops if op.kind == "integrate_state" or len(states_of(op)) > 1]
+        return {op.attrs["layer"] for op in several}
 
     def _groups(self, op: Op) -> int:
         return -(-self.graph.types[op.results[-1]].shape[0] // self.target.lanes)

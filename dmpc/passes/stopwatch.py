@@ -9,13 +9,14 @@ from dmpc.backend.interface import interface_of
 from dmpc.backend.lower import lower
 from dmpc.backend.pieces import Lowered
 from dmpc.backend.tables import memory_tables
+from dmpc.ir.chains import fires
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.interpret import interpret
 from dmpc.ir.registry import Tensor
 from dmpc.passes.place import PlaceInMemory
 from isa.arithmetic import Int
 from isa.image import Image
-from isa.instructions import Fire, Lif
+from isa.instructions.neurons import Neurons
 from isa.limits import LOCKSTEP
 from isa.prediction import predict_cycles
 from isa.target import Target
@@ -51,8 +52,7 @@ class Stopwatch:
     @cached_property
     def spikes(self) -> dict[str, Int]:
         """The events of every layer."""
-        kinds = ("lif_step", "fire", "delay")
-        names = [op.results[0] for op in self.graph.ops if op.kind in kinds]
+        names = [op.results[0] for op in self.graph.ops if fires(op) or op.kind == "delay"]
         if self.samples is None:
             return {name: self._guess(name) for name in names}
         return dict(interpret(self.graph, self.inputs, trace=names).traces)
@@ -78,7 +78,7 @@ class Stopwatch:
         spikes = {
             pc: self._stretch(self.spikes[item.provenance.values["dest"]])
             for pc, item in enumerate(program)
-            if isinstance(item.instruction, Fire | Lif)
+            if isinstance(item.instruction, Neurons) and item.instruction.dest is not None
         }
         inputs = self._stretch(self.inputs)
         cycles = predict_cycles(image, inputs, spikes)

@@ -79,10 +79,13 @@ class Machine:
 
     def access(self, memory: str, direction: str, port: str | None = None) -> None:
         """A row goes through a port; another in the same cycle is impossible."""
-        port = memory if port is None else port
-        assert port not in self.ports, f"cycle {self.cycle}: two rows on the port of {port}"
-        self.ports[port] = memory, direction
+        self.take(memory if port is None else port, (memory, direction))
         self.accesses[memory, direction] += 1
+
+    def take(self, port: str, use: tuple[str, str]) -> None:
+        """A port has its cycle: for a row of a memory in a direction, or for nothing."""
+        assert port not in self.ports, f"cycle {self.cycle}: two rows on the port of {port}"
+        self.ports[port] = use
 
     @property
     def drained(self) -> bool:

@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -284,33 +285,44 @@ class GroupUnit(Unit):
         yield from self.groups(op) if op.work.paired else self.stretch(op)
 
     def groups(self, op: Instance) -> Process:
-        """Two cycles for each group: its row is read in the first, and written back later."""
+        """Two cycles for each state of each group: its row is read, and written back later."""
+        work = op.work
         while not op.operands_complete:
             yield from self.stall("operand", op)
         while self.in_pipeline["stretch"]:
             yield from self.stall("port", op)
-        for group in range(op.work.groups):
-            while not all(group in burst.ready for burst in op.bursts):
+        for group, state in product(range(work.groups), range(work.states)):
+            bursts = op.bursts if state == 0 else []
+            while not all(group in burst.ready for burst in bursts):
                 yield from self.stall("sums", op)
-            row = op.work.row + group
+            row = work.row + group + state * work.apart
             while row in self.in_flight or self.name in self.machine.ports:
                 yield from self.stall("port", op)
-            if group == 0:
+            if group == state == 0:
                 self.begin(op)
-            for burst in op.bursts:
+            for burst in bursts:
                 burst.take(group)
-            self.machine.access(self.name, "reads")
-            self.in_flight.add(row)
-            if op.accesses["parameter", "reads"]:
-                self.machine.access("parameter", "reads", port=f"parameter of {self.name}")
-            self.machine.after(self.latency, lambda: self.machine.access(self.name, "writes"))
-            self.machine.after(self.latency + 1, partial(self.in_flight.remove, row))
-            if group == op.work.groups - 1:
+            last = group == work.groups - 1 and state == work.states - 1
+            self.visit(op, row, written=state >= work.read_only)
+            if last:
                 self.deliver(op, self.latency + 1, "group")
-            yield from self.work(self.lanes, op.pc)
-            if group == op.work.groups - 1:
+            yield from self.work(self.lanes if state >= work.read_only else 0, op.pc)
+            if last:
                 self.finish(op, end=self.machine.cycle + 1)
             yield from self.work(0, op.pc)
+
+    def visit(self, op: Instance, row: int, *, written: bool) -> None:
+        """Read a row, which is in flight until the cycle in which it is, or would be, written."""
+        machine = self.machine
+        machine.access(self.name, "reads")
+        self.in_flight.add(row)
+        machine.after(self.latency + 1, partial(self.in_flight.remove, row))
+        if not written:
+            machine.after(self.latency, lambda: machine.take(self.name, (self.name, "nothing")))
+        else:
+            machine.after(self.latency, lambda: machine.access(self.name, "writes"))
+            if op.accesses["parameter", "reads"]:
+                machine.access("parameter", "reads", port=f"parameter of {self.name}")
 
 
 class Bank(Unit):

@@ -96,8 +96,8 @@ def watch(prepared: Prepared, place: Place) -> Watch:
     if kinds.get(operand) in ("event register", "value register"):
         return Watch(place, kinds[operand].split()[0] + "s", int(value or 0), 0)
     groups: int = getattr(op, "groups", 0)
-    if operand == "row" and unit in ("neuron", "readout") and groups:
-        return Watch(place, unit, int(value or 0), groups)
+    if operand in op.left and groups:
+        return Watch(place, unit, op.left[operand], groups)
     raise IsaError(f"pc {pc}: {op.mnemonic} leaves nothing at {operand!r}")
 
 
@@ -186,6 +186,7 @@ class Native:
             to["active_size"] = size
         to["cycles_fixed"], to["cycles_active"] = work.cycles.fixed, work.cycles.active
         to["at_least"], to["groups"], to["row"] = work.at_least, work.groups, work.row
+        to["states"], to["apart"] = work.states, work.apart
         if work.rows:
             rows = work.rows
             to["inputs"] = rows.layout.inputs

@@ -1,5 +1,6 @@
 """The leak of logits: a readout that forgets."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from isa.arithmetic import leak
@@ -23,6 +24,11 @@ class LeakLogits(Instruction):
     row: int = row_number("first row of logits in the readout memory")
     parameters: int = row_number("first row in the parameter memory")
     groups: int = group_count("rows of logits")
+
+    @property
+    def left(self) -> Mapping[str, int]:
+        """Logits."""
+        return {"row": self.row}
 
     def work(self, target: Target) -> Work:
         rows = Count(self.groups)

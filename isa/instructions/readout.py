@@ -1,5 +1,6 @@
 """Instructions of the readout unit: logits and counts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from isa.arithmetic import larger, shift_round
@@ -53,6 +54,11 @@ class Readout(Instruction):
     banks: tuple[int, ...] = bank_set("banks whose sums to take")
     mode: str = choice(("sum", "last", "max"), "add to, replace, or keep the larger of the logits")
     steps: bool = flag("the bias counts once for every timestep")
+
+    @property
+    def left(self) -> Mapping[str, int]:
+        """Logits."""
+        return {"row": self.row}
 
     def work(self, target: Target) -> Work:
         rows = Count(self.groups)

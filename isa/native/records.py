@@ -65,7 +65,7 @@ INSTR = _fields(
     "kind stage every unit active active_size cycles_fixed cycles_active at_least "
     "groups inputs first share every_row period kernel "
     "reads read0 read1 read2 count0 count1 count2 write writes append "
-    "consumes bank join spill row counter value drain length code codes",
+    "consumes bank join spill row states apart counter value drain length code codes",
 )
 """An instruction: its control, its demand on a unit (`isa.work`), its share of the microcode.
 

@@ -388,7 +388,8 @@ static inline void N(avoid_writes)(Timing *t, Unit *unit, int number, int pc, in
     }
 }
 
-/* A consumer and the bursts that feed it, group by group: a read and a write of a row each. */
+/* A consumer and the bursts that feed it, group by group: a read and a write of a row for each state.
+   Sums are taken with the first of a group's rows. */
 static void N(group_work)(Timing *t, const Instr *op, int pc, const Parity pages) {
     const Sizes *sizes = t->sizes;
     Unit *unit = &t->unit[op->unit];
@@ -402,32 +403,34 @@ static void N(group_work)(Timing *t, const Instr *op, int pc, const Parity pages
     }
     if (!unit->reading) N(wait)(t, op->unit, pc, CAUSE_PORT, unit->free, unit->drained);
     int first = 0;
-    for (int group = 0; group < op->groups; group++) {
+    for (int visit = 0; visit < op->groups * op->states; visit++) {
+        int group = visit / op->states, state = visit % op->states;
+        int row = op->row + group + state * op->apart, consumes = state ? 0 : op->consumes;
         Time ready = {0};
         for (int b = 0; b < sizes->banks; b++) {
-            if (!(op->consumes >> b & 1)) continue;
+            if (!(consumes >> b & 1)) continue;
             Burst *burst = &t->unit[b].burst;
             while (burst->known <= group) N(next_group)(t, b);
             N(later)(ready, burst->ready[group % MOST_SLOTS]);
         }
         memcpy(start, unit->free, sizeof(Time));
         N(wait)(t, op->unit, pc, CAUSE_SUMS, start, ready);
-        N(avoid_writes)(t, unit, op->unit, pc, op->row + group, latency, start);
+        N(avoid_writes)(t, unit, op->unit, pc, row, latency, start);
         if (unit->most_reads) {
             int at = unit->first_read + unit->reading;
             if (at >= unit->most_reads) at -= unit->most_reads;
             if (unit->reading < unit->most_reads) unit->reading++;
             else unit->first_read = unit->first_read + 1 == unit->most_reads ? 0 : unit->first_read + 1;
-            unit->row[at] = op->row + group;
+            unit->row[at] = row;
             memcpy(unit->read[at], start, sizeof(Time));
         }
-        if (group == 0) {
+        if (visit == 0) {
             int newest = (unit->oldest + unit->started - 1) % sizes->queue;
             memcpy(unit->starts[newest], start, sizeof(Time));
             first = start[0];
         }
         for (int b = 0; b < sizes->banks; b++) {
-            if (!(op->consumes >> b & 1)) continue;
+            if (!(consumes >> b & 1)) continue;
             Unit *bank = &t->unit[b];
             int at = bank->first_slot + bank->free_slots++;
             if (at >= sizes->slots) at -= sizes->slots;
@@ -437,7 +440,7 @@ static void N(group_work)(Timing *t, const Instr *op, int pc, const Parity pages
         N(work)(t, op->unit, pc, unit->free, two);
     }
     if (LANES == 1 && t->trace) N(span)(t, pc, op->unit, t->issued[0], first, unit->free[0]);
-    EACH t->spent[pc].busy[l] += 2 * op->groups;
+    EACH t->spent[pc].busy[l] += 2 * op->groups * op->states;
     EACH unit->drained[l] = start[l] + latency + 1;
     N(release)(t, op, pages, unit->drained);  /* the last row has been written */
     for (int b = 0; b < sizes->banks; b++)

@@ -1,0 +1,81 @@
+"""Chains: the stages of neurons, state by state, in a graph of the integer levels.
+
+Before `fuse` each stage is an op; after it, one op does all stages of a model's states. Both are
+read here as the same thing, so that an analysis or a placement need not know which it has.
+"""
+
+from dmpc.errors import CompileError
+from dmpc.ir.graph import Graph, Op
+from dmpc.ir.ops_neurons import MODEL_OF, PARAMETERS, ending
+from dmpc.ir.registry import op_def
+
+STAGES = {stage.replace(".", "_"): stage for stage in PARAMETERS}
+"""The stage of neurons that each op is."""
+
+Chain = list[Op]
+"""The stages of one state, from its leak on, each the only user of the one before."""
+
+
+def fires(op: Op) -> bool:
+    """Whether an op makes spikes of membranes."""
+    return op.kind == "fire" or (op.kind in MODEL_OF and MODEL_OF[op.kind].fires)
+
+
+def chains_of(graph: Graph) -> list[Chain]:
+    """The stages of every state of neurons, in the order in which they end."""
+    inner = {op.operands[0] for op in graph.ops if op.kind in STAGES}
+    ends = [op for op in graph.ops if op.kind in STAGES and op.results[-1] not in inner]
+    return [chain_of(graph, end) for end in ends]
+
+
+def chain_of(graph: Graph, end: Op) -> Chain:
+    """The ops from a state's leak to the last of its stages."""
+    chain = [end]
+    while chain[0].kind != "leak":
+        membrane = chain[0].operands[0]
+        producer = graph.producer(membrane)
+        if producer is None or producer.kind not in STAGES or producer.kind == "fire":
+            raise CompileError(
+                f"%{membrane} does not come from a leak and integration of the same neurons",
+                where=", ".join(end.loc) or graph.name,
+            )
+        if len(graph.users(membrane)) != 1:
+            raise CompileError(
+                f"%{membrane} is read by more than one op, so it cannot stay in a register",
+                where=", ".join(end.loc) or graph.name,
+            )
+        chain.insert(0, producer)
+    return chain
+
+
+def stages_of(op: Op) -> list[Chain]:
+    """The chains of ops that a fused op does the work of; values between them have made names."""
+    model = MODEL_OF[op.kind]
+    bound = op_def(op.kind).bind(op.operands)
+    split = op.attrs["events"]
+    assert isinstance(split, int)
+    names = [state.name for state in model.states]
+    after = dict(zip(names, op.results[-len(names) :], strict=True))
+    found = []
+    for state in model.states:
+        end = ending(model, state)
+        (value,), chain = bound[state.name], Chain()
+        for stage in state.stages:
+            kind, own = stage.replace(".", "_"), [bound[n + end][0] for n in PARAMETERS[stage]]
+            taken: tuple[str, ...] = ()
+            if stage == "integrate.events":
+                taken = bound["sums"][:split]
+            elif stage == "integrate.values":
+                taken = bound["sums"][split:]
+            elif stage == "integrate.state":
+                taken = bound[state.source] if state.late else (after[state.source],)
+            if stage == "integrate.events" and not taken:
+                continue
+            last = stage == state.stages[-1]
+            made = after[state.name] if last else f"{after[state.name]}.{kind}"
+            results = (*op.results[:1], made) if stage == "fire" else (made,)
+            attrs = {"shift": op.attrs["event_shift"], **op.attrs}
+            chain.append(Op(kind, (value, *taken, *own), results, attrs, op.loc))
+            value = made
+        found.append(chain)
+    return found
