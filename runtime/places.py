@@ -22,7 +22,8 @@ class Left:
     """What an instruction leaves behind it.
 
     `name` is that of the graph's value, or `where` it lies if the program tells none: a register
-    such as e1, or neuron[0:32], rows of a state memory. `bits` are an element's, 1 for events.
+    such as e1, or neuron[0:32], rows of a state memory. `bits` are an element's, 1 for events;
+    `value` is the graph's own name of it, with which a state differs before and after a timestep.
     """
 
     place: Place
@@ -30,6 +31,7 @@ class Left:
     where: str
     layer: str
     bits: int
+    value: str = ""
 
     @property
     def part(self) -> tuple[str, int]:
@@ -62,8 +64,9 @@ def left(program: "Program") -> list[Left]:
                 bits = 1 if where.startswith("e") else target.values.bits
                 if where not in (*work.writes, *work.appends):
                     continue
-            name = source.values.get(operand, where)
-            found.append(Left((pc, operand), name.replace(NEXT, ""), where, source.layer, bits))
+            graphs = source.values.get(operand, "")
+            name = graphs.replace(NEXT, "") or where
+            found.append(Left((pc, operand), name, where, source.layer, bits, graphs))
     return found
 
 

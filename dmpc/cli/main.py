@@ -25,6 +25,7 @@ VERBS = {
     "diff": ("dmpc.cli.diff_verb", "Say what changed between images, models, targets or runs."),
     "check": ("dmpc.cli.check_verb", "Say everything that is wrong with a model."),
     "verify": ("dmpc.cli.verify_verb", "Check an image against its model, form by form."),
+    "debug": ("dmpc.cli.debug_verb", "Stop an image on a sample, look at it, go on."),
     "quantize": ("dmpc.cli.quantize_verb", "Say what quantization costs, and find cheaper widths."),
     "inspect": (
         "dmpc.cli.inspect_verb",

@@ -77,6 +77,17 @@ def write_out_text(text: str) -> None:
         write_out(text.encode("utf-8", "surrogateescape"))
 
 
+@contextmanager
+def own_terminal() -> Iterator[TextIO | None]:
+    """Lets `input` edit lines if both ends are a terminal: it looks at Python's own streams."""
+    stream, quiet = _output()
+    if quiet or not (sys.stdin and sys.stdin.isatty() and stream.isatty()):
+        yield None
+        return
+    with redirect_stdout(stream):
+        yield stream
+
+
 def _output() -> tuple[TextIO, bool]:
     """Standard output and whether it is quiet; outside of a verb it is Python's own."""
     return _own[-1] if _own else (sys.stdout, False)

@@ -190,7 +190,7 @@ class CycleSession:
         self.core = Core(prepared.code, prepared.loaded, np.asarray(sample, np.int64)[None])
         self.machine = Machine(prepared.target, self._program())
         self.instances: list[Instance] = []
-        self.instructions = 0
+        self._carried_out = 0
         self.limit: int | None = None
         self.ended = False
         self._watches = watches
@@ -201,9 +201,9 @@ class CycleSession:
         core, sequencer = self.core, self.core.sequencer
         while True:
             try:
-                if self.instructions == self.limit:
+                if self._carried_out == self.limit:
                     core.trap(f"the program ran longer than {self.limit} instructions")
-                self.instructions += 1
+                self._carried_out += 1
                 op, pc = sequencer.fetch(), sequencer.pc
                 enabled = sequencer.enabled(op)
                 runs = enabled and sequencer.due(op)
@@ -256,6 +256,16 @@ class CycleSession:
     def cycles(self) -> int:
         """Cycles so far; of a sample that has ended, all of its own."""
         return self.machine.cycle
+
+    @property
+    def instructions(self) -> int:
+        """How many it took up, skipped ones among them."""
+        return self._carried_out
+
+    @property
+    def saturations(self) -> Counter[tuple[int, str]]:
+        """Elements that did not fit their width."""
+        return +self.core.saturation.counts
 
     @property
     def counts(self) -> Counts:

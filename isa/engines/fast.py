@@ -1,6 +1,7 @@
 """The fast engine: the program's microcode, run by compiled code."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -136,6 +137,16 @@ class FastSession:
     def cycles(self) -> int:
         """Cycles until every unit is idle, if nothing more were issued."""
         return int(self.machine.cycles()[0])
+
+    @property
+    def instructions(self) -> int:
+        """How many it carried out or skipped."""
+        return int(self.machine.view().instructions)
+
+    @property
+    def saturations(self) -> Counter[tuple[int, str]]:
+        """Elements that did not fit their width."""
+        return self.machine.counts(settled=False).saturations
 
     @property
     def counts(self) -> Counts:

@@ -1,5 +1,6 @@
 """The reference engine: instructions run one after the other on arrays, as they are written."""
 
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -127,6 +128,16 @@ class ReferenceSession:
     def cycles(self) -> int:
         """Cycles until every unit is idle, if nothing more were issued."""
         return int(self.batch.timeline.times()[1][0])
+
+    @property
+    def instructions(self) -> int:
+        """How many it carried out or skipped."""
+        return self.batch.executed
+
+    @property
+    def saturations(self) -> Counter[tuple[int, str]]:
+        """Elements that did not fit their width."""
+        return +self.batch.core.saturation.counts
 
     @property
     def counts(self) -> Counts:

@@ -1,5 +1,6 @@
 """One sample in progress: what debuggers, streams and explorers hold on to."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -46,6 +47,14 @@ class Session(Protocol):
     @property
     def cycles(self) -> int:
         """Cycles until every unit is idle, if nothing more were issued."""
+
+    @property
+    def instructions(self) -> int:
+        """How many it carried out or skipped."""
+
+    @property
+    def saturations(self) -> Counter[tuple[int, str]]:
+        """Elements so far that did not fit their width, by program counter and cause."""
 
     @property
     def counts(self) -> Counts:
