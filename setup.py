@@ -46,7 +46,9 @@ TEST = [
     *TRAIN,
     *EXAMPLES,
     *PLOT,
+    "debugpy>=1.8,<2",  # for the schema of the Debug Adapter Protocol
     "hypothesis>=6.100,<7",
+    "jsonschema>=4.20,<5",
     "mypy==2.4.1",
     "norse==1.1.0",
     "onnxscript>=0.5,<1",

@@ -82,6 +82,11 @@ class Console:
             known = []
         return sorted(word for word in known if word.startswith(words[-1]))
 
+    def typed(self, line: str) -> list[str]:
+        """The same for a prompt: a single word is complete, and a blank follows it."""
+        found = self.complete(line)
+        return [f"{found[0]} "] if len(found) == 1 else found
+
     def at(self) -> dict[str, Any]:
         """Where the program stands, as plain data."""
         debugger, position = self.debugger, self.debugger.position

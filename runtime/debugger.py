@@ -151,7 +151,7 @@ class Debugger:
 
     def step_timestep(self, count: int = 1) -> Stop:
         """To where the input of the next timestep, or a later one, is about to be taken."""
-        until = self.now.timestep + count
+        until = self.now.timestep + count - (not self.takes_input)
         while not (stop := self._one()):
             if self.now.timestep >= until and self.takes_input:
                 return Stop("step", "")

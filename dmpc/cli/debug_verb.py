@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
@@ -14,19 +15,19 @@ import click
 import runtime
 from dmpc.cli.compile_verb import model_options, options_of
 from dmpc.cli.files import InputFile, ModelFile, OutputFile, write_json
-from dmpc.cli.main import Verb
+from dmpc.cli.main import USERS, Verb
 from dmpc.cli.models import errors_of, refuse_unread
 from dmpc.cli.recordings import device_input
 from dmpc.cli.samples import samples_of
-from dmpc.cli.terminal import Output, own_terminal
+from dmpc.cli.terminal import Output, own_terminal, write_out
 from dmpc.errors import DmpcError
 from isa.arithmetic import Int
 from isa.engines import ENGINES
 from isa.errors import IsaError
+from runtime.debug_adapter import Adapter, Opened
 from runtime.debug_commands import Console
 from runtime.debugger import Debugger, Expected
 from runtime.errors import RuntimeFailure
-from runtime.samples import Samples
 
 MODEL_OPTIONS = {one.name for one in click.command("")(model_options(lambda: None)).params}
 PROMPT = "(dmpc) "
@@ -43,9 +44,9 @@ HISTORY = ".dmpc_history"
   dmpc debug digits.elf --input test.npz --model model.onnx --sample 3
   dmpc debug digits.elf --input test.npz --script commands.txt --json told.json""",
 )
-@click.argument("image", type=InputFile())
+@click.argument("image", type=InputFile(), required=False)
 @click.option(
-    "--input", "data", type=InputFile(), required=True, metavar="NPZ",
+    "--input", "data", type=InputFile(), metavar="NPZ",
     help="Samples: x [samples, timesteps, inputs].",
 )  # fmt: skip
 @click.option(
@@ -72,16 +73,22 @@ HISTORY = ".dmpc_history"
     "--json", "json_path", type=OutputFile(), metavar="FILE",
     help="Write what a script was told as JSON; - for stdout alone.",
 )  # fmt: skip
+@click.option(
+    "--dap", is_flag=True,
+    help="Speak the Debug Adapter Protocol on standard input and output, for an editor; what its "
+    "launch arguments (program, input, sample, model, source) leave out is taken from here.",
+)  # fmt: skip
 @model_options
 def debug(
-    image: str,
-    data: str,
+    image: str | None,
+    data: str | None,
     sample: int,
     model: str | None,
     tolerance: float,
     engine: str,
     script: str | None,
     json_path: str | None,
+    dap: bool,
     **chosen: Any,
 ) -> None:
     """Stop IMAGE on a sample, look at it, go on: a prompt; `help` lists its commands.
@@ -92,17 +99,19 @@ def debug(
     """
     refuse_unread(
         {
-            "without --model": () if model else (*MODEL_OPTIONS, "tolerance"),
+            "without --model": () if model or dap else (*MODEL_OPTIONS, "tolerance"),
             "without --script": () if script else ("json_path",),
+            "with --dap": ("script",) if dap else (),
         }
     )
-    program = runtime.load(image, engine)
-    samples = runtime.load_samples(data, any_length=True)
-    with samples_of(data):
-        opened = _Opened(program, samples, model, tolerance, chosen)
-        inputs, expected = opened.sample(sample)
-    debugger = Debugger(program, inputs, meanings=opened.meanings, expected=expected)
-    console = Console(debugger, opened.sample)
+    given = _Given(image, data, sample, model, tolerance, engine, chosen)
+    if dap:
+        Adapter(sys.stdin.buffer, write_out, given.launched, USERS).serve()
+        return
+    for name, value in (("IMAGE", image), ("--input", data)):
+        if value is None:
+            raise click.UsageError(f"missing {name}")
+    console = given.opened()
     if script:
         told = _run_script(console, script, Output())
         if json_path:
@@ -111,31 +120,67 @@ def debug(
         _prompt(console)
 
 
-class _Opened:
-    """Samples on a device, with what a model says of them."""
+@dataclass(frozen=True)
+class _Given:
+    """What is to be debugged, as the command line or an editor's launch arguments say."""
 
-    def __init__(
-        self,
-        program: runtime.Program,
-        samples: Samples,
-        model: str | None,
-        tolerance: float,
-        chosen: dict[str, Any],
-    ) -> None:
+    image: str | None
+    data: str | None
+    sample: int
+    model: str | None
+    tolerance: float
+    engine: str
+    chosen: dict[str, Any]
+
+    def opened(self) -> Console:
+        """A console at the start of the sample."""
         from dmpc.cli.beside import Beside, meanings
 
-        self.program, self.samples = program, samples
-        self.meanings, self._beside = meanings(program), None
-        if model:
-            with errors_of(model):
-                self._beside = Beside(program, model, options_of(**chosen), tolerance)
+        assert self.image is not None
+        assert self.data is not None
+        program = runtime.load(self.image, self.engine)
+        samples = runtime.load_samples(self.data, any_length=True)
+        beside = None
+        if self.model:
+            with errors_of(self.model):
+                beside = Beside(program, self.model, options_of(**self.chosen), self.tolerance)
 
-    def sample(self, number: int) -> tuple[Int, dict[str, Expected]]:
-        """A sample by number: the device's integers, and what is expected of it."""
-        inputs = device_input(self.program, self.samples, number)
-        if self._beside is None:
-            return inputs, {}
-        return inputs, self._beside.expected(self.samples.x[number, : len(inputs)], inputs)
+        def sample(number: int) -> tuple[Int, dict[str, Expected]]:
+            with samples_of(self.data):
+                inputs = device_input(program, samples, number)
+            expected = beside.expected(samples.x[number, : len(inputs)], inputs) if beside else {}
+            return inputs, expected
+
+        inputs, expected = sample(self.sample)
+        debugger = Debugger(program, inputs, meanings=meanings(program), expected=expected)
+        return Console(debugger, sample)
+
+    def launched(self, arguments: dict[str, Any]) -> Opened:
+        """What an editor wants to debug."""
+        wanted = replace(
+            self,
+            image=_text(arguments, "program", self.image),
+            data=_text(arguments, "input", self.data),
+            model=_text(arguments, "model", self.model),
+            sample=int(arguments.get("sample", self.sample)),
+        )
+        for name, value in (("program", wanted.image), ("input", wanted.data)):
+            if value is None:
+                raise DmpcError(f"the launch arguments name no {name}")
+        assert wanted.image is not None
+        return Opened(
+            wanted.opened(),
+            f"{Path(wanted.image).stem}.s",
+            _text(arguments, "source", None) or "",
+            bool(arguments.get("stopOnEntry", True)),
+        )
+
+
+def _text(arguments: dict[str, Any], name: str, default: str | None) -> str | None:
+    value = arguments.get(name, default)
+    if value is not None and not isinstance(value, str):
+        raise DmpcError(f"the launch argument {name} is a text")
+    return value
 
 
 def _run_script(console: Console, path: str, out: Output) -> list[dict[str, Any]]:
@@ -235,7 +280,7 @@ def _editing(console: Console, at_terminal: bool) -> Iterator[None]:
 def _completer(console: Console, line: Callable[[], str]) -> Callable[[str, int], str | None]:
     def complete(word: str, state: int) -> str | None:
         del word
-        found = console.complete(line().lstrip())
+        found = console.typed(line().lstrip())
         return found[state] if state < len(found) else None
 
     return complete

@@ -94,8 +94,10 @@ def test_a_timestep_and_what_lies_in_registers_then(debugger):
     membranes = place("layer1.u")
     assert look(debugger, "layer1.u")[0].integers.tolist() == seen(membranes)[2].tolist()
     debugger.step_timestep(2)
-    assert debugger.now.timestep == 5
-    assert debugger.takes_input
+    assert (debugger.now.timestep, debugger.takes_input) == (5, True)
+    debugger.step(2)  # into timestep 5, and on to the next one
+    debugger.step_timestep()
+    assert (debugger.now.timestep, debugger.takes_input) == (6, True)
 
 
 def test_a_layer_when_it_is_entered(debugger):

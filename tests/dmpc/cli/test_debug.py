@@ -112,3 +112,40 @@ def test_graded_input_shows_its_real_numbers(files, dmpc):
     shown = dmpc.ok("debug", image, "--input", data, "--script", commands, "--sample", "2")
     found = re.search(r"^ +3  -?\d+ \((\S+)\)$", shown, re.M)
     assert float(found[1]) == pytest.approx(x[2, 0, 3], abs=1e-3)
+
+
+def framed(*messages):
+    data = [json.dumps({"seq": n, "type": "request", **m}) for n, m in enumerate(messages, 1)]
+    return "".join(f"Content-Length: {len(text)}\r\n\r\n{text}" for text in data)
+
+
+@pytest.mark.parametrize("beside", [(), ("--model", "small.onnx", "--tolerance", "0")])
+def test_an_editor_is_spoken_to_on_standard_output(files, beside, monkeypatch):
+    monkeypatch.chdir(files.folder)
+    asked = framed(
+        {"command": "initialize"},
+        {"command": "launch", "arguments": {"program": "nothing.elf"}},
+        {"command": "launch", "arguments": {"program": 1}},
+        {"command": "launch", "arguments": {"program": "small.elf", "sample": 2}},
+        {"command": "configurationDone"},
+        {"command": "evaluate", "arguments": {"expression": "c", "context": "repl"}},
+        {"command": "disconnect"},
+    )
+    arguments = ["debug", "--dap", "--input", "data.npz", *beside]
+    run = CliRunner().invoke(main, arguments, input=asked)
+    assert run.exit_code == 0, run.output
+    assert run.stderr == ""
+    sent = re.split(rb"Content-Length: \d+\r\n\r\n", run.stdout_bytes)
+    told = list(map(json.loads, filter(None, sent)))
+    answers = {m["request_seq"]: m for m in told if m["type"] == "response"}
+    assert [answers[n]["success"] for n in range(1, 8)] == [True, False, False, *[True] * 4]
+    assert answers[2]["message"].startswith("nothing.elf: ")
+    assert answers[3]["message"] == "the launch argument program is a text"
+    ended = "more than 1e-09 apart" if beside else "the sample has ended in cycle"
+    assert ended in answers[6]["body"]["result"]
+
+
+def test_what_is_missing_without_an_editor(files, dmpc):
+    assert "missing IMAGE" in dmpc.misused("debug", "--input", files.data)
+    assert "missing --input" in dmpc.misused("debug", files.image)
+    assert "--script has no effect with --dap" in dmpc.misused("debug", "--dap", "--script", "x")
