@@ -10,6 +10,7 @@ from dmpc.cli.activity import typical_input
 from dmpc.cli.compile_verb import compile_options, options_of
 from dmpc.cli.files import InputFile, ModelFile, OutputFile
 from dmpc.cli.main import Verb
+from dmpc.cli.memory_table import memory_table
 from dmpc.cli.models import errors_of, refuse_unread
 from dmpc.cli.ranges import print_ranges, range_report
 from dmpc.cli.samples import samples_of
@@ -28,7 +29,6 @@ from isa.disassembler import assembly
 from isa.image import Image, read_image
 from isa.interface import interface
 from isa.target import load_target
-from runtime.maps import memory_map
 from runtime.program import Program
 from runtime.samples import load_samples
 from runtime.timestep import Timestep, timestep_of
@@ -144,7 +144,7 @@ def inspect(
     if not (memory or schedule):
         _print_overview(image, out)
     if memory or not schedule:
-        _print_memory(image, out)
+        out.print(memory_table(image))
     if schedule or not memory:
         program = Program(image, file)
         x = load_samples(samples).x if samples else typical_input(program)
@@ -240,15 +240,6 @@ def _print_overview(image: Image, out: Output) -> None:
     out.print(f"input: {source.size} {source.kind}{scale}")
     over = "the mean over timesteps" if result.average else "over all timesteps"
     out.print(f"output: {result.size} logits, {result.scale:g} a step, {over}")
-
-
-def _print_memory(image: Image, out: Output) -> None:
-    made = table("memory map", "memory", "holds", "rows", "bits a row", text=2)
-    for part in memory_map(image):
-        rows = f"{part.first} .. {part.first + part.rows - 1}"
-        bits = image.target.memories[part.memory].row_bits
-        made.add_row(part.memory, part.symbol, rows, str(bits))
-    out.print(made)
 
 
 def _print_schedule(program: Program, step: Timestep, out: Output) -> None:

@@ -8,6 +8,7 @@ from dmpc.analysis.coarse import coarse_thresholds
 from dmpc.backend.places import bank_of, section_of, share_of
 from dmpc.backend.windows import NEURON, windows_of
 from dmpc.cli.activity import Cycles
+from dmpc.cli.memory_table import shared_registers
 from dmpc.cli.tables import table
 from dmpc.cli.terminal import Output, say
 from dmpc.compiler import Compiled
@@ -34,6 +35,8 @@ def print_summary(compiled: Compiled, cycles: Cycles, path: str, out: Output) ->
             f"about {cycles.per_timestep:.0f} cycles per timestep, a guess: {time}; it was run on "
             f"{cycles.origin}, and data of yours (--calibration) may need more or fewer"
         )
+    for line in shared_registers(compiled.graph):
+        out.print(line)
     for attribute in (BANKS, FALLBACK):
         if attribute in compiled.graph.attrs:
             out.print(str(compiled.graph.attrs[attribute]))

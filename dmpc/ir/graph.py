@@ -46,11 +46,21 @@ class State:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a constant or state lives: `rows` rows of `memory`, from `row` on."""
+    """Where a value lies: `rows` rows of `memory`, or registers of a kind, from `row` on.
+
+    `lives` are the values with which its time begins and ends, for what is needed during a part of
+    a timestep alone. A constant is needed as long as the program runs, other things for a sample.
+    """
 
     memory: str
     row: int
     rows: int
+    lives: tuple[str, str] | None = None
+
+    def overlaps(self, other: "Place") -> bool:
+        """Whether some rows are those of another place."""
+        apart = self.row + self.rows <= other.row or other.row + other.rows <= self.row
+        return self.memory == other.memory and not apart
 
 
 @dataclass(eq=False)

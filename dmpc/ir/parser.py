@@ -175,7 +175,9 @@ class _Builder:
 
     def place(self, graph: Graph, tree: Node) -> None:
         memory, row, rows = _token(tree, 1), _token(tree, 2), _token(tree, 3)
-        place = Place(self.string(memory), self.whole(row), self.whole(rows))
+        ends = [_name(_token(part, n)) for part in _trees(tree) for n in (0, 1)]
+        lives = (ends[0], ends[1]) if ends else None
+        place = Place(self.string(memory), self.whole(row), self.whole(rows), lives)
         self.once(graph.placement, _token(tree, 0))
         graph.placement[_name(_token(tree, 0))] = place
 

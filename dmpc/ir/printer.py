@@ -59,7 +59,9 @@ def _statements(graph: Graph) -> Iterator[str]:
     yield from (op_text(graph, op) for op in graph.ops)
     yield from (f"output %{name}" for name in graph.outputs)
     for name, place in graph.placement.items():
-        yield f"place %{name} = {_string(place.memory)} row {place.row} rows {place.rows}"
+        lives = f" lives %{place.lives[0]} to %{place.lives[1]}" if place.lives else ""
+        where = f"{_string(place.memory)} row {place.row} rows {place.rows}"
+        yield f"place %{name} = {where}{lives}"
     yield from (f"asm {_string(line)}" for line in graph.listing)
 
 

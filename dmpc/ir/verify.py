@@ -295,9 +295,12 @@ def _paths(graph: Graph) -> Iterator[str]:
 def _places(graph: Graph) -> Iterator[str]:
     if at_least(graph.level, "placed") != bool(graph.placement):
         yield "values have places from level placed on, and not before"
-    for name in graph.placement:
+    for name, place in graph.placement.items():
         if name not in graph.types:
             yield f"%{name} has a place, but is no value"
+        for end in place.lives or ():
+            if end not in graph.types:
+                yield f"%{name} lives to or from %{end}, which is no value"
 
 
 @fact("the listing holds the instructions of a scheduled graph")

@@ -1,11 +1,12 @@
 """Placement: every constant and state gets rows of a memory, every vector a register."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from dmpc.backend.places import bank_of, layout_of, records_of, states_of
+from dmpc.backend.order import lives
+from dmpc.backend.places import REGISTERS, bank_of, layout_of, records_of, states_of
 from dmpc.errors import CompileError, ErrorList
 from dmpc.findings import NO_PIECE
 from dmpc.ir.chains import STAGES
@@ -14,6 +15,7 @@ from dmpc.ir.ops_neurons import MODEL_OF
 from dmpc.ir.verify import origin
 from dmpc.passes.base import Pass
 from dmpc.passes.ranges import Real
+from dmpc.passes.rooms import Wanted, at_once, rooms
 from dmpc.passes.spill import Spill, Spiller, joined
 from dmpc.rules import Rule, Stage, rule
 from isa.layout import coefficients
@@ -33,9 +35,10 @@ REGISTERS_TAKEN = rule(
     "registers-taken",
     Stage.MACHINE,
     "{name} of {elements} elements takes {number} {kind} registers of {width}; {free} of {count} "
-    "are free on target {target}, and the network needs {total} in all",
+    "are free on target {target}, and the network needs {total} at once",
     why="""The input and each layer's spikes take a register of events, each drive and slow state
-    one of values, or as many as it takes elements for; layers that overlap in time take copies.""",
+    one of values, or as many as it takes elements for; layers that overlap in time take copies.
+    What is needed for a part of a timestep alone gives its registers back.""",
     nearest="use fewer layers, or a target with more registers",
 )
 LONG_DELAY = rule(
@@ -56,8 +59,11 @@ SHORTAGES = (MEMORY_FULL, REGISTERS_TAKEN, LONG_DELAY)
 class PlaceInMemory(Pass):
     """Allocates memories and registers of `target` in the order of the graph's ops.
 
-    What does not fit on the chip lives outside it, if the target has external memory, and is worked
-    on in pieces: see `spill`. `activity` are quantiles of the number of events in a timestep.
+    While there is room, everything has a place of its own: whoever writes where somebody else has
+    read waits for it. Where there is none, what lives for a part of a timestep gives its place back
+    for others. What does not fit on the chip lives outside it, if the target has external memory,
+    and is worked on in pieces: see `spill`. `activity` are quantiles of the number of events in a
+    timestep.
     """
 
     name: ClassVar[str] = "place"
@@ -96,21 +102,42 @@ class PlaceInMemory(Pass):
         return self._allocated(graph, spill)
 
     def _allocated(self, graph: Graph, spill: Spill | None = None) -> "_Allocator":
-        allocator = _Allocator(graph, self.target, spill or Spill())
-        for name in graph.inputs:
-            allocator.register(name)
-        for op in graph.ops:
-            allocator.op(op)
-        return allocator
+        """Places for all, shared by what lives at different times only where rows are short."""
+        spill = spill or Spill()
+        alone = _Allocator(graph, self.target, spill, {})
+        alone.place()
+        shared: dict[str, int] = {}
+        for kind in alone.homeless:
+            found = rooms(alone.wanted[kind], alone.size(kind)) if kind in REGISTERS else None
+            shared |= found or {}
+        if not shared:
+            return alone
+        graph.placement.clear()
+        together = _Allocator(graph, self.target, spill, shared)
+        together.place()
+        return together
 
 
 class _Allocator:
-    def __init__(self, graph: Graph, target: Target, spill: Spill) -> None:
-        self.graph, self.target, self.spill = graph, target, spill
+    """Gives places in the order of the graph's ops: the next rows, or those of `shared` by name."""
+
+    def __init__(
+        self, graph: Graph, target: Target, spill: Spill, shared: Mapping[str, int]
+    ) -> None:
+        self.graph, self.target, self.spill, self.shared = graph, target, spill, shared
+        self.lives = lives(graph)
+        self.wanted: dict[str, list[Wanted]] = defaultdict(list)
         self.used: Counter[str] = Counter()
         # By memory or kind of register: the first value without room, what it takes, what is free.
         self.homeless: dict[str, tuple[str, int, int]] = {}
         self.errors = ErrorList()
+
+    def place(self) -> None:
+        """Place everything."""
+        for name in self.graph.inputs:
+            self.register(name)
+        for op in self.graph.ops:
+            self.op(op)
 
     def op(self, op: Op) -> None:
         """Place what an op reads and writes."""
@@ -235,17 +262,14 @@ class _Allocator:
         if all(name in self.graph.placement for name in names):
             return
         if names[0] in self.spill.constants:
-            first, section = self._rows_in(memory), EXTERNAL + memory
+            first, section = self.size(memory), EXTERNAL + memory
             for name in names:
                 self.graph.placement[name] = Place(memory, first + self.used[section], count)
             self.used[section] += count
             return
-        first = self.used[memory]
-        if first + count > self._rows_in(memory):
-            self.homeless.setdefault(memory, (names[0], count, self._rows_in(memory) - first))
-        self.used[memory] += count
+        place = self._next(memory, names[0], count, count)
         for name in names:
-            self.graph.placement[name] = Place(memory, first, count)
+            self.graph.placement[name] = place
 
     def blocks(self, memory: str, names: list[str], groups: int) -> None:
         """Rows of a memory for several values, one after the other without a gap."""
@@ -256,20 +280,28 @@ class _Allocator:
         for number, name in enumerate(names):
             self.graph.placement[name] = Place(memory, first + number * groups, groups)
 
-    def _rows_in(self, memory: str) -> int:
-        return self.target.memories[memory].rows
+    def _next(self, kind: str, name: str, count: int, told: int) -> Place:
+        """The place of so many rows or registers, of which errors tell what is `told`."""
+        life = self.lives.get(name)
+        self.wanted[kind].append(Wanted(name, count, life))
+        first = self.shared.get(name, self.used[kind])
+        if first + count > self.size(kind):
+            self.homeless.setdefault(kind, (name, told, max(self.size(kind) - first, 0)))
+        self.used[kind] = max(self.used[kind], first + count)
+        return Place(kind, first, count, life.names if life else None)
+
+    def size(self, kind: str) -> int:
+        """Rows of a memory, or registers of a kind."""
+        if kind in self.target.memories:
+            return self.target.memories[kind].rows
+        return (self.target.events if kind == "events" else self.target.values).count
 
     def register(self, name: str) -> None:
         """The next vector registers of the kind that a value needs, side by side."""
         type_ = self.graph.types[name]
         kind = "events" if type_.dtype == "event" else "values"
-        file = self.target.events if kind == "events" else self.target.values
-        span = self._span(kind, type_.shape[0])
-        if self.used[kind] + span > file.count:
-            free = max(file.count - self.used[kind], 0)
-            self.homeless.setdefault(kind, (name, type_.shape[0], free))
-        self.graph.placement[name] = Place(kind, self.used[kind], span)
-        self.used[kind] += span
+        size = type_.shape[0]
+        self.graph.placement[name] = self._next(kind, name, self._span(kind, size), size)
 
     def _span(self, kind: str, size: int) -> int:
         """Registers that a vector takes; spikes come in whole groups."""
@@ -283,10 +315,11 @@ class _Allocator:
             fields: dict[str, object] = {"total": self.used[kind]}
             if kind in self.target.memories:
                 fields |= {"memory": kind, "count": count, "free": free}
-                self.errors.add(self._error(MEMORY_FULL, name, size=self._rows_in(kind), **fields))
+                self.errors.add(self._error(MEMORY_FULL, name, size=self.size(kind), **fields))
             else:
                 file = self.target.events if kind == "events" else self.target.values
                 fields |= {"kind": kind, "count": file.count, "width": file.width}
+                fields["total"] = at_once(self.wanted[kind])
                 fields |= {"elements": count, "number": self._span(kind, count), "free": free}
                 self.errors.add(self._error(REGISTERS_TAKEN, name, **fields))
         self.errors.check()

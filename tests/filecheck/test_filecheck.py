@@ -1,6 +1,7 @@
 """IR-to-IR tests: each `*.dmpir` here is a graph, and its first line names the pass to run.
 
     // pass: quantize calibrated=False
+    // target: values.count=3                         (other figures than those of `paper`)
     // error: what the message must contain           (only where the pass must refuse)
 
 The result is compared with `<name>.expected` beside it (`pytest --update-golden` writes it).
@@ -16,6 +17,7 @@ from dmpc.ir.parser import parse
 from dmpc.ir.printer import to_text
 from dmpc.passes import PASSES
 from dmpc.passes.base import Pass, apply
+from isa.target import Target, load_target
 
 FILES = sorted(Path(__file__).parent.glob("*.dmpir"))
 
@@ -31,7 +33,20 @@ def requested(path: Path) -> Pass:
     """The pass that a file asks for, with its options."""
     name, *options = header(path, "pass").split()
     pairs = (option.split("=", 1) for option in options)
-    return PASSES[name](**{key: ast.literal_eval(value) for key, value in pairs})
+    given = {key: ast.literal_eval(value) for key, value in pairs}
+    if changed := header(path, "target").split():
+        given["target"] = smaller(changed)
+    return PASSES[name](**given)
+
+
+def smaller(changed: list[str]) -> Target:
+    """The target `paper` with figures of its own, each `section.key=number`."""
+    target = load_target("paper")
+    for place, number in (one.split("=") for one in changed):
+        section, key = place.split(".")
+        part = getattr(target, section).model_copy(update={key: int(number)})
+        target = target.model_copy(update={section: part})
+    return target
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

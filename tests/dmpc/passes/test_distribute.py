@@ -196,18 +196,18 @@ def test_what_one_bank_cannot_hold_goes_to_another(target):
 
 def test_counts_that_have_no_room_are_not_kept():
     shape = replace(SLOW, layers=(Layer(neurons=10, states=2),) * 3)
-    few = PAPER.model_copy(update={"values": PAPER.values.model_copy(update={"count": 6})})
+    few = PAPER.model_copy(update={"values": PAPER.values.model_copy(update={"count": 4})})
     seen = {}
     compiled = compile_network(network(shape))
     made = from_layers(compiled.layers, compiled.ranges, few, Options(), seen.__setitem__)
     assert made.attrs[NOTE] == (
-        "the readout is a product in every timestep, as %counts of 10 elements takes 1 values "
-        "registers of 256; 0 of 6 are free on target paper, and the network needs 7 in all"
+        "the readout is a product in every timestep, as %layer3.x of 1 elements takes 1 values "
+        "registers of 256; 0 of 4 are free on target paper, and the network needs 5 at once"
     )
     assert NOTE not in compiled.graph.attrs
     assert "count-readout" not in seen, "what is shown is what was done"
-    fewer = PAPER.model_copy(update={"values": PAPER.values.model_copy(update={"count": 5})})
-    with pytest.raises(CompileError, match=r"takes 1 values .*; 0 of 5 .* needs 7 in all"):
+    fewer = PAPER.model_copy(update={"values": PAPER.values.model_copy(update={"count": 3})})
+    with pytest.raises(CompileError, match=r"takes 1 values .*; 0 of 3 .* needs 5 at once"):
         from_layers(compiled.layers, compiled.ranges, fewer, Options())
 
 

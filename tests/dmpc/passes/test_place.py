@@ -74,8 +74,8 @@ CASES = {
         "%layer1.spikes of 9 elements takes 12 events registers of 1; 8 of 16 are free",
     ),
     "value registers": (
-        "[values]", "count", 16, 3,
-        "%layer2.m of 2 elements takes 1 values registers of 256; 0 of 3 are free",
+        "[values]", "count", 16, 2,
+        "%layer2.x of 1 elements takes 1 values registers of 256; 0 of 2 are free",
     ),
 }  # fmt: skip
 
