@@ -19,7 +19,16 @@ from runtime.samples import load_samples
 STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "bold cyan"}
 
 
-@click.command("check", cls=Verb)
+@click.command(
+    "check",
+    cls=Verb,
+    epilog="""Examples:
+
+\b
+  dmpc check model.onnx
+  dmpc check model.onnx --calibration train.npz --target edge
+  dmpc check model.onnx --json""",
+)
 @click.argument("model", type=ModelFile())
 @compile_options
 @click.option(

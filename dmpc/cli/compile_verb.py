@@ -7,11 +7,20 @@ import click
 
 from dmpc.check import compile_and_tell
 from dmpc.cli.activity import count_cycles
-from dmpc.cli.files import STDOUT, InputFile, ModelFile, OutputFile, beside, write_bytes
+from dmpc.cli.files import (
+    STDOUT,
+    InputFile,
+    ModelFile,
+    OutputFile,
+    beside,
+    json_option,
+    write_bytes,
+    write_json,
+)
 from dmpc.cli.main import Verb, option_list
 from dmpc.cli.models import errors_of, warn
 from dmpc.cli.samples import samples_of
-from dmpc.cli.summary import print_summary
+from dmpc.cli.summary import print_summary, summary
 from dmpc.cli.terminal import Output, working
 from dmpc.compiler import OBJECTIVES, Options
 from dmpc.errors import CompileError
@@ -255,7 +264,17 @@ def image_of(model: str) -> str:
     return f"{stem(model)}.elf" if is_factory(model) else beside(model, ".elf")
 
 
-@click.command("compile", cls=Verb)
+@click.command(
+    "compile",
+    cls=Verb,
+    epilog="""Examples:
+
+\b
+  dmpc compile model.onnx --calibration train.npz
+  dmpc compile model.onnx --calibration train.npz --target edge -o edge.elf
+  dmpc compile package.module:factory --weights state.pt -o net.elf
+  dmpc compile model.onnx --print-after quantize""",
+)
 @click.argument("model", type=ModelFile())
 @click.option(
     "-o",
@@ -270,12 +289,14 @@ def image_of(model: str) -> str:
     help=f"Print the graph after a pass ({', '.join(PASSES)}); may be repeated.",
 )  # fmt: skip
 @click.option("--print-after-all", is_flag=True, help="Print the graph after every pass.")
+@json_option
 def compile(  # noqa: A001  named like its verb
     model: str,
     output: str,
     calibration: str | None,
     print_after: tuple[str, ...],
     print_after_all: bool,
+    json_path: str | None,
     **chosen: Any,
 ) -> None:
     """Compile MODEL to an image for the accelerator.
@@ -288,8 +309,9 @@ def compile(  # noqa: A001  named like its verb
     options = options_of(**chosen)
     data = load_samples(calibration).x if calibration else None
     observe = Printer(print_after, print_after_all)
-    if observe and output == STDOUT:
-        raise click.UsageError("standard output takes the image (-o), and no graphs")
+    if observe and STDOUT in (output, json_path):
+        taken = "the image (-o)" if output == STDOUT else "the summary (--json)"
+        raise click.UsageError(f"standard output takes {taken}, and no graphs")
     with nullcontext() if observe else working("compiling"), samples_of(calibration):
         with errors_of(model), listening() as told:
             compiled = compile_and_tell(model, calibration=data, options=options, observe=observe)
@@ -297,4 +319,6 @@ def compile(  # noqa: A001  named like its verb
     observe.check(model)
     warn(told, model)
     write_bytes(output, image_bytes(compiled.image))
+    if json_path:
+        write_json(json_path, summary(compiled, cycles, output))
     print_summary(compiled, cycles, output, Output())

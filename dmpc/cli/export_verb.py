@@ -5,7 +5,8 @@ from typing import Any
 import click
 
 from dmpc.cli.compile_verb import model_options, options_of
-from dmpc.cli.files import ModelFile, OutputFile, write_bytes
+from dmpc.cli.files import ModelFile, OutputFile, json_option, write_bytes, write_json
+from dmpc.cli.graphs import graph_data
 from dmpc.cli.main import Verb
 from dmpc.cli.models import errors_of
 from dmpc.cli.terminal import Output, working
@@ -13,13 +14,22 @@ from dmpc.compiler import import_layers
 from dmpc.passes.carried import carried
 
 
-@click.command("export", cls=Verb)
+@click.command(
+    "export",
+    cls=Verb,
+    epilog="""Examples:
+
+\b
+  dmpc export package.module:factory --weights state.pt -o net.onnx
+  dmpc export model.nir -o model.onnx""",
+)
 @click.argument("model", type=ModelFile())
 @click.option(
     "-o", "output", type=OutputFile(), required=True, metavar="ONNX", help="File to write."
 )
+@json_option
 @model_options
-def export(model: str, output: str, **chosen: Any) -> None:
+def export(model: str, output: str, json_path: str | None, **chosen: Any) -> None:
     """Write MODEL, in any form that compile takes, as an ONNX file of standard operators.
 
     The file holds one Scan over time, in float32, for batches and sequences of any size; it runs in
@@ -33,4 +43,7 @@ def export(model: str, output: str, **chosen: Any) -> None:
         layers = import_layers(model, options, options.example)
         content = to_onnx(layers, carried(model)).SerializeToString(deterministic=True)
     write_bytes(output, content)
+    if json_path:
+        graph = graph_data(layers)
+        write_json(json_path, {"output": output, "bytes": len(content), "graph": graph})
     Output().print(f"wrote {output}")

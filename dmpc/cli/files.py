@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from dmpc.cli.terminal import write_out, write_out_text
 from dmpc.errors import DmpcError
@@ -26,6 +27,13 @@ class InputFile(click.ParamType[str]):
     def files(self, value: str) -> Iterator[str]:
         """Every file that is read for a value, if it is there."""
         yield value
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """A shell completes names of files itself."""
+        del ctx, param
+        return [CompletionItem(incomplete, type="file")]
 
 
 class ModelFile(InputFile):
@@ -89,6 +97,8 @@ class OutputFile(click.ParamType[str]):
     def __init__(self, default: Callable[[dict[str, Any]], str] | None = None) -> None:
         self.default = default
 
+    shell_complete = InputFile.shell_complete
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """`-` for what standard output goes to, such as /dev/stdout; else the name as it is."""
         del param, ctx
@@ -124,6 +134,12 @@ class OutputFolder(click.ParamType[str]):
                 write_text(paths[name], content)
             else:
                 write_json(paths[name], content)
+
+
+json_option = click.option(
+    "--json", "json_path", type=OutputFile(), metavar="FILE",
+    help="Write the results as JSON; - for stdout alone.",
+)  # fmt: skip
 
 
 def outputs(ctx: click.Context) -> dict[str, str]:

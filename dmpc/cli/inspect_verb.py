@@ -8,9 +8,10 @@ import click
 from dmpc.backend.emit import embedded_graph
 from dmpc.cli.activity import typical_input
 from dmpc.cli.compile_verb import compile_options, options_of
-from dmpc.cli.files import InputFile, ModelFile, OutputFile
+from dmpc.cli.files import InputFile, ModelFile, OutputFile, json_option, write_json, write_text
+from dmpc.cli.graphs import graph_data
 from dmpc.cli.main import Verb
-from dmpc.cli.memory_table import memory_table
+from dmpc.cli.memory_table import held, memory_table
 from dmpc.cli.models import errors_of, refuse_unread
 from dmpc.cli.ranges import print_ranges, range_report
 from dmpc.cli.samples import samples_of
@@ -27,14 +28,24 @@ from dmpc.ir.printer import to_text
 from dmpc.lowering import from_layers
 from isa.disassembler import assembly
 from isa.image import Image, read_image
-from isa.interface import interface
+from isa.interface import interface, provenance
 from isa.target import load_target
 from runtime.program import Program
 from runtime.samples import load_samples
 from runtime.timestep import Timestep, timestep_of
 
 
-@click.command("inspect", cls=Verb)
+@click.command(
+    "inspect",
+    cls=Verb,
+    epilog="""Examples:
+
+\b
+  dmpc inspect model.onnx --level layers --svg model.svg
+  dmpc inspect digits.elf --schedule --input test.npz --timestep 50
+  dmpc inspect digits.elf --memory --json -
+  dmpc inspect model.onnx --ranges --calibration train.npz""",
+)
 @click.argument("file", type=ModelFile())
 @click.option(
     "--level",
@@ -61,9 +72,12 @@ from runtime.timestep import Timestep, timestep_of
     help="No timestep has more than N active inputs, for --ranges.",
 )
 @click.option(
-    "--json", "json_path", type=OutputFile(), metavar="FILE",
-    help="Write the ranges as JSON; - for stdout alone.",
-)  # fmt: skip
+    "--dot", type=OutputFile(), metavar="FILE", help="Draw the graph as text for Graphviz."
+)
+@click.option(
+    "--svg", type=OutputFile(), metavar="FILE", help="Draw the graph as SVG (needs matplotlib)."
+)
+@json_option
 @click.option(
     "--input",
     "samples",
@@ -96,6 +110,8 @@ def inspect(
     ranges: bool,
     timesteps: int | None,
     events: int | None,
+    dot: str | None,
+    svg: str | None,
     json_path: str | None,
     samples: str | None,
     sample: int,
@@ -108,55 +124,60 @@ def inspect(
     schedule of an image. What a model shows beyond its layers is compiled for the purpose, with the
     options of compile.
     """
-    declared = chosen["input_range"]
     is_image = not is_factory(file) and Path(file).suffix not in SUFFIXES
-    graph_alone = not (memory or schedule or ranges or (is_image and not level))
-    scheduled = schedule or (is_image and not (level or memory or ranges))
+    drawn = bool(dot or svg)
+    graph_alone = not (memory or schedule or ranges or (is_image and not (level or drawn)))
+    wants_graph = bool(level) or drawn or graph_alone
+    everything = is_image and not (wants_graph or memory or schedule or ranges)
+    scheduled = schedule or everything
     refuse_unread(
         {
-            "when no graph is printed": () if level or graph_alone else ("with_data",),
-            "without --ranges": () if ranges else ("timesteps", "events", "json_path"),
+            "when no graph is printed": () if wants_graph else ("with_data",),
+            "without --ranges": () if ranges else ("timesteps", "events"),
             "without --ranges or --schedule": () if ranges or scheduled else ("samples",),
             "without --schedule": () if scheduled else ("sample", "timestep"),
             "for an image, which is compiled": _compiling(ranges, samples) if is_image else (),
         }
     )
-    out = Output()
-    calibration = chosen["calibration"]
-    if level or not (is_image or memory or schedule or ranges):
+    out, told, options = Output(), dict[str, Any](), dict(chosen)
+    if wants_graph:
         with errors_of(file):
             if is_image:
                 graph = _image_graph(file, level)
             else:
-                graph = _model_graph(file, level, chosen, graph_alone)
+                graph = _model_graph(file, level, options, graph_alone)
+            _draw(graph, dot, svg)
+        told["graph"] = graph_data(graph)
         out.text(to_text(graph, data=with_data))
-    if graph_alone:
-        return
-    image = read_image(file) if is_image else _compiled(file, chosen)
-    if ranges:
-        data = samples or calibration
-        x = load_samples(data).x if data else None
-        with samples_of(data), errors_of(file):
-            found = range_report(image, file, x, timesteps, events, declared)
-        print_ranges(found, json_path, out)
-        if not (memory or schedule):
-            return
-    if not (memory or schedule):
-        _print_overview(image, out)
-    if memory or not schedule:
-        out.print(memory_table(image))
-    if schedule or not memory:
-        program = Program(image, file)
-        x = load_samples(samples).x if samples else typical_input(program)
-        if sample >= len(x):
-            raise DmpcError(
-                f"there is no sample {sample}; the last is {len(x) - 1}", where=samples or file
-            )
-        with samples_of(samples):
-            trace = program.trace(x[sample:])
-        with samples_of(file):
-            step = timestep_of(trace, image.code, x.shape[1], timestep)
-        _print_schedule(program, step, out)
+    if not graph_alone:
+        image = read_image(file) if is_image else _compiled(file, dict(chosen))
+        if ranges:
+            data = samples or chosen["calibration"]
+            x = load_samples(data).x if data else None
+            with samples_of(data), errors_of(file):
+                found = range_report(image, file, x, timesteps, events, chosen["input_range"])
+            print_ranges(found, out)
+            told["ranges"] = found.to_json()
+        if everything:
+            told["interface"] = _print_overview(image, out)
+        if memory or everything:
+            told["memory"] = _print_memory(image, out)
+        if scheduled:
+            step = _timestep(Program(image, file), samples, sample, timestep)
+            told["schedule"] = _print_schedule(image, step, out)
+    if json_path:
+        write_json(json_path, told["ranges"] if list(told) == ["ranges"] else told)
+
+
+def _draw(graph: Graph, dot: str | None, svg: str | None) -> None:
+    """Write the pictures of a graph that were asked for."""
+    if dot or svg:
+        from dmpc.report.graph_pictures import dot_text, svg_text
+
+        if dot:
+            write_text(dot, dot_text(graph))
+        if svg:
+            write_text(svg, svg_text(graph))
 
 
 def _image_graph(file: str, level: str | None) -> Graph:
@@ -232,7 +253,7 @@ def _compiled(file: str, chosen: dict[str, Any]) -> Image:
         return compile_model(file, calibration=data, options=options_of(**chosen)).image
 
 
-def _print_overview(image: Image, out: Output) -> None:
+def _print_overview(image: Image, out: Output) -> dict[str, Any]:
     described = interface(image)
     source, result = described.input, described.output
     scale = "" if source.kind == "events" else f" of {source.bits} bits, {source.scale:g} a step"
@@ -240,18 +261,43 @@ def _print_overview(image: Image, out: Output) -> None:
     out.print(f"input: {source.size} {source.kind}{scale}")
     over = "the mean over timesteps" if result.average else "over all timesteps"
     out.print(f"output: {result.size} logits, {result.scale:g} a step, {over}")
+    return {**described.model_dump(mode="json"), "target": image.target.name}
 
 
-def _print_schedule(program: Program, step: Timestep, out: Output) -> None:
+def _print_memory(image: Image, out: Output) -> list[dict[str, Any]]:
+    out.print(memory_table(image))
+    keys = ("memory", "holds", "first", "rows", "lives")
+    return [dict(zip(keys, row, strict=True)) for row in held(image)]
+
+
+def _timestep(program: Program, samples: str | None, sample: int, timestep: int | None) -> Timestep:
+    """The timestep to show, of a user's sample or of typical input."""
+    x = load_samples(samples).x if samples else typical_input(program)
+    if sample >= len(x):
+        raise DmpcError(
+            f"there is no sample {sample}; the last is {len(x) - 1}",
+            where=samples or program.origin,
+        )
+    with samples_of(samples):
+        trace = program.trace(x[sample:])
+    with samples_of(program.origin):
+        return timestep_of(trace, program.image.code, x.shape[1], timestep)
+
+
+def _print_schedule(image: Image, step: Timestep, out: Output) -> dict[str, Any]:
     """Issue, start and end of every instruction of a timestep."""
     made = table(
         f"timestep {step.number}, in cycles from its first instruction",
         "unit", "layer", "pc", "issued", "start", "end", "instruction", text=2
     )  # fmt: skip
     made.columns[-1].justify = "left"
+    rows, names = [], provenance(image)
     for span in step.spans:
-        times = (time - step.first for time in (span.issued, span.start, span.end))
-        text = " ".join(assembly(program.image.code[span.pc]).split())
-        layer = program.provenance[span.pc].layer
-        made.add_row(span.unit, layer, str(span.pc), *map(str, times), text)
+        times = [time - step.first for time in (span.issued, span.start, span.end)]
+        text = " ".join(assembly(image.code[span.pc]).split())
+        made.add_row(span.unit, names[span.pc].layer, str(span.pc), *map(str, times), text)
+        row = dict(zip(("issued", "start", "end"), times, strict=True))
+        named = {"layer": names[span.pc].layer, "nodes": list(names[span.pc].nodes)}
+        rows.append({"unit": span.unit, "pc": span.pc, **row, **named, "instruction": text})
     out.print(made)
+    return {"timestep": step.number, "first": step.first, "instructions": rows}

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from dmpc.cli.files import STDOUT, claim, outputs
 from dmpc.cli.terminal import own_output, say
@@ -38,6 +39,7 @@ VERBS = {
         "dmpc.cli.export_memories_verb",
         "Write an image's memories and program for a Verilog bench.",
     ),
+    "completion": ("dmpc.cli.completion_verb", "Print what completes commands in a shell."),
     "reproduce": ("dmpc.cli.reproduce_verb", "Measure what the paper reports."),
 }
 """In which module each verb is, and what it does."""
@@ -87,6 +89,15 @@ class Verbs(click.Group):
         """The verbs in the order in which one uses them."""
         del ctx
         return list(VERBS)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Verbs that begin so, without loading them."""
+        del ctx
+        return [
+            CompletionItem(name, help=short)
+            for name, (_, short) in VERBS.items()
+            if name.startswith(incomplete)
+        ]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of a verb; None if there is no such verb."""

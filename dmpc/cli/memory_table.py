@@ -17,14 +17,15 @@ PROGRAM, SAMPLE = "program", "sample"
 def memory_table(image: Image) -> Any:
     """A row for each thing: of an image with a graph states and registers, too."""
     made = table("memory map", "memory", "holds", "rows", "bits a row", "lives", text=2)
-    for memory, name, first, rows, lives in _held(image):
+    made.columns[-1].justify = "left"
+    for memory, name, first, rows, lives in held(image):
         described = image.target.memories.get(memory)
         bits = str(described.row_bits) if described else ""
         made.add_row(memory, name, f"{first} .. {first + rows - 1}", bits, lives)
     return made
 
 
-def _held(image: Image) -> Iterator[tuple[str, str, int, int, str]]:
+def held(image: Image) -> Iterator[tuple[str, str, int, int, str]]:
     """Memory, name, first row, rows and life of everything."""
     for part in memory_map(image):
         yield part.memory, part.symbol, part.first, part.rows, PROGRAM

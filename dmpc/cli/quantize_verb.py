@@ -36,7 +36,15 @@ data_options = option_list(
 )  # fmt: skip
 
 
-@click.command("quantize", cls=Verb)
+@click.command(
+    "quantize",
+    cls=Verb,
+    epilog="""Examples:
+
+\b
+  dmpc quantize model.onnx --calibration train.npz --report
+  dmpc quantize model.onnx --calibration train.npz --max-drop 0.5 --save widths.toml""",
+)
 @click.argument("model", type=ModelFile())
 @data_options
 @click.option("--report", is_flag=True, help="Where the loss comes from, by layer and tensor.")

@@ -5,7 +5,6 @@ import numpy as np
 from dmpc.analysis.bounds import Assumptions
 from dmpc.analysis.report import IMPOSSIBLE, SEEN, VERDICTS, Range, Report, report
 from dmpc.backend.emit import embedded_graph
-from dmpc.cli.files import write_json
 from dmpc.cli.tables import table
 from dmpc.cli.terminal import Output
 from dmpc.errors import DmpcError
@@ -57,10 +56,8 @@ def _check_assumed(most: int | None, found: int, what: str, origin: str) -> None
         )
 
 
-def print_ranges(found: Report, json_path: str | None, out: Output) -> None:
-    """The table and what it says as a whole; as JSON, too, if a path is given."""
-    if json_path:
-        write_json(json_path, found.to_json())
+def print_ranges(found: Report, out: Output) -> None:
+    """The table and what it says as a whole."""
     made = table(
         "ranges of the machine's integers",
         "layer", "what", "bits", "proved", "seen", "used", "verdict", text=2,

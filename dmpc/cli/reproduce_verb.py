@@ -22,7 +22,15 @@ EXAMPLE = Path("examples/spoken_digits")
 NEEDED = ("model.onnx", "model_256.onnx", "train.npz", "test.npz")
 
 
-@click.command("reproduce", cls=Verb)
+@click.command(
+    "reproduce",
+    cls=Verb,
+    epilog="""Examples:
+
+\b
+  dmpc reproduce
+  dmpc reproduce --limit 1000 --json ratios.json""",
+)
 @click.option(
     "--example", type=InputFolder(), default=str(EXAMPLE), show_default=True,
     help="Folder with model.onnx, model_256.onnx, train.npz and test.npz.",

@@ -26,7 +26,15 @@ from runtime.program import Result
 SHOWN = 10
 
 
-@click.command("run", cls=Verb)
+@click.command(
+    "run",
+    cls=Verb,
+    epilog="""Examples:
+
+\b
+  dmpc run digits.elf --input test.npz
+  dmpc run digits.elf --input test.npz --limit 100 --json run.json""",
+)
 @click.argument("image", type=InputFile())
 @data_options
 @click.option(

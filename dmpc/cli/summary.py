@@ -21,10 +21,7 @@ from isa.target import EXTERNAL
 
 def print_summary(compiled: Compiled, cycles: Cycles, path: str, out: Output) -> None:
     """Layers, memories used, cycles per timestep, and what a user should know."""
-    out.print(_layers(compiled))
-    out.print(_products(compiled))
-    out.print(_memories(compiled))
-    for item in _external(compiled):
+    for item in _tables(compiled):
         out.print(item)
     frequency = compiled.image.target.frequency_mhz
     time = f"{cycles.per_timestep / frequency:.2f} us at {frequency:g} MHz"
@@ -54,63 +51,80 @@ def print_summary(compiled: Compiled, cycles: Cycles, path: str, out: Output) ->
         say("warning", f"{path}: {warning}")
 
 
-def _layers(compiled: Compiled) -> Any:
+def summary(compiled: Compiled, cycles: Cycles, path: str) -> dict[str, Any]:
+    """The same as plain data."""
+    notes = (compiled.graph.attrs.get(name) for name in (BANKS, FALLBACK))
+    return {
+        "name": compiled.layers.name,
+        "target": compiled.image.target.name,
+        "image": path,
+        "layers": _layers(compiled),
+        "products": _products(compiled),
+        "memories": _memories(compiled),
+        "outside": _outside(compiled),
+        "rows_to_stay_on_chip": _rows_to_stay(compiled),
+        "cycles": {
+            "per_timestep": cycles.per_timestep,
+            "measured": cycles.measured,
+            "on": cycles.origin,
+        },
+        "scales": compiled.ranges.origin,
+        "notes": [str(note) for note in notes if note],
+        "warnings": list(_warnings(compiled, cycles)),
+    }
+
+
+def _layers(compiled: Compiled) -> list[dict[str, Any]]:
     graph = compiled.layers
-    made = table(
-        f"{graph.name} on target {compiled.image.target.name}",
-        "layer", "inputs", "neurons", "d", "window", "reset", "events in",
-    )  # fmt: skip
+    found = []
     for op in graph.ops:
         layer = str(op.attrs["layer"])
         if op.kind == "lif":
-            made.add_row(layer, *_layer_row(compiled, op.results[0], layer))
+            found.append({"layer": layer, **_layer(compiled, op.results[0], layer)})
         elif op.results[0] in graph.outputs:
             classes, inputs = graph.types[op.operands[1]].shape
             rate = _rate(compiled, op.operands[0])
-            made.add_row("readout", str(inputs), str(classes), "", "", "", rate)
-    return made
+            row = {"layer": "readout", "inputs": inputs, "neurons": classes}
+            found.append({**row, "d": None, "window": None, "reset": None, "events_in": rate})
+    return found
 
 
-def _layer_row(compiled: Compiled, spikes: str, layer: str) -> list[str]:
+def _layer(compiled: Compiled, spikes: str, layer: str) -> dict[str, Any]:
     graph = compiled.layers
     lif = graph.producer(spikes)
     memory = next((o for o in graph.ops if o.kind == "memory" and o.attrs["layer"] == layer), None)
     drive = next(o for o in graph.ops if o.kind == "dense" and o.attrs["layer"] == layer)
     assert lif is not None
-    inputs = graph.types[drive.operands[0]].shape[0]
     window = memory.attrs.get("window") if memory else None
-    return [
-        str(inputs),
-        str(graph.types[spikes].shape[0]),
-        str(graph.types[memory.operands[0]].shape[0]) if memory else "",
-        f"{window:g}" if isinstance(window, float) else "",
-        str(lif.attrs["reset_mode"]),
-        _rate(compiled, drive.operands[0]),
-    ]
+    return {
+        "inputs": graph.types[drive.operands[0]].shape[0],
+        "neurons": graph.types[spikes].shape[0],
+        "d": graph.types[memory.operands[0]].shape[0] if memory else None,
+        "window": window if isinstance(window, float) else None,
+        "reset": str(lif.attrs["reset_mode"]),
+        "events_in": _rate(compiled, drive.operands[0]),
+    }
 
 
-def _rate(compiled: Compiled, source: str) -> str:
+def _rate(compiled: Compiled, source: str) -> float | None:
     """Mean events per timestep of a vector, where a calibration set showed them."""
     active = compiled.ranges.activity.get(source)
-    return "" if active is None else f"{active.mean():.1f}"
+    return None if active is None else float(active.mean())
 
 
-def _products(compiled: Compiled) -> Any:
+def _products(compiled: Compiled) -> list[dict[str, Any]]:
     """Where each product runs, and why."""
-    made = table("products", "product", "pathway", "bank", "reason", text=4)
-    target = compiled.image.target
+    target, found = compiled.image.target, []
     for op in compiled.graph.ops:
         if op.kind == "matvec":
-            bank = target.bank[bank_of(op, target)].name
-            _, share = share_of(op)
-            part = "" if share == PERIOD else f", {share}/{PERIOD} of the rows"
+            row = {"product": op.results[0], "pathway": str(op.attrs["path"])}
+            bank, share = target.bank[bank_of(op, target)].name, share_of(op)[1]
             reason = str(op.attrs.get("reason", ""))
-            made.add_row(op.results[0], str(op.attrs["path"]), bank + part, reason)
-    return made
+            found.append({**row, "bank": bank, "share": share / PERIOD, "reason": reason})
+    return found
 
 
-def _memories(compiled: Compiled) -> Any:
-    made = table("memories", "memory", "rows used", "rows", "used", "bits a row")
+def _memories(compiled: Compiled) -> list[dict[str, Any]]:
     used: dict[str, int] = {}
     target = compiled.image.target
     for place in compiled.graph.placement.values():
@@ -119,42 +133,94 @@ def _memories(compiled: Compiled) -> Any:
     for (memory, _), window in windows_of(compiled.graph, target).items():
         for near in NEURON if memory == "neuron" else (memory,):
             used[near] = max(used.get(near, 0), window.at + 2 * window.rows)
-    for name, described in target.memories.items():
-        rows = used.get(name, 0)
-        share = f"{math.ceil(1000 * rows / described.rows) / 10:.1f} %"
-        made.add_row(name, str(rows), str(described.rows), share, str(described.row_bits))
-    return made
+    return [
+        {"memory": name, "used": used.get(name, 0), "rows": m.rows, "bits_a_row": m.row_bits}
+        for name, m in target.memories.items()
+    ]
 
 
-def _external(compiled: Compiled) -> Iterator[Any]:
-    """What lives outside the chip, what it costs, and what would avoid that."""
+def _outside(compiled: Compiled) -> list[dict[str, Any]]:
+    """What lives outside the chip, and what it costs."""
     graph, target = compiled.graph, compiled.image.target
     spill = spilled(graph, target)
     if not (spill.constants or spill.layers):
-        return
-    made = table("outside the chip", "what", "memory", "rows", "in pieces of", "cycles a timestep")
+        return []
+    found = []
     transfers = Spiller(graph, target, compiled.ranges.activity, {}).transfers(spill)
     for name, cycles in transfers.items():
         op = next(op for op in graph.ops if name in (*op.operands, *op.results))
         takers = [other for other in graph.ops if op.results[0] in other.operands]
         pieces = (spill.pieces.get(one.results[-1]) for one in (op, *takers))
         size = next((size for size in pieces if size), None)
-        groups = f"{size * target.lanes} neurons" if size else "all"
         where = graph.placement[name]
-        made.add_row(name, where.memory, str(where.rows), groups, f"{cycles:.1f}")
-    yield made
+        found.append(
+            {
+                "what": name,
+                "memory": where.memory,
+                "rows": where.rows,
+                "neurons_a_piece": size * target.lanes if size else None,
+                "cycles_a_timestep": cycles,
+            }
+        )
+    return found
+
+
+def _rows_to_stay(compiled: Compiled) -> dict[str, int]:
+    """Rows of each memory with which everything would stay on the chip."""
+    graph, target = compiled.graph, compiled.image.target
     wanted: dict[str, int] = {}
     for place in graph.placement.values():
         if place.memory in target.memories:
             section, first = section_of(target, place.memory, place.row)
             end = place.row - first + place.rows
             wanted[section] = max(wanted.get(section, 0), end)
-    rows = [
-        f"{wanted.get(name, 0) + wanted[EXTERNAL + name]} rows of {name}"
+    return {
+        name: wanted.get(name, 0) + wanted[EXTERNAL + name]
         for name in target.memories
         if EXTERNAL + name in wanted
-    ]
-    yield f"with {', '.join(rows)} everything would stay on the chip"
+    }
+
+
+# -- tables ---------------------------------------------------------------------------------------
+
+
+def _tables(compiled: Compiled) -> Iterator[Any]:
+    """What is printed of all that."""
+    title = f"{compiled.layers.name} on target {compiled.image.target.name}"
+    columns = ("layer", "inputs", "neurons", "d", "window", "reset", "events in")
+    made = table(title, *columns)
+    for row in _layers(compiled):
+        *cells, rate = row.values()
+        made.add_row(*map(_cell, cells), "" if rate is None else f"{rate:.1f}")
+    yield made
+    made = table("products", "product", "pathway", "bank", "reason", text=4)
+    for row in _products(compiled):
+        share = round(row["share"] * PERIOD)
+        part = "" if share == PERIOD else f", {share}/{PERIOD} of the rows"
+        reason = row["reason"].removesuffix(": their rows only").removesuffix(" of this timestep")
+        made.add_row(row["product"], row["pathway"], row["bank"] + part, reason)
+    yield made
+    made = table("memories", "memory", "rows used", "rows", "used", "bits a row")
+    for row in _memories(compiled):
+        name, used, rows, bits = row.values()
+        share = f"{math.ceil(1000 * used / rows) / 10:.1f} %"
+        made.add_row(name, str(used), str(rows), share, str(bits))
+    yield made
+    outside = _outside(compiled)
+    if not outside:
+        return
+    made = table("outside the chip", "what", "memory", "rows", "in pieces of", "cycles a timestep")
+    for row in outside:
+        name, memory, rows, piece, cycles = row.values()
+        size = f"{piece} neurons" if piece else "all"
+        made.add_row(name, memory, str(rows), size, f"{cycles:.1f}")
+    yield made
+    rows_ = ", ".join(f"{rows} rows of {name}" for name, rows in _rows_to_stay(compiled).items())
+    yield f"with {rows_} everything would stay on the chip"
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _warnings(compiled: Compiled, cycles: Cycles) -> Iterator[str]:

@@ -7,6 +7,9 @@ from rich.table import Table
 
 from dmpc.cli.terminal import clean
 
+LEAST = 12
+"""Columns that a text keeps, however wide its table is."""
+
 
 class _CleanTable(Table):
     """A table of names that users chose."""
@@ -34,3 +37,21 @@ def table(title: str, *columns: str, text: int = 1) -> Table:
         is_text = number < text
         made.add_column(column, justify="left" if is_text else "right", no_wrap=number == 0)
     return made
+
+
+def fitted(made: Table, width: int, measured: int) -> bool:
+    """Cut texts of a table that is `measured` columns wide, from its right; whether any was cut.
+
+    Numbers and the first column are never cut.
+    """
+    excess, cut = measured - width, False
+    for column in reversed(made.columns[1:]):
+        size = max((len(str(cell)) for cell in (column.header, *column.cells)), default=0)
+        less = min(excess, size - LEAST)
+        if column.justify != "left" or less <= 0:
+            continue
+        column.overflow, column.max_width = "ellipsis", size - less
+        excess, cut = excess - less, True
+    for column in made.columns if cut else ():
+        column.no_wrap = True
+    return cut

@@ -1,5 +1,6 @@
 """What the verbs share: standard output and error, progress on a terminal."""
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ if TYPE_CHECKING:  # what makes no table must not wait for it
     from rich.table import Table
 
 UNBROKEN = 10_000  # columns: wider than any line, so that nothing wraps in a pipe or file
+WIDTH = 80  # columns that a table takes at most, where no terminal says otherwise
 
 # What a terminal obeys or cannot show: controls, marks that turn the direction of text, and halves
 # of characters, which is how names that are no UTF-8 arrive.
@@ -107,8 +109,24 @@ class Output:
         )
 
     def print(self, item: "str | Table") -> None:
-        """Print lines or a table; elsewhere without the blanks that fill a table's lines up."""
-        self._print(clean(item) if isinstance(item, str) else item)
+        """Print lines or a table; elsewhere without the blanks that fill a table's lines up.
+
+        A table that is wider than the terminal, or than 80 columns elsewhere, is cut, and says so;
+        COLUMNS in the environment chooses another width.
+        """
+        if isinstance(item, str):
+            self._print(clean(item))
+            return
+        from dmpc.cli.tables import fitted
+
+        given = os.environ.get("COLUMNS", "")
+        elsewhere = int(given) if given.isdecimal() and int(given) else WIDTH
+        width = max(self._console.width, WIDTH) if self._styled else elsewhere
+        wide = self._console.measure(item, options=self._console.options.update(width=UNBROKEN))
+        cut = fitted(item, width, wide.maximum)
+        self._print(item)
+        if cut:
+            self._print("texts are cut to fit; COLUMNS=200 shows more, --json all of it\n")
 
     def parts(self, *parts: tuple[str, str]) -> None:
         """Print texts, each with its style."""
@@ -139,14 +157,38 @@ class Output:
 def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """A progress bar on stderr if that is a terminal; the callback takes what has been done."""
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     errors = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
     with Progress(
-        console=errors, disable=not errors.is_terminal, transient=True, redirect_stdout=False
+        *columns,
+        console=errors,
+        disable=not errors.is_terminal,
+        transient=True,
+        redirect_stdout=False,
     ) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done: bar.advance(task, done)
+        task = bar.add_task(what, total=total, rate="")
+
+        def advance(done: int) -> None:
+            bar.advance(task, done)
+            speed = bar.tasks[0].speed
+            bar.update(task, rate=f"{speed:.3g}/s" if speed else "")
+
+        yield advance
 
 
 @contextmanager

@@ -17,7 +17,15 @@ from runtime.program import Program
 from runtime.samples import load_samples
 
 
-@click.command("verify", cls=Verb)
+@click.command(
+    "verify",
+    cls=Verb,
+    epilog="""Examples:
+
+\b
+  dmpc verify model.onnx digits.elf --input test.npz
+  dmpc verify model.onnx digits.elf --input test.npz --limit 100 --json -""",
+)
 @click.argument("model", type=ModelFile())
 @click.argument("image", type=InputFile())
 @data_options

@@ -23,7 +23,6 @@ from tests.dmpc.cli.conftest import NEURONS, write_model
 @pytest.mark.parametrize(
     ("file", "arguments", "said"),
     [
-        ("image", ("--json", "a.json"), "--json has no effect without --ranges"),
         ("image", ("--timesteps", 3), "--timesteps has no effect without --ranges"),
         ("image", ("--memory", "--events", 3), "--events has no effect without --ranges"),
         ("image", ("--memory", "--sample", 1), "--sample has no effect without --schedule"),
@@ -33,7 +32,6 @@ from tests.dmpc.cli.conftest import NEURONS, write_model
         ("image", ("--target", "pooled"), "--target has no effect for an image"),
         ("image", ("--no-fusion",), "--no-fusion has no effect for an image"),
         ("image", ("--calibration", "x.npz"), "--calibration has no effect for an image"),
-        ("model", ("--json", "-"), "--json has no effect without --ranges"),
         ("model", ("--input", "x.npz"), "--input has no effect without --ranges or --schedule"),
         ("model", ("--target", "pooled"), "--target has no effect for the graph at level layers"),
         ("model", ("--level", "integer", "--no-fusion"), "--no-fusion has no effect for the"),
