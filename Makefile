@@ -6,6 +6,7 @@
 #   make lint     the linters and the type checker alone
 #   make format   let ruff mend what it can
 #   make docs     write docs/isa.md and docs/rules.md again from the definitions in the code
+#   make site     the documents as a site, in build/site
 #   make clean    remove what the other commands left behind, except .venv
 #
 # Everything is installed into .venv, and again only after setup.py changed.
@@ -16,7 +17,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq
 EXAMPLE := examples/spoken_digits
 
-.PHONY: demo test pytest browser bench lint format docs clean
+.PHONY: demo test pytest browser bench lint format docs site clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -61,6 +62,15 @@ docs: $(VENV)/installed
 	$(BIN)/python -m dmpc.rulebook > docs/rules.md.new
 	@mv docs/rules.md.new docs/rules.md
 
+# Pages that are generated and no files of the repository are made in a copy.
+site: $(VENV)/installed-docs
+	@rm -rf build/pages build/site
+	@mkdir -p build
+	@cp -r docs build/pages
+	$(BIN)/python -m dmpc.cli.reference > build/pages/commands.md
+	$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees build/pages build/site
+	@echo "build/site/index.html"
+
 clean:
 	rm -rf demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
@@ -80,6 +90,11 @@ $(VENV)/spikingjelly-2.0: | $(VENV)/installed-test
 	@rm -rf $@.new
 	@$(PIP) --no-deps --target $@.new spikingjelly==2.0.0 loguru==0.7.3
 	@mv $@.new $@
+
+$(VENV)/installed-docs: setup.py | $(BIN)/python
+	@echo "installing dmpc and what its site needs into $(VENV)"
+	@$(PIP) --editable '.[docs]'
+	@touch $@
 
 $(VENV)/installed-test: setup.py | $(BIN)/python
 	@echo "installing dmpc and what its tests need into $(VENV)"

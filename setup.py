@@ -42,6 +42,7 @@ class Compiled(Distribution):
 PLOT = ["matplotlib>=3.8,<4"]
 TRAIN = ["torch==2.13.0"]
 EXAMPLES = ["scikit-learn>=1.5,<2", "scipy>=1.13,<2"]
+DOCS = ["furo>=2024.8", "myst-parser>=4,<6", "sphinx>=8,<10"]
 TEST = [
     *TRAIN,
     *EXAMPLES,
@@ -90,6 +91,12 @@ setup(
         "pyvcd>=0.4,<1",
         "rich>=13,<16",
     ],
-    extras_require={"plot": PLOT, "train": TRAIN, "examples": [*TRAIN, *EXAMPLES], "test": TEST},
+    extras_require={
+        "plot": PLOT,
+        "docs": DOCS,
+        "train": TRAIN,
+        "examples": [*TRAIN, *EXAMPLES],
+        "test": TEST,
+    },
     entry_points={"console_scripts": ["dmpc = dmpc.__main__:run"]},
 )
