@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 ALIKE = 0.02
 """Units whose busy shares differ by less are busy alike."""
+NOWHERE = "control"
+"""The layer of instructions that belong to none."""
 MUCH = 0.25
 """A unit that works less for a layer than that share of the layer's busiest does not bound it."""
 BUSY = 0.5
@@ -76,6 +78,8 @@ def bounds(lines: Sequence["Line"], cycles: int, banks: Sequence[str]) -> tuple[
         if line.spent.busy and line.path != "input":  # what comes in is no layer's doing
             units = own[line.layer] = own.pop(line.layer, {})
             units[line.unit] = units.get(line.unit, 0) + line.spent.busy
+    if len(own) > 1:
+        own.pop(NOWHERE, None)  # what a program does around its layers
     found = []
     for layer, units in own.items():
         much = [unit for unit in units if units[unit] >= MUCH * max(units.values())]

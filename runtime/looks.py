@@ -58,11 +58,14 @@ def looks(program: Program, samples: Sequence[Numbers], numbers: Sequence[int]) 
 
 
 def _places(program: Program, kinds: tuple[type, ...], operand: str) -> list[tuple[str, Place]]:
-    """Where instructions of some kinds leave values of the graph, or parts of them, in order."""
+    """Where instructions of some kinds leave values of the graph, or parts of them, in order.
+
+    What has no name is called by its program counter.
+    """
     return [
-        (source.values[operand], (pc, operand))
+        (source.values.get(operand, f"pc {pc}"), (pc, operand))
         for pc, (op, source) in enumerate(zip(program.image.code, program.provenance, strict=True))
-        if isinstance(op, kinds) and operand in source.values
+        if isinstance(op, kinds)
     ]
 
 

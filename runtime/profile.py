@@ -15,14 +15,11 @@ from isa.engines.counts import Counts
 from isa.image import Image
 from isa.interface import Provenance
 from isa.work import Work
-from runtime.bounds import Bound, bounds
+from runtime.bounds import NOWHERE, Bound, bounds
 from runtime.html import escape, share, table
 
 if TYPE_CHECKING:
     from runtime.program import Program, Result
-
-CONTROL = "control"
-"""The layer, and the op, of what belongs to none."""
 
 
 @dataclass(frozen=True)
@@ -190,9 +187,9 @@ def _lines(
             pc=pc,
             text=" ".join(assembly(op).split()),
             unit=work.unit,
-            layer=source.layer or CONTROL,
-            path=source.path or CONTROL,
-            op=source.op or source.layer or CONTROL,
+            layer=source.layer or NOWHERE,
+            path=source.path or NOWHERE,
+            op=source.op or source.layer or NOWHERE,
             nodes=source.nodes,
             spent=Spent(
                 counts.busy_at[pc, work.unit],

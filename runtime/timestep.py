@@ -50,6 +50,12 @@ def timestep_of(
     return Timestep(wanted, tuple(spans), tuple(_cut(trace.intervals, first, last)), first, last)
 
 
+def whole(trace: Trace) -> Timestep:
+    """A sample of one timestep: all that ran, what comes before and after the timestep as well."""
+    spans = tuple(sorted(trace.spans))
+    return Timestep(0, spans, tuple(_cut(trace.intervals, 0, trace.end)), 0, trace.end)
+
+
 def _cut(intervals: Sequence[Interval], first: int, last: int) -> list[Interval]:
     """The part of intervals in a stretch of cycles, neighbours that tell the same as one."""
     found: dict[str, list[Interval]] = defaultdict(list)

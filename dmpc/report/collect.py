@@ -17,7 +17,7 @@ from runtime.profile import Profile
 from runtime.program import Program, Result
 from runtime.roofline import Point, roofline
 from runtime.samples import Samples
-from runtime.timestep import Timestep, timestep_of
+from runtime.timestep import Timestep, timestep_of, whole
 
 CHOSEN = 3
 """Samples that are looked into, if nobody chooses any."""
@@ -120,7 +120,11 @@ def collect(
         result=result,
         profile=found,
         graph=graph,
-        timestep=timestep_of(trace, program.image.code, steps, choice.timestep),
+        timestep=(
+            whole(trace)
+            if steps == 1 and not choice.timestep
+            else timestep_of(trace, program.image.code, steps, choice.timestep)
+        ),
         traced=numbers[0],
         memory=memory_map(program.image),
         roofline=roofline(found, program.image.target),
@@ -142,6 +146,6 @@ def _fitted(look: Look, graph: Graph | None) -> Look:
     size = {name: kind.shape[0] for name, kind in graph.types.items() if kind.shape}
     return replace(
         look,
-        spikes={name: series[:, : size[name]] for name, series in look.spikes.items()},
-        membranes={name: series[:, : size[name]] for name, series in look.membranes.items()},
+        spikes={name: series[:, : size.get(name)] for name, series in look.spikes.items()},
+        membranes={name: series[:, : size.get(name)] for name, series in look.membranes.items()},
     )

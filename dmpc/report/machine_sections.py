@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from dmpc.report import charts, tables
 from dmpc.report.collect import Report
 from dmpc.report.network import drawing
@@ -12,7 +10,6 @@ from dmpc.report.parts import Chart, Section
 from runtime.bounds import WAITS
 from runtime.html import details, escape, share, table
 from runtime.profile import Spent
-from runtime.roofline import lanes_of
 
 LEAST = 0.0005
 """A part of all energy that is too small to draw."""
@@ -205,102 +202,3 @@ def _where_tables(report: Report) -> Iterator[str]:
     ]
     named = ("instruction", "layer", "op", "nodes", "pc", *columns)
     yield details("By instruction", table("of a timestep", named, listed, text=4))
-
-
-def roofline_section(report: Report) -> Section | None:
-    """Layers under the roofs of their lanes and ports."""
-    if not report.roofline:
-        return None
-    lanes = lanes_of(report.program.image.target)
-    layers = list(dict.fromkeys(point.layer for point in report.roofline))
-    points = [
-        {
-            "layer": p.layer,
-            "unit": p.unit,
-            "roof": round(p.roof, 4),
-            "lanes": p.lanes,
-            "intensity": round(p.intensity, 4),
-            "reached": p.reached,
-            "working": round(p.working, 4),
-            "side": "left" if layers.index(p.layer) % 2 else "right",
-        }
-        for p in report.roofline
-    ]
-    roofs = [
-        {"unit": f"{number} lanes", "lanes": number, "intensity": x, "reached": min(x, number)}
-        for number in sorted({lanes[point.unit] for point in report.roofline})
-        for x in (0.5, number, 32)
-    ]
-    chart = Chart(
-        "roofline",
-        charts.roofline(10 ** np.floor(np.log10(min(p.reached for p in report.roofline)))),
-        {"roofline": [tables.columns(points)], "roofs": [tables.columns(roofs)]},
-        "Layers under the roofs of their lanes and ports",
-    )
-    note = (
-        "<p>A unit serves a row a cycle and has so many lanes: what a layer reaches on it lies "
-        "under both. Slanted, the port bounds; level, the lanes. The distance to the roof is "
-        "waiting, and work for other layers.</p>"
-    )
-    listed = [
-        (
-            p.layer,
-            p.unit,
-            f"{p.intensity:.2f}",
-            f"{p.reached:.3f}",
-            f"{p.working:.2f}",
-            f"{p.roof:.2f}",
-            share(p.reached, p.roof),
-        )
-        for p in report.roofline
-    ]
-    columns = (
-        "layer",
-        "unit",
-        "operations a row",
-        "a cycle",
-        "while it works",
-        "roof",
-        "of the roof",
-    )
-    return Section(
-        "roofline",
-        "roofline",
-        "Roofline",
-        (note, chart, table("operations", columns, listed, text=2)),
-    )
-
-
-def memory_section(report: Report) -> Section | None:
-    """Rows of each memory by symbol."""
-    memories = report.program.image.target.memories
-    stretches: dict[tuple[str, int, int], list[str]] = {}
-    for stretch in report.memory:  # parameters of neurons share rows
-        key = (stretch.memory, stretch.first, stretch.rows)
-        stretches.setdefault(key, []).append(stretch.symbol)
-    rows = []
-    for (memory, first, count), symbols in stretches.items():
-        number = memories[memory].rows
-        rows.append(
-            {
-                "memory": memory,
-                "symbol": ", ".join(symbols),
-                "count": count,
-                "layer": symbols[0].partition(".")[0],
-                "rows": f"{first} .. {first + count - 1}",
-                "all": number,
-                "bits": memories[memory].row_bits,
-                "since": round(100 * first / number, 3),
-                "until": round(100 * (first + count) / number, 3),
-            }
-        )
-    if not rows:
-        return None
-    chart = Chart("memory", charts.memory(), {"memory": [tables.columns(rows)]}, "Rows by symbol")
-    listed = table(
-        "memory map",
-        ("memory", "symbol", "rows", "count", "of", "bits a row"),
-        [(r["memory"], r["symbol"], r["rows"], r["count"], r["all"], r["bits"]) for r in rows],
-        text=2,
-    )
-    return Section("memory", "memory", "Memory maps", (chart, details("As a table", listed)))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from dmpc.report import machine_sections as machine
+from dmpc.report import memory_sections as memory
 from dmpc.report import sample_sections as inside
 from dmpc.report.collect import Report
 from dmpc.report.parts import Section
@@ -22,8 +23,8 @@ def all_sections(report: Report) -> Iterator[Section | None]:
         machine.schedule_section,
         machine.units_section,
         machine.where_section,
-        machine.roofline_section,
-        machine.memory_section,
+        memory.roofline_section,
+        memory.memory_section,
         inside.samples_section,
         inside.answers_section,
         inside.losses_section,

@@ -12,7 +12,9 @@ from dmpc.errors import DmpcError
 from dmpc.report.collect import Choice, collect
 from dmpc.report.network import drawing
 from dmpc.report.page import page
+from dmpc.report.registers import registers
 from dmpc.report.tables import raster
+from isa.assembler import assemble
 from runtime import Program, Samples
 from runtime.looks import confusion, looks
 from runtime.maps import memory_map
@@ -144,3 +146,72 @@ def test_notebooks_show_the_small_forms(reported):
     assert "layer2" in reported.report._repr_html_()
     busy = data_of(reported.path.read_text("utf-8"))["sets"]["units"][0]
     assert busy["part"].count("busy") == len(reported.report.profile.units)
+
+
+def test_registers_are_never_held_twice_at_a_time(reported):
+    order, stays = registers(reported.report.graph)
+    assert len(order) == len(set(order))
+    held = {}
+    for stay in stays:
+        assert 0 <= stay.since < stay.until <= len(order)
+        for op in range(stay.since + 1, stay.until):
+            assert held.setdefault((stay.register, op), stay.value) == stay.value
+    late = next(stay for stay in stays if stay.value == "layer3.late")
+    assert late.since == order.index("layer3.late")
+
+
+def test_a_sample_of_one_timestep_is_shown_whole(reported):
+    x = samples(DEEP)[:2, :1]
+    given = Samples(x, None)
+    report = collect(reported.program, given, reported.program.run(x))
+    assert (report.timestep.first, report.timestep.last) == (0, report.result.cycles[0])
+    assert "Timestep 0 of sample 0" in page(report)
+
+
+HAND = """
+.target paper
+.io     "by hand"
+        input           kind=events, size=4
+        output          size=2
+.text
+main:   loop            counter=samples, length=end
+        clear.membranes row=0, groups=1
+        clear.value     dest=v0, size=4
+        clear.logits    row=0, groups=1, mode=sum
+step:   loop            counter=steps, length=after
+        input.events    dest=e0, inputs=4
+        acc.events      bank=b0, source=e0, row=0, inputs=4, groups=1
+        lif             dest=e1, row=0, parameters=0, groups=1, banks=b0, shift=0
+        count.events    counts=v0, source=e1, size=4
+.end step
+after:  acc.values      bank=b1, source=v0, row=0, inputs=4, groups=1
+        readout         row=0, parameters=1, groups=1, banks=b1, mode=sum
+        emit            row=0, groups=1
+        sync
+.end after
+end:    halt
+.mem spike
+        1 1 1 1
+        1 1 1 1
+        1 1 1 1
+        1 1 1 1
+.mem memory_a
+        1 1 1 1
+        1 1 1 1
+        1 1 1 1
+        1 1 1 1
+.mem parameter
+        0x0 0x0 0x0 0x0
+        0x0 0x0 0x0 0x0
+"""
+
+
+def test_a_program_written_by_hand_has_a_report():
+    program = Program(assemble(HAND, "hand.s"), "hand.s")
+    given = Samples(samples(DEEP)[:3, :, :4], None)
+    report = collect(program, given, program.run(given.x))
+    assert list(report.looks[0].spikes) == ["pc 7"]
+    assert {bound.layer for bound in report.profile.bounds} == {"step", "after"}
+    text = page(report)
+    assert "<h2>Network</h2>" not in text
+    assert "<h2>Schedule</h2>" in text
