@@ -69,7 +69,7 @@ class Adapter:
         self._points: dict[str, list[int]] = {}
         self._variables: Variables | None = None
         self._thread: threading.Thread | None = None
-        self._holding = self._interrupted = self._over = False
+        self._holding = self._interrupted = self._over = self._far = False
 
     # -- messages ---------------------------------------------------------------------------------
 
@@ -204,9 +204,9 @@ class Adapter:
 
     # -- going on ---------------------------------------------------------------------------------
 
-    def _go(self, run: Callable[[], Stop]) -> None:
-        """Let the program go on, in a thread, and tell when it stops."""
-        self._variables = None
+    def _go(self, run: Callable[[], Stop], *, far: bool = True) -> None:
+        """Let the program go on, in a thread, and tell when it stops; not `far`, if by a step."""
+        self._variables, self._far = None, far
 
         def body() -> None:
             try:
@@ -226,7 +226,7 @@ class Adapter:
         if self._thread is None:
             return False
         self._holding, self._interrupted = True, False
-        if self._thread.is_alive() and self._opened:
+        if self._far and self._thread.is_alive() and self._opened:
             self._opened.console.debugger.interrupt.set()
         self._thread.join()
         if self._opened:
@@ -260,7 +260,7 @@ class Adapter:
     def _do_next(self, arguments: Body) -> Any:
         del arguments
         debugger = self.console.debugger
-        return {}, lambda: self._go(debugger.step)
+        return {}, lambda: self._go(debugger.step, far=False)
 
     _do_stepIn = _do_next  # noqa: N815
 
@@ -268,7 +268,7 @@ class Adapter:
         """Out of a timestep, to the next one."""
         del arguments
         debugger = self.console.debugger
-        return {}, lambda: self._go(debugger.step_timestep)
+        return {}, lambda: self._go(debugger.step_timestep, far=False)
 
     def _do_pause(self, arguments: Body) -> Any:
         del arguments

@@ -13,6 +13,7 @@ from isa.engines.cycle import CycleSession
 from isa.image import Image
 from runtime.debugger import Debugger
 from runtime.errors import RuntimeFailure
+from runtime.places import Left
 
 SHOWN = 16  # elements of a vector that are printed unless more are asked for
 RANGE = re.compile(r"(\d{1,9})(?::(\d{1,9}))?")
@@ -98,16 +99,6 @@ def values(debugger: Debugger) -> list[str]:
 
 
 def _vector(debugger: Debugger, name: str) -> Vector:
-    if name == "input":
-        step = min(debugger.now.timestep, len(debugger.inputs) - 1)
-        events = debugger.program.takes_events
-        scale = None if events else debugger.program.interface.input.scale
-        data = debugger.inputs[step]
-        return Vector(
-            name, f"timestep {step}", data, None if scale is None else data * scale, events
-        )
-    if name == "logits":
-        return Vector(name, "sent to the host so far", debugger.now.logits)
     if (data := debugger.now.registers.get(name)) is not None:
         return Vector(name, name, data, is_events=name.startswith("e"))
     pieces = {
@@ -117,9 +108,8 @@ def _vector(debugger: Debugger, name: str) -> Vector:
         if item.value and item.part[0] == name
     }
     if not pieces:
-        near = get_close_matches(name, names(debugger), 3) or names(debugger)[:8]
-        raise RuntimeFailure(f"there is no '{name}' now; there is {', '.join(near)}")
-    parts = [debugger.lying_at(item.where) for _, item in sorted(pieces.items())]
+        return _of_host(debugger, name)
+    parts = [_held(debugger, item) for _, item in sorted(pieces.items())]
     found = [part for part in parts if part is not None]
     if len(found) < len(parts):
         raise RuntimeFailure(f"nothing was written to {name} yet in this sample")
@@ -130,6 +120,31 @@ def _vector(debugger: Debugger, name: str) -> Vector:
         return Vector(name, where, data, is_events=events)
     data = data[: meaning.size]
     return Vector(name, where, data, meaning.real(data), events)
+
+
+def _of_host(debugger: Debugger, name: str) -> Vector:
+    """What the host gives and takes."""
+    if name == "input":
+        step = min(debugger.now.timestep, len(debugger.inputs) - 1)
+        events = debugger.program.takes_events
+        scale = None if events else debugger.program.interface.input.scale
+        data = debugger.inputs[step]
+        return Vector(
+            name, f"timestep {step}", data, None if scale is None else data * scale, events
+        )
+    if name == "logits":
+        return Vector(name, "sent to the host so far", debugger.now.logits)
+    near = get_close_matches(name, names(debugger), 3) or names(debugger)[:8]
+    raise RuntimeFailure(f"there is no '{name}' now; there is {', '.join(near)}")
+
+
+def _held(debugger: Debugger, item: Left) -> Int | None:
+    """What lies where an instruction leaves something, unless it is something else by now."""
+    other = debugger.holds.get(item.where)
+    cleared = other and debugger.code[other.place[0]].mnemonic.startswith("clear.")
+    if other is not None and other.part[0] != item.part[0] and not cleared:
+        raise RuntimeFailure(f"{item.part[0]} is over: {item.where} holds {other.part[0]} now")
+    return None if other is None else debugger.lying_at(item.where)
 
 
 def _rows(debugger: Debugger, name: str, span: tuple[int, int] | None) -> Iterator[Vector]:

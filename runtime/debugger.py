@@ -111,6 +111,7 @@ class Debugger:
         self._follower = Follower(self.code, len(self.inputs))
         self.now: Snapshot = self.session.snapshot()
         self.position = self._follower.position
+        self.holds: dict[str, Left] = {}  # what was left where last: names share registers
         self.trap: Trap | None = None
         self.ended = False
 
@@ -137,9 +138,7 @@ class Debugger:
         """Go on to the next breakpoint, or to the end."""
         by_cycle = any(point.kind == "cycle" for point in self.breakpoints)
         while not (stop := self._one(by_cycle=by_cycle)):
-            if self.interrupt.is_set():
-                self.interrupt.clear()
-                return Stop("interrupt", "interrupted")
+            pass
         return stop
 
     def step(self, count: int = 1) -> Stop:
@@ -199,7 +198,12 @@ class Debugger:
         for point in self.breakpoints:
             if text := point.check(moment):
                 return Stop("breakpoint", text, point)
-        return Stop("end", self.answer()) if self.ended else None
+        if self.ended:
+            return Stop("end", self.answer())
+        if self.interrupt.is_set():
+            self.interrupt.clear()
+            return Stop("interrupt", "interrupted")
+        return None
 
     def _asks_for(self, kind: str) -> bool:
         return any(point.kind == kind for point in self.breakpoints)
@@ -214,6 +218,7 @@ class Debugger:
             data = self.lying_at(item.where)
             if data is not None:
                 found.append((item, data))
+                self.holds[item.where] = item
         return Done(at, tuple(found))
 
     # -- looking ----------------------------------------------------------------------------------

@@ -55,12 +55,12 @@ def left(program: "Program") -> list[Left]:
         work = op.work(target)
         kinds = {placed.name: placed.field.kind for placed in layout(type(op))}
         for operand in left_by(op):
-            value: int = getattr(op, operand)
-            if operand == "row":
-                where = f"{work.unit}[{value}:{value + work.groups}]"
+            if operand in op.left:
+                row, groups = op.left[operand], getattr(op, "groups", 0)
+                where = f"{work.unit}[{row}:{row + groups}]"
                 bits = target.memories[work.unit].bits
             else:
-                where = f"{kinds[operand][0]}{value}"
+                where = f"{kinds[operand][0]}{getattr(op, operand)}"
                 bits = 1 if where.startswith("e") else target.values.bits
                 if where not in (*work.writes, *work.appends):
                     continue

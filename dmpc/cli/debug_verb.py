@@ -219,6 +219,7 @@ def _prompt(console: Console) -> None:
             line = _line(typed)
             if line is None:
                 break
+            console.debugger.interrupt.clear()  # one at the prompt is over
             try:
                 answer = console.do(line)
             except (RuntimeFailure, IsaError, DmpcError) as error:

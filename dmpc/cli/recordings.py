@@ -44,7 +44,8 @@ def window(timesteps: tuple[int, ...] | None) -> range | None:
     found = range(timesteps[0], timesteps[-1] + 1)
     if len(found) != len(timesteps):
         raise DmpcError(
-            "timesteps of a trace follow each other", hint=f"--timesteps {found[0]}:{found.stop}"
+            "timesteps that are chosen follow each other",
+            hint=f"--timesteps {found[0]}:{found.stop}",
         )
     return found
 

@@ -1,5 +1,7 @@
 """A sample that is stopped and looked at shows what a run of it shows, wherever it is stopped."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -208,6 +210,39 @@ def test_a_difference_names_layer_timestep_neuron_and_both_numbers(engine):
     compared.restart(expected={item.value: Expected(item.value, odd, floats, meaning, 0.1)})
     said = f"timestep 2, neuron 1: layer1.u is {exact[2, 1]} on the machine, {odd[2, 1]} in the i"
     assert said in compared.go().text
+
+
+def shown(debugger, name):
+    """What lies under a name; None if something else does by now."""
+    try:
+        return look(debugger, name)[0].integers.tolist()
+    except RuntimeFailure as error:
+        return None if re.fullmatch(rf"{name} is over: \S+ holds \S+ now", str(error)) else error
+
+
+def test_names_that_share_a_register_are_told_apart(debugger):
+    """What a name shows is what its instruction left there last, and nothing else's."""
+    last, seen = {}, 0
+    while not debugger.ended:
+        at = debugger.position
+        debugger.step()
+        for item in debugger.places.get(at.pc, ()) if at.runs else ():
+            if item.value and "[" not in item.value:
+                last[item.name] = debugger.lying_at(item.where).tolist()
+        told = {name: shown(debugger, name) for name in last}
+        assert all(data in (None, last[name]) for name, data in told.items())
+        seen += sum(data is not None for data in told.values())
+    assert seen > 100
+
+
+def test_an_interrupt_stops_what_goes_on(debugger):
+    debugger.interrupt.set()
+    assert debugger.go().reason == "interrupt"
+    assert debugger.session.instructions == 1
+    debugger.interrupt.set()
+    assert debugger.step(100).reason == "interrupt"
+    assert debugger.session.instructions == 2
+    assert debugger.go().reason == "end"
 
 
 def test_what_can_be_named(stepped):

@@ -123,6 +123,14 @@ def test_timesteps_that_are_not_there():
         record(PROGRAM, SAMPLE, timesteps=range(7, 9))
 
 
+def test_a_trace_that_would_be_too_long(monkeypatch):
+    monkeypatch.setattr("runtime.recording.MOST", 50)
+    with pytest.raises(
+        RuntimeFailure, match=r"^net\.elf: a trace of more than 50 cycles; choose --"
+    ):
+        record(PROGRAM, SAMPLE)
+
+
 def test_what_is_left_has_the_names_of_the_graph():
     names = {item.name: item.where for item in left(PROGRAM)}
     assert names["layer1.spikes"].startswith("e")

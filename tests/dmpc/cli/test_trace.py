@@ -60,7 +60,7 @@ def test_samples_of_different_lengths_are_as_long_as_they_are(files, dmpc):
         ),
         (
             ("--trace", "a.vcd", "--timesteps", "1,3"),
-            "timesteps of a trace follow each other (--timesteps 1:4)",
+            "timesteps that are chosen follow each other (--timesteps 1:4)",
         ),
         (("--trace", "a.vcd", "--samples", "12"), "there is no sample 12; the last is 11"),
         (
