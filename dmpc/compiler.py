@@ -17,6 +17,7 @@ from dmpc.ir.levels import rank
 from dmpc.ir.registry import Tensor
 from dmpc.ir.verify import READOUTS
 from dmpc.lowering import check_size, from_layers
+from dmpc.passes.align import Align
 from dmpc.passes.base import Observer, Pass, apply_all
 from dmpc.passes.break_dependency import BreakDependency
 from dmpc.passes.calibration import calibrate, is_binary
@@ -161,11 +162,21 @@ def prove_model(imported: Model, layers: Graph, x: Tensor | None) -> None:
         prove(imported, layers, x)
 
 
-def to_layers(graph: Graph, options: Options, observe: Observer | None = None) -> Graph:
-    """The float graph in the field's terms, from one at level model or layers."""
+def to_layers(
+    graph: Graph, options: Options, observe: Observer | None = None, lanes: int | None = None
+) -> Graph:
+    """The float graph in the field's terms, from one at level model or layers.
+
+    Convolutions are those of a machine of so many lanes, or of the target of the options.
+    """
     steps: list[Pass] = [Recognise()] if graph.level == "model" else []
     steps += [Fold(), *([BreakDependency()] if options.dependency_breaking else [])]
-    return apply_all(steps, graph, observe)
+    layers = apply_all(steps, graph, observe)
+    if all(op.kind != "conv" for op in layers.ops):
+        return layers
+    if lanes is None:
+        lanes = parse_target(target_text(options.target), options.target).lanes
+    return apply_all([Align(lanes)], layers, observe)
 
 
 def find_ranges(

@@ -97,7 +97,14 @@ def check_origin(graph: Graph, image: Image, options: Options, where: str) -> No
         return
     found = [
         difference(
-            origin(to_layers(graph, replace(options, dependency_breaking=broken))), made_from
+            origin(
+                to_layers(
+                    graph,
+                    replace(options, dependency_breaking=broken),
+                    lanes=image.target.lanes,
+                )
+            ),
+            made_from,
         )
         for broken in (options.dependency_breaking, not options.dependency_breaking)
     ]
@@ -146,7 +153,7 @@ class _Climb:
         options: Options,
     ) -> None:
         imported = import_model(model, options, x)
-        self.layers = to_layers(imported.graph, options)
+        self.layers = to_layers(imported.graph, options, lanes=image.target.lanes)
         self.integer = embedded_graph(image)
         self.program = Program(image, self.integer.name)
         self.reference = imported.reference

@@ -58,6 +58,14 @@ class Layout:
         return self.groups if self.whole else -(-self.groups // PERIOD) * self.share
 
     @property
+    def reads(self) -> float:
+        """Rows that are read if all inputs are active, about as many if a share lies here."""
+        if self.kernel:
+            every = np.ones((1, self.inputs), np.int64)
+            return float(self.kernel.seen(every, self.start, self.groups).sum())
+        return self.groups * self.inputs * self.share / PERIOD
+
+    @property
     def period(self) -> int:
         """A power of two after which the rows that groups read repeat; of a kernel they do not."""
         if self.kernel:

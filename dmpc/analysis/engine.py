@@ -10,6 +10,7 @@ from dmpc.analysis.interval import Interval, Vector, of_bits
 from dmpc.analysis.response import System
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph, Loc, Op
+from dmpc.ir.ops_convolution import Convolution
 from dmpc.ir.registry import op_def
 from dmpc.ir.types import TensorType
 
@@ -154,8 +155,9 @@ class Analysis:
         for name in names:
             product = self._producers[name]
             bits = number(product, "bits")
-            weight = self.constant(product.operands[1])
-            running = running + self.range(product.operands[0]).with_zero().through(weight)
+            running = running + self.product_range(
+                product, self.range(product.operands[0]).with_zero()
+            )
         if names:
             exact = exact + self.bound(total(self.form(name) for name in names))
             cause = f"{op.attrs['layer']}: adders"
@@ -164,11 +166,20 @@ class Analysis:
 
     # -- sums of products -------------------------------------------------------------------------
 
+    def product_range(self, op: Op, given: Interval) -> Interval:
+        """Bounds of a product's sums of inputs within bounds."""
+        weight = self.constant(op.operands[1])
+        if op.kind == "convolve":
+            return Interval(
+                *Convolution.of(op.attrs, weight.shape).bounds(given.low, given.high, weight)
+            )
+        return given.through(weight)
+
     def bound(self, form: Form) -> Interval:
         """Bounds of a form: slow states through their drives, all else element by element."""
         terms = dict(form.terms)
         size = next((len(matrix) for matrix in terms.values()), 0)
-        found = Interval(np.zeros(size, np.int64), np.zeros(size, np.int64))
+        found = form.other or Interval(np.zeros(size, np.int64), np.zeros(size, np.int64))
         for source in list(form.terms):
             system = self._system(source.name)
             if system is not None and source in terms:

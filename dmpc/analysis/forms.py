@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dmpc.analysis.interval import Interval
+
 Matrix = NDArray[np.int64]
 
 
@@ -23,15 +25,17 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class Form:
-    """The sum over sources of matrix [n, size] times source, exact."""
+    """The sum over sources of matrix [n, size] times source, exact; and `other`, within bounds."""
 
     terms: dict[Source, Matrix] = field(default_factory=dict)
+    other: Interval | None = None
 
     def __add__(self, other: "Form") -> "Form":
         terms = dict(self.terms)
         for source, matrix in other.terms.items():
             terms[source] = terms[source] + matrix if source in terms else matrix
-        return Form(terms)
+        both = [one for one in (self.other, other.other) if one is not None]
+        return Form(terms, both[0] + both[1] if len(both) == 2 else both[0] if both else None)
 
     def through(self, weight: Matrix) -> "Form":
         """The form of `weight [m, n]` times this one."""

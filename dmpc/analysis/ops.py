@@ -18,6 +18,14 @@ def matvec(found: Analysis, op: Op) -> None:
     found.ranges[op.results[0]] = found.bound(form)
 
 
+@analyses("convolve")
+def convolve(found: Analysis, op: Op) -> None:
+    """As matvec, of events or inputs, each of which may be anything."""
+    bounds = found.product_range(op, found.range(op.operands[0]))
+    found.forms[op.results[0]] = Form(other=bounds)
+    found.ranges[op.results[0]] = bounds
+
+
 @analyses("scalar_drive")
 def scalar_drive(found: Analysis, op: Op) -> None:
     """A rectified sum: its ends are the ends of the sum."""

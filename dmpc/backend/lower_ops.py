@@ -18,6 +18,7 @@ from isa.instructions import (
     ClearValue,
     CountEvents,
     DelayEvents,
+    DescribeKernel,
     DriveEvents,
     DriveValues,
     Emit,
@@ -52,6 +53,9 @@ class Lowering(Pieces):
                 "windows",
                 Provenance(layer="windows", path="load"),
             )
+        for number, kernel in enumerate(self.kernels):
+            described = DescribeKernel.of(number, kernel)
+            yield Lowered(described, "kernels", Provenance(layer="kernels", path="program"))
         yield from self._no_spikes()
         for op in self.graph.ops:
             name = op.operands[0]

@@ -15,6 +15,7 @@ from dmpc.backend.pieces import stage_of
 from dmpc.errors import CompileError
 from dmpc.ir.chains import fires
 from dmpc.ir.graph import Graph, Op
+from dmpc.ir.ops_convolution import PRODUCTS
 from dmpc.ir.wires import Ring, Wires
 
 INPUT = -1
@@ -73,7 +74,7 @@ class Timestep:
         self.at = {name: i for i, op in enumerate(graph.ops) for name in op.results}
         self.at |= dict.fromkeys(graph.inputs, INPUT)
         self.next = {state.name: state.next for state in graph.states}
-        self.ops = [i for i, op in enumerate(graph.ops) if op.kind != "matvec"]
+        self.ops = [i for i, op in enumerate(graph.ops) if op.kind not in PRODUCTS]
         self.readers: dict[str, list[int]] = {}
         for i in self.ops:
             for name in self.reads(graph.ops[i]):
@@ -83,7 +84,7 @@ class Timestep:
         """Vectors that an op reads, directly or through its products."""
         for name in op.operands:
             made = self.at.get(name, INPUT)
-            of_product = made != INPUT and self.graph.ops[made].kind == "matvec"
+            of_product = made != INPUT and self.graph.ops[made].kind in PRODUCTS
             yield self.graph.ops[made].operands[0] if of_product else name
 
     def order(self) -> Wires[int]:

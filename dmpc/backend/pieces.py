@@ -61,6 +61,8 @@ class Pieces:
     def __init__(self, graph: Graph, target: Target) -> None:
         self.graph, self.target = graph, target
         self.windows = windows_of(graph, target)
+        layouts = [layout_of(graph, op, target) for op in graph.ops if op.kind == "convolve"]
+        self.kernels = list(dict.fromkeys(one.kernel for one in layouts if one.kernel))
 
     def row(self, name: str) -> int:
         """First row or register of a value."""
@@ -120,14 +122,17 @@ class Pieces:
         layout = whole.part(tile.start, tile.groups)
         rows: dict[str, Any] = {
             "bank": bank_of(op, self.target),
-            "row": self.row(weight) + tile.start * whole.per_group,
+            "row": self.row(weight) + whole.row_of(tile.start),
             "inputs": layout.inputs,
             "groups": layout.groups,
             "first": layout.first,
             "share": layout.share,
         }
+        if layout.kernel:
+            number = self.kernels.index(layout.kernel)
+            rows |= {"kernel": number, "start": layout.start, "described": layout.kernel}
         events, output = self.is_event(source), op.attrs.get("stationary") == "output"
-        if window is not None and events and not output:
+        if window is not None and events and not output and not layout.kernel:
             load = LoadEvents(**rows, window=window, source=self.row(source))
             yield self.made(op, load, "step", {})
         elif window is not None:

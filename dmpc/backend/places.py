@@ -1,9 +1,12 @@
 """What placement and emission must agree on: which constants share rows, which bank holds what."""
 
+from dmpc.errors import CompileError
 from dmpc.ir.chains import STAGES, chains_of
 from dmpc.ir.graph import Graph, Op
+from dmpc.ir.ops_convolution import Convolution
 from dmpc.ir.ops_neurons import MODEL_OF, slots
 from dmpc.ir.registry import op_def
+from isa.kernel import Axis, Kernel
 from isa.layout import Layout
 from isa.limits import PERIOD
 from isa.target import EXTERNAL, Target
@@ -63,8 +66,31 @@ def share_of(op: Op) -> tuple[int, int]:
 
 def layout_of(graph: Graph, op: Op, target: Target) -> Layout:
     """Which rows a product has in its bank."""
+    if op.kind == "convolve":
+        made = Convolution.of(op.attrs, graph.types[op.operands[1]].shape)
+        if made.outputs // made.parts % target.lanes:
+            raise CompileError(
+                f"{made.outputs} outputs of a convolution in {made.parts} parts fill no whole rows "
+                f"of {target.lanes} lanes",
+                where=", ".join(op.loc) or graph.name,
+                hint="compile the model for this target from its file, which fills them up",
+            )
+        groups = made.places * made.outputs // target.lanes
+        return Layout(made.inputs, groups, kernel=kernel_of(made, target.lanes))
     neurons, inputs = graph.types[op.operands[1]].shape
     return Layout(inputs, -(-neurons // target.lanes), *share_of(op))
+
+
+def kernel_of(made: Convolution, lanes: int) -> Kernel:
+    """A convolution as a bank takes it; outputs of a part, or all of them, fill whole rows."""
+    y, x = (
+        Axis(*one)
+        for one in zip(
+            made.size, made.taps, made.stride, made.padding, made.dilation, made.pool, strict=True
+        )
+    )
+    blocks, parts = made.outputs // lanes, made.parts
+    return Kernel(y, x, made.channels, made.positions[1], blocks, parts, made.planar)
 
 
 def section_of(target: Target, memory: str, row: int) -> tuple[str, int]:

@@ -59,6 +59,9 @@ def _tables(graph: Graph, op: Op, target: Target) -> list[tuple[str, int, Table]
         name = op.operands[1]
         layout = layout_of(graph, op, target)
         tables = [(name, product_rows(graph.constants[name], target.lanes, layout))]
+    elif op.kind == "convolve":
+        name = op.operands[1]
+        tables = [(name, kernel_rows(graph.constants[name], target.lanes))]
     elif op.kind == "scalar_drive":
         name = op.operands[1]
         tables = [(name, graph.constants[name][:, None])]
@@ -96,6 +99,13 @@ def product_rows(matrix: Table, lanes: int, layout: Layout) -> Table:
     rows = np.zeros((layout.rows, lanes), np.int64)
     rows[where[where >= 0]] = columns[where >= 0]
     return rows
+
+
+def kernel_rows(weight: Table, lanes: int) -> Table:
+    """Rows of a bank for a kernel [outputs, y, x, channels], by `lanes` outputs and tap."""
+    outputs = weight.shape[0]
+    blocks = weight.astype(np.int64).reshape(outputs // lanes, lanes, -1)
+    return blocks.transpose(0, 2, 1).reshape(-1, lanes)
 
 
 def _parameters(graph: Graph, op: Op, record: dict[str, str], lanes: int) -> Table:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from dmpc.backend.places import layout_of
 from dmpc.ir.graph import Graph, Op
+from dmpc.ir.ops_convolution import PRODUCTS
 from isa.target import Target
 
 Key = tuple[str, int]
@@ -54,7 +55,7 @@ def is_external(graph: Graph, target: Target, name: str) -> bool:
 def products_of(graph: Graph, op: Op) -> list[Op]:
     """The products whose sums an op takes."""
     found = (graph.producer(name) for name in op.operands)
-    return [op for op in found if op is not None and op.kind == "matvec"]
+    return [op for op in found if op is not None and op.kind in PRODUCTS]
 
 
 def external_products(graph: Graph, target: Target, op: Op) -> dict[str, Key]:

@@ -12,6 +12,7 @@ from dmpc.cli.memory_table import shared_registers
 from dmpc.cli.tables import table
 from dmpc.cli.terminal import Output, say
 from dmpc.compiler import Compiled
+from dmpc.ir.ops_convolution import MAPS, PRODUCTS
 from dmpc.lowering import NOTE as FALLBACK
 from dmpc.passes.distribute import NOTE as BANKS
 from dmpc.passes.spill import Spiller, spilled
@@ -93,7 +94,7 @@ def _layer(compiled: Compiled, spikes: str, layer: str) -> dict[str, Any]:
     graph = compiled.layers
     lif = graph.producer(spikes)
     memory = next((o for o in graph.ops if o.kind == "memory" and o.attrs["layer"] == layer), None)
-    drive = next(o for o in graph.ops if o.kind == "dense" and o.attrs["layer"] == layer)
+    drive = next(o for o in graph.ops if o.kind in MAPS and o.attrs["layer"] == layer)
     assert lif is not None
     window = memory.attrs.get("window") if memory else None
     return {
@@ -116,7 +117,7 @@ def _products(compiled: Compiled) -> list[dict[str, Any]]:
     """Where each product runs, and why."""
     target, found = compiled.image.target, []
     for op in compiled.graph.ops:
-        if op.kind == "matvec":
+        if op.kind in PRODUCTS:
             row = {"product": op.results[0], "pathway": str(op.attrs["path"])}
             bank, share = target.bank[bank_of(op, target)].name, share_of(op)[1]
             reason = str(op.attrs.get("reason", ""))

@@ -1,5 +1,6 @@
 """The passes in their order, by the name that the command line knows them under."""
 
+from dmpc.passes.align import Align
 from dmpc.passes.base import Pass, apply
 from dmpc.passes.break_dependency import BreakDependency
 from dmpc.passes.count_readout import CountReadout
@@ -21,6 +22,7 @@ PASSES: dict[str, type[Pass]] = {
         Recognise,
         Fold,
         BreakDependency,
+        Align,
         Quantize,
         CountReadout,
         Partition,

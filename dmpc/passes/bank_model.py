@@ -157,7 +157,7 @@ def _steps(problem: Problem, product: Product) -> list[Whole]:
     """From one bank to another, or to and from all others alike."""
     identity = np.eye(problem.banks, dtype=np.int64)[list(product.banks)]
     between = [b - a for a, b in permutations(identity, 2)]
-    if not problem.target.pooled:
+    if not problem.target.pooled or product.shared is not None:
         return [PERIOD * step for step in between]
     spread = identity.sum(0) - len(identity) * identity if len(identity) > 2 else identity[:0]
     around = [part * step for step in spread for part in (1, -1, 2, -2)]

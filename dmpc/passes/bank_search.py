@@ -62,7 +62,7 @@ def _in_order(problem: Problem, order: list[Product], found: list[Shares]) -> As
 def _options(product: Product, problem: Problem) -> Whole:
     """The shares that a product may have, [options, banks]; its own bank first."""
     banks = sorted(product.banks, key=lambda bank: bank != product.own)
-    if problem.target.pooled:
+    if problem.target.pooled and product.shared is None:
         splits = np.array(_splits(len(banks)), np.int64)
         found = np.zeros((len(splits), problem.banks), np.int64)
         found[:, banks] = splits

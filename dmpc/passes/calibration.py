@@ -87,7 +87,9 @@ class _Watch:
             ranges.activity[name] = np.quantile(counts, (np.arange(QUANTILES) + 0.5) / QUANTILES)
         for name, lif in self.lifs.items():
             ranges.rates[name] = traces[name].mean(axis=(0, 1), dtype=np.float64)
-            ranges.moments[name] = _moments(graph, lif, self.roles[name], traces)
+            products = (*self.roles[name].events, *self.roles[name].values)
+            if all(op.kind == "dense" for op in products):
+                ranges.moments[name] = _moments(graph, lif, self.roles[name], traces)
         for name, readout in self.readouts.items():
             ranges.moments[name] = _readout_moments(graph, readout, traces)
 

@@ -28,6 +28,7 @@ from pydantic import (
 from dmpc.analysis.interval import Interval
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph, Op
+from dmpc.ir.ops_convolution import MAPS
 from dmpc.passes.quantization.widths import Chosen
 from dmpc.passes.ranges import QUANTILES, Ranges, Real
 
@@ -182,7 +183,7 @@ def _wanted(layers: Graph) -> Iterator[tuple[str, str, int]]:
 def _columns(layers: Graph, op: Op) -> int:
     """The number of values that the products of a lif op, or a readout, read, and the bias."""
     products = [p for name in op.operands if (p := layers.producer(name)) is not None]
-    every = [p for p in products if p.kind == "dense"] if op.kind == "lif" else [op]
+    every = [p for p in products if p.kind in MAPS] if op.kind == "lif" else [op]
     return 1 + sum(layers.types[p.operands[0]].size for p in every)
 
 

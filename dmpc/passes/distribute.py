@@ -6,10 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from dmpc.backend.places import bank_of
+from dmpc.backend.places import bank_of, layout_of
 from dmpc.errors import CompileError
 from dmpc.ir.chains import fires
 from dmpc.ir.graph import Graph, Op
+from dmpc.ir.ops_convolution import PRODUCTS
 from dmpc.ir.ops_neurons import MODEL_OF
 from dmpc.ir.registry import Tensor
 from dmpc.passes.bank_model import BankModel, descend, different
@@ -125,10 +126,11 @@ class Distribute(Pass):
         rows: dict[str, Real] = {}
         sources: dict[str, list[tuple[bool, str]]] = {p.consumer: [] for p in problem.products}
         layers = {op.attrs["layer"]: op.results[0] for op in graph.ops if op.results[0] in sources}
-        ops = {op.results[0]: op for op in graph.ops if op.kind == "matvec"}
+        ops = {op.results[0]: op for op in graph.ops if op.kind in PRODUCTS}
         for product in problem.products:
             op = ops[product.name]
-            rows[product.name] = np.asarray(watch.active(op) * float(product.groups), np.float64)
+            each = layout_of(graph, op, self.target).reads / product.inputs
+            rows[product.name] = np.asarray(watch.active(op) * each, np.float64)
             maker = graph.producer(events_of(graph, op.operands[0]))
             if product.events and maker is not None and fires(maker):
                 late = op.operands[0] != maker.results[0]
@@ -140,9 +142,9 @@ class Distribute(Pass):
         steps = USUAL if self.samples is None else self.samples.shape[1]
         consumers = {name: op.results[0] for op in graph.ops for name in op.operands}
         products = []
-        for op in (op for op in graph.ops if op.kind == "matvec"):
-            neurons, inputs = graph.types[op.operands[1]].shape
-            groups = -(-neurons // self.target.lanes)
+        for op in (op for op in graph.ops if op.kind in PRODUCTS):
+            layout = layout_of(graph, op, self.target)
+            inputs, groups = layout.inputs, layout.groups
             events = graph.types[op.operands[0]].dtype == "event"
             active = np.full(LEVELS, inputs)
             if events and op.attrs.get("stationary") != "output":
@@ -158,8 +160,9 @@ class Distribute(Pass):
             products.append(
                 Product(
                     op.results[0], consumers[op.results[0]],
-                    tuple((groups * active / (steps if once else 1)).tolist()),
+                    tuple((layout.reads / inputs * active / (steps if once else 1)).tolist()),
                     inputs, groups, able or (own,), own, events, once,
+                    layout.rows if layout.kernel else None,
                 )
             )  # fmt: skip
         return Problem(tuple(products), self.target, self.objective == "energy")
@@ -179,7 +182,7 @@ def distributed(graph: Graph, problem: Problem, assignment: Assignment) -> Graph
     given = {p.name: (p, shares) for p, shares in zip(problem.products, assignment, strict=True)}
     before: dict[str, int] = {}
     for op in graph.ops:
-        if op.kind != "matvec":
+        if op.kind not in PRODUCTS:
             ops.append(op)
             continue
         product, shares = given[op.results[0]]

@@ -7,11 +7,12 @@ import numpy as np
 
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph, Op
+from dmpc.ir.ops_convolution import MAPS
 from dmpc.ir.prune import prune
 from dmpc.ir.registry import op_def
 from dmpc.passes.base import Pass
 
-ORDER = ("delay", "drive", "memory", "hold", "dense", "lif")
+ORDER = ("delay", "drive", "memory", "hold", *MAPS, "lif")
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def _merge_currents(graph: Graph, lif: Op, silent: set[str]) -> None:
     """Drop a neuron's currents that carry nothing, and give the first of the others all biases."""
     bound = op_def("lif").bind(lif.operands)
     currents = [(name, graph.producer(name)) for name in bound["currents"]]
-    dense = [op for _, op in currents if op is not None and op.kind == "dense"]
+    dense = [op for _, op in currents if op is not None and op.kind in MAPS]
     if len(dense) != len(currents) or any(len(graph.users(op.results[0])) > 1 for op in dense):
         return
     alive = [op for op in dense if op.operands[0] not in silent and not _weightless(graph, op)]
@@ -100,7 +101,7 @@ def _weightless(graph: Graph, dense: Op) -> bool:
 
 def _drop_zero_biases(graph: Graph) -> None:
     for op in graph.ops:
-        biased = op.kind in ("dense", "drive") and len(op.operands) == 3
+        biased = op.kind in (*MAPS, "drive") and len(op.operands) == 3
         if biased and not graph.constants[op.operands[2]].any():
             op.operands = op.operands[:2]
 

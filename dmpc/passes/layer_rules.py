@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dmpc.errors import CompileError, raise_all
 from dmpc.ir.excerpt import excerpt
 from dmpc.ir.graph import Graph, Op, State
+from dmpc.ir.ops_convolution import MAPS
 from dmpc.ir.registry import op_def
 from dmpc.rules import Rule, Stage, rule
 
@@ -80,9 +81,9 @@ def _neuron_errors(graph: Graph, op: Op) -> Iterator[CompileError]:
 
 
 def is_product(graph: Graph, name: str) -> bool:
-    """True for the result of a dense product."""
+    """True for the result of a linear map."""
     producer = graph.producer(name)
-    return producer is not None and producer.kind == "dense"
+    return producer is not None and producer.kind in MAPS
 
 
 def layer_error(rule: Rule, graph: Graph, op: Op, **fields: object) -> CompileError:

@@ -26,7 +26,8 @@ class Product:
     `rows` are read in a timestep, in all groups together, if one bank holds all of them: in quiet
     timesteps, in busier ones, up to the busiest. `banks` can do the work, `own` is its pathway's.
     Products of one `consumer` are summed by one instruction, which waits for all of them. Of what
-    is computed `once` in a sample, `rows` are a timestep's part.
+    is computed `once` in a sample, `rows` are a timestep's part. `shared` are the rows in memory of
+    one whose groups share them, which lies in one bank.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Product:
     own: int
     events: bool
     once: bool = False
+    shared: int | None = None
 
     @property
     def mean(self) -> float:
@@ -84,6 +86,8 @@ class Problem:
 
     def stored(self, product: Product, shares: Whole) -> Whole:
         """Rows that shares [.., banks] of a product take in each bank."""
+        if product.shared is not None:
+            return np.asarray(product.shared * np.minimum(shares, 1))
         return np.asarray(product.groups * _per_group(product.inputs)[shares])
 
     def missing(self, assignment: Assignment) -> int:

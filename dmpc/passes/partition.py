@@ -9,6 +9,7 @@ import numpy as np
 from dmpc.errors import CompileError
 from dmpc.ir.chains import STAGES
 from dmpc.ir.graph import Graph, Op
+from dmpc.ir.ops_convolution import PRODUCTS
 from dmpc.passes.base import Pass
 from dmpc.passes.ranges import Real, unheld
 
@@ -49,7 +50,7 @@ class Partition(Pass):
         graph = graph.copy()
         graph.level = "partitioned"
         for op in graph.ops:
-            if op.kind == "matvec":
+            if op.kind in PRODUCTS:
                 self._product(graph, op)
             elif op.kind in _BY_KIND:
                 op.attrs["path"] = _BY_KIND[op.kind]

@@ -143,6 +143,7 @@ class _Allocator:
         """Place what an op reads and writes."""
         places: dict[str, Callable[[Op], None]] = {
             "matvec": self._product,
+            "convolve": self._product,
             "scalar_drive": self._drive,
             "state_update": self._update,
             "hold": self._state,

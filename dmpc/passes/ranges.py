@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dmpc.analysis.interval import Interval
 from dmpc.ir.graph import Graph, Op
+from dmpc.ir.ops_convolution import MAPS
 from dmpc.ir.registry import Tensor, op_def
 from dmpc.passes.layer_rules import GRADED_DELAY, STRANGE_CURRENT, layer_error
 
@@ -26,10 +27,10 @@ class Ranges:
     membrane half-way, when events alone have been added; `values` the total of its products of
     values, without bias. `events` tells whether the input is binary. `margin` is the headroom that
     scales must leave. `moments`, where measured, are second moments [m, m] of what charges a lif
-    op's membranes (see `products_with_columns`; the last of m is the constant 1 of the bias), and
-    of what the readout reads, by the name of its result. `rates`, where measured, are the shares of
-    timesteps in which the neurons of a layer fire, by the name of their spikes. `examples` are some
-    samples [samples, timesteps, inputs] to time a program on.
+    op's membranes (see `products_with_columns`; the last of m is the constant 1 of the bias), if
+    all its products are dense, and of what the readout reads, by the name of its result. `rates`,
+    where measured, are the shares of timesteps in which the neurons of a layer fire, by the name of
+    their spikes. `examples` are some samples [samples, timesteps, inputs] to time a program on.
     """
 
     origin: str
@@ -100,7 +101,7 @@ def currents(graph: Graph, lif: Op, events: bool) -> Currents:
     by_kind: dict[bool, list[Op]] = {True: [], False: []}
     for name in bound["currents"]:
         producer = graph.producer(name)
-        if producer is None or producer.kind != "dense":
+        if producer is None or producer.kind not in MAPS:
             layer = lif.attrs["layer"]
             raise layer_error(STRANGE_CURRENT, graph, lif, current=f"%{name}", layer=layer)
         by_kind[is_event(graph, producer.operands[0], events)].append(producer)

@@ -16,11 +16,11 @@ from dmpc.backend.places import bank_of, layout_of, states_of
 from dmpc.backend.windows import is_external, products_of
 from dmpc.ir.chains import STAGES
 from dmpc.ir.graph import Attr, Graph, Op
+from dmpc.ir.ops_convolution import PRODUCTS
 from dmpc.ir.ops_neurons import MODEL_OF
 from dmpc.passes.partition import active_inputs
 from dmpc.passes.ranges import Real
 from isa.layout import coefficients
-from isa.limits import PERIOD
 from isa.target import Target
 
 NEURONS = (*MODEL_OF, *STAGES)
@@ -226,8 +226,7 @@ class Spiller:
         banks = [0.0] * len(self.target.bank)
         for one in self._products():
             layout = layout_of(self.graph, one.op, self.target)
-            read = layout.groups * layout.inputs * layout.share / PERIOD
-            banks[bank_of(one.op, self.target)] += one.density * read
+            banks[bank_of(one.op, self.target)] += one.density * layout.reads
         turns = sum(self._count(spill, op) for op in self.graph.ops)
         transfers = sum(self.transfers(spill).values())
         return max(transfers, *banks) + TURN * turns + HIDDEN * transfers
@@ -266,8 +265,8 @@ class Spiller:
         bits = self.target.bank[bank_of(op, self.target)].weight_bits * self.target.lanes
         count = -(-layout.groups // size)
         part = layout.part(0, min(size, layout.groups))
-        if product.density in (0.0, 1.0):
-            return count * port.beats(part.rows * bits) * product.density
+        if product.density in (0.0, 1.0) or layout.kernel:  # of a kernel all rows, for any event
+            return count * port.beats(part.rows * bits) * float(product.density > 0)
         return count * product.density * layout.inputs * port.beats(part.per_input * bits)
 
     def _words(self, spill: Spill, op: Op) -> int:
@@ -321,6 +320,6 @@ def joined(graph: Graph, target: Target, *, events_alone: bool) -> Graph:
                 del graph.types[op.operands[1]], graph.constants[op.operands[1]]
                 graph.locs.pop(op.operands[1], None)
     for op in () if events_alone else graph.ops:
-        if op.kind == "matvec":
+        if op.kind in PRODUCTS:
             op.attrs.pop("bank", None)
     return graph

@@ -10,6 +10,7 @@ from dmpc.analysis.interval import Interval
 from dmpc.analysis.response import LONGEST, System
 from dmpc.errors import CompileError, ErrorList
 from dmpc.ir.graph import Graph, Op
+from dmpc.ir.ops_convolution import Convolution
 from dmpc.passes.layer_rules import layer_error
 from dmpc.passes.ranges import Ranges, check_delays, currents, total_bias
 from dmpc.rules import Stage, rule
@@ -87,6 +88,14 @@ def _static_dense(graph: Graph, op: Op, ranges: Ranges) -> None:
     ranges.bounds[op.results[0]] = product + bias[0] if bias else product
 
 
+def _static_conv(graph: Graph, op: Op, ranges: Ranges) -> None:
+    weight, *bias = (graph.constants[name] for name in op.operands[1:])
+    given = ranges.bounds[op.operands[0]]
+    made = Convolution.of(op.attrs, weight.shape)
+    product = Interval(*made.bounds(given.low, given.high, weight.astype(np.float64)))
+    ranges.bounds[op.results[0]] = product + bias[0] if bias else product
+
+
 def _static_drive(graph: Graph, op: Op, ranges: Ranges) -> None:
     weight, *bias = (graph.constants[name] for name in op.operands[1:])
     product = ranges.bounds[op.operands[0]].through(weight[None, :])
@@ -152,6 +161,7 @@ def _static_products(graph: Graph, op: Op, ranges: Ranges) -> Interval:
 
 _STATIC = {
     "dense": _static_dense,
+    "conv": _static_conv,
     "drive": _static_drive,
     "memory": _static_memory,
     "hold": _static_hold,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dmpc.ir.graph import Graph
+from dmpc.ir.ops_convolution import MAPS
 from dmpc.passes.quantization.widths import LEAST_BITS, STORED, WidthPlan
 from dmpc.passes.quantize import Quantize
 from dmpc.passes.ranges import Ranges, is_event
@@ -24,10 +25,10 @@ def stored(graph: Graph, events: bool) -> list[Stored]:
     """What lies in memory, by layer and width, in the order of the graph."""
     sizes: dict[tuple[str, str], int] = {}
     for op in graph.ops:
-        widths = {"dense": "slow", "drive": "drive", "memory": "update"}
+        widths = {"dense": "slow", "conv": "slow", "drive": "drive", "memory": "update"}
         if op.kind not in widths:
             continue
-        event = op.kind == "dense" and is_event(graph, op.operands[0], events)
+        event = op.kind in MAPS and is_event(graph, op.operands[0], events)
         names = op.operands[2:4] if op.kind == "memory" else op.operands[1:2]
         key = (str(op.attrs["layer"]), "weights" if event else widths[op.kind])
         sizes[key] = sizes.get(key, 0) + sum(graph.types[name].size for name in names)

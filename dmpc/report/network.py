@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from dmpc.backend.places import bank_of
 from dmpc.ir.graph import Graph, Op
+from dmpc.ir.ops_convolution import PRODUCTS
 from isa.target import Target
 
 LANES = ("input", "delay", "spike", "update", "memory_a", "memory_b", "neuron", "readout")
@@ -70,7 +71,7 @@ def _node(
     shape = graph.types[name].shape
     size = "x".join(map(str, shape))
     bank = reason = ""
-    if op and op.kind == "matvec":
+    if op and op.kind in PRODUCTS:
         rows = graph.types[op.operands[1]].shape
         size = f"{rows[1]} to {rows[0]}"
         bank, reason = target.bank[bank_of(op, target)].name, str(op.attrs.get("reason", ""))

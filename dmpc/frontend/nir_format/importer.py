@@ -15,9 +15,17 @@ from dmpc.frontend.nir_format.forms import Forms, Term
 from dmpc.frontend.nir_format.network import Net, Node
 from dmpc.frontend.nir_format.neurons import ROUNDING, Neuron, Timing, neuron, response
 from dmpc.frontend.nir_format.order import SPIKING, firing_order
-from dmpc.frontend.nir_format.rules import NODE_SIZE, TIMELESS_LOOP
+from dmpc.frontend.nir_format.pictures import (
+    CONVOLUTIONS,
+    POOLS,
+    Picture,
+    convolution,
+    pooled,
+)
+from dmpc.frontend.nir_format.rules import CONVOLUTION, NODE_SIZE, TIMELESS_LOOP
 from dmpc.frontend.nir_format.timestep import Pace
 from dmpc.ir.graph import Array, Graph
+from dmpc.ir.ops_convolution import ONE, Convolution
 from dmpc.ir.verify import verify
 
 if TYPE_CHECKING:
@@ -62,6 +70,7 @@ class _Importer:
     before: dict[str, str] = field(default_factory=dict)
     lines: dict[tuple[str, int], Line] = field(default_factory=dict)
     known: dict[str, str] = field(default_factory=dict)
+    pictures: dict[str, Picture] = field(default_factory=dict)
 
     def run(self) -> Graph:
         self.builder = Builder(stem(self.where))
@@ -69,14 +78,16 @@ class _Importer:
         self.input, output = self.net.only("Input"), self.net.only("Output")
         assert self.input.size is not None
         self.entry = self.builder.input(self.input.name, self.input.size)
+        self._show(self.input, Picture.of(self.input.shape))
         for node in firing_order(self.net, self.timing, self.input):
             self.known = {}  # values that read a neuron of the timestep before are stale
             self._fire(node)
         self.known = {}
-        result = self._value(output, ())
+        result = self._plain(output, self._value(output, ()))
         self._check_size(output, result)
         for name, state in self.before.items():
-            self.builder.make_state(state, self.spikes[name])
+            spikes = self._in_planes(self.net.nodes[name], self.spikes[name])
+            self.builder.make_state(state, spikes)
         for line in self.lines.values():
             self._shift(line)
         graph = self.builder.graph
@@ -103,9 +114,21 @@ class _Importer:
             return self.spikes.get(node.name) or self._previous(node)
         if node.kind == "Delay":
             return self._delayed(node)
-        current = self._current(node, path)
+        current, picture = self._current(node, path), self._picture(node)
+        if node.kind in CONVOLUTIONS:
+            return self._convolved(node, current, picture)
+        if node.kind in POOLS:
+            if picture is None:
+                raise node.failure(CONVOLUTION, problem="what it pools has no lines and columns")
+            self._show(node, pooled(node, picture))
+            return current
         if node.kind in ("Affine", "Linear"):
-            return self._product(node, current)
+            return self._product(node, current, picture)
+        if node.kind in INTEGRATORS:
+            current, picture = self._plain(node, current), None
+        self._show(node, picture)
+        if picture and not picture.plain and node.kind == "Scale":
+            node = picture.arranged(node)
         if node.kind == "Scale":
             return self._scaled(node, current, node.vector("scale", self._size(current)), "scale")
         if node.kind in INTEGRATORS:
@@ -115,22 +138,85 @@ class _Importer:
     def _current(self, node: Node, path: tuple[str, ...]) -> str:
         """The sum of what feeds a node."""
         values = [self._value(self.net.nodes[name], path) for name in self.net.fed(node)]
-        total = values[0]
+        total, picture = values[0], self._picture(node)
         for value in values[1:]:
             if self._size(value) != self._size(total):
                 sizes = ", ".join(str(self._size(value)) for value in values)
                 raise node.error(f"its sources differ in size: {sizes}")
             total = self._emit("add", (total, value), node, "sum")
         if node.size is not None and node.kind not in ("Affine", "Linear"):
-            self._check_size(node, total)
+            if picture is None:
+                self._check_size(node, total)
+            elif node.size not in (picture.channels, picture.elements):
+                raise node.failure(NODE_SIZE, size=node.size, fed=picture.elements)
         return total
 
     def _check_size(self, node: Node, value: str) -> None:
         if node.size != self._size(value):
             raise node.failure(NODE_SIZE, size=node.size, fed=self._size(value))
 
-    def _product(self, node: Node, current: str) -> str:
-        weight = node.weight(self._size(current))
+    # -- pictures ---------------------------------------------------------------------------------
+
+    def _show(self, node: Node, picture: Picture | None) -> None:
+        if picture is not None:
+            self.pictures[node.name] = picture
+
+    def _picture(self, node: Node) -> Picture | None:
+        """How what feeds a node stands in lines and columns."""
+        found = {self.pictures.get(name) for name in self.net.sources[node.name]}
+        if len(found) == 1:
+            return found.pop()
+        if all(one is None or one.plain for one in found):
+            return None
+        raise node.failure(CONVOLUTION, problem="its sources stand in different lines and columns")
+
+    def _plain(self, node: Node, value: str) -> str:
+        """What feeds a node as the vector that NIR means."""
+        return self._flat(node, value, self._picture(node))
+
+    def _in_planes(self, node: Node, value: str) -> str:
+        """What a node puts out as the vector that NIR means."""
+        return self._flat(node, value, self.pictures.get(node.name))
+
+    def _flat(self, node: Node, value: str, picture: Picture | None) -> str:
+        if picture is None or picture.plain:
+            return value
+        value, picture = self._unpooled(node, value, picture)
+        back = tuple(np.argsort(picture.order).tolist())
+        return value if picture.plain else self._take(value, back, node, "planes")
+
+    def _unpooled(self, node: Node, value: str, picture: Picture) -> tuple[str, Picture]:
+        """A picture without sums that are yet to be made."""
+        if picture.pool == ONE:
+            return value, picture
+        made, weight = picture.summed()
+        value = self._mapped(node, value, made, weight)
+        return value, Picture(picture.channels, picture.places, planar=False)
+
+    def _convolved(self, node: Node, current: str, picture: Picture | None) -> str:
+        if picture is None:
+            raise node.failure(CONVOLUTION, problem="what it reads has no lines and columns")
+        made, weight = convolution(node, picture)
+        value = self._mapped(node, current, made, weight)
+        self._show(node, Picture(made.outputs, made.positions, planar=False))
+        return self._raised(node, value, made.spread(node.vector("bias", made.outputs)))
+
+    def _mapped(self, node: Node, value: str, made: Convolution, weight: Array) -> str:
+        name = f"{node.name}.map"
+        kernel = self._constant(weight, node, "weight")
+        return self.builder.emit("conv", (value, kernel), made.attrs, name, (node.name,))
+
+    def _product(self, node: Node, current: str, picture: Picture | None) -> str:
+        weight = node.weight(picture.elements if picture else self._size(current))
+        if picture and picture.pool != ONE:
+            made = picture.whole(len(weight))
+            kernel = weight.reshape(len(weight), picture.channels, *picture.places)
+            kernel = kernel.transpose(0, 2, 3, 1) * picture.factor
+            value = self._mapped(node, current, made, kernel)
+            bias = node.vector("bias", len(weight)) if node.kind == "Affine" else np.zeros(1)
+            return self._raised(node, value, bias)
+        if picture and not picture.planar:
+            weight = weight[:, picture.order]
         matrix = self._constant(weight, node, "weight")
         value = self._emit("matmul", (current, matrix), node)
         if node.kind == "Linear":
@@ -151,7 +237,11 @@ class _Importer:
 
     def _fire(self, node: Node) -> None:
         """Add a node of neurons: its membrane, and its spikes of this timestep."""
-        current = self._current(node, ())
+        current, picture = self._current(node, ()), self._picture(node)
+        if picture is not None:
+            current, picture = self._unpooled(node, current, picture)
+            self._show(node, picture)
+            node = node if picture.plain else picture.arranged(node)
         size = self._size(current)
         made = neuron(node, size, self.timing)
         self.pace.look(node, made, self.builder.graph, current)
@@ -232,7 +322,7 @@ class _Importer:
 
     def _both(self, line: Line) -> str:
         """What enters a register, followed by what it holds."""
-        entering = self._value(line.source, ())
+        entering = self._in_planes(line.source, self._value(line.source, ()))
         if not np.array_equal(line.columns, np.arange(self._size(entering))):
             entering = self._take(entering, tuple(line.columns.tolist()), line.node, "entering")
         if not line.held:

@@ -26,6 +26,10 @@ PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "Linear": ("weight",),
     "Scale": ("scale",),
     "Flatten": (),
+    "Conv1d": ("weight", "bias", "stride", "padding", "dilation", "groups"),
+    "Conv2d": ("weight", "bias", "stride", "padding", "dilation", "groups"),
+    "SumPool2d": ("kernel_size", "stride", "padding"),
+    "AvgPool2d": ("kernel_size", "stride", "padding"),
     "Delay": ("delay",),
     "IF": ("r", "v_threshold", "v_reset"),
     "LIF": ("tau", "r", "v_leak", "v_threshold", "v_reset"),
@@ -35,6 +39,11 @@ PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "I": ("r",),
 }
 """Known kinds of nodes and the parameters of each."""
+
+IN_SPACE = ("Conv1d", "Conv2d", "SumPool2d", "AvgPool2d")
+"""Kinds whose size follows from what feeds them."""
+SAME = {"same": -1.0, "valid": 0.0}
+"""Words for padding: -1 stands for as many positions as places."""
 
 PORT = "Port"  # where a nested graph begins or ends
 DEFAULTS = {"v_reset": 0.0, "w_in": 1.0}
@@ -46,10 +55,6 @@ LONGEST_SHOWN = 60  # characters of what was found in a place
 DEEPEST = 32  # graphs in graphs
 
 REFUSED: Mapping[str, str] = {
-    "Conv1d": "multiply it out to a Linear node, or keep the convolution on the host",
-    "Conv2d": "multiply it out to a Linear node, or keep the convolution on the host",
-    "SumPool2d": "pool the input before it reaches the network",
-    "AvgPool2d": "pool the input before it reaches the network",
     "Threshold": "an LIF node with tau = dt is a threshold on its input",
 }
 """Kinds that NIR has and the machine has not, with what would help."""
@@ -59,13 +64,15 @@ REFUSED: Mapping[str, str] = {
 class Node:
     """A node: `name` is its path through nested graphs, `size` its declared number of elements.
 
-    `parameters` are float64 arrays; `size` is None where the parameters alone do not tell.
+    `parameters` are float64 arrays; `size` is None where the parameters alone do not tell. `shape`
+    is what an Input declares.
     """
 
     name: str
     kind: str
     parameters: Mapping[str, Array]
     size: int | None
+    shape: tuple[int, ...] = ()
 
     def error(self, message: str, hint: str = "") -> ImportFailure:
         """An error about this node."""
@@ -216,7 +223,10 @@ def _node(name: str, given: Mapping[str, Any], *, nested: bool) -> Node:
         raise ImportFailure.of(NODE_KIND, where=where, nodes=(name,), what=what, nearest=near)
     bare = Node(name, PORT if nested and kind in ("Input", "Output") else kind, {}, None)
     parameters = {key: _parameter(bare, key, given) for key in PARAMETERS[kind]}
-    return replace(bare, parameters=parameters, size=_size(bare, parameters, given))
+    made = replace(bare, parameters=parameters, size=_size(bare, parameters, given))
+    if kind == "Input":
+        return replace(made, shape=tuple(numbers(given["shape"]).reshape(-1).astype(int).tolist()))
+    return made
 
 
 def _parameter(node: Node, key: str, given: Mapping[str, Any]) -> Array:
@@ -224,7 +234,7 @@ def _parameter(node: Node, key: str, given: Mapping[str, Any]) -> Array:
     if value is None:
         raise node.error(f"has no {key}")
     try:
-        array = numbers(value)
+        array = numbers(SAME.get(text(value) or "", value) if key == "padding" else value)
     except ValueError as error:
         raise node.failure(NIR_VALUE, problem=f"{key} {error}") from None
     bad = array[~(np.abs(array) <= LARGEST)]
@@ -240,6 +250,8 @@ def _size(node: Node, parameters: Mapping[str, Array], given: Mapping[str, Any])
     """Number of elements that a node puts out, as far as the node itself says."""
     if node.kind in ("Input", "Output", PORT):
         return _declared(node, given.get("shape"))
+    if node.kind in IN_SPACE:
+        return None
     if "weight" in parameters:
         if parameters["weight"].ndim != 2:
             raise node.error(f"weight has shape {list(parameters['weight'].shape)}, not two axes")

@@ -6,8 +6,8 @@ NODE_KIND = rule(
     "node-kind",
     Stage.IMPORT,
     "{what}",
-    why="""The machine has linear maps, scales, axonal delays and neurons with one membrane that
-    leaks, fires and is reset. Other kinds of NIR nodes have no place on it.""",
+    why="""The machine has linear maps, convolutions, scales, axonal delays and neurons with one
+    membrane that leaks, fires and is reset. Other kinds of NIR nodes have no place on it.""",
     nearest="{nearest}",
 )
 PORT_COUNT = rule(
@@ -56,6 +56,15 @@ NIR_VALUE = rule(
     is a pair of names. Anything else in their place has no meaning that could be guessed; the real
     part of a complex weight is another weight.""",
     nearest="write the graph again, with nir.write",
+)
+CONVOLUTION = rule(
+    "nir-convolution",
+    Stage.IMPORT,
+    "{problem}",
+    why="""A convolution reads an input or neurons that stand in lines and columns: an Input node
+    whose shape is channels, lines, columns, or another convolution's neurons. Its numbers are
+    whole, and sums over neighbours take each neighbour once.""",
+    nearest="shapes that fit each other; pooling whose stride is its size",
 )
 DELAYED_BIAS = rule(
     "delayed-bias",

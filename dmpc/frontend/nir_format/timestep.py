@@ -9,6 +9,7 @@ from dmpc.frontend.nir_format.network import Node
 from dmpc.frontend.nir_format.neurons import Neuron, Timing
 from dmpc.frontend.nir_format.rules import TIMESTEP
 from dmpc.ir.graph import Array, Graph
+from dmpc.ir.ops_convolution import Convolution
 
 LONGEST, SHORTEST = 1e4, 0.1  # time constants that networks are trained with, in timesteps
 SLOWEST = 1e3  # timesteps from rest to the threshold, every input active
@@ -75,6 +76,11 @@ def _strongest(graph: Graph, value: str) -> tuple[Array, Array]:
         most, one = _strongest(graph, op.operands[0])
         positive = np.maximum(weight, 0)
         return positive @ np.maximum(most, 0), (positive * one).max(axis=1)
+    if op.kind == "conv" and weight is not None:
+        most, one = _strongest(graph, op.operands[0])
+        made, positive = Convolution.of(op.attrs, weight.shape), np.maximum(weight, 0)
+        each = positive.reshape(len(positive), -1).max(axis=1) * one.max()
+        return made.apply(np.maximum(most, 0), positive), made.spread(each)
     found = [_strongest(graph, name) for name in op.operands]
     if op.kind == "add":
         (most, one), (more, other) = found

@@ -52,19 +52,20 @@ class Builder:
         self.out.types[name] = type_
         self.out.states.append(State(name, after, None, old.loc if old else ()))
 
-    def matvec(self, dense: Op, integers: Array, bits: int) -> None:
-        """The exact product of a dense op with integer weights [n, m]."""
+    def product(self, dense: Op, integers: Array, bits: int) -> None:
+        """The exact product of a linear map with integer weights."""
         self.constant(dense.operands[1], integers, bits, None)
-        attrs = {"layer": dense.attrs["layer"], "bits": self.wide_bits}
-        sums = TensorType(f"i{self.wide_bits}", integers.shape[:1])
-        self.add(Op("matvec", dense.operands[:2], dense.results, attrs, dense.loc), sums)
+        attrs = {**dense.attrs, "bits": self.wide_bits}
+        sums = TensorType(f"i{self.wide_bits}", self.graph.types[dense.results[0]].shape)
+        kind = "convolve" if dense.kind == "conv" else "matvec"
+        self.add(Op(kind, dense.operands[:2], dense.results, attrs, dense.loc), sums)
 
     def step_of(self, product: Op) -> float:
         """Real value of one step of what a dense product of values reads."""
         return self.steps[unheld(self.graph, product.operands[0])]
 
     def weights(self, product: Op) -> Real:
-        """The real weights [n, m] of a dense product."""
+        """The real weights of a linear map: [n, m], of a convolution its own."""
         return self.graph.constants[product.operands[1]].astype(np.float64)
 
     def past(self, state: State) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from dmpc.ir.graph import Array, Attr, Op
 from dmpc.ir.types import TensorType
 from dmpc.passes.quantization.builder import Builder
+from dmpc.passes.quantization.positions import Shared, weights_by_neuron
 from dmpc.passes.quantization.rounding import Int, compensated, to_nearest
 from dmpc.passes.ranges import Currents, Real, currents, products_with_columns, total_bias
 from dmpc.passes.scales import (
@@ -32,9 +33,9 @@ def add_neurons(build: Builder, op: Op) -> None:
     build.meant |= layer.meant
     build.membranes[op.results[1]] = neuron.step
     for product in roles.events:
-        build.matvec(product, layer.weights[product.results[0]], widths.weights)
+        build.product(product, layer.weights[product.results[0]], widths.weights)
     for product in roles.values:
-        build.matvec(product, layer.weights[product.results[0]], widths.slow)
+        build.product(product, layer.weights[product.results[0]], widths.slow)
     _add_parameters(build, op, roles, neuron, values.shift, layer.bias)
     scale = build.scale(f"{op.attrs['layer']}.scale", neuron.step)
     membrane = TensorType(f"i{widths.membrane}", neuron.step.shape, scale)
@@ -46,19 +47,20 @@ def _scales(build: Builder, op: Op, roles: Currents) -> tuple[NeuronScale, Value
     """Steps of membranes and event weights, and of the products of values."""
     graph, ranges, widths = build.graph, build.ranges, build.widths(op)
     bias = total_bias(graph, (*roles.events, *roles.values))
+    shared = Shared.of(graph, op, (*roles.events, *roles.values))
     neuron = neuron_scale(
-        [build.weights(product) for product in roles.events],
-        ranges.charge[op.results[0]],
+        [weights_by_neuron(build, product) for product in roles.events],
+        shared.interval(ranges.charge[op.results[0]]),
         graph.constants[roles.threshold].astype(np.float64),
-        [bias, graph.constants[roles.reset]],
+        [shared.largest(bias), shared.largest(graph.constants[roles.reset])],
         margin=ranges.margin,
         weight_bits=widths.weights,
         membrane_bits=widths.membrane,
     )
     values = value_scale(
         neuron,
-        [(build.weights(product), build.step_of(product)) for product in roles.values],
-        ranges.values[op.results[0]],
+        [(weights_by_neuron(build, p), build.step_of(p)) for p in roles.values],
+        shared.interval(ranges.values[op.results[0]]),
         margin=ranges.margin,
         weight_bits=widths.slow,
         sum_bits=widths.sums,
@@ -91,13 +93,16 @@ class _Rounded:
             event = product in roles.events
             unit = neuron.weight_step if event else values.step / build.step_of(product)
             bits = widths.weights if event else widths.slow
-            parts.append(_Part(build.weights(product), unit, largest(bits)))
+            weight = build.weights(product)
+            if product.kind == "conv":  # alike in all positions
+                weight, unit = weight.reshape(len(weight), -1), unit[: len(weight)]
+            parts.append(_Part(weight, unit, largest(bits)))
         leak = nearest_leak(graph.constants[roles.beta].astype(np.float64), widths.leak)
         bias = total_bias(graph, products) - _mean_leak_error(leak) * neuron.step
         parts.append(_Part(bias[:, None], neuron.step, largest(widths.membrane)))
         *made, whole = _round(parts, build.ranges.moments.get(op.results[0]))
         units: dict[str, Array | float] = {
-            product.operands[1]: part.unit[:, None]
+            product.operands[1]: part.unit.reshape(-1, *[1] * (build.weights(product).ndim - 1))
             for product, part in zip(products, parts[:-1], strict=True)
         }
         meant: dict[str, Array] = {}
@@ -106,6 +111,8 @@ class _Rounded:
             others = sum((graph.constants[name] for name in biases[1:]), np.zeros(len(whole)))
             meant[biases[0]] = whole[:, 0] * neuron.step - others
         names = (product.results[0] for product in products)
+        shapes = (graph.constants[product.operands[1]].shape for product in products)
+        made = [one.reshape(shape) for one, shape in zip(made, shapes, strict=True)]
         return cls(dict(zip(names, made, strict=True)), whole[:, 0], units, meant)
 
 

@@ -37,7 +37,7 @@ def add_readout(build: Builder, op: Op) -> None:
     reach = max(float(np.abs(offset).max()) / step, 1) / largest(BIAS_BITS)
     shift = max(0, int(np.ceil(np.log2(reach))))
     integers, offsets = _round(build, op, weight, offset, step, step * 2.0**shift, bits)
-    build.matvec(op, integers, bits)
+    build.product(op, integers, bits)
     build.units[op.operands[1]] = step
     for name in op.operands[2:]:
         build.meant[name] = offsets * step * 2.0**shift

@@ -90,7 +90,7 @@ class Forms:
     def opaque(self, leaf: str) -> bool:
         """True for a leaf that is there because its value is not affine."""
         kind = self.producers[leaf].kind if leaf in self.producers else ""
-        return kind not in ("", "relu", *COMPARISONS) and leaf not in self.stops
+        return kind not in ("", "conv", "relu", *COMPARISONS) and leaf not in self.stops
 
     def _form(self, value: str) -> Affine:
         if value in self.graph.constants:
@@ -104,6 +104,8 @@ class Forms:
             return self._kinked(op, value)
         if op.kind in TIMING:
             return self._of_truth(op) or self.leaf(value)
+        if op.kind == "conv":  # linear, but never multiplied out
+            return self.leaf(value)
         if op.kind == "take":
             return self._taken(op.operands[0], np.array(taken_indices(op.attrs), np.int64))
         if op.kind == "matmul":

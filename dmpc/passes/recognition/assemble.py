@@ -82,6 +82,9 @@ class _Assembly:
             ops = self.ways(found, comparison, self.slow_ways)
             value = self.source(name, found)
             bias = None if currents else layer.bias
+            if found.convolution is not None:
+                currents.append(self.convolved(name, part, value, found, bias))
+                continue
             currents.append(self.dense(name, part, value, found.weight, bias, ops))
         if layer.slow is not None:
             bias = None if currents else layer.bias
@@ -206,6 +209,22 @@ class _Assembly:
             operands.append(self.constant(f"{name}.bias", bias, _bias_loc(network, ops)))
         loc = network.loc(_products(ops) or ops)
         return self.op("dense", tuple(operands), name, layer, loc)
+
+    def convolved(
+        self, layer: str, name: str, source: str, found: Synapses, bias: Matrix | None
+    ) -> str:
+        """Add a convolution of a value of the new graph."""
+        (old,) = self.producers(found.via[0])
+        assert found.convolution is not None
+        name = self.graph.fresh(name)
+        weight = _constants_of(self.network, [old])
+        operands = [source, self.constant(f"{name}.weight", found.weight, weight)]
+        if bias is not None:
+            operands.append(self.constant(f"{name}.bias", bias, weight))
+        attrs = {**found.convolution.attrs, "layer": layer}
+        size = found.convolution.places * found.convolution.outputs
+        self.graph.add(Op("conv", tuple(operands), (name,), attrs, old.loc), f32(size))
+        return name
 
     def lif(self, name: str, layer: Neurons, currents: list[str]) -> None:
         """Add a layer's neurons."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from dmpc.errors import CompileError
 from dmpc.ir.excerpt import depends_on, excerpt
 from dmpc.ir.graph import Graph, Loc, Op
+from dmpc.ir.ops_convolution import Convolution
 from dmpc.ir.wires import Wires, reached
 from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.terms import Matrix
@@ -77,11 +78,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Synapses:
-    """A product `weight [n, m] · source [m]`; `via` are the leaves of the forms that it came by."""
+    """A product `weight [n, m] · source [m]`; `via` are the leaves of the forms that it came by.
+
+    With a `convolution` the weight is its kernel.
+    """
 
     source: Source
     weight: Matrix
     via: tuple[str, ...]
+    convolution: Convolution | None = None
 
 
 @dataclass(frozen=True)
@@ -269,8 +274,13 @@ class Network:
         return not above.isdisjoint(self.graph.inputs) and above.isdisjoint(states)
 
     def holds_events(self, leaf: str) -> bool:
-        """True for a source, and for what selects events of earlier timesteps."""
-        return leaf in self.lines.values or self.is_source(leaf)
+        """True for a source, for what selects events of earlier timesteps, and for convolutions."""
+        return leaf in self.lines.values or self.is_source(leaf) or self.is_convolution(leaf)
+
+    def is_convolution(self, leaf: str) -> bool:
+        """True for the sums of a convolution."""
+        producer = self.graph.producer(leaf)
+        return producer is not None and producer.kind == "conv"
 
     def between(self, source: str, target: str, without: Iterable[str] = ()) -> list[Op]:
         """Ops on the way from one value to another that does not pass through others."""

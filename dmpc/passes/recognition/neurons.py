@@ -12,6 +12,7 @@ import numpy as np
 
 from dmpc.ir.graph import State
 from dmpc.passes.recognition.affine import Forms
+from dmpc.passes.recognition.convolutions import find_convolutions
 from dmpc.passes.recognition.memories import weight_of_product
 from dmpc.passes.recognition.network import Held, Memory, Network, Neurons, NotRecognised, Slow
 from dmpc.passes.recognition.neuron_rules import (
@@ -225,12 +226,12 @@ def _neurons(
     held: Sequence[Held],
 ) -> Neurons:
     """Neurons of a known charge; without a state, or a term of it, they leak all they have."""
-    charge = firing.charge
+    convolved, charge = find_convolutions(network, firing.charge)
     name = None if state is None else state.name
     inputs = {leaf: matrix for leaf, matrix in charge.terms.items() if leaf != name}
     kept = charge.parts.get(name or "", Term(np.zeros(charge.size)))
     events = {leaf: inputs.pop(leaf) for leaf in list(inputs) if network.holds_events(leaf)}
-    synapses = find_synapses(network, comparison, events, own=comparison)
+    synapses = [*convolved, *find_synapses(network, comparison, events, own=comparison)]
     sources = [found.source.leaf for found in synapses if not found.source.own]
     if len(sources) > 1:
         names = network.names(sources)

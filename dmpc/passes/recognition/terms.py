@@ -228,6 +228,9 @@ class _Matrices(Mapping[str, Matrix]):
     def __getitem__(self, leaf: str) -> Matrix:
         return self._parts[leaf].matrix
 
+    def __contains__(self, leaf: object) -> bool:
+        return leaf in self._parts
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._parts)
 

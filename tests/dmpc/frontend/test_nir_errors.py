@@ -49,9 +49,9 @@ WRONG = {
         graph(W, lif(), nir.Output(np.array([2]))),
         "the graph has 2 Output nodes: 'n2', 'output'; one is expected",
     ),
-    "a convolution": (
+    "a convolution of a vector": (
         graph(nir.Conv1d(3, np.ones((2, 1, 2)), 1, 0, 1, 1, ONE), lif()),
-        "node 'n0': the machine has no Conv1d (multiply it out to a Linear node",
+        "node 'n0' (Conv1d): what it reads has no lines and columns",
     ),
     "nan": (
         graph(nir.Linear(np.array([[1, np.nan, 0], [0, 0, 0]])), lif()),

@@ -8,6 +8,7 @@ import nir
 import numpy as np
 
 from dmpc.check import Report, check
+from tests.dmpc.frontend.in_space import convolved, in_space
 from tests.dmpc.frontend.test_nir_errors import ONE, W, graph, lif
 
 GRAPHS = {
@@ -29,6 +30,11 @@ GRAPHS = {
         edges=[("input", "n0"), ("n0", "n1"), ("n1", "n1"), ("n1", "n2"), ("n2", "output")],
     ),
     "timestep": lambda: graph(W, lif(tau=20 * ONE)),
+    "nir-convolution": lambda: in_space(convolved(2, 1), nir.SumPool2d((2, 2), (1, 1), (0, 0))),
+    "convolved-input": lambda: in_space(convolved(2, 1), convolved(2, 2)),
+    "uneven-convolution": lambda: in_space(convolved(2, 1), nir.Scale(np.arange(1.0, 9))),
+    "position-thresholds": lambda: in_space(convolved(2, 1), thresholds=np.arange(1.0, 9)),
+    "delayed-positions": lambda: in_space(convolved(2, 1), after=nir.Delay(1e-4 * np.ones(8))),
     "two kinds": lambda: graph(nir.Linear(np.full((2, 3), np.nan)), nir.Threshold(ONE)),
 }
 
