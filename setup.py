@@ -55,6 +55,7 @@ TEST = [
     "onnxscript>=0.5,<1",
     "playwright>=1.50,<2",  # drives the system's Chromium, which the Makefile looks for
     "pre-commit>=4,<5",
+    "pylibfst>=0.2,<1",
     "pytest>=8,<10",
     "pytest-xdist>=3.6,<4",
     "ruff==0.17.6",

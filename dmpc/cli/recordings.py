@@ -17,6 +17,7 @@ from runtime.samples import Samples
 
 PERFETTO = (".perfetto-trace", ".pftrace")
 VCD = ".vcd"
+FST = ".fst"
 
 
 class Numbers(click.ParamType[tuple[int, ...]]):
@@ -58,7 +59,7 @@ def is_perfetto(path: str | None) -> bool:
 def check_trace(path: str | None) -> None:
     """Refuse, before anything runs, a trace of a form that nobody knows."""
     stem, suffix = os.path.splitext(path or "")
-    if suffix and path != STDOUT and suffix not in (*PERFETTO, VCD):
+    if suffix and path != STDOUT and suffix not in (*PERFETTO, VCD, FST):
         raise DmpcError(
             f"no trace is called {suffix}", where=path or "",
             hint=f"write {stem}{VCD} for a wave viewer, {stem}{PERFETTO[0]} for ui.perfetto.dev",
@@ -89,12 +90,17 @@ def write_trace(
 
         write_bytes(path, trace_bytes(recordings, program.image))
         return
+    from dmpc.report.fst import fst_bytes
     from dmpc.report.signals import signals
     from dmpc.report.waves import vcd_text
 
     target = program.image.target
     comment = f"{program.interface.name} on {target.name}, {target.frequency_mhz:g} MHz"
-    write_text(path, vcd_text(signals(recordings, program.image), comment))
+    made = signals(recordings, program.image)
+    if path.endswith(FST):
+        write_bytes(path, fst_bytes(made, comment, path))
+    else:
+        write_text(path, vcd_text(made, comment))
 
 
 def write_vectors(

@@ -46,8 +46,8 @@ SHOWN = 10
 )
 @click.option(
     "--trace", type=OutputFile(), metavar="FILE",
-    help="Write what every unit and port did in every cycle of a sample: as FILE.vcd for a wave "
-    "viewer, as FILE.perfetto-trace for ui.perfetto.dev.",
+    help="Write what every unit and port did in every cycle of a sample: as FILE.vcd or FILE.fst "
+    "for a wave viewer, as FILE.perfetto-trace for ui.perfetto.dev.",
 )  # fmt: skip
 @click.option(
     "--vectors", type=OutputFolder(), metavar="FOLDER",
@@ -68,8 +68,8 @@ SHOWN = 10
 )
 @click.option(
     "--show", multiple=True, metavar="NAME",
-    help="A value that shows in a .vcd, too: a name of the graph (layer1.spikes, 'layer1.*'), a "
-    "register (e1), '*' for all. May be repeated.",
+    help="A value that shows in a wave viewer, too: a name of the graph (layer1.spikes, "
+    "'layer1.*'), a register (e1), '*' for all. May be repeated.",
 )  # fmt: skip
 def run(
     image: str,
@@ -88,7 +88,7 @@ def run(
         {
             "without --trace": () if trace else ("show",),
             "without --trace or --vectors": () if trace or vectors else ("samples", "timesteps"),
-            "for a trace that is no .vcd": ("show",) if is_perfetto(trace) else (),
+            "for a Perfetto trace": ("show",) if is_perfetto(trace) else (),
         }
     )
     check_trace(trace)

@@ -85,7 +85,7 @@ def test_what_cannot_be_traced(options, said, files, dmpc, monkeypatch):
         (("--samples", "1"), "--samples has no effect without --trace"),
         (
             ("--trace", "a.pftrace", "--show", "e1"),
-            "--show has no effect for a trace that is no .v",
+            "--show has no effect for a Perfetto tra",
         ),
         (
             ("--trace", "a.vcd", "--samples", "4:4"),

@@ -1,12 +1,17 @@
 """Files of traces, read back as others read them, tell what was recorded."""
 
+import sys
 from collections import Counter, defaultdict
 from itertools import pairwise
 
+import pylibfst
 import pytest
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
+from pylibfst import ffi, lib
 from vcd.reader import TokenKind, tokenize
 
+from dmpc.errors import DmpcError
+from dmpc.report.fst import fst_bytes
 from dmpc.report.perfetto import trace_bytes
 from dmpc.report.signals import Clock, signals
 from dmpc.report.waves import vcd_text
@@ -206,3 +211,55 @@ def test_counters_count_events_and_queues(tracks):
         rows = sum(until - since for since, until, _, _ in slices(found["port: neuron"]))
         uses = [use for use in recording.uses if use.port == "neuron"]
         assert rows == sum(use.until - use.since for use in uses)
+
+
+# -- Fast Signal Traces ---------------------------------------------------------------------------
+
+
+def test_a_fast_signal_trace_says_what_the_dump_says(dump, tmp_path):
+    found, _, end = dump
+    content = fst_bytes(signals(RECORDINGS, IMAGE), "told", "a.fst")
+    assert content == fst_bytes(signals(RECORDINGS, IMAGE), "told", "a.fst")
+    (tmp_path / "a.fst").write_bytes(content)
+    reader = lib.fstReaderOpen(str(tmp_path / "a.fst").encode())
+    assert (lib.fstReaderGetTimescale(reader), lib.fstReaderGetEndTime(reader)) == (-12, end)
+    _, there = pylibfst.get_scopes_signals2(reader)
+    assert found.keys() <= there.by_name.keys()
+    told = defaultdict(list)
+
+    def changed(_, time, handle, value, size=None):
+        text = ffi.string(value) if size is None else ffi.buffer(value, size)[:]
+        told[handle].append((time, text.decode()))
+
+    lib.fstReaderSetFacProcessMaskAll(reader)
+    pylibfst.fstReaderIterBlocks2(reader, changed, changed, None)
+    for name in ("dmpc.clock", "dmpc.sequencer.pc", "dmpc.units.neuron.stall"):
+        signal = there.by_name[name]
+        text = signal.length == 0 or name.endswith("stall")
+        got = [(t, v if text else number(v)) for t, v in told[signal.handle]]
+        wanted = [(t, v if text else number(v)) for t, v in found[name]]
+        assert steps(got) == steps(wanted), name
+    lib.fstReaderClose(reader)
+
+
+def number(shown):
+    """A number, from bits or as it is; None of what is not known."""
+    text = shown if isinstance(shown, str) else format(shown, "b")
+    return None if "x" in text.lower() else int(text, 2)
+
+
+def steps(changes):
+    """Changes without those that change nothing, and without what was at the beginning unknown."""
+    last = dict(changes)
+    kept, now = [], object()
+    for time in sorted(last):
+        if last[time] != now and not (not kept and last[time] in (None, "")):
+            kept.append((time, last[time]))
+        now = last[time]
+    return kept
+
+
+def test_without_the_library_it_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pylibfst", None)
+    with pytest.raises(DmpcError, match=r"^a\.fst: writing \.fst needs pylibfst \(pip install pyl"):
+        fst_bytes(signals(RECORDINGS, IMAGE), "told", "a.fst")
