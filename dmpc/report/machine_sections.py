@@ -29,7 +29,8 @@ def bounds_section(report: Report) -> Section:
         "bounds",
         "What bounds each layer",
         (
-            "<p>Units work at the same time: the busiest of a layer's bounds it.</p>",
+            "<p>Units work at the same time: the busiest of those that work much for a layer "
+            "bounds it, whoever else keeps it busy.</p>",
             f'<ul class="bounds">{items}</ul>{saturated}',
         ),
     )

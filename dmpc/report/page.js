@@ -76,13 +76,14 @@ async function drawAll() {
 function stretch(factor, at) {
   const view = views.timeline, all = DATA.cycles;
   const span = view.signal("span"), start = view.signal("start");
-  const next = Math.max(20, Math.min(all, span * factor));
-  const first = Math.max(0, Math.min(all - next, start + at * (span - next)));
+  const next = Math.round(Math.max(Math.min(20, all), Math.min(all, span * factor)));
+  const first = Math.round(Math.max(0, Math.min(all - next, start + at * (span - next))));
   view.signal("span", next).signal("start", first).runAsync();
 }
 function move(share) {
   const view = views.timeline, span = view.signal("span");
-  const first = Math.max(0, Math.min(DATA.cycles - span, view.signal("start") + share * span));
+  const wanted = view.signal("start") + share * span;
+  const first = Math.round(Math.max(0, Math.min(DATA.cycles - span, wanted)));
   view.signal("start", first).runAsync();
 }
 const holder = document.getElementById("chart-timeline");
