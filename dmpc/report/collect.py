@@ -11,6 +11,7 @@ from dmpc.backend.emit import GRAPH_NOTE, embedded_graph
 from dmpc.errors import DmpcError
 from dmpc.ir.graph import Graph
 from dmpc.precision.losses import Loss
+from isa.interface import Numbers
 from runtime.looks import Look, confusion, looks
 from runtime.maps import Stretch, memory_map
 from runtime.profile import Profile
@@ -23,6 +24,10 @@ CHOSEN = 3
 """Samples that are looked into, if nobody chooses any."""
 NEURONS = 4
 """Neurons of a layer whose membranes are shown, if nobody chooses any: those that spike most."""
+
+
+LATEST = 100
+"""The latest timestep whose schedule is shown, if nobody chooses one: all before it is traced."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +115,9 @@ def collect(
         if number >= count:
             raise DmpcError(f"there is no sample {number}; the last is {count - 1}")
     given = [samples.x[n, : _length(samples, n)] for n in numbers]
-    trace = program.trace(given[0][None])
-    steps = int(result.lengths[numbers[0]])
     found = program.profile(result)
+    seen = looks(program, given, numbers)
+    _check_neurons(choice.neurons, seen)
     graph = embedded_graph(program.image) if GRAPH_NOTE in program.image.notes else None
     labels, answers = result.labels, result.predictions
     return Report(
@@ -120,19 +125,35 @@ def collect(
         result=result,
         profile=found,
         graph=graph,
-        timestep=(
-            whole(trace)
-            if steps == 1 and not choice.timestep
-            else timestep_of(trace, program.image.code, steps, choice.timestep)
-        ),
+        timestep=_timestep(program, given[0], choice.timestep),
         traced=numbers[0],
         memory=memory_map(program.image),
         roofline=roofline(found, program.image.target),
-        looks=[_fitted(look, graph) for look in looks(program, given, numbers)],
+        looks=[_fitted(look, graph) for look in seen],
         neurons=choice.neurons,
         confusion=None if labels is None else confusion(labels, answers, program.classes),
         losses=tuple(losses),
     )
+
+
+def _timestep(program: Program, sample: Numbers, wanted: int | None) -> Timestep:
+    """A timestep of a sample, traced no further than what runs beside it."""
+    shown = program.interface.input.shown(sample[None])
+    steps = shown.shape[1]
+    number = min(steps // 2, LATEST) if wanted is None else wanted
+    beside = 2 * (1 + max(op.stage for op in program.image.code))
+    trace = program.trace(shown[:, : number + beside])
+    if steps == 1 and not number:
+        return whole(trace)
+    return timestep_of(trace, program.image.code, min(steps, number + beside), number)
+
+
+def _check_neurons(neurons: tuple[int, ...], seen: Sequence[Look]) -> None:
+    """Refuse neurons that no layer has."""
+    most = max((spikes.shape[1] for look in seen for spikes in look.spikes.values()), default=0)
+    for number in neurons:
+        if number >= most:
+            raise DmpcError(f"there is no neuron {number}; the largest layer has {most}")
 
 
 def _length(samples: Samples, number: int) -> int:

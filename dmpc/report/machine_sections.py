@@ -11,6 +11,10 @@ from runtime.bounds import WAITS
 from runtime.html import details, escape, share, table
 from runtime.profile import Spent
 
+SHARED = (
+    "Units work at the same time: the busiest of those that work much for a layer bounds it, "
+    "whoever else keeps it busy."
+)
 LEAST = 0.0005
 """A part of all energy that is too small to draw."""
 
@@ -29,8 +33,7 @@ def bounds_section(report: Report) -> Section:
         "bounds",
         "What bounds each layer",
         (
-            "<p>Units work at the same time: the busiest of those that work much for a layer "
-            "bounds it, whoever else keeps it busy.</p>",
+            f"<p>{SHARED}</p>",
             f'<ul class="bounds">{items}</ul>{saturated}',
         ),
     )
@@ -100,10 +103,13 @@ def schedule_section(report: Report) -> Section:
         cells = (line.unit, line.layer, line.text, ", ".join(line.nodes), span.pc)
         rows.append((*cells, *(time - step.first for time in times)))
     columns = ("unit", "layer", "instruction", "nodes", "pc", "issued", "start", "end")
+    bars = "High bars are work, low ones waiting, with its cause."
+    if tables.is_coarse(report):
+        bars = "Bars are instructions from start to end; too much happens to draw every wait."
     note = (
-        f"<p>Timestep {step.number} of sample {report.traced}, in cycles. High bars are work, low "
-        "ones waiting, with its cause. Focus the chart: <b>+</b> and <b>-</b> zoom, arrows move, "
-        "<b>0</b> shows all; so do the wheel, a double click and dragging.</p>"
+        f"<p>Timestep {step.number} of sample {report.traced}, in cycles. {bars} Focus the chart: "
+        "<b>+</b> and <b>-</b> zoom, arrows move, <b>0</b> shows all; so do the wheel, a double "
+        "click and dragging.</p>"
     )
     listed = table(f"timestep {step.number}", columns, rows, text=4)
     return Section("schedule", "schedule", "Schedule", (note, chart, details("As a table", listed)))

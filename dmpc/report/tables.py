@@ -17,7 +17,11 @@ MOST_DRAWN = 4000
 """Intervals of a timestep that a timeline draws; beyond that it draws instructions alone."""
 MOST_NEURONS = 256
 """Neurons of a layer in a raster, the first ones."""
+MOST_SPIKES = 30_000
+"""Spikes of a sample in a raster: those of its first timesteps."""
 MOST_STATES = 8
+MOST_LOGITS = 24
+"""Classes whose logits are drawn beside prediction and label: those that end highest."""
 MOST_STEPS = 1000
 """Timesteps of a sample that are drawn."""
 
@@ -28,10 +32,15 @@ def columns(rows: Iterable[dict[str, Any]]) -> Part:
     return {key: [row[key] for row in listed] for key in listed[0]} if listed else {}
 
 
+def is_coarse(report: Report) -> bool:
+    """Whether so much happens in the timestep that its instructions alone are drawn."""
+    return len(report.timestep.intervals) > MOST_DRAWN
+
+
 def timeline(report: Report) -> list[Part]:
     """What units did in a timestep, by unit, cycle and instruction."""
     step = report.timestep
-    if len(step.intervals) > MOST_DRAWN:
+    if is_coarse(report):
         drawn = [(s.unit, "busy", s.start, s.end, s.pc) for s in step.spans]
     else:
         drawn = [(i.unit, i.doing, i.since, i.until, i.pc) for i in step.intervals]
@@ -63,9 +72,12 @@ def raster(look: Look) -> list[Part]:
     """A sample's spikes, layer by layer, the input first."""
     named = {"input": look.inputs} if look.inputs.size else {}
     named |= {name.removesuffix(".spikes"): spikes for name, spikes in look.spikes.items()}
+    named = {name: spikes[:MOST_STEPS, :MOST_NEURONS] for name, spikes in named.items()}
+    fired = sum(np.cumsum(spikes.sum(1)) for spikes in named.values())
+    few = int(np.searchsorted(fired, MOST_SPIKES, side="right"))
     parts = []
     for layer, spikes in named.items():
-        steps, neurons = np.nonzero(spikes[:MOST_STEPS, :MOST_NEURONS])
+        steps, neurons = np.nonzero(spikes[:few])
         parts.append({"layer": layer, "t": steps.tolist(), "n": neurons.tolist()})
     return parts
 
@@ -109,7 +121,10 @@ def logits(report: Report, look: Look) -> list[Part]:
     prediction = int(report.result.predictions[look.sample])
     label = None if report.result.labels is None else int(report.result.labels[look.sample])
     parts = []
+    highest = {*np.argsort(-look.logits[-1], kind="stable")[:MOST_LOGITS].tolist()}
     for number, column in enumerate(look.logits.T):
+        if number not in highest | {prediction, label}:
+            continue
         role = "prediction" if number == prediction else "label" if number == label else "other"
         parts.append(
             {

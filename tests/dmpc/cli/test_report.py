@@ -57,6 +57,9 @@ def test_what_it_refuses(dmpc, shared, tmp_path):
     assert dmpc.fails(*image, *out, "--timestep", 8) == (
         f"{data}: there is no timestep 8; the last is 7"
     )
+    assert dmpc.fails(*image, *out, "--neurons", "3,99").startswith(
+        f"{data}: there is no neuron 99; the largest layer has "
+    )
     assert "neither a number from 0 nor a range" in dmpc.misused(*image, *out, "--samples", "one")
     assert "no effect without --model" in dmpc.misused(*image, *out, "--calibration", data)
     assert "would overwrite" in dmpc.fails(*image, "-o", data)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dmpc.errors import DmpcError
+from dmpc.report import tables
 from dmpc.report.collect import Choice, collect
 from dmpc.report.network import drawing
 from dmpc.report.page import page
@@ -215,3 +216,29 @@ def test_a_program_written_by_hand_has_a_report():
     text = page(report)
     assert "<h2>Network</h2>" not in text
     assert "<h2>Schedule</h2>" in text
+
+
+def test_what_is_too_much_to_draw_is_left_out(reported, monkeypatch):
+    look = reported.report.looks[0]
+    whole = sum(len(part["t"]) for part in raster(look))
+    monkeypatch.setattr(tables, "MOST_SPIKES", whole // 2)
+    drawn = raster(look)
+    assert 0 < sum(len(part["t"]) for part in drawn) <= whole // 2
+    last = max(max(part["t"], default=0) for part in drawn)
+    counted = look.inputs[: last + 2].sum() + sum(s[: last + 2].sum() for s in look.spikes.values())
+    assert counted > whole // 2  # not one timestep less than there is room for
+    monkeypatch.setattr(tables, "MOST_LOGITS", 1)
+    classes = {part["class"]: part["role"] for part in tables.logits(reported.report, look)}
+    assert set(classes.values()) <= {"prediction", "label"}
+    monkeypatch.setattr(tables, "MOST_DRAWN", 3)
+    assert "too much happens to draw every wait" in page(reported.report)
+    (part,) = tables.timeline(reported.report)
+    assert len(part["pc"]) == len(reported.report.timestep.spans)
+
+
+def test_a_timestep_is_traced_no_further_than_what_runs_beside_it(reported):
+    program = reported.program
+    whole = timestep_of(program.trace(samples(DEEP)[:1]), program.image.code, DEEP.steps, 3)
+    x = Samples(samples(DEEP), None)
+    report = collect(program, x, reported.result, Choice(timestep=3))
+    assert report.timestep == whole
