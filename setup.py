@@ -39,6 +39,7 @@ class Compiled(Distribution):
         return True
 
 
+AEDAT = ["aedat>=2.3,<3"]
 PLOT = ["matplotlib>=3.8,<4"]
 TRAIN = ["torch==2.13.0"]
 EXAMPLES = ["scikit-learn>=1.5,<2", "scipy>=1.13,<2"]
@@ -47,6 +48,7 @@ TEST = [
     *TRAIN,
     *EXAMPLES,
     *PLOT,
+    *AEDAT,
     "debugpy>=1.8,<2",  # for the schema of the Debug Adapter Protocol
     "hypothesis>=6.100,<7",
     "jsonschema>=4.20,<5",
@@ -80,6 +82,7 @@ setup(
     },
     install_requires=[
         "click>=8.5,<9",
+        "h5py>=3.10,<4",
         "lark>=1.2,<2",
         "networkx>=3.2,<4",
         "nir>=1.0.8,<2",
@@ -93,6 +96,7 @@ setup(
         "rich>=13,<16",
     ],
     extras_require={
+        "aedat": AEDAT,
         "plot": PLOT,
         "docs": DOCS,
         "train": TRAIN,

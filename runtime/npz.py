@@ -1,15 +1,15 @@
-"""Arrays from `.npz` files: one boundary around everything that such a file can be."""
+"""Arrays from `.npz` and `.npy` files: one boundary around everything that such a file can be."""
 
 import io
 import os
 import stat
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -31,26 +31,45 @@ def read_arrays(path: Path | str, wanted: tuple[str, ...]) -> tuple[dict[str, Nu
     Elements are bool, integer or float. Raises RuntimeFailure that names the file and the array,
     and asks for no memory before the array's shape, its bytes and the machine's memory agree.
     """
-    with _reading(str(path)):
-        _check_regular(path)
-        kind = kind_of_file(path)
-        if kind != "a zip archive":
-            raise RuntimeFailure(f"{path}: {recipe(path, kind)}")
-        archive = zipfile.ZipFile(path)
-    with archive:
+    with _opened(path) as archive:
         entries = [(entry.filename.removesuffix(".npy"), entry) for entry in archive.infolist()]
         arrays: dict[str, Numbers] = {}
         for name, entry in entries:
             if name in arrays:
                 raise RuntimeFailure(f"{path}: holds {name} twice")
             if name in wanted:
-                with _reading(f"{path}: {name}"):
-                    arrays[name] = _array(archive, entry, f"{path}: {name}")
+                with reading(f"{path}: {name}"):
+                    arrays[name] = _member(archive, entry, f"{path}: {name}")
     return arrays, _listed([name for name, _ in entries])
 
 
+def names_in(path: Path | str) -> list[str]:
+    """The names of what an `.npz` file holds; RuntimeFailure as `read_arrays`."""
+    with _opened(path) as archive:
+        return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
+def read_array(path: Path | str) -> Numbers:
+    """The array in an `.npy` file; RuntimeFailure as `read_arrays`."""
+    with reading(str(path)):
+        check_regular(path)
+        return _array(lambda: open(path, "rb"), os.path.getsize(path), f"{path}: the array")
+
+
 @contextmanager
-def _reading(where: str) -> Iterator[None]:
+def _opened(path: Path | str) -> Iterator[zipfile.ZipFile]:
+    with reading(str(path)):
+        check_regular(path)
+        kind = kind_of_file(path)
+        if kind != "a zip archive":
+            raise RuntimeFailure(f"{path}: {recipe(path, kind)}")
+        archive = zipfile.ZipFile(path)
+    with archive:
+        yield archive
+
+
+@contextmanager
+def reading(where: str) -> Iterator[None]:
     """Whatever zipfile, its decompressors and NumPy raise on a damaged file is a RuntimeFailure.
 
     They raise some twenty kinds of exceptions, and more with every version.
@@ -66,7 +85,8 @@ def _reading(where: str) -> Iterator[None]:
         raise RuntimeFailure(f"{where}: damaged, or not as np.savez writes it: {told}") from error
 
 
-def _check_regular(path: Path | str) -> None:
+def check_regular(path: Path | str) -> None:
+    """Refuse what is no file with an end: RuntimeFailure; OSError if there is nothing."""
     mode = os.stat(path).st_mode
     if stat.S_ISDIR(mode):
         raise RuntimeFailure(f"{path}: cannot read samples: Is a directory")
@@ -76,10 +96,15 @@ def _check_regular(path: Path | str) -> None:
         )
 
 
-def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, where: str) -> Numbers:
+def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, where: str) -> Numbers:
     if entry.flag_bits & 1:
         raise RuntimeFailure(f"{where} is encrypted; save it without a password")
-    with archive.open(entry) as file:
+    return _array(lambda: archive.open(entry), entry.file_size, where)
+
+
+def _array(source: Callable[[], IO[bytes]], file_size: int, where: str) -> Numbers:
+    """An array from what `source` opens, which is as large as it says."""
+    with source() as file:
         start = io.BytesIO(file.read(_HEADER_BYTES))
     shape, fortran, dtype = _header(start)
     if dtype.hasobject:
@@ -88,19 +113,19 @@ def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, where: str) -> Numb
         )
     if dtype.kind not in "biuf":
         raise RuntimeFailure(f"{where} holds {dtype}; it must be bool, integer or float")
-    size, there = prod(shape) * dtype.itemsize, entry.file_size - start.tell()
+    size, there = prod(shape) * dtype.itemsize, file_size - start.tell()
     if size != there:
         raise RuntimeFailure(
             f"{where} is damaged: {dtype} {list(shape)} is {size} bytes, {there} are there"
         )
-    if size > _memory():
+    if size > (memory := machine_memory()):
         raise RuntimeFailure(
-            f"{where} takes {size / 2**30:.1f} GiB, this machine has {_memory() / 2**30:.1f} GiB; "
+            f"{where} takes {size / 2**30:.1f} GiB, this machine has {memory / 2**30:.1f} GiB; "
             "save fewer samples, or another type (events as bool)"
         )
     flat = np.empty(prod(shape), dtype)
     raw, done = flat.view(np.uint8), 0
-    with archive.open(entry) as file:
+    with source() as file:
         file.read(start.tell())
         while chunk := file.read(min(_CHUNK, size - done) or 1):  # at the end for the checksum
             raw[done : done + len(chunk)] = np.frombuffer(chunk, np.uint8)
@@ -120,7 +145,7 @@ def _header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     raise ValueError(f"a format of version {version[0]}.{version[1]}")
 
 
-def _memory() -> int:
+def machine_memory() -> int:
     """Bytes of memory that the machine has."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 

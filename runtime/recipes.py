@@ -6,22 +6,18 @@ PAGE = "docs/samples.md"
 FORM = "samples are an .npz of x [samples, timesteps, inputs] and, where known, labels y [samples]"
 
 _NUMPY = {
-    "an .npy file": "x = np.load({name!r})",
     "text": "x = np.loadtxt({name!r}, delimiter=',').reshape(samples, timesteps, inputs)",
     "a MATLAB file": "x = scipy.io.loadmat({name!r})['x']",
     "a file of torch.save": "x = torch.load({name!r}, weights_only=True).numpy()",
 }
-_EVENTS = (
-    "spikes of SHD and SSC: x = np.zeros((samples, timesteps, 700), bool); for each sample i, "
-    "x[i, (times[i] * timesteps / seconds).astype(int), units[i]] = True"
-)
+_HDF5 = "it holds neither spikes/times, as SHD and SSC do, nor NIRData"
 
 
 def recipe(path: Path | str, kind: str) -> str:
     """What is wrong with a file of samples that is of another `kind`, and what makes it right."""
     saved = Path(path).with_suffix(".npz").name
     if "HDF5" in kind:
-        how = f"{_EVENTS}; np.savez({saved!r}, x=x, y=labels); whole in {PAGE}"
+        how = f"{_HDF5}; of other data: np.savez({saved!r}, x=x, y=labels); see {PAGE}"
     elif kind in _NUMPY:
         how = f"{_NUMPY[kind].format(name=Path(path).name)}; np.savez({saved!r}, x=x, y=labels)"
     else:

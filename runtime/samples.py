@@ -1,15 +1,17 @@
-"""Samples from an `.npz` file, checked before anything runs."""
+"""Samples, checked before anything runs."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isa.interface import Numbers
 from runtime.errors import RuntimeFailure
-from runtime.npz import read_arrays
+
+if TYPE_CHECKING:
+    from runtime.data.binning import Binning
 
 
 @dataclass(frozen=True)
@@ -29,29 +31,26 @@ class Samples:
         return Samples(self.x[:limit], y, lengths)
 
 
-def load_samples(path: Path | str, *, any_length: bool = False) -> Samples:
-    """The samples in an `.npz` file with `x` and, where known, `y` and `lengths`.
+def load_samples(
+    path: Path | str, *, any_length: bool = False, binning: "Binning | None" = None
+) -> Samples:
+    """The samples in a file of any format that is known (`runtime.data.reading`).
 
-    Raises RuntimeFailure if the file is missing, not an `.npz`, or its arrays do not fit; also if
-    samples differ in length and not `any_length` is welcome.
+    Events in time become timesteps as `binning` says. Raises RuntimeFailure if the file is missing,
+    of no such format, or its arrays do not fit; also if samples differ in length and not
+    `any_length` is welcome.
     """
-    arrays, held = read_arrays(path, ("x", "y", "lengths"))
-    if "x" not in arrays:
-        raise RuntimeFailure(f"{path}: no array 'x' [samples, timesteps, inputs]; it holds {held}")
-    try:
-        x = check_shape(arrays["x"])
-        y = None if "y" not in arrays else check_labels(arrays["y"], len(x))
-        lengths = None if "lengths" not in arrays else check_lengths(arrays["lengths"], x)
-        if lengths is None or (lengths == x.shape[1]).all():
-            return Samples(check_numbers(x), y)
-        if not any_length:
-            raise RuntimeFailure(
-                "lengths: its samples differ in length, which only `dmpc run` takes; without "
-                "`lengths` the padding counts as timesteps"
-            )
-        return Samples(x, y, lengths)
-    except RuntimeFailure as error:
-        raise RuntimeFailure(f"{path}: {error}") from error
+    return told_samples(path, any_length=any_length, binning=binning)[0]
+
+
+def told_samples(
+    path: Path | str, *, any_length: bool = False, binning: "Binning | None" = None
+) -> tuple[Samples, str]:
+    """The same, with what a user should know of what was read; "" if that is nothing new."""
+    from runtime.data.binning import Binning
+    from runtime.data.reading import read
+
+    return read(path, binning or Binning(), any_length=any_length)
 
 
 def as_samples(x: Any, lengths: Any = None) -> Numbers | list[Numbers]:

@@ -10,11 +10,10 @@ from dmpc.check import check as check_model
 from dmpc.cli.compile_verb import compile_options, options_of
 from dmpc.cli.files import ModelFile, OutputFile, write_json
 from dmpc.cli.main import Verb
-from dmpc.cli.samples import samples_of
+from dmpc.cli.samples import read_samples, samples_of
 from dmpc.cli.terminal import Output, working
 from dmpc.findings import Finding
 from dmpc.rules import Severity
-from runtime.samples import load_samples
 
 STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "bold cyan"}
 
@@ -42,7 +41,7 @@ def check(model: str, calibration: str | None, json_path: str | None, **chosen: 
     model's graph that it is about, and the nearest thing that would be accepted. Exits with 0 if
     there are no errors, whatever the warnings, and with 1 otherwise.
     """
-    data = load_samples(calibration).x if calibration else None
+    data = read_samples(calibration).x if calibration else None
     with working("checking"), samples_of(calibration):
         report = check_model(model, calibration=data, options=options_of(**chosen))
     if json_path:

@@ -12,6 +12,7 @@ from dmpc.cli.files import (
     InputFile,
     ModelFile,
     OutputFile,
+    SampleFile,
     beside,
     json_option,
     write_bytes,
@@ -19,7 +20,7 @@ from dmpc.cli.files import (
 )
 from dmpc.cli.main import Verb, option_list
 from dmpc.cli.models import errors_of, warn
-from dmpc.cli.samples import samples_of
+from dmpc.cli.samples import read_samples, samples_of
 from dmpc.cli.summary import print_summary, summary
 from dmpc.cli.terminal import Output, working
 from dmpc.compiler import OBJECTIVES, Options
@@ -36,7 +37,6 @@ from dmpc.passes import PASSES
 from dmpc.passes.quantization.widths import read_widths
 from isa.image import image_bytes
 from isa.target import target_names
-from runtime.samples import load_samples
 
 
 def check_pairs(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
@@ -110,7 +110,7 @@ model_options = option_list(
         help="Weights of MODULE:FACTORY: a file that torch.save wrote of its state_dict.",
     ),
     click.option(
-        "--example-input", "example", type=InputFile(), metavar="NPZ",
+        "--example-input", "example", type=SampleFile(), metavar="DATA",
         help="Input data, as for run, on whose first sample MODULE:FACTORY is traced.  "
         "[default: the other data of the command]",
     ),
@@ -134,7 +134,7 @@ compile_options = option_list(
     model_options,
     target_option,
     click.option(
-        "--calibration", type=InputFile(), metavar="NPZ",
+        "--calibration", type=SampleFile(), metavar="DATA",
         help="Input data, as for run, from which to choose scales."
     ),
     click.option(
@@ -218,7 +218,7 @@ def options_of(
         states=states,
         timing=Timing(**given) if given else None,
         weights=weights,
-        example=load_samples(example).x if example else None,
+        example=read_samples(example).x if example else None,
         time_first=time_first,
         trust=trust,
         output=answer,
@@ -307,7 +307,7 @@ def compile(  # noqa: A001  named like its verb
     Prints the layers, the memory they take, and cycles per timestep.
     """
     options = options_of(**chosen)
-    data = load_samples(calibration).x if calibration else None
+    data = read_samples(calibration).x if calibration else None
     observe = Printer(print_after, print_after_all)
     if observe and STDOUT in (output, json_path):
         taken = "the image (-o)" if output == STDOUT else "the summary (--json)"

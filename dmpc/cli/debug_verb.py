@@ -14,11 +14,11 @@ import click
 
 import runtime
 from dmpc.cli.compile_verb import model_options, options_of
-from dmpc.cli.files import InputFile, ModelFile, OutputFile, write_json
+from dmpc.cli.files import InputFile, ModelFile, OutputFile, SampleFile, write_json
 from dmpc.cli.main import USERS, Verb
 from dmpc.cli.models import errors_of, refuse_unread
 from dmpc.cli.recordings import device_input
-from dmpc.cli.samples import samples_of
+from dmpc.cli.samples import read_samples, samples_of
 from dmpc.cli.terminal import Output, own_terminal, write_out
 from dmpc.errors import DmpcError
 from isa.arithmetic import Int
@@ -46,7 +46,7 @@ HISTORY = ".dmpc_history"
 )
 @click.argument("image", type=InputFile(), required=False)
 @click.option(
-    "--input", "data", type=InputFile(), metavar="NPZ",
+    "--input", "data", type=SampleFile(), metavar="DATA",
     help="Samples: x [samples, timesteps, inputs].",
 )  # fmt: skip
 @click.option(
@@ -139,7 +139,7 @@ class _Given:
         assert self.image is not None
         assert self.data is not None
         program = runtime.load(self.image, self.engine)
-        samples = runtime.load_samples(self.data, any_length=True)
+        samples = read_samples(self.data, any_length=True)
         beside = None
         if self.model:
             with errors_of(self.model):

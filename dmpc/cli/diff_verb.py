@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 import runtime
-from dmpc.cli.files import InputFile, ModelFile, OutputFile, write_json
+from dmpc.cli.files import ModelFile, OutputFile, SampleFile, write_json
 from dmpc.cli.main import Verb
 from dmpc.cli.models import errors_of, refuse_unread
-from dmpc.cli.samples import samples_of
+from dmpc.cli.samples import read_samples, samples_of
 from dmpc.cli.tables import cut
 from dmpc.cli.terminal import Output, clean, progress
 from dmpc.compiler import Options, import_model, to_layers
@@ -23,7 +23,6 @@ from dmpc.report.graph_changes import of_graphs
 from isa.image import read_image
 from isa.target import load_target, target_names
 from runtime.changes import Change, by_section, of_images, of_runs, of_targets
-from runtime.samples import load_samples
 
 SHOWN = 12
 """Changes of a section that are printed."""
@@ -44,7 +43,7 @@ WIDTH = 80
 @click.argument("before", type=ModelFile())
 @click.argument("after", type=ModelFile())
 @click.option(
-    "--input", "data", type=InputFile(), metavar="NPZ",
+    "--input", "data", type=SampleFile(), metavar="DATA",
     help="Run two images on these samples, too, and say what that changes.",
 )  # fmt: skip
 @click.option(
@@ -146,7 +145,7 @@ def _graphs(before: str, after: str) -> list[Graph]:
 
 def _of_runs_on(before: str, after: str, data: str, limit: int | None) -> list[Change]:
     """What running two images on samples changes: by layer, op, unit, and in what they answer."""
-    samples = load_samples(data, any_length=True).first(limit)
+    samples = read_samples(data, any_length=True).first(limit)
     told = []
     with progress("running", 2 * len(samples.x)) as advance, samples_of(data):
         for name in (before, after):

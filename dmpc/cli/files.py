@@ -77,6 +77,10 @@ def _external(path: str) -> Iterator[str]:
     yield from (os.path.join(os.path.dirname(path), place) for place in sorted(places))
 
 
+class SampleFile(InputFile):
+    """A file of samples, in any format that is known."""
+
+
 class InputFolder(InputFile):
     """A folder, of which the command may read every file."""
 

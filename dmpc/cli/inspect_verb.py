@@ -8,13 +8,13 @@ import click
 from dmpc.backend.emit import embedded_graph
 from dmpc.cli.activity import typical_input
 from dmpc.cli.compile_verb import compile_options, options_of
-from dmpc.cli.files import InputFile, ModelFile, OutputFile, json_option, write_json, write_text
+from dmpc.cli.files import ModelFile, OutputFile, SampleFile, json_option, write_json, write_text
 from dmpc.cli.graphs import graph_data
 from dmpc.cli.main import Verb
 from dmpc.cli.memory_table import held, memory_table
 from dmpc.cli.models import errors_of, refuse_unread
 from dmpc.cli.ranges import print_ranges, range_report
-from dmpc.cli.samples import samples_of
+from dmpc.cli.samples import read_samples, samples_of
 from dmpc.cli.tables import table
 from dmpc.cli.terminal import Output
 from dmpc.compiler import as_trained, find_ranges, import_model, to_layers
@@ -31,7 +31,6 @@ from isa.image import Image, read_image
 from isa.interface import interface, provenance
 from isa.target import load_target
 from runtime.program import Program
-from runtime.samples import load_samples
 from runtime.timestep import Timestep, timestep_of
 
 
@@ -81,8 +80,8 @@ from runtime.timestep import Timestep, timestep_of
 @click.option(
     "--input",
     "samples",
-    type=InputFile(),
-    metavar="NPZ",
+    type=SampleFile(),
+    metavar="DATA",
     help="Samples from which to take the schedule's input, and the ranges seen.  [default: random "
     "input for the schedule, the calibration set for ranges]",
 )
@@ -153,7 +152,7 @@ def inspect(
         image = read_image(file) if is_image else _compiled(file, dict(chosen))
         if ranges:
             data = samples or chosen["calibration"]
-            x = load_samples(data).x if data else None
+            x = read_samples(data).x if data else None
             with samples_of(data), errors_of(file):
                 found = range_report(image, file, x, timesteps, events, chosen["input_range"])
             print_ranges(found, out)
@@ -216,7 +215,7 @@ def _model_graph(file: str, level: str | None, chosen: dict[str, Any], alone: bo
     """A model's graph at a level, compiled as far as needed; nothing else is asked if `alone`."""
     calibration = chosen.pop("calibration")
     options = options_of(**chosen)
-    data = load_samples(calibration).x if calibration else None
+    data = read_samples(calibration).x if calibration else None
     graph = import_model(file, options, data).graph
     wanted = level or ("layers" if graph.level == "model" else graph.level)
     if alone:
@@ -248,7 +247,7 @@ def _model_graph(file: str, level: str | None, chosen: dict[str, Any], alone: bo
 
 def _compiled(file: str, chosen: dict[str, Any]) -> Image:
     calibration = chosen.pop("calibration")
-    data = load_samples(calibration).x if calibration else None
+    data = read_samples(calibration).x if calibration else None
     with samples_of(calibration), errors_of(file):
         return compile_model(file, calibration=data, options=options_of(**chosen)).image
 
@@ -272,7 +271,7 @@ def _print_memory(image: Image, out: Output) -> list[dict[str, Any]]:
 
 def _timestep(program: Program, samples: str | None, sample: int, timestep: int | None) -> Timestep:
     """The timestep to show, of a user's sample or of typical input."""
-    x = load_samples(samples).x if samples else typical_input(program)
+    x = read_samples(samples).x if samples else typical_input(program)
     if sample >= len(x):
         raise DmpcError(
             f"there is no sample {sample}; the last is {len(x) - 1}",

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from dmpc.cli.files import STDOUT, claim, outputs
+from dmpc.cli.files import STDOUT, SampleFile, claim, outputs
 from dmpc.cli.terminal import own_output, say
 from dmpc.errors import DmpcError
 from isa.errors import IsaError
@@ -48,8 +48,74 @@ USERS = (DmpcError, IsaError, RuntimeFailure, click.ClickException, click.except
 """What a user can get wrong, and --help; all other errors are ours."""
 
 
+BINNING = "dmpc.binning"
+"""Under which name a context keeps how events become timesteps."""
+
+
+_FIELDS = {"bin": "width"}
+
+
+class _Time(click.ParamType[int]):
+    """A time such as 10ms, in nanoseconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """It, or a usage error that says how it is written."""
+        from runtime.data.binning import nanoseconds
+
+        try:
+            return nanoseconds(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _keep(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
+    if value is not None:
+        ctx.meta.setdefault(BINNING, {})[_FIELDS.get(str(param.name), param.name)] = value
+
+
+def binning_words(ctx: click.Context) -> dict[str, str]:
+    """What was given of how events become timesteps, by parameter, as a shell would give it."""
+    from runtime.data.binning import as_time
+
+    given = ctx.meta.get(BINNING, {})
+    words = {name: str(value) for name, value in given.items() if name != "width"}
+    return words | ({"bin": as_time(given["width"])} if "width" in given else {})
+
+
+def _binning_options() -> list[click.Parameter]:
+    """How events in time become timesteps: options of every verb that reads samples."""
+    kept: dict[str, Any] = {"expose_value": False, "callback": _keep}
+    return [
+        click.Option(
+            ["--bin"], type=_Time(), metavar="TIME", **kept,
+            help="Of events in time: how long a timestep is, such as 10ms.",
+        ),
+        click.Option(
+            ["--channels"], type=click.IntRange(min=1), metavar="N", **kept,
+            help="Of events in time: pool as many neighbouring units each to N inputs.",
+        ),
+        click.Option(
+            ["--steps"], type=click.IntRange(min=1), metavar="N", **kept,
+            help="Of events in time: N timesteps for every sample.  [default: to its last event]",
+        ),
+    ]  # fmt: skip
+
+
+def sample_files(ctx: click.Context) -> list[str]:
+    """The files of samples that a verb was given."""
+    params = (param for param in ctx.command.params if isinstance(param.type, SampleFile))
+    return [path for param in params if (path := ctx.params.get(param.name or ""))]
+
+
 class Verb(click.Command):
     """A verb: what all of them keep to, whatever they do."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if any(isinstance(param.type, SampleFile) for param in self.params):
+            self.params += _binning_options()
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Refuse an option of one value that is given twice: one of the two would be ignored."""
@@ -62,6 +128,8 @@ class Verb(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb; on an error that is no user's, a note of what it was about to do."""
+        if ctx.meta.get(BINNING) and not sample_files(ctx):
+            raise click.UsageError("--bin, --channels and --steps are for files of samples", ctx)
         written = outputs(ctx)
         claim(ctx, written)
         try:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from dmpc.cli.main import binning_words
 from dmpc.cli.terminal import say
 from dmpc.errors import DmpcError, SampleError
 from dmpc.findings import Finding
@@ -46,7 +47,8 @@ def check_command(model: str) -> str:
     for param in ctx.command.params:
         if not isinstance(param, click.Option) or param.name is None:
             continue
-        option, value = param.opts[0], ctx.params[param.name]
+        option: str = param.opts[0]
+        value: Any = {**ctx.params, **binning_words(ctx)}.get(param.name)
         if ctx.info_name == "verify" and param.name == "data":
             words += ["--calibration", value]
         elif param.name in known - {"json_path"} and is_given(ctx, param.name):

@@ -8,7 +8,7 @@ from rich.table import Table
 import runtime
 from dmpc.cli.files import InputFile, write_json
 from dmpc.cli.main import Verb
-from dmpc.cli.samples import data_options, samples_of
+from dmpc.cli.samples import data_options, read_samples, samples_of
 from dmpc.cli.tables import cut, table
 from dmpc.cli.terminal import Output, clean, progress
 from isa.engines import ENGINES
@@ -42,7 +42,7 @@ def profile(image: str, data: str, json_path: str | None, limit: int | None, eng
     instruction took. Its totals are those of `dmpc run`.
     """
     program = runtime.load(image, engine)
-    samples = runtime.load_samples(data, any_length=True).first(limit)
+    samples = read_samples(data, any_length=True).first(limit)
     with progress("running", len(samples.x)) as advance, samples_of(data):
         result = program.run(samples.x, samples.y, lengths=samples.lengths, progress=advance)
     found = program.profile(result)

@@ -7,10 +7,10 @@ import click
 from rich.table import Table
 
 from dmpc.cli.compile_verb import model_options, options_of, target_option
-from dmpc.cli.files import InputFile, ModelFile, OutputFile, write_json, write_text
+from dmpc.cli.files import InputFile, ModelFile, OutputFile, SampleFile, write_json, write_text
 from dmpc.cli.main import Verb, option_list
 from dmpc.cli.models import errors_of
-from dmpc.cli.samples import samples_of
+from dmpc.cli.samples import read_samples, samples_of
 from dmpc.cli.tables import table
 from dmpc.cli.terminal import Output, progress, say, working
 from dmpc.errors import DmpcError
@@ -19,15 +19,15 @@ from dmpc.precision.losses import READOUT, Loss, sources
 from dmpc.precision.search import stored
 from dmpc.precision.study import Study
 from dmpc.precision.yardstick import Difference
-from runtime.samples import Samples, load_samples
+from runtime.samples import Samples
 
 data_options = option_list(
     click.option(
-        "--calibration", type=InputFile(), required=True, metavar="NPZ",
+        "--calibration", type=SampleFile(), required=True, metavar="DATA",
         help="Input data, as for run, from which scales are chosen and losses are taken.",
     ),
     click.option(
-        "--input", "data", type=InputFile(), metavar="NPZ",
+        "--input", "data", type=SampleFile(), metavar="DATA",
         help="Other samples, on which the result is measured.  [default: the calibration set]",
     ),
     click.option(
@@ -97,7 +97,7 @@ def quantize(
     The calibration set decides: scales, rounding, the losses of --report and the widths that
     --max-drop finds come from it alone. --input only measures the result.
     """
-    train = load_samples(calibration)
+    train = read_samples(calibration)
     test = _test_samples(data, limit)
     with errors_of(model), samples_of(calibration):
         with working("calibrating"):
@@ -140,7 +140,7 @@ def _test_samples(data: str | None, limit: int | None) -> Samples | None:
         if limit is not None:
             raise click.UsageError("--limit counts samples of --input, which is not given")
         return None
-    samples = load_samples(data)
+    samples = read_samples(data)
     return Samples(samples.x[:limit], None if samples.y is None else samples.y[:limit])
 
 

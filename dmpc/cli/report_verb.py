@@ -6,11 +6,19 @@ import click
 
 import runtime
 from dmpc.cli.compile_verb import model_options, options_of
-from dmpc.cli.files import InputFile, ModelFile, OutputFile, beside, write_json, write_text
+from dmpc.cli.files import (
+    InputFile,
+    ModelFile,
+    OutputFile,
+    SampleFile,
+    beside,
+    write_json,
+    write_text,
+)
 from dmpc.cli.main import Verb
 from dmpc.cli.models import errors_of, refuse_unread
 from dmpc.cli.recordings import Numbers
-from dmpc.cli.samples import data_options, samples_of
+from dmpc.cli.samples import data_options, read_samples, samples_of
 from dmpc.cli.terminal import Output, progress
 from dmpc.compiler import import_model
 from dmpc.precision.losses import Loss, sources
@@ -19,7 +27,6 @@ from dmpc.report.collect import Choice, collect
 from dmpc.report.page import page
 from dmpc.verification import check_origin
 from isa.image import Image
-from runtime.samples import load_samples
 
 MEASURED = 64
 """Samples on which quantization losses are measured."""
@@ -58,7 +65,7 @@ MEASURED = 64
     help="The model that the image was made from: shows what each tensor loses by rounding.",
 )  # fmt: skip
 @click.option(
-    "--calibration", type=InputFile(), metavar="NPZ",
+    "--calibration", type=SampleFile(), metavar="DATA",
     help="Its calibration set, for --model.  [default: the samples of --input]",
 )  # fmt: skip
 @model_options
@@ -85,7 +92,7 @@ def report(
         unread = {param.name or "" for param in click.command("")(model_options(_nothing)).params}
         refuse_unread({"without --model": {*unread, "calibration"}})
     program = runtime.load(image)
-    samples = load_samples(data, any_length=True).first(limit)
+    samples = read_samples(data, any_length=True).first(limit)
     x, y, lengths = samples.x, samples.y, samples.lengths
     with progress("running", len(x)) as advance, samples_of(data):
         result = program.run(x, y, lengths=lengths, progress=advance)
@@ -106,7 +113,7 @@ def _nothing() -> None:
 
 def _losses(model: str, image: Image, data: str, chosen: dict[str, Any]) -> list[Loss]:
     """What each tensor of the image's model loses by rounding."""
-    given = load_samples(data).first(MEASURED)
+    given = read_samples(data).first(MEASURED)
     options = options_of(**chosen)
     with errors_of(model), samples_of(data):
         check_origin(import_model(model, options, given.x).graph, image, options, model)

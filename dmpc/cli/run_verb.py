@@ -17,7 +17,7 @@ from dmpc.cli.recordings import (
     write_trace,
     write_vectors,
 )
-from dmpc.cli.samples import data_options, samples_of
+from dmpc.cli.samples import data_options, read_samples, samples_of
 from dmpc.cli.tables import table
 from dmpc.cli.terminal import Output, progress
 from isa.engines import ENGINES
@@ -94,7 +94,7 @@ def run(
     check_trace(trace)
     wanted = window(timesteps)
     program = runtime.load(image, engine)
-    loaded = runtime.load_samples(data, any_length=True).first(limit)
+    loaded = read_samples(data, any_length=True).first(limit)
     x, y, lengths = loaded.x, loaded.y, loaded.lengths
     with progress("running", len(x)) as advance, samples_of(data):
         result = program.run(x, y, lengths=lengths, progress=advance)

@@ -5,15 +5,20 @@ from contextlib import contextmanager
 
 import click
 
-from dmpc.cli.files import InputFile, OutputFile
-from dmpc.cli.main import option_list
+from dmpc.cli.files import OutputFile, SampleFile
+from dmpc.cli.main import BINNING, option_list, sample_files
+from dmpc.cli.terminal import say
 from dmpc.errors import SampleError
+from runtime.data.binning import Binning
+from runtime.data.reading import format_of
 from runtime.errors import RuntimeFailure
+from runtime.samples import Samples, told_samples
 
 data_options = option_list(
     click.option(
-        "--input", "data", type=InputFile(), required=True, metavar="NPZ",
-        help="Samples: x [samples, timesteps, inputs] and, where known, labels y [samples].",
+        "--input", "data", type=SampleFile(), required=True, metavar="DATA",
+        help="Samples, with labels where they are known: .npz, .npy, HDF5 of SHD and SSC, NIRData, "
+        "events in .npz or AEDAT4.",
     ),
     click.option(
         "--json", "json_path", type=OutputFile(), metavar="FILE",
@@ -23,6 +28,24 @@ data_options = option_list(
         "--limit", type=click.IntRange(min=1), metavar="N", help="Use the first N samples only."
     ),
 )  # fmt: skip
+
+
+def read_samples(path: str, *, any_length: bool = False) -> Samples:
+    """The samples in a file that the verb was given, in timesteps as its options say.
+
+    A word on standard error says what was read, unless whoever saved it must know. Raises
+    RuntimeFailure.
+    """
+    ctx = click.get_current_context()
+    binning = Binning(**ctx.meta.get(BINNING, {}))
+    if binning.chosen and not format_of(path).timed(path):
+        others = [other for other in sample_files(ctx) if other != path]
+        if any(format_of(other).timed(other) for other in others):
+            binning = Binning()  # they are for the other file
+    samples, told = told_samples(path, any_length=any_length, binning=binning)
+    if told:
+        say("note", f"{path}: {told}")
+    return samples
 
 
 @contextmanager

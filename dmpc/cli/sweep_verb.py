@@ -7,16 +7,15 @@ from typing import Any
 import click
 
 from dmpc.cli.compile_verb import model_options, options_of
-from dmpc.cli.files import STDOUT, InputFile, ModelFile, OutputFile, write_json
+from dmpc.cli.files import STDOUT, InputFile, ModelFile, OutputFile, SampleFile, write_json
 from dmpc.cli.main import Verb
 from dmpc.cli.models import errors_of
-from dmpc.cli.samples import samples_of
+from dmpc.cli.samples import read_samples, samples_of
 from dmpc.cli.sweeping import Point, about, compiled, known, measured, plain
 from dmpc.cli.tables import cut, kilobytes, table
 from dmpc.cli.terminal import Output, progress, say
 from dmpc.compiler import OBJECTIVES, check_level, import_layers
 from isa.target import load_target, target_names
-from runtime.samples import load_samples
 
 
 class Several(click.ParamType[tuple[Any, ...]]):
@@ -74,11 +73,11 @@ The same command again takes what sweep.json holds already, and goes on.""",
     help=f"What banks are chosen for: {', '.join(OBJECTIVES)}.  [default: cycles]",
 )  # fmt: skip
 @click.option(
-    "--calibration", type=InputFile(), metavar="NPZ",
+    "--calibration", type=SampleFile(), metavar="DATA",
     help="Input data, as for run, from which to choose scales.",
 )  # fmt: skip
 @click.option(
-    "--input", "data", type=InputFile(), required=True, metavar="NPZ",
+    "--input", "data", type=SampleFile(), required=True, metavar="DATA",
     help="Samples on which every choice is run: x and, where known, labels y.",
 )  # fmt: skip
 @click.option(
@@ -108,8 +107,8 @@ def sweep(
     """
     for target in targets:
         load_target(target)
-    options, train = options_of(**chosen), load_samples(calibration).x if calibration else None
-    samples = load_samples(data, any_length=True).first(limit)
+    options, train = options_of(**chosen), read_samples(calibration).x if calibration else None
+    samples = read_samples(data, any_length=True).first(limit)
     choices = [Point(*choice) for choice in product(targets, widths or (None,), objectives)]
     sweep_of = about(model, targets, calibration, data, limit, chosen)
     before = known(json_path, sweep_of)

@@ -8,13 +8,12 @@ from dmpc.cli.compile_verb import model_options, options_of
 from dmpc.cli.files import InputFile, ModelFile, write_json
 from dmpc.cli.main import Verb
 from dmpc.cli.models import errors_of
-from dmpc.cli.samples import data_options, samples_of
+from dmpc.cli.samples import data_options, read_samples, samples_of
 from dmpc.cli.terminal import Output, progress, say
 from dmpc.verification import figures
 from dmpc.verification import verify as climb
 from isa.image import read_image
 from runtime.program import Program
-from runtime.samples import load_samples
 
 
 @click.command(
@@ -49,7 +48,7 @@ def verify(
     simulator: each is compared with the next, the first by tolerance and accuracy, the last by
     every bit.
     """
-    samples = load_samples(data)
+    samples = read_samples(data)
     x, y = samples.x[:limit], None if samples.y is None else samples.y[:limit]
     options, loaded = options_of(**chosen), read_image(image)
     with samples_of(data):

@@ -152,10 +152,9 @@ OTHERS = {
         lambda path: path.write_text("0,1\n1,0\n"),
         f"text; {FORM} (x = np.loadtxt('a.dat', delimiter=',').reshape(samples, timesteps, ",
     ),
-    "npy": (npy, f"an .npy file; {FORM} (x = np.load('a.dat'); {SAVE})"),
     "hdf5": (
-        lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99)),
-        f"an HDF5 file; {FORM} (spikes of SHD and SSC: x = np.zeros((samples, timesteps, 700), ",
+        lambda path: h5py.File(path, "w").create_dataset("x", data=[1]).file.close(),
+        f"an HDF5 file; {FORM} (it holds neither spikes/times, as SHD and SSC do, nor NIRData; ",
     ),
     "matlab": (
         lambda path: path.write_bytes(b"MATLAB 5.0 MAT-file" + bytes(99)),
@@ -188,31 +187,13 @@ def code_of_the_page(*words):
 def test_the_pages_recipes_make_samples(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     x = np.random.default_rng(1).random((3, 20, 2)) < 0.3
-    np.save("x.npy", x)
-    np.save("y.npy", np.arange(3))
     np.savetxt("x.csv", x.reshape(-1, 2), delimiter=",")
     scipy.io.savemat("x.mat", {"x": x.astype(float)})
     torch.save(torch.from_numpy(x), "x.pt")
-    for words in ('np.load("x.npy")', "np.loadtxt", "loadmat", "torch.load"):
+    for words in ("np.loadtxt", "loadmat", "torch.load"):
         Path("samples.npz").unlink(missing_ok=True)
         exec(code_of_the_page(words), {})
         assert (load_samples("samples.npz").x == x).all()
-
-
-def test_the_pages_recipe_bins_events(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with h5py.File("shd.h5", "w") as file:
-        spikes = file.create_group("spikes")
-        times = spikes.create_dataset("times", (2,), h5py.vlen_dtype(np.float16))
-        units = spikes.create_dataset("units", (2,), h5py.vlen_dtype(np.uint16))
-        times[0], units[0] = np.float16([0, 0.5, 1.4]), np.uint16([3, 699, 5])
-        times[1], units[1] = np.float16([]), np.uint16([])
-        file["labels"] = np.uint16([19, 0])
-    exec(code_of_the_page("h5py"), {})
-    loaded = load_samples("samples.npz")
-    assert loaded.x.shape == (2, 100, 700)
-    assert np.argwhere(loaded.x).tolist() == [[0, 0, 3], [0, 35, 699], [0, 99, 5]]
-    assert loaded.y.tolist() == [19, 0]
 
 
 # -- damaged files --------------------------------------------------------------------------------
@@ -297,7 +278,7 @@ def test_damaged_files(tmp_path, kind):
 
 def test_an_array_beyond_the_machines_memory_is_not_asked_for(tmp_path, monkeypatch):
     archive(tmp_path / "a.npz")
-    monkeypatch.setattr(npz, "_memory", lambda: 100)
+    monkeypatch.setattr(npz, "machine_memory", lambda: 100)
     assert "x takes 0.0 GiB, this machine has 0.0 GiB; save fewer" in refused(tmp_path / "a.npz")
 
 

@@ -1,0 +1,73 @@
+"""The spiking digits and commands of Heidelberg, SHD and SSC, in HDF5.
+
+`spikes/times` and `spikes/units` hold a list for each sample, `labels` a class. Times are seconds.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from runtime.data.binning import Binning, Events, Recordings, binned, whole
+from runtime.data.hdf5 import array, member, opened
+from runtime.errors import RuntimeFailure
+from runtime.samples import Samples
+
+if TYPE_CHECKING:
+    import h5py
+
+CHANNELS = 700
+"""Channels of the cochlea that the data sets were made with."""
+MOST_SAMPLES = 1 << 24
+
+
+def holds(path: Path | str) -> bool:
+    """Whether an HDF5 file is laid out like that."""
+    with opened(path) as file:
+        return member(file, "spikes", path) is not None
+
+
+def read(path: Path | str, binning: Binning) -> tuple[Samples, str]:
+    """Its samples in timesteps, and what is to be said of them."""
+    with opened(path) as file:
+        times, units = (_lists(file, f"spikes/{name}", path) for name in ("times", "units"))
+        labels = array(file, "labels", path)
+        for name, size in (
+            ("spikes/units", len(units)),
+            ("labels", None if labels is None else len(labels)),
+        ):
+            if size not in (None, len(times)):
+                raise RuntimeFailure(
+                    f"{path}: {name} has {size} samples, spikes/times {len(times)}"
+                )
+        events = list(_events(times, units, path))
+    return binned(Recordings(events, CHANNELS, labels), binning, str(path))
+
+
+def _lists(file: "h5py.File", name: str, path: Path | str) -> "h5py.Dataset":
+    """A dataset of a list of numbers for each sample."""
+    import h5py
+
+    found = member(file, name, path)
+    if found is None:
+        raise RuntimeFailure(f"{path}: has no {name}, as SHD and SSC have")
+    inner = isinstance(found, h5py.Dataset) and h5py.check_vlen_dtype(found.dtype)
+    if not inner or len(found.shape) != 1 or np.dtype(inner).kind not in "iuf":
+        raise RuntimeFailure(f"{path}: {name} is no list of numbers for each sample")
+    if len(found) > MOST_SAMPLES:
+        raise RuntimeFailure(f"{path}: {name} has {len(found):,} samples")
+    return found
+
+
+def _events(times: "h5py.Dataset", units: "h5py.Dataset", path: Path | str) -> Iterator[Events]:
+    for number in range(len(times)):
+        when, where = np.asarray(times[number]), np.asarray(units[number])
+        if when.shape != where.shape:
+            raise RuntimeFailure(
+                f"{path}: sample {number} has {len(when)} times and {len(where)} units"
+            )
+        try:
+            yield Events(whole(when, 10**9), where.astype(np.int64))
+        except RuntimeFailure as error:
+            raise RuntimeFailure(f"{path}: sample {number}: {error}") from error

@@ -1,0 +1,58 @@
+"""Samples of other formats on the command line: how events become timesteps, and what is told."""
+
+import numpy as np
+import pytest
+
+from dmpc.cli.check_verb import check
+from dmpc.cli.models import check_command
+from tests.dmpc.cli.conftest import CLASSES, INPUTS, STEPS
+
+
+@pytest.fixture
+def events(files, tmp_path):
+    """The samples of the small network as a list of events, a timestep every 2 ms."""
+    samples = np.load(files.data)
+    sample, step, unit = np.nonzero(samples["x"])
+    path = tmp_path / "events.npz"
+    np.savez(
+        path, t=2000 * step, x=2 * unit, sample=sample, labels=samples["y"], size=[2 * INPUTS, 1]
+    )
+    return path
+
+
+BINNED = ("--bin", "2ms", "--channels", INPUTS, "--steps", STEPS)
+
+
+def test_binned_events_run_as_the_timesteps_that_they_were(files, dmpc, events):
+    plain = dmpc("run", files.image, "--input", files.data)
+    found = dmpc("run", files.image, "--input", events, *BINNED)
+    assert found.stdout == plain.stdout
+    assert found.stderr.startswith(f"dmpc: note: {events}: 12 samples of {STEPS} timesteps, ")
+    assert found.stderr.endswith(f"% active, {CLASSES} classes\n")
+
+
+def test_of_two_files_options_are_for_the_one_that_needs_them(files, dmpc, events, tmp_path):
+    image = tmp_path / "again.elf"
+    result = dmpc("compile", files.model, "--calibration", events, *BINNED, "-o", image)
+    assert result.exit_code == 0, result.output
+    result = dmpc("quantize", files.model, "--calibration", events, "--input", files.data, *BINNED)
+    assert result.exit_code == 0, result.output
+
+
+def test_options_that_nothing_needs_are_refused(files, dmpc, events):
+    assert "holds timesteps already" in dmpc.fails(
+        "run", files.image, "--input", files.data, *BINNED
+    )
+    assert "say how long a timestep is" in dmpc.fails("run", files.image, "--input", events)
+    said = dmpc.misused("compile", files.model, "--bin", "2ms")
+    assert "--bin, --channels and --steps are for files of samples" in said
+    said = dmpc.misused("run", files.image, "--input", events, "--bin", "2")
+    assert "'2' is no time; write it as 10ms" in said
+
+
+def test_a_command_in_a_message_has_them(events):
+    words = ["m.onnx", "--calibration", str(events), *map(str, BINNED)]
+    with check.make_context("check", words):
+        assert check_command("m.onnx") == f"dmpc check m.onnx --calibration {events} " + " ".join(
+            map(str, BINNED)
+        )
