@@ -89,7 +89,7 @@ setup(
         "numpy>=2.0,<3",
         "onnx>=1.18,<2",
         "onnxruntime>=1.20,<2",
-        "perfetto>=0.50,<1",
+        "perfetto>=0.59,<1",
         "pydantic>=2.10,<3",
         "pyelftools>=0.31,<1",
         "pyvcd>=0.4,<1",

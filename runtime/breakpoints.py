@@ -168,7 +168,8 @@ def _spike(debugger: "Debugger", arguments: Sequence[str]) -> Check:
     def check(now: Moment) -> str:
         for item, data in now.done.left if now.done else ():
             at = neuron - item.part[1]
-            if now.done and item in places and 0 <= at < len(data) and data[at]:
+            new = getattr(debugger.code[item.place[0]], "offset", 0)  # pieces before were told
+            if now.done and item in places and new <= at < len(data) and data[at]:
                 return f"neuron {neuron} of {layer} spikes {_when(now.done)}"
         return ""
 

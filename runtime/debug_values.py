@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from isa.arithmetic import Int
 from isa.engines.cycle import CycleSession
-from isa.image import Image
 from runtime.debugger import Debugger
 from runtime.errors import RuntimeFailure
 from runtime.places import Left
 
+ROWS = 4  # of a memory that are printed unless others are asked for
 SHOWN = 16  # elements of a vector that are printed unless more are asked for
 RANGE = re.compile(r"(\d{1,9})(?::(\d{1,9}))?")
 
@@ -88,7 +88,8 @@ def look(debugger: Debugger, name: str, part: str = "") -> list[Vector]:
 def names(debugger: Debugger) -> list[str]:
     """What can be looked at: values of the graph, registers, memories."""
     loaded = [name for name, table in debugger.program.image.memories.items() if len(table)]
-    found = [*values(debugger), *debugger.now.registers, *debugger.now.memories, *loaded]
+    written = [name for name, rows in debugger.now.memories.items() if rows]
+    found = [*values(debugger), *debugger.now.registers, *written, *loaded]
     return list(dict.fromkeys([*found, "input", "logits"]))
 
 
@@ -149,17 +150,15 @@ def _held(debugger: Debugger, item: Left) -> Int | None:
 
 def _rows(debugger: Debugger, name: str, span: tuple[int, int] | None) -> Iterator[Vector]:
     """Rows of a memory: of one that holds state what was written, else what was loaded."""
-    image: Image = debugger.program.image
-    first, last = span or (0, 4)
     if name in debugger.now.memories:
-        there = debugger.now.memories[name]
-        known = {row: there[row] for row in range(first, last) if row in there}
+        known = debugger.now.memories[name]
     else:
-        table = image.memories.get(name, np.zeros((0, 0), np.int64))
-        known = {row: table[row] for row in range(first, min(last, len(table)))}
+        known = dict(enumerate(debugger.program.image.memories.get(name, ())))
+    wanted = range(*span) if span else list(known)[:ROWS]
+    known = {row: known[row] for row in wanted if row in known}
     if not known:
-        what = "written" if name in debugger.now.memories else "loaded"
-        raise RuntimeFailure(f"no row {first}:{last} of {name} was {what}")
+        what = "written in this sample" if name in debugger.now.memories else "loaded"
+        raise RuntimeFailure(f"none of these rows of {name} was {what}")
     for row, data in known.items():
         yield Vector(f"{name}[{row}]", "", data)
 

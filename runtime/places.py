@@ -62,8 +62,9 @@ def left(program: "Program") -> list[Left]:
             else:
                 where = f"{kinds[operand][0]}{getattr(op, operand)}"
                 bits = 1 if where.startswith("e") else target.values.bits
-                if where not in (*work.writes, *work.appends):
-                    continue
+                written = (*work.writes, *work.appends)
+                if where not in written and not (operand == "dest" and written):
+                    continue  # a later piece of a vector names the whole of it
             graphs = source.values.get(operand, "")
             name = graphs.replace(NEXT, "") or where
             found.append(Left((pc, operand), name, where, source.layer, bits, graphs))

@@ -72,7 +72,8 @@ def test_every_page_is_in_the_contents_and_every_link_leads_somewhere():
     index = (ROOT / "docs" / "index.md").read_text("utf-8")
     for page in pages:
         text = page.read_text("utf-8")
-        assert str(page.relative_to(ROOT / "docs").with_suffix("")) in index.split()
+        name = str(page.relative_to(ROOT / "docs").with_suffix(""))
+        assert name in index.split(), f"docs/index.md has no line {name}"
         for link in re.findall(r"\]\(([^):#]+\.md)", text):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 

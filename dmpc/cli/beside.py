@@ -55,6 +55,11 @@ class Beside:
         self.values = sorted(name for name in left if name in self.integer.types)
         self.meanings = {name: _meaning(self.integer, name) for name in self.values}
 
+    def _rounding(self, name: str) -> float:
+        """What rounding alone can make: two integer steps."""
+        scale = self.meanings[name].scale
+        return 1e-9 if scale is None else 2 * float(np.max(scale))
+
     def expected(self, x: Tensor, inputs: Int) -> dict[str, Expected]:
         """What values should be on one sample, real numbers [timesteps, inputs] and integers."""
         shared = [name for name in self.values if name in self.layers.types]
@@ -66,6 +71,6 @@ class Beside:
             largest = 0.0 if series is None else float(np.abs(series).max(initial=0.0))
             found[name] = Expected(
                 name, integers[name][0].astype(np.int64), series, self.meanings[name],
-                max(self.tolerance * largest, 1e-9),
+                self.tolerance * largest + (self._rounding(name) if self.tolerance else 1e-9),
             )  # fmt: skip
         return found

@@ -67,15 +67,18 @@ def signals(recordings: Sequence[tuple[int, Recording]], image: Image) -> Signal
     Signals change at the beginning of a cycle, which is the rising edge of `clock`. A vector shows
     what was left in it from the cycle on in which all of that is in its place.
     """
-    made = _Maker(image)
+    made = _Maker(image, [recording for _, recording in recordings])
     for number, recording in recordings:
         made.sample(number, recording)
     return made.finished()
 
 
 class _Maker:
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: Image, recordings: Sequence[Recording]) -> None:
         self.image = image
+        self.sizes: dict[str, int] = {}  # of vectors, which may be made piece by piece
+        for value in (value for recording in recordings for value in recording.values):
+            self.sizes[value.left.name] = max(len(value.data), self.sizes.get(value.left.name, 0))
         self.result = Signals(Clock.of(image.target.frequency_mhz))
         self.at = 0  # the cycle in which the next recording begins
         self.numbers: dict[tuple[tuple[str, ...], str], int] = {}
@@ -178,7 +181,7 @@ class _Maker:
         for value in recording.values:
             left, cycle = value.left, max(value.cycle, recording.since)
             if left.is_events:
-                signal = self.signal(("values",), left.name, len(value.data))
+                signal = self.signal(("values",), left.name, self.sizes[left.name])
                 bits = "".join(str(int(bit)) for bit in reversed(value.data.tolist()))
                 self.change(cycle, signal, int(bits or "0", 2))
                 continue
