@@ -18,6 +18,8 @@ ALIKE = 0.02
 """Units whose busy shares differ by less are busy alike."""
 NOWHERE = "control"
 """The layer of instructions that belong to none."""
+OUTSIDE = ("input", "load")
+"""Paths of what no layer does: events that come in, windows that are set aside."""
 MUCH = 0.25
 """A unit that works less for a layer than that share of the layer's busiest does not bound it."""
 BUSY = 0.5
@@ -75,7 +77,7 @@ def bounds(lines: Sequence["Line"], cycles: int, banks: Sequence[str]) -> tuple[
     own: dict[str, dict[str, int]] = {}
     for line in lines:
         busy[line.unit] += line.spent.busy
-        if line.spent.busy and line.path != "input":  # what comes in is no layer's doing
+        if line.spent.busy and line.path not in OUTSIDE:
             units = own[line.layer] = own.pop(line.layer, {})
             units[line.unit] = units.get(line.unit, 0) + line.spent.busy
     if len(own) > 1:

@@ -83,8 +83,8 @@ def test_samples_of_any_length_are_profiled():
     assert found.cycles == result.cycles.sum()
 
 
-def line(layer, unit, op, busy, **stalls):
-    return Line(0, "", unit, layer, "", op, (), Spent(busy, stalls))
+def line(layer, unit, op, busy, path="", **stalls):
+    return Line(0, "", unit, layer, path, op, (), Spent(busy, stalls))
 
 
 def told(*lines, cycles=100):
@@ -111,6 +111,10 @@ def test_of_units_that_are_busy_alike_the_one_with_most_work_for_the_layer_bound
 def test_what_a_layer_hardly_uses_does_not_bound_it():
     found = told(line("one", "a", "p", 90), line("out", "a", "q", 1), line("out", "r", "n", 5))
     assert found["out"].unit == "r"
+
+
+def test_what_comes_in_is_bound_by_nothing():
+    assert told(line("input", "event", "x", 90, "input"), line("windows", "l", "", 9, "load")) == {}
 
 
 def test_a_unit_that_waits_says_for_what():
