@@ -10,7 +10,7 @@ from dmpc.cli.main import Verb
 from dmpc.cli.models import errors_of
 from dmpc.cli.tables import kilobytes, table
 from dmpc.cli.terminal import Output, working
-from dmpc.compiler import check_level, check_options, import_layers
+from dmpc.compiler import check_level, check_options, import_model, to_layers
 from dmpc.fit import Fit, shipped, smallest
 from dmpc.fit import fit as fitted
 from isa.target import load_target, target_names
@@ -55,18 +55,21 @@ def fit(model: str, target: str | None, json_path: str | None, **chosen: Any) ->
     asked = [load_target(target)] if target else []
     with working("fitting"), errors_of(model):
         check_options(options)
-        layers = import_layers(model, options)
-        check_level(layers)
+        graph = import_model(model, options).graph
+        check_level(graph)
         others = [one for one in shipped() if one not in asked]
-        fits = [fitted(layers, one, options) for one in (*asked, *others)]
+        fits = [
+            fitted(to_layers(graph, options, lanes=one.lanes), one, options)
+            for one in (*asked, *others)
+        ]
     best = smallest(fits)
     shown = fits[0] if asked else best or fits[-1]
     if json_path:
         told = [one.to_json() for one in fits]
         name = best.target.name if best else None
-        write_json(json_path, {"model": layers.name, "smallest": name, "targets": told})
+        write_json(json_path, {"model": graph.name, "smallest": name, "targets": told})
     out = Output()
-    _print(layers.name, shown, fits, best, out)
+    _print(graph.name, shown, fits, best, out)
     if not shown.fits:
         click.get_current_context().exit(1)
 

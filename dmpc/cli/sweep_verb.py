@@ -14,7 +14,7 @@ from dmpc.cli.samples import read_samples, samples_of
 from dmpc.cli.sweeping import Point, about, compiled, known, measured, plain
 from dmpc.cli.tables import cut, kilobytes, table
 from dmpc.cli.terminal import Output, progress, say
-from dmpc.compiler import OBJECTIVES, check_level, import_layers
+from dmpc.compiler import OBJECTIVES
 from isa.target import load_target, target_names
 
 
@@ -113,15 +113,12 @@ def sweep(
     sweep_of = about(model, targets, calibration, data, limit, chosen)
     before = known(json_path, sweep_of)
     points: list[Point] = []
-    with errors_of(model), samples_of(calibration):
-        layers = import_layers(model, options, train)
-        check_level(layers)
     with progress("sweeping", len(choices)) as advance, samples_of(data):
         for choice in choices:
             point = before.get(choice.key)
             if point is None:
-                with samples_of(calibration):
-                    image = compiled(layers, train, options, choice)
+                with errors_of(model), samples_of(calibration):
+                    image = compiled(model, train, options, choice)
                 point = measured(choice, image, samples)
             points.append(point)
             if json_path and json_path != STDOUT:
@@ -129,7 +126,7 @@ def sweep(
             advance(1)
     if json_path == STDOUT:
         write_json(json_path, plain(sweep_of, points, {}))
-    _print(layers.name, points, Output())
+    _print(model, points, Output())
     if all(point.error for point in points):
         say("error", f"{model}: no choice can be compiled: {points[0].error}")
         click.get_current_context().exit(1)

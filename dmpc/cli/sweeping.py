@@ -10,7 +10,6 @@ from dmpc.cli.files import STDOUT, ModelFile
 from dmpc.compiler import Options
 from dmpc.compiler import compile as compile_model
 from dmpc.errors import CompileError, DmpcError, SampleError
-from dmpc.ir.graph import Graph
 from isa.format import ISA_VERSION
 from isa.image import Image
 from isa.target import target_text
@@ -47,7 +46,7 @@ class Point:
         return self.target, self.weight_bits, self.optimise
 
 
-def compiled(layers: Graph, train: Any, options: Options, choice: Point) -> Image | str:
+def compiled(model: str, train: Any, options: Options, choice: Point) -> Image | str:
     """The image of a choice, or why there is none."""
     options = replace(
         options,
@@ -56,7 +55,7 @@ def compiled(layers: Graph, train: Any, options: Options, choice: Point) -> Imag
         optimise=choice.optimise,
     )
     try:
-        return compile_model(layers, calibration=train, options=options).image
+        return compile_model(model, calibration=train, options=options).image
     except SampleError:
         raise
     except CompileError as error:

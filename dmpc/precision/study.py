@@ -68,7 +68,7 @@ class Study:
         target = target or load_target(options.target)
         options, trained = as_trained(options, model, target)
         plan = width_plan(target, options.weight_bits, options.widths)
-        layers = to_layers(import_model(model, options, x).graph, options)
+        layers = to_layers(import_model(model, options, x).graph, options, lanes=target.lanes)
         ranges = find_ranges(layers, x, options)
         some = np.unique(np.linspace(0, len(x) - 1, min(SAMPLES, len(x))).astype(int))
         yardstick = Yardstick(layers, x[some], None if y is None else y[some])

@@ -2,9 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 
+from dmpc.ir.printer import to_text
 from isa.target import target_names, target_text
+from tests.dmpc.test_convolution import drawn
+from tests.dmpc.test_convolution import imported as convolution
 
 
 @pytest.fixture
@@ -104,3 +108,14 @@ def test_sweep_fails_if_nothing_can_be_compiled(dmpc, shared):
     assert result.exit_code == 1
     assert "no choice can be compiled" in result.stderr
     assert "is not a valid integer" in swept(dmpc, shared, "--weight-bits", "4,x").stderr
+
+
+def test_convolutions_are_laid_out_for_each_targets_lanes(dmpc, tmp_path):
+    model, data = tmp_path / "c.dmpir", tmp_path / "x.npz"
+    model.write_text(to_text(convolution("plain")))
+    np.savez(data, x=drawn("plain"))
+    told = json.loads(dmpc.ok("fit", model, "--json", "-"))
+    assert all(one["on_chip"] for one in told["targets"])
+    arguments = ("--input", data, "--calibration", data, "--json", "-")
+    points = json.loads(dmpc("sweep", model, "--target", "paper,edge", *arguments).stdout)["points"]
+    assert [point["error"] for point in points] == [None, None]
