@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from isa.engines import Streaming
 from isa.engines.counts import Place
-from isa.instructions import Fire, Lif, Update
-from isa.interface import Numbers
+from isa.interface import Numbers, left_by
 from runtime.program import Integers, Program
 
 ANSWERS = 200
@@ -38,9 +37,9 @@ class Look:
 def looks(program: Program, samples: Sequence[Numbers], numbers: Sequence[int]) -> list[Look]:
     """Look at `samples` [timesteps, inputs] each, which are called by `numbers`."""
     kinds = {
-        "spikes": _places(program, (Lif, Fire), "dest"),
-        "membranes": _places(program, (Lif, Fire), "row"),
-        "states": _places(program, (Update,), "state"),
+        "spikes": _places(program, "neuron", "dest"),
+        "membranes": _places(program, "neuron", "row", beside="dest"),
+        "states": _places(program, "update", "state"),
     }
     watched = [place for parts in kinds.values() for _, place in parts]
     found = []
@@ -57,15 +56,17 @@ def looks(program: Program, samples: Sequence[Numbers], numbers: Sequence[int]) 
     return found
 
 
-def _places(program: Program, kinds: tuple[type, ...], operand: str) -> list[tuple[str, Place]]:
-    """Where instructions of some kinds leave values of the graph, or parts of them, in order.
+def _places(program: Program, unit: str, operand: str, beside: str = "") -> list[tuple[str, Place]]:
+    """Where instructions of a unit leave values of the graph, or parts of them, in order.
 
-    What has no name is called by its program counter.
+    With `beside` those alone that leave something there as well. What has no name is called by its
+    program counter.
     """
+    image = program.image
     return [
         (source.values.get(operand, f"pc {pc}"), (pc, operand))
-        for pc, (op, source) in enumerate(zip(program.image.code, program.provenance, strict=True))
-        if isinstance(op, kinds)
+        for pc, (op, source) in enumerate(zip(image.code, program.provenance, strict=True))
+        if op.work(image.target).unit == unit and {operand, beside or operand} <= {*left_by(op)}
     ]
 
 

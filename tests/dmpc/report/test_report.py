@@ -8,6 +8,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from dmpc import Options
+from dmpc import compile as compile_network
 from dmpc.errors import DmpcError
 from dmpc.report import tables
 from dmpc.report.collect import Choice, collect
@@ -22,7 +24,7 @@ from runtime.maps import memory_map
 from runtime.roofline import roofline
 from runtime.timestep import timestep_of
 from tests.dmpc.report.conftest import DEEP
-from tests.networks import samples
+from tests.networks import network, samples
 
 
 def data_of(text):
@@ -167,6 +169,14 @@ def test_a_sample_of_one_timestep_is_shown_whole(reported):
     report = collect(reported.program, given, reported.program.run(x))
     assert (report.timestep.first, report.timestep.last) == (0, report.result.cycles[0])
     assert "Timestep 0 of sample 0" in page(report)
+
+
+def test_neurons_in_several_instructions_have_membranes_and_spikes():
+    image = compile_network(network(DEEP), options=Options(fusion=False)).image
+    program, given = Program(image, "unfused.elf"), Samples(samples(DEEP)[:1], None)
+    report = collect(program, given, program.run(given.x))
+    assert len(report.looks[0].membranes) == len(report.looks[0].spikes) == 3
+    assert "<h3>Membranes</h3>" in page(report)
 
 
 HAND = """
