@@ -24,6 +24,7 @@ class Layer:
 
     A `recurrent` layer reads its own spikes of the timestep before. `delays` is the longest axonal
     delay of its input, which must be events, `echo` that of its own spikes, beside that timestep.
+    `current` is when neurons take a synaptic current that they keep: now or late; none if empty.
     """
 
     neurons: int
@@ -37,6 +38,7 @@ class Layer:
     recurrent: bool = False
     delays: int = 0
     echo: int = 0
+    current: str = ""
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,13 @@ def _layer(
             operands = (held, f"{name}.m.next")
             graph.add(Op("hold", operands, (memory_read,), attrs, (f"/{name}/hold",)), f32(d))
         currents.append(dense("slow", memory_read, d, "normal"))
+    if layer.current:
+        graph.states.append(State(f"{name}.i", f"{name}.i.next"))
+        graph.types[f"{name}.i"] = f32(n)
+        alpha = _constant(graph, f"{name}.alpha", random.uniform(0, 0.97, n))
+        operands = (f"{name}.i", *currents, alpha)
+        graph.add(Op("li", operands, (f"{name}.i.next",), {"layer": name}, (f"/{name}/i",)), f32(n))
+        currents = [f"{name}.i.next" if layer.current == "now" else f"{name}.i"]
     parameters = [
         _constant(graph, f"{name}.beta", random.uniform(0, 0.99, n)),
         _constant(graph, f"{name}.threshold", random.uniform(0.2, 2, n)),
@@ -234,4 +243,5 @@ def _random_layer(random: Random) -> Layer:
         recurrent=either(),
         delays=random.choice((0, 0, 1, 4)),
         echo=random.choice((0, 0, 3)),
+        current=random.choice(("", "", "now", "late")),
     )

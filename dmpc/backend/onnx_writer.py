@@ -232,6 +232,16 @@ def _delay(writer: _Writer, op: Op) -> None:
     writer.node("Slice", [known, *ends, axis], rest)
 
 
+def _li(writer: _Writer, op: Op) -> None:
+    state, *currents, beta = op.operands
+    (result,) = op.results
+    value = writer.node("Mul", [state, writer.weight(beta)], f"{result}.leaked")
+    for number, current in enumerate(currents):
+        last = number == len(currents) - 1
+        made = result if last else f"{result}.charge{number}"
+        value = writer.node("Add", [value, current], made)
+
+
 def _lif(writer: _Writer, op: Op) -> None:
     membrane, *currents, beta, threshold, reset = op.operands
     spikes, result = op.results
@@ -252,6 +262,7 @@ WRITERS: Mapping[str, Callable[[_Writer, Op], None]] = {
     "dense": _dense,
     "drive": _drive,
     "hold": _hold,
+    "li": _li,
     "lif": _lif,
     "memory": _memory,
 }

@@ -13,7 +13,7 @@ from itertools import permutations
 
 from dmpc.backend.pieces import stage_of
 from dmpc.errors import CompileError
-from dmpc.ir.chains import fires
+from dmpc.ir.chains import STAGES, fires
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.ops_convolution import PRODUCTS
 from dmpc.ir.wires import Ring, Wires
@@ -73,12 +73,21 @@ class Timestep:
         self.graph = graph
         self.at = {name: i for i, op in enumerate(graph.ops) for name in op.results}
         self.at |= dict.fromkeys(graph.inputs, INPUT)
-        self.next = {state.name: state.next for state in graph.states}
+        self.next = {state.name: self._change(state.next) for state in graph.states}
         self.ops = [i for i, op in enumerate(graph.ops) if op.kind not in PRODUCTS]
         self.readers: dict[str, list[int]] = {}
         for i in self.ops:
             for name in self.reads(graph.ops[i]):
                 self.readers.setdefault(name, []).append(i)
+
+    def _change(self, name: str) -> str:
+        """What the first op that writes where a state lies makes of it: of several stages, the
+        leak."""
+        op = self.graph.producer(name)
+        while op is not None and op.kind in STAGES and op.kind != "leak" and name == op.results[-1]:
+            name = op.operands[0]
+            op = self.graph.producer(name)
+        return name
 
     def reads(self, op: Op) -> Iterator[str]:
         """Vectors that an op reads, directly or through its products."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from dmpc.ir.graph import Graph, Op
+from dmpc.ir.ops_layers import NEURONS
 from dmpc.ir.registry import op_def
 from dmpc.passes.ranges import Real
 from isa.errors import IsaError
@@ -96,16 +97,16 @@ def _constants(layers: Graph, op: Op) -> Iterator[tuple[str, str, Real]]:
     """The constants of an op as layer, part and numbers, measured in thresholds."""
     layer, constants = str(op.attrs["layer"]), layers.constants
     names = [name for name in op.operands if name in constants]
-    if op.kind == "lif":
-        bound = op_def("lif").bind(op.operands)
-        unit = _unit(layers, op)
-        for role in ("beta", "threshold", "reset"):
+    if op.kind in NEURONS:
+        bound = op_def(op.kind).bind(op.operands)
+        unit, prefix = _unit(layers, op), "current " if op.kind == "li" else ""
+        for role in (one for one in ("beta", "threshold", "reset") if one in bound):
             value = constants[bound[role][0]].astype(np.float64)
-            yield layer, f"{role}s", value if role == "beta" else value / unit
+            yield layer, f"{prefix}{role}s", value if role == "beta" else value / unit
         return
     unit = np.ones(1)
     for reader in layers.users(op.results[0]) if op.kind == "dense" else []:
-        unit = _unit(layers, reader) if reader.kind == "lif" else unit
+        unit = _unit(layers, reader) if reader.kind in NEURONS else unit
     parts = {"memory": ("A", "B"), "delay": ("delays",)}.get(op.kind, ("weights", "biases"))
     source = "recurrent " if _past(layers, op) else "slow " if _slow(layers, op) else ""
     prefix = f"{op.kind} " if op.kind != "dense" else source
@@ -115,7 +116,11 @@ def _constants(layers: Graph, op: Op) -> Iterator[tuple[str, str, Real]]:
 
 
 def _unit(layers: Graph, lif: Op) -> Real:
-    """Thresholds where they are above zero, else 1."""
+    """Thresholds of neurons, or of those that they charge, where they are above zero, else 1."""
+    if lif.kind == "li":
+        both = (lif.operands[0], lif.results[0])
+        readers = [user for name in both for user in layers.users(name) if user.kind == "lif"]
+        return _unit(layers, readers[0]) if readers else np.ones(1)
     threshold = layers.constants[op_def("lif").bind(lif.operands)["threshold"][0]]
     unit: Real = np.where(threshold > 0, threshold, 1.0).astype(np.float64)
     return unit

@@ -8,6 +8,11 @@ With s the input events of a layer, N neurons, d memory states, for every timest
     slow  = dense(m', W_m, b_m)             I_m[k] = W_m m[k] + b_m
     s', u' = lif(u, fast, slow, ...)        leak, sum of currents, spike, reset
 
+Neurons whose currents decay by themselves take them through leaky integrators, one for each neuron:
+
+    i'     = li(i, fast, slow, alpha)       i[k]   = alpha i[k-1] + I_f[k] + I_m[k]
+    s', u' = lif(u, i', ...)                or, a timestep late, lif(u, i, ...)
+
 With axonal delays, s[k] is what set out `delays[i]` timesteps ago from input i:
 
     late, r' = delay(r, s, delays)          late[k][i] = s[k - delays[i]][i]
@@ -21,6 +26,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dmpc.ir.graph import Graph, Op
 from dmpc.ir.integer_types import INTEGER, integers
 from dmpc.ir.ops_model import vector
 from dmpc.ir.registry import Attrs, AttrSpec, EvalContext, OpDef, Tensor, register
@@ -236,6 +242,37 @@ def _evaluate_lif(ctx: EvalContext, attrs: Attrs, u: Tensor, *rest: Tensor) -> t
     return (spikes, charge)
 
 
+def _infer_li(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
+    del attrs
+    size = vector(types[0], "u", "f32")
+    for type_ in types[1:-1]:
+        _need(type_, "current", size)
+    _need(types[-1], "beta", size)
+    return (types[0],)
+
+
+def _evaluate_li(ctx: EvalContext, attrs: Attrs, u: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+    del ctx, attrs
+    *currents, beta = rest
+    return (sum(currents, beta * u),)
+
+
+LI = register(
+    OpDef(
+        "li",
+        "Leaky integrators: u_next = beta · u + sum of currents. They are synaptic currents where "
+        "neurons take them as one of theirs, as they are after a timestep or, late, before it. All "
+        "vectors [n].",
+        LAYERS,
+        ("u", "currents*", "beta"),
+        ("u_next",),
+        _infer_li,
+        _evaluate_li,
+        {"layer": LAYER},
+        parameters=("beta",),
+    )
+)
+
 LIF = register(
     OpDef(
         "lif",
@@ -255,3 +292,14 @@ LIF = register(
         parameters=("beta", "threshold", "reset"),
     )
 )
+
+
+NEURONS = ("li", "lif")
+"""Ops on neurons: leaky integrators, and those that spike as well."""
+
+
+def integrator(graph: Graph, name: str) -> Op | None:
+    """The li op whose result, or whose state before, a value is."""
+    state = graph.state(name)
+    producer = graph.producer(state.next if state else name)
+    return producer if producer is not None and producer.kind == "li" else None

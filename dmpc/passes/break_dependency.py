@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from dmpc.ir.graph import Graph, Op, State
+from dmpc.ir.ops_layers import NEURONS
 from dmpc.ir.types import TensorType
 from dmpc.passes.base import Pass
 
@@ -37,7 +38,7 @@ class BreakDependency(Pass):
 
 def _feeds_neurons(graph: Graph, op: Op) -> bool:
     users = graph.users(op.results[0])
-    return bool(users) and all(user.kind == "lif" for user in users)
+    return bool(users) and all(user.kind in NEURONS for user in users)
 
 
 def _split(graph: Graph, slow: Op, memory: Op, hold: Op | None) -> None:

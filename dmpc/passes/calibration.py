@@ -7,6 +7,7 @@ import numpy as np
 from dmpc.analysis.interval import Interval
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.interpret import interpret_in_parts, shown
+from dmpc.ir.ops_layers import NEURONS
 from dmpc.ir.registry import Tensor
 from dmpc.passes.ranges import (
     QUANTILES,
@@ -55,7 +56,7 @@ class _Watch:
         self.graph, self.ranges = graph, ranges
         vectors = [name for name, type_ in graph.types.items() if len(type_.shape) == 1]
         self.names = [name for name in vectors if name not in graph.constants]
-        self.lifs = {op.results[0]: op for op in graph.ops if op.kind == "lif"}
+        self.lifs = {op.results[0]: op for op in graph.ops if op.kind in NEURONS}
         self.roles = {name: currents(graph, op, ranges.events) for name, op in self.lifs.items()}
         made = {name: graph.producer(name) for name in graph.outputs}
         self.readouts = {n: op for n, op in made.items() if op is not None and op.kind == "dense"}
@@ -86,10 +87,12 @@ class _Watch:
             counts = np.concatenate(parts, axis=1)
             ranges.activity[name] = np.quantile(counts, (np.arange(QUANTILES) + 0.5) / QUANTILES)
         for name, lif in self.lifs.items():
-            ranges.rates[name] = traces[name].mean(axis=(0, 1), dtype=np.float64)
-            products = (*self.roles[name].events, *self.roles[name].values)
-            if all(op.kind == "dense" for op in products):
-                ranges.moments[name] = _moments(graph, lif, self.roles[name], traces)
+            roles = self.roles[name]
+            if lif.kind == "lif":
+                ranges.rates[name] = traces[name].mean(axis=(0, 1), dtype=np.float64)
+            products = (*roles.events, *roles.values)
+            if products and all(op.kind == "dense" for op in products):
+                ranges.moments[name] = _moments(graph, lif, roles, traces)
         for name, readout in self.readouts.items():
             ranges.moments[name] = _readout_moments(graph, readout, traces)
 
@@ -99,6 +102,7 @@ class _Watch:
         half = graph.constants[roles.beta] * part[lif.operands[0]]
         half = sum((_products(graph, op, part) for op in roles.events), half)
         values = sum((_products(graph, op, part) for op in roles.values), np.zeros_like(half))
+        values = sum((part[state] for state in roles.states), values)
         charge = half + values + total_bias(graph, (*roles.events, *roles.values))
         _join(ranges.charge, name, _seen(charge) | _seen(half))
         if roles.subtract:
@@ -135,7 +139,7 @@ def _moments(graph: Graph, lif: Op, roles: Currents, traces: Mapping[str, Tensor
     comes as often as a spike. So does the sum of the inputs here, with the layer's median.
     """
     kept = float(np.median(graph.constants[roles.beta]))
-    if not roles.subtract:
+    if lif.kind == "lif" and not roles.subtract:
         kept *= 1 - float(traces[lif.results[0]].mean())
     names = [op.operands[0] for op in (*roles.events, *roles.values)]
     samples = len(traces[names[0]])

@@ -29,6 +29,7 @@ from dmpc.analysis.interval import Interval
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.ops_convolution import MAPS
+from dmpc.ir.ops_layers import NEURONS
 from dmpc.passes.quantization.widths import Chosen
 from dmpc.passes.ranges import QUANTILES, Ranges, Real
 
@@ -175,15 +176,15 @@ def _wanted(layers: Graph) -> Iterator[tuple[str, str, int]]:
     for op in layers.ops:
         if op.kind in ("drive", "memory"):
             yield "bounds", op.results[0], layers.types[op.results[0]].size
-        if op.kind == "lif":
+        if op.kind in NEURONS:
             for field in ("charge", "values"):
                 yield field, op.results[0], layers.types[op.results[0]].size
 
 
 def _columns(layers: Graph, op: Op) -> int:
-    """The number of values that the products of a lif op, or a readout, read, and the bias."""
+    """The number of values that the products of neurons, or a readout, read, and the bias."""
     products = [p for name in op.operands if (p := layers.producer(name)) is not None]
-    every = [p for p in products if p.kind in MAPS] if op.kind == "lif" else [op]
+    every = [p for p in products if p.kind in MAPS] if op.kind in NEURONS else [op]
     return 1 + sum(layers.types[p.operands[0]].size for p in every)
 
 

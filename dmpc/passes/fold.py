@@ -8,11 +8,12 @@ import numpy as np
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.ops_convolution import MAPS
+from dmpc.ir.ops_layers import NEURONS
 from dmpc.ir.prune import prune
 from dmpc.ir.registry import op_def
 from dmpc.passes.base import Pass
 
-ORDER = ("delay", "drive", "memory", "hold", *MAPS, "lif")
+ORDER = ("delay", "drive", "memory", "hold", *MAPS, "li", "lif")
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Fold(Pass):
         graph = graph.copy()
         silent = silent_memories(graph)
         for op in graph.ops:
-            if op.kind == "lif":
+            if op.kind in NEURONS:
                 _merge_currents(graph, op, silent)
         _drop_zero_biases(graph)
         return _in_order(prune(graph))
@@ -72,7 +73,7 @@ def _is_zero(graph: Graph, constant: str | None) -> bool:
 
 def _merge_currents(graph: Graph, lif: Op, silent: set[str]) -> None:
     """Drop a neuron's currents that carry nothing, and give the first of the others all biases."""
-    bound = op_def("lif").bind(lif.operands)
+    bound = op_def(lif.kind).bind(lif.operands)
     currents = [(name, graph.producer(name)) for name in bound["currents"]]
     dense = [op for _, op in currents if op is not None and op.kind in MAPS]
     if len(dense) != len(currents) or any(len(graph.users(op.results[0])) > 1 for op in dense):

@@ -39,6 +39,7 @@ class Fuse(Pass):
                 if model:
                     _replace(graph, model, states)
                     break
+        graph.ops = graph.toposort()
         return graph
 
 

@@ -6,6 +6,7 @@ from dmpc.errors import CompileError, raise_all
 from dmpc.ir.excerpt import excerpt
 from dmpc.ir.graph import Graph, Op, State
 from dmpc.ir.ops_convolution import MAPS
+from dmpc.ir.ops_layers import NEURONS, integrator
 from dmpc.ir.registry import op_def
 from dmpc.rules import Rule, Stage, rule
 
@@ -36,6 +37,15 @@ STRANGE_CURRENT = rule(
     bias.""",
     nearest="the machine integrates weighted events, memory states and scalar drives",
 )
+SEVERAL_CURRENTS = rule(
+    "several-currents",
+    Stage.LAYERS,
+    "neurons of {layer} are charged by {number} synaptic currents and, beside them, something else",
+    why="""The neuron unit adds one current of each neuron to its membrane. Synapses of one time
+    constant share a current; inputs that reach the membrane without one, or another receptor with a
+    time constant of its own, would need a second.""",
+    nearest="one synaptic time constant for all inputs of a layer",
+)
 GRADED_DELAY = rule(
     "graded-delay",
     Stage.LAYERS,
@@ -43,7 +53,7 @@ GRADED_DELAY = rule(
     why="""Delays hold events, one bit each, while they wait; values have 16.""",
     nearest="binarise the input, or delay the spikes of the layer behind it",
 )
-STATES = {"lif": "membranes", "memory": "memory states", "hold": "held states"}
+STATES = {"li": "currents", "lif": "membranes", "memory": "memory states", "hold": "held states"}
 
 
 def check_layers(graph: Graph) -> None:
@@ -59,7 +69,7 @@ def _errors(graph: Graph, op: Op) -> Iterator[CompileError]:
             what = "past spikes" if event else STATES.get(op.kind, "states")
             fields = {"what": what, "layer": op.attrs["layer"], "start": f"%{state.init}"}
             yield layer_error(INITIAL_STATE, graph, op, **fields)
-    if op.kind == "lif":
+    if op.kind in NEURONS:
         yield from _neuron_errors(graph, op)
 
 
@@ -68,10 +78,14 @@ def _starts(graph: Graph, state: State) -> bool:
 
 
 def _neuron_errors(graph: Graph, op: Op) -> Iterator[CompileError]:
-    bound, layer = op_def("lif").bind(op.operands), op.attrs["layer"]
+    bound, layer = op_def(op.kind).bind(op.operands), op.attrs["layer"]
+    states = [name for name in bound["currents"] if integrator(graph, name)]
     for name in bound["currents"]:
-        if not is_product(graph, name):
+        if not is_product(graph, name) and (name not in states or op.kind == "li"):
             yield layer_error(STRANGE_CURRENT, graph, op, current=f"%{name}", layer=layer)
+    if states and len(bound["currents"]) > 1:
+        number = len(states)
+        yield layer_error(SEVERAL_CURRENTS, graph, op, layer=layer, number=number)
     beta = graph.constants[bound["beta"][0]]
     wrong = beta[(beta < 0) | (beta > 1)]
     if wrong.size:

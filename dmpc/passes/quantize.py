@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Array, Graph
+from dmpc.ir.ops_layers import NEURONS
 from dmpc.ir.registry import did_you_mean
 from dmpc.passes.base import Pass
 from dmpc.passes.layer_rules import check_layers
@@ -94,7 +95,7 @@ _ADD = {
     "drive": add_drive,
     "memory": add_memory,
     "hold": add_hold,
-    "lif": add_neurons,
+    **dict.fromkeys(NEURONS, add_neurons),
 }
 
 

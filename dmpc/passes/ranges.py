@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dmpc.analysis.interval import Interval
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.ops_convolution import MAPS
+from dmpc.ir.ops_layers import integrator
 from dmpc.ir.registry import Tensor, op_def
 from dmpc.passes.layer_rules import GRADED_DELAY, STRANGE_CURRENT, layer_error
 
@@ -23,14 +24,15 @@ Real = NDArray[np.float64]
 class Ranges:
     """Bounds of the float graph's values, by name.
 
-    `charge` holds, for each lif op by the name of its spikes, the membrane before reset, and the
-    membrane half-way, when events alone have been added; `values` the total of its products of
-    values, without bias. `events` tells whether the input is binary. `margin` is the headroom that
-    scales must leave. `moments`, where measured, are second moments [m, m] of what charges a lif
-    op's membranes (see `products_with_columns`; the last of m is the constant 1 of the bias), if
-    all its products are dense, and of what the readout reads, by the name of its result. `rates`,
-    where measured, are the shares of timesteps in which the neurons of a layer fire, by the name of
-    their spikes. `examples` are some samples [samples, timesteps, inputs] to time a program on.
+    `charge` holds, for each lif or li op by the name of its first result, the membrane before
+    reset, and the membrane half-way, when events alone have been added; `values` the total of its
+    products of values, or of other states, without bias. `events` tells whether the input is
+    binary. `margin` is the headroom that scales must leave. `moments`, where measured, are second
+    moments [m, m] of what charges a lif or li op's membranes (see `products_with_columns`; the last
+    of m is the constant 1 of the bias), if all its products are dense, and of what the readout
+    reads, by the name of its result. `rates`, where measured, are the shares of timesteps in which
+    the neurons of a layer fire, by the name of their spikes. `examples` are some samples [samples,
+    timesteps, inputs] to time a program on.
     """
 
     origin: str
@@ -82,10 +84,14 @@ def _narrow(seen: Interval, proved: Interval | None, factor: float) -> Interval:
 
 @dataclass(frozen=True)
 class Currents:
-    """The operands of a lif op by role."""
+    """The operands of a lif or li op by role; of li, threshold and reset are empty.
+
+    `states` are the results of li ops that charge neurons, or the states before.
+    """
 
     events: tuple[Op, ...]
     values: tuple[Op, ...]
+    states: tuple[str, ...]
     beta: str
     threshold: str
     reset: str
@@ -93,13 +99,17 @@ class Currents:
 
 
 def currents(graph: Graph, lif: Op, events: bool) -> Currents:
-    """Split the currents of a lif op into those of events and of values.
+    """Split the currents of a lif or li op into those of events, of values and of other states.
 
-    Raises CompileError for a current that is not a dense product.
+    Raises CompileError for a current that is neither a dense product nor an integrator.
     """
-    bound = op_def("lif").bind(lif.operands)
+    bound = op_def(lif.kind).bind(lif.operands)
     by_kind: dict[bool, list[Op]] = {True: [], False: []}
+    states = []
     for name in bound["currents"]:
+        if integrator(graph, name):
+            states.append(name)
+            continue
         producer = graph.producer(name)
         if producer is None or producer.kind not in MAPS:
             layer = lif.attrs["layer"]
@@ -108,15 +118,16 @@ def currents(graph: Graph, lif: Op, events: bool) -> Currents:
     return Currents(
         tuple(by_kind[True]),
         tuple(by_kind[False]),
+        tuple(states),
         bound["beta"][0],
-        bound["threshold"][0],
-        bound["reset"][0],
-        lif.attrs["reset_mode"] == "subtract",
+        bound["threshold"][0] if lif.kind == "lif" else "",
+        bound["reset"][0] if lif.kind == "lif" else "",
+        lif.attrs.get("reset_mode") == "subtract",
     )
 
 
 def products_with_columns(graph: Graph, lif: Op, events: bool) -> Iterator[tuple[Op, slice]]:
-    """The products of a lif op, those of events first, with their columns of `Ranges.moments`."""
+    """The products of neurons, those of events first, with their columns of `Ranges.moments`."""
     roles, at = currents(graph, lif, events), 0
     for product in (*roles.events, *roles.values):
         size = graph.types[product.operands[0]].shape[0]
@@ -136,8 +147,8 @@ def is_event(graph: Graph, name: str, events: bool) -> bool:
 
 
 def total_bias(graph: Graph, products: Sequence[Op]) -> Real:
-    """The sum [n] of the biases of one or more dense products with results of one size."""
-    zero: Real = np.zeros(graph.types[products[0].results[0]].shape)
+    """The sum [n] of the biases of dense products with results of one size; 0 of none."""
+    zero: Real = np.zeros(graph.types[products[0].results[0]].shape if products else ())
     return sum((graph.constants[op.operands[2]] for op in products if op.operands[2:]), zero)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from dmpc.analysis.interval import Interval
 from dmpc.passes.ranges import Real
+from isa.arithmetic import Int
 
 MAX_SHIFT = 31
 MIN_SHIFT = -32
@@ -73,11 +74,41 @@ def neuron_scale(
     return NeuronScale(step, fraction, np.where(exact, steps, coarse))
 
 
+FINE = 16  # steps of a threshold from which on a step can be made to divide it
+
+
+def charged_scale(
+    current: NeuronScale,
+    charge: Interval,
+    threshold: Real,
+    reset: Real,
+    *,
+    margin: float,
+    membrane_bits: int,
+) -> tuple[NeuronScale, NeuronScale, Int]:
+    """Steps of currents, of the membranes that they charge, and right shifts [N] of the former.
+
+    A membrane's step is a power of two of its current's, the finest that holds its range; where it
+    can divide the threshold both grow to make it do so, by a sixteenth at most.
+    """
+    reach = np.maximum.reduce([charge.magnitude * margin, np.abs(threshold), np.abs(reset)])
+    least = np.maximum(reach, np.finfo(np.float32).tiny) / (largest(membrane_bits) - 1)
+    shift = np.clip(np.ceil(np.log2(least / current.step)), MIN_SHIFT, MAX_SHIFT)
+    step = current.step * 2.0**shift
+    steps = np.floor(threshold / step)
+    exact = steps >= FINE
+    step = np.where(exact, threshold / np.where(exact, steps, 1), step)
+    coarse = np.where(threshold > 0, np.maximum(np.round(threshold / step), 1), threshold / step)
+    neuron = NeuronScale(step, 0, np.where(exact, steps, np.round(coarse)))
+    whole = shift.astype(np.int64)
+    return NeuronScale(step * 2.0**-shift, current.fraction, current.threshold), neuron, whole
+
+
 @dataclass(frozen=True)
 class ValueScale:
     """Products of values: one step of a sum is `neuron step * 2**-shift`, `shift` [N]."""
 
-    shift: np.ndarray[tuple[int], np.dtype[np.int64]]
+    shift: Int
     step: Real
 
 

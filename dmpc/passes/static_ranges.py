@@ -11,6 +11,7 @@ from dmpc.analysis.response import LONGEST, System
 from dmpc.errors import CompileError, ErrorList
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.ops_convolution import Convolution
+from dmpc.ir.ops_layers import NEURONS
 from dmpc.passes.layer_rules import layer_error
 from dmpc.passes.ranges import Ranges, check_delays, currents, total_bias
 from dmpc.rules import Stage, rule
@@ -52,13 +53,13 @@ def static_ranges(graph: Graph, input_range: tuple[float, float] | None) -> Rang
         if graph.types[state.name].dtype == "event":
             size = graph.types[state.name].shape
             ranges.bounds[state.name] = Interval(np.zeros(size), np.ones(size))
-    writers = {op.operands[0]: op for op in graph.ops if op.kind in ("memory", "hold")}
+    writers = {op.operands[0]: op for op in graph.ops if op.kind in ("memory", "hold", "li")}
 
     def visit(name: str) -> None:
         op = writers.get(name) or graph.producer(name)
         if op is None or name in ranges.bounds:
             return
-        own_state = op.operands[:1] if op.kind in ("memory", "hold", "lif") else ()
+        own_state = op.operands[:1] if op.kind in ("memory", "hold", *NEURONS) else ()
         for operand in op.operands:
             if operand not in own_state:
                 visit(operand)
@@ -131,9 +132,14 @@ def _static_lif(graph: Graph, op: Op, ranges: Ranges) -> None:
     zero = Interval(np.zeros_like(beta), np.zeros_like(beta))
     events = sum((_static_products(graph, c, ranges) for c in roles.events), zero)
     values = sum((_static_products(graph, c, ranges) for c in roles.values), zero)
+    values = sum((ranges.bounds[name] for name in roles.states), values)
     total = events + values + total_bias(graph, (*roles.events, *roles.values))
-    threshold, reset = graph.constants[roles.threshold], graph.constants[roles.reset]
+    ranges.values[op.results[0]] = values
     room = 1 - beta
+    if op.kind == "li":
+        _static_integrator(graph, op, ranges, total, events)
+        return
+    threshold, reset = graph.constants[roles.threshold], graph.constants[roles.reset]
     pushed = total.high - np.minimum(reset, 0)  # subtracting less than zero adds
     falls = (room == 0) & (total.low < 0)  # a leak above 1 is an error of its own
     rises = (room == 0) & (pushed > np.maximum(reset, 0))
@@ -149,10 +155,25 @@ def _static_lif(graph: Graph, op: Op, ranges: Ranges) -> None:
         before = np.maximum(before, pushed / np.where(room > 0, room, 1))
     half = Interval(beta * low, beta * before) + events
     ranges.charge[op.results[0]] = half | Interval(low, beta * before + total.high)
-    ranges.values[op.results[0]] = values
     size = graph.types[op.results[0]].shape
     ranges.bounds[op.results[0]] = Interval(np.zeros(size), np.ones(size))
     ranges.bounds[op.results[1]] = Interval(low, before)
+
+
+def _static_integrator(
+    graph: Graph, op: Op, ranges: Ranges, total: Interval, events: Interval
+) -> None:
+    """What `total` in every timestep adds up to without a reset."""
+    beta = graph.constants[op.operands[-1]]
+    endless = beta == 1
+    for grows, how in ((endless & (total.low < 0), "fall"), (endless & (total.high > 0), "rise")):
+        if grows.any():
+            raise layer_error(ENDLESS_MEMBRANE, graph, op, layer=op.attrs["layer"], how=how)
+    room = np.where(endless, 1, 1 - beta)
+    u = Interval(np.minimum(total.low, 0) / room, np.maximum(total.high, 0) / room)
+    half = Interval(beta * u.low, beta * u.high) + events
+    ranges.charge[op.results[0]] = half | u
+    ranges.bounds[op.operands[0]] = ranges.bounds[op.results[0]] = u
 
 
 def _static_products(graph: Graph, op: Op, ranges: Ranges) -> Interval:
@@ -166,5 +187,6 @@ _STATIC = {
     "memory": _static_memory,
     "hold": _static_hold,
     "delay": _static_delay,
+    "li": _static_lif,
     "lif": _static_lif,
 }

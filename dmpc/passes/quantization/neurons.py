@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dmpc.ir.graph import Array, Attr, Op
+from dmpc.ir.graph import Array, Attr, Graph, Op
+from dmpc.ir.ops_layers import integrator
 from dmpc.ir.types import TensorType
 from dmpc.passes.quantization.builder import Builder
 from dmpc.passes.quantization.positions import Shared, weights_by_neuron
@@ -14,6 +15,7 @@ from dmpc.passes.ranges import Currents, Real, currents, products_with_columns, 
 from dmpc.passes.scales import (
     NeuronScale,
     ValueScale,
+    charged_scale,
     largest,
     neuron_scale,
     rounded,
@@ -23,7 +25,7 @@ from isa.parameters import KEPT, LEAK_BITS, nearest_leak
 
 
 def add_neurons(build: Builder, op: Op) -> None:
-    """The neurons of a lif op, with the products that charge them."""
+    """The neurons of a lif or li op, with the products that charge them."""
     graph, ranges = build.graph, build.ranges
     roles = currents(graph, op, ranges.events)
     neuron, values = _scales(build, op, roles)
@@ -31,41 +33,103 @@ def add_neurons(build: Builder, op: Op) -> None:
     widths = build.widths(op)
     build.units |= layer.units
     build.meant |= layer.meant
-    build.membranes[op.results[1]] = neuron.step
+    build.membranes[op.results[-1]] = neuron.step
     for product in roles.events:
         build.product(product, layer.weights[product.results[0]], widths.weights)
     for product in roles.values:
         build.product(product, layer.weights[product.results[0]], widths.slow)
     _add_parameters(build, op, roles, neuron, values.shift, layer.bias)
-    scale = build.scale(f"{op.attrs['layer']}.scale", neuron.step)
+    scale = build.scale(f"{_prefix(op)}.scale", neuron.step)
     membrane = TensorType(f"i{widths.membrane}", neuron.step.shape, scale)
-    build.state(op.operands[0], op.results[1], membrane)
+    build.state(op.operands[0], op.results[-1], membrane)
     _add_ops(build, op, roles, neuron, membrane)
 
 
+def _prefix(op: Op) -> str:
+    """What names of a layer's constants and values begin with; those of its currents differ."""
+    return f"{op.attrs['layer']}.current" if op.kind == "li" else str(op.attrs["layer"])
+
+
 def _scales(build: Builder, op: Op, roles: Currents) -> tuple[NeuronScale, ValueScale]:
-    """Steps of membranes and event weights, and of the products of values."""
+    """Steps of membranes and event weights, and of the products of values or a current."""
     graph, ranges, widths = build.graph, build.ranges, build.widths(op)
-    bias = total_bias(graph, (*roles.events, *roles.values))
-    shared = Shared.of(graph, op, (*roles.events, *roles.values))
-    neuron = neuron_scale(
-        [weights_by_neuron(build, product) for product in roles.events],
-        shared.interval(ranges.charge[op.results[0]]),
-        graph.constants[roles.threshold].astype(np.float64),
-        [shared.largest(bias), shared.largest(graph.constants[roles.reset])],
-        margin=ranges.margin,
-        weight_bits=widths.weights,
-        membrane_bits=widths.membrane,
-    )
+    if roles.states:
+        source = integrator(graph, roles.states[0])
+        assert source is not None
+        _, neuron, shift = _joint(build, source, op)
+        return neuron, ValueScale(shift, neuron.step * 2.0**-shift)
+    charged = _charged(graph, op) if op.kind == "li" else None
+    neuron = _joint(build, op, charged)[0] if charged else _alone(build, op, roles)
     values = value_scale(
         neuron,
         [(weights_by_neuron(build, p), build.step_of(p)) for p in roles.values],
-        shared.interval(ranges.values[op.results[0]]),
+        _shared(build, op, roles).interval(ranges.values[op.results[0]]),
         margin=ranges.margin,
         weight_bits=widths.slow,
         sum_bits=widths.sums,
     )
     return neuron, values
+
+
+def _charged(graph: Graph, integrators: Op) -> Op | None:
+    """The neurons that integrators charge, now or a timestep late."""
+    both = (integrators.results[0], integrators.operands[0])
+    users = (user for name in both for user in graph.users(name))
+    return next((user for user in users if user.kind == "lif"), None)
+
+
+def _shared(build: Builder, op: Op, roles: Currents) -> Shared:
+    """Which neurons share a scale, by their own products; they must share a threshold, too."""
+    charged = _charged(build.graph, op) if op.kind == "li" else op
+    size = build.graph.types[op.operands[0]].shape
+    threshold = np.zeros(size)
+    if charged:
+        of = currents(build.graph, charged, build.ranges.events)
+        threshold, _ = _limits(build.graph, of, size)
+    return Shared.of(build.graph, op, (*roles.events, *roles.values), threshold)
+
+
+def _alone(build: Builder, op: Op, roles: Currents) -> NeuronScale:
+    """Steps of neurons by their own weights, range and threshold."""
+    graph, ranges, widths = build.graph, build.ranges, build.widths(op)
+    size, shared = graph.types[op.operands[0]].shape, _shared(build, op, roles)
+    bias = np.broadcast_to(total_bias(graph, (*roles.events, *roles.values)), size)
+    threshold, reset = _limits(graph, roles, size)
+    return neuron_scale(
+        [weights_by_neuron(build, product) for product in roles.events],
+        shared.interval(ranges.charge[op.results[0]]),
+        threshold,
+        [shared.largest(bias), shared.largest(reset)],
+        margin=ranges.margin,
+        weight_bits=widths.weights,
+        membrane_bits=widths.membrane,
+    )
+
+
+def _limits(graph: Graph, roles: Currents, size: tuple[int, ...]) -> tuple[Real, Real]:
+    """Threshold and reset [n]; zero of integrators, which have none."""
+    names = (roles.threshold, roles.reset)
+    threshold, reset = (
+        graph.constants[name].astype(np.float64) if name else np.zeros(size) for name in names
+    )
+    return threshold, reset
+
+
+def _joint(build: Builder, source: Op, op: Op) -> tuple[NeuronScale, NeuronScale, Int]:
+    """Steps of currents, of the neurons that they charge, and the shifts from one to the other."""
+    graph, events = build.graph, build.ranges.events
+    size, roles = graph.types[op.operands[0]].shape, currents(graph, op, events)
+    threshold, reset = _limits(graph, roles, size)
+    feeding = currents(graph, source, events)
+    shared = _shared(build, source, feeding)
+    return charged_scale(
+        _alone(build, source, feeding),
+        shared.interval(build.ranges.charge[op.results[0]]),
+        threshold,
+        shared.largest(reset),
+        margin=build.ranges.margin,
+        membrane_bits=build.widths(op).membrane,
+    )
 
 
 @dataclass(frozen=True)
@@ -97,8 +161,10 @@ class _Rounded:
             if product.kind == "conv":  # alike in all positions
                 weight, unit = weight.reshape(len(weight), -1), unit[: len(weight)]
             parts.append(_Part(weight, unit, largest(bits)))
+        size = graph.types[op.operands[0]].shape
         leak = nearest_leak(graph.constants[roles.beta].astype(np.float64), widths.leak)
-        bias = total_bias(graph, products) - _mean_leak_error(leak) * neuron.step
+        bias = np.broadcast_to(total_bias(graph, products), size)
+        bias = bias - _mean_leak_error(leak) * neuron.step
         parts.append(_Part(bias[:, None], neuron.step, largest(widths.membrane)))
         *made, whole = _round(parts, build.ranges.moments.get(op.results[0]))
         units: dict[str, Array | float] = {
@@ -155,16 +221,19 @@ def _add_parameters(
     build: Builder, op: Op, roles: Currents, neuron: NeuronScale, shift: Int, bias: Int
 ) -> None:
     """Threshold, bias, leak, reset and shift as integers under the layer's names."""
-    graph, layer, widths = build.graph, str(op.attrs["layer"]), build.widths(op)
+    graph, prefix, widths = build.graph, _prefix(op), build.widths(op)
     bits = widths.membrane
-    threshold = neuron.threshold + (1 if op.attrs["strict"] else 0)
     leak = nearest_leak(graph.constants[roles.beta].astype(np.float64), widths.leak)
     build.constant(roles.beta, leak, LEAK_BITS + 2, 2.0**-LEAK_BITS)
-    build.constant(roles.threshold, rounded(threshold, 1.0, bits), bits, None)
     build.meant[roles.beta] = leak / KEPT
-    build.meant[roles.threshold] = neuron.threshold * neuron.step
-    build.constant(f"{layer}.bias", bias, bits, None)
-    build.constant(f"{layer}.shift", shift, 6, None)
+    if op.kind == "lif":
+        threshold = neuron.threshold + (1 if op.attrs["strict"] else 0)
+        build.constant(roles.threshold, rounded(threshold, 1.0, bits), bits, None)
+        build.meant[roles.threshold] = neuron.threshold * neuron.step
+    build.constant(f"{prefix}.bias", bias, bits, None)
+    build.constant(f"{prefix}.shift", shift, 6, None)
+    if op.kind == "li":
+        return
     reset = rounded(graph.constants[roles.reset], neuron.step, bits)
     build.constant(roles.reset, reset, bits, None)
     build.meant[roles.reset] = reset * neuron.step
@@ -173,25 +242,32 @@ def _add_parameters(
 def _add_ops(
     build: Builder, op: Op, roles: Currents, neuron: NeuronScale, membrane: TensorType
 ) -> None:
-    """Leak, integration of events, integration of values and bias, fire."""
+    """Leak, integration of events, of values or another state, and bias; fire."""
     layer, sums = str(op.attrs["layer"]), build.widths(op).sums
     common: dict[str, Attr] = {"layer": layer, "bits": membrane.bits}
-    names = [f"{layer}.u.{stage}" for stage in ("leaked", "events", "charged")]
+    leaked, half, whole = (f"{_prefix(op)}.u.{stage}" for stage in ("leaked", "events", "charged"))
+    charged = op.results[0] if op.kind == "li" else whole
 
     def add(kind: str, operands: Sequence[str], result: str, **attrs: Attr) -> None:
         build.add(Op(kind, tuple(operands), (result,), attrs, op.loc), membrane)
 
-    add("leak", (op.operands[0], roles.beta), names[0], layer=layer, fraction=LEAK_BITS)
-    charged = names[0]
+    add("leak", (op.operands[0], roles.beta), leaked, layer=layer, fraction=LEAK_BITS)
+    value = leaked
     if roles.events:
-        operands = (charged, *(product.results[0] for product in roles.events))
+        operands = (value, *(product.results[0] for product in roles.events))
         shift = -neuron.fraction
-        add("integrate_events", operands, names[1], **common, shift=shift, sum_bits=sums)
-        charged = names[1]
-    operands = (charged, *(p.results[0] for p in roles.values), f"{layer}.shift", f"{layer}.bias")
-    add("integrate_values", operands, names[2], **common, sum_bits=sums)
+        add("integrate_events", operands, half, **common, shift=shift, sum_bits=sums)
+        value = half
+    own = (f"{_prefix(op)}.shift", f"{_prefix(op)}.bias")
+    if roles.states:
+        add("integrate_state", (value, *roles.states, *own), charged, **common)
+    else:
+        operands = (value, *(product.results[0] for product in roles.values), *own)
+        add("integrate_values", operands, charged, **common, sum_bits=sums)
+    if op.kind == "li":
+        return
     fire: dict[str, Attr] = {**common, "reset_mode": op.attrs["reset_mode"]}
-    operands = (names[2], roles.threshold, roles.reset)
+    operands = (charged, roles.threshold, roles.reset)
     build.add(
         Op("fire", operands, op.results, fire, op.loc),
         TensorType("event", membrane.shape),

@@ -31,8 +31,8 @@ class Shared:
     convolution: Convolution | None
 
     @classmethod
-    def of(cls, graph: Graph, lif: Op, products: Sequence[Op]) -> "Shared":
-        """Of a layer's neurons. Raises CompileError unless they can share one."""
+    def of(cls, graph: Graph, lif: Op, products: Sequence[Op], threshold: Real) -> "Shared":
+        """Of neurons with thresholds [n]. Raises CompileError unless they can share one."""
         found = {
             (made.places, made.outputs): made
             for op in products
@@ -42,7 +42,6 @@ class Shared:
         if not found:
             return cls(None)
         shared = cls(next(iter(found.values())))
-        threshold = graph.constants[lif.operands[-2]].astype(np.float64)
         if len(found) > 1 or not np.array_equal(shared.largest(threshold), np.abs(threshold)):
             raise layer_error(POSITION_THRESHOLDS, graph, lif, layer=lif.attrs["layer"])
         return shared

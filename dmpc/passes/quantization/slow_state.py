@@ -3,6 +3,7 @@
 import numpy as np
 
 from dmpc.ir.graph import Op
+from dmpc.ir.ops_layers import NEURONS
 from dmpc.ir.types import TensorType
 from dmpc.passes.quantization.builder import Builder
 from dmpc.passes.quantization.rounding import Int, compensated, to_nearest
@@ -45,7 +46,7 @@ def add_input(build: Builder, name: str) -> None:
 def _balanced(build: Builder, name: str, most: float) -> float:
     """A step for a drive or graded input that suits the memory products it is summed with."""
     references, weights = [], []
-    for lif in (op for op in build.graph.ops if op.kind == "lif"):
+    for lif in (op for op in build.graph.ops if op.kind in NEURONS):
         roles = currents(build.graph, lif, build.ranges.events)
         source = {op.results[0]: unheld(build.graph, op.operands[0]) for op in roles.values}
         mine = [op for op in roles.values if source[op.results[0]] == name]
@@ -109,7 +110,7 @@ def add_drive(build: Builder, op: Op) -> None:
 def _drive_weights(build: Builder, op: Op, unit: float, bits: int) -> Int:
     """Weights [m] of a drive, compensated if calibration saw its input feed the neurons too."""
     real = build.graph.constants[op.operands[1]].astype(np.float64)
-    for lif in (other for other in build.graph.ops if other.kind == "lif"):
+    for lif in (other for other in build.graph.ops if other.kind in NEURONS):
         moments = build.ranges.moments.get(lif.results[0])
         if moments is None or lif.attrs["layer"] != op.attrs["layer"]:
             continue
