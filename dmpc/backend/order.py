@@ -73,7 +73,8 @@ class Timestep:
         self.graph = graph
         self.at = {name: i for i, op in enumerate(graph.ops) for name in op.results}
         self.at |= dict.fromkeys(graph.inputs, INPUT)
-        self.next = {state.name: self._change(state.next) for state in graph.states}
+        self.next = {state.name: state.next for state in graph.states}
+        self.changes = {name: self._change(new) for name, new in self.next.items()}
         self.ops = [i for i, op in enumerate(graph.ops) if op.kind not in PRODUCTS]
         self.readers: dict[str, list[int]] = {}
         for i in self.ops:
@@ -105,8 +106,8 @@ class Timestep:
                     order.wire(i, self.at[name])
                 elif name in self.at:
                     order.wire(self.at[name], i)
-                elif name in self.next and self.at[self.next[name]] != i:
-                    order.wire(i, self.at[self.next[name]])
+                elif name in self.changes and self.at[self.changes[name]] != i:
+                    order.wire(i, self.at[self.changes[name]])
         return order
 
     def copies(self, i: int) -> bool:

@@ -103,7 +103,7 @@ class _Watch:
         half = sum((_products(graph, op, part) for op in roles.events), half)
         values = sum((_products(graph, op, part) for op in roles.values), np.zeros_like(half))
         values = sum((part[state] for state in roles.states), values)
-        charge = half + values + total_bias(graph, (*roles.events, *roles.values))
+        charge = half + values + total_bias(graph, roles.products)
         _join(ranges.charge, name, _seen(charge) | _seen(half))
         if roles.subtract:
             _join(ranges.charge, name, _seen(part[lif.results[1]]))

@@ -34,17 +34,8 @@ STRANGE_CURRENT = rule(
     Stage.LAYERS,
     "current {current} of {layer} is not a dense product",
     why="""A neuron adds up products of weights with events, slow states and scalar drives, and one
-    bias.""",
+    bias; or it takes one synaptic current, which adds them up, and nothing beside it.""",
     nearest="the machine integrates weighted events, memory states and scalar drives",
-)
-SEVERAL_CURRENTS = rule(
-    "several-currents",
-    Stage.LAYERS,
-    "neurons of {layer} are charged by {number} synaptic currents and, beside them, something else",
-    why="""The neuron unit adds one current of each neuron to its membrane. Synapses of one time
-    constant share a current; inputs that reach the membrane without one, or another receptor with a
-    time constant of its own, would need a second.""",
-    nearest="one synaptic time constant for all inputs of a layer",
 )
 GRADED_DELAY = rule(
     "graded-delay",
@@ -79,19 +70,24 @@ def _starts(graph: Graph, state: State) -> bool:
 
 def _neuron_errors(graph: Graph, op: Op) -> Iterator[CompileError]:
     bound, layer = op_def(op.kind).bind(op.operands), op.attrs["layer"]
-    states = [name for name in bound["currents"] if integrator(graph, name)]
+    states = [name for name in bound["currents"] if op.kind == "lif" and integrator(graph, name)]
     for name in bound["currents"]:
-        if not is_product(graph, name) and (name not in states or op.kind == "li"):
+        if not (is_product(graph, name) if not states else _beside(graph, name, states)):
             yield layer_error(STRANGE_CURRENT, graph, op, current=f"%{name}", layer=layer)
-    if states and len(bound["currents"]) > 1:
-        number = len(states)
-        yield layer_error(SEVERAL_CURRENTS, graph, op, layer=layer, number=number)
     beta = graph.constants[bound["beta"][0]]
     wrong = beta[(beta < 0) | (beta > 1)]
     if wrong.size:
         yield layer_error(
             LEAK_RANGE, graph, op, layer=layer, kept=wrong[0], count=wrong.size, neurons=beta.size
         )
+
+
+def _beside(graph: Graph, name: str, states: list[str]) -> bool:
+    """True for the one integrator that charges neurons, and a product beside it that is a constant:
+    its weights are zero."""
+    producer = graph.producer(name)
+    weights = graph.constants.get(producer.operands[1]) if producer else None
+    return states == [name] or (weights is not None and not weights.any())
 
 
 def is_product(graph: Graph, name: str) -> bool:

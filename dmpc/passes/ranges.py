@@ -86,16 +86,23 @@ def _narrow(seen: Interval, proved: Interval | None, factor: float) -> Interval:
 class Currents:
     """The operands of a lif or li op by role; of li, threshold and reset are empty.
 
-    `states` are the results of li ops that charge neurons, or the states before.
+    `states` are the results of li ops that charge neurons, or the states before; beside them a
+    `constants` product has weights of zero, and its bias alone counts.
     """
 
     events: tuple[Op, ...]
     values: tuple[Op, ...]
     states: tuple[str, ...]
+    constants: tuple[Op, ...]
     beta: str
     threshold: str
     reset: str
     subtract: bool
+
+    @property
+    def products(self) -> tuple[Op, ...]:
+        """All products."""
+        return (*self.events, *self.values, *self.constants)
 
 
 def currents(graph: Graph, lif: Op, events: bool) -> Currents:
@@ -115,10 +122,13 @@ def currents(graph: Graph, lif: Op, events: bool) -> Currents:
             layer = lif.attrs["layer"]
             raise layer_error(STRANGE_CURRENT, graph, lif, current=f"%{name}", layer=layer)
         by_kind[is_event(graph, producer.operands[0], events)].append(producer)
+    products = [*by_kind[True], *by_kind[False]]
+    constant = [op for op in products if states and not graph.constants[op.operands[1]].any()]
     return Currents(
-        tuple(by_kind[True]),
-        tuple(by_kind[False]),
+        tuple(op for op in by_kind[True] if op not in constant),
+        tuple(op for op in by_kind[False] if op not in constant),
         tuple(states),
+        tuple(constant),
         bound["beta"][0],
         bound["threshold"][0] if lif.kind == "lif" else "",
         bound["reset"][0] if lif.kind == "lif" else "",

@@ -14,6 +14,7 @@ from dmpc.ir.prune import prune
 from dmpc.passes.base import Pass
 from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.assemble import assemble, ordered
+from dmpc.passes.recognition.currents import Decay, find_decay
 from dmpc.passes.recognition.extra_states import raise_causes
 from dmpc.passes.recognition.holds import find_held, find_hold, timing_of
 from dmpc.passes.recognition.lines import check_start, find_lines
@@ -103,7 +104,7 @@ class _Recognition:
         # From here on every comparison is true where there is a spike.
         self._check_signs(plain, flipped)
         forms = Forms(graph, flipped=flipped, stops=stops, base=plain.forms)
-        memories = self._memories(Network(graph, forms, lines), slow)
+        memories, decays = self._memories(Network(graph, forms, lines), slow)
         stops |= {memory.next for memory in memories}
         forms = Forms(graph, flipped=flipped, stops=stops, base=plain.forms)
         network = Network(graph, forms, lines)
@@ -111,7 +112,7 @@ class _Recognition:
         neurons: list[Neurons] = []
         for state, comparison in membranes:
             with self._about(state.name):
-                neurons.append(find_neurons(network, state, comparison, memories, held))
+                neurons.append(find_neurons(network, state, comparison, memories, held, decays))
         for comparison in self._free(network, {comparison for _, comparison in membranes}):
             with self._about(comparison):
                 neurons.append(find_forgetful(network, comparison, memories, held))
@@ -146,12 +147,20 @@ class _Recognition:
                 found.append((state, comparison))
         return found, frozenset(flipped)
 
-    def _memories(self, network: Network, slow: list[State]) -> list[Memory]:
+    def _memories(self, network: Network, slow: list[State]) -> tuple[list[Memory], list[Decay]]:
+        """Memories, and what decays without being one."""
         found: list[Memory] = []
+        decays: list[Decay] = []
         for state in slow:
             with self._about(state.name):
-                found.append(find_memory(network, state))
-        return found
+                try:
+                    found.append(find_memory(network, state))
+                except NotRecognised:
+                    decay = find_decay(network, state)
+                    if decay is None:
+                        raise
+                    decays.append(decay)
+        return found, decays
 
     def _held(self, network: Network, holds: list[Hold], memories: list[Memory]) -> list[Held]:
         found: list[Held] = []

@@ -133,7 +133,7 @@ def _static_lif(graph: Graph, op: Op, ranges: Ranges) -> None:
     events = sum((_static_products(graph, c, ranges) for c in roles.events), zero)
     values = sum((_static_products(graph, c, ranges) for c in roles.values), zero)
     values = sum((ranges.bounds[name] for name in roles.states), values)
-    total = events + values + total_bias(graph, (*roles.events, *roles.values))
+    total = events + values + total_bias(graph, roles.products)
     ranges.values[op.results[0]] = values
     room = 1 - beta
     if op.kind == "li":

@@ -9,10 +9,7 @@ from norse.torch.functional.reset import reset_subtract
 from norse.torch.utils.export_nir import _extract_norse_module
 from norse.torch.utils.import_nir import _import_norse_module
 
-from dmpc.errors import CompileError, ImportFailure
 from dmpc.frontend import Timing, from_torch, import_nir
-from dmpc.passes.base import apply
-from dmpc.passes.recognise import Recognise
 from tests.semantics.compared import assert_same_spikes, events
 
 INPUTS, NEURONS = 6, 10
@@ -104,18 +101,28 @@ def test_norses_exporter_divides_the_timestep_by_the_inverse_of_tau():
     assert DT**2 / float(node.tau) == pytest.approx(DT / tau)
 
 
-def test_neurons_with_a_synapse_are_refused():
-    node = _extract_norse_module(norse.torch.LIFCell(), dt=DT)
-    size = np.ones(NEURONS)
-    graph = nir.NIRGraph.from_list(
-        nir.Linear(np.ones((NEURONS, INPUTS))),
-        nir.CubaLIF(
-            tau_syn=float(node.tau_syn) * size, tau_mem=float(node.tau_mem) * size, r=size,
-            v_leak=0 * size, v_threshold=size,
-        ),
+@SEEDS
+def test_neurons_with_a_synapse_as_norse_reads_them(seed):
+    """Norse's current takes all of its input at once: `w_in` undoes the timestep's share of it."""
+    random, size = np.random.default_rng(seed), np.ones(NEURONS)
+    tau_syn, tau_mem = 5e-3 * size, 1e-2 * size
+    cuba = nir.CubaLIF(
+        tau_syn=tau_syn, tau_mem=tau_mem, r=size, v_leak=0 * size,
+        v_threshold=random.uniform(0.5, 1, NEURONS), w_in=tau_syn / DT,
     )  # fmt: skip
-    with pytest.raises(ImportFailure, match="keeps a synaptic current for every neuron"):
-        import_nir(graph, timing=Timing(dt=DT**2))
+    weight = nir.Linear(random.normal(0.5, 1, (NEURONS, INPUTS)))
+    cell = norse.torch.LIFCell(dt=DT)
+    cell.p = cell.p._replace(
+        tau_syn_inv=torch.as_tensor(1 / tau_syn), tau_mem_inv=torch.as_tensor(1 / tau_mem),
+        v_th=torch.as_tensor(cuba.v_threshold),
+    )  # fmt: skip
+    x, state, wanted = events(seed, INPUTS), None, []
+    with torch.no_grad():
+        for step in x:
+            spikes, state = cell(step @ torch.as_tensor(weight.weight).T, state)
+            wanted.append(spikes)
+    graph = import_nir(nir.NIRGraph.from_list(weight, cuba), timing=Timing(dt=DT))
+    assert_same_spikes(graph, x, torch.stack(wanted))
 
 
 # -- modules themselves ----------------------------------------------------------------------------
@@ -162,6 +169,12 @@ def test_the_module_itself(cell, most):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_module_with_synapses_is_refused():
-    with pytest.raises(CompileError, match="a synaptic current is one more state for every"):
-        apply(Recognise(), traced(Sequence(norse.torch.LIFCell(), 5.0).eval()))
+@pytest.mark.parametrize("parameters", [{}, {"tau_syn_inv": 400.0, "v_th": 0.4}])
+def test_a_module_with_synapses(parameters):
+    torch.manual_seed(7)
+    given = {name: torch.as_tensor(value) for name, value in parameters.items()}
+    cell = norse.torch.LIFCell(norse.torch.LIFParameters(**given))
+    net = Sequence(cell, 5.0).eval()
+    x = events(3, INPUTS)
+    with torch.no_grad():
+        assert_same_spikes(traced(net), x, net(x.float()))

@@ -8,7 +8,7 @@ import snntorch
 import torch
 from snntorch.export_nir import export_to_nir
 
-from dmpc.errors import CompileError, ImportFailure
+from dmpc.errors import CompileError
 from dmpc.frontend import Timing, from_torch, import_nir, import_onnx
 from dmpc.passes.base import apply
 from dmpc.passes.recognise import Recognise
@@ -118,19 +118,26 @@ def test_a_membrane_at_the_threshold_does_not_spike():
     assert spikes.tolist() == [[0.0, 1.0]]
 
 
-def test_a_synaptic_network_is_refused(tmp_path):
-    torch.manual_seed(0)
-    ones = torch.ones(HIDDEN)
+def synaptic(size: int, **options) -> snntorch.Synaptic:
+    alpha, beta = torch.rand(size) * 0.6 + 0.2, torch.rand(size) * 0.5 + 0.45
+    threshold = torch.rand(size) * 0.4 + 1.2
+    return snntorch.Synaptic(alpha, beta, threshold, init_hidden=True, **options)
+
+
+@SEEDS
+@pytest.mark.parametrize(
+    ("options", "reset"),
+    [({}, "late"), ({"reset_mechanism": "zero", "reset_delay": False}, "value")],
+)
+def test_a_synaptic_network_through_nir(seed, options, reset, tmp_path):
+    torch.manual_seed(seed)
     net = torch.nn.Sequential(
-        torch.nn.Linear(INPUTS, HIDDEN),
-        snntorch.Synaptic(alpha=0.9 * ones, beta=0.8 * ones, threshold=ones, init_hidden=True),
-    )
-    with pytest.raises(ImportFailure) as caught:
-        import_nir(exported(net, tmp_path))
-    assert "net.nir: node '1' (CubaLIF): keeps a synaptic current for every neuron" in str(
-        caught.value
-    )
-    assert "with tau_syn equal to a timestep, 0.0001 s" in caught.value.hint
+        linear(INPUTS, HIDDEN, 0.3), synaptic(HIDDEN, **options),
+        linear(HIDDEN, CLASSES, 0.4), synaptic(CLASSES, **options),
+    )  # fmt: skip
+    path = exported(net, tmp_path)
+    x = events(seed, INPUTS)
+    assert_same_spikes(import_nir(path, timing=Timing(reset=reset)), x, run(net, x))
 
 
 @SEEDS
@@ -253,11 +260,27 @@ def test_other_neurons_themselves(lif, start):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_synaptic_module_is_refused():
+@pytest.mark.parametrize(
+    "options", [{}, {"threshold": 0.7}, {"alpha": torch.linspace(0.2, 0.9, HIDDEN)}]
+)
+def test_a_synaptic_module(options):
     torch.manual_seed(8)
-    net = Single(snntorch.Synaptic(alpha=0.9, beta=0.8), "init_synaptic").eval()
+    neurons = snntorch.Synaptic(**{"alpha": 0.9, "beta": 0.8, **options})
+    net = Single(neurons, "init_synaptic").eval()
     graph = from_torch(net, events(9, INPUTS)[:6].transpose(0, 1).float(), time_first=True).graph
-    with pytest.raises(CompileError, match="a synaptic current is one more state for every"):
+    x = events(4, INPUTS)
+    with torch.no_grad():
+        assert_same_spikes(graph, x, net(x.float()))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_synaptic_reset_to_zero_loses_the_next_current_and_is_refused():
+    neuron = snntorch.Synaptic(alpha=0.9, beta=0.8, reset_mechanism="zero")
+    *_, membrane = neuron(torch.full((1, 1), 5.0), torch.zeros(1, 1), torch.full((1, 1), 2.0))
+    assert membrane.item() == 0
+    net = Single(neuron, "init_synaptic").eval()
+    graph = from_torch(net, events(9, INPUTS)[:6].transpose(0, 1).float(), time_first=True).graph
+    with pytest.raises(CompileError, match="the membrane's next value is not linear"):
         apply(Recognise(), graph)
 
 

@@ -14,6 +14,7 @@ from dmpc.frontend.nir_format.delays import Line, Register, check_places
 from dmpc.frontend.nir_format.forms import Forms, Term
 from dmpc.frontend.nir_format.network import Net, Node
 from dmpc.frontend.nir_format.neurons import ROUNDING, Neuron, Timing, neuron, response
+from dmpc.frontend.nir_format.neurons import current as decay
 from dmpc.frontend.nir_format.order import SPIKING, firing_order
 from dmpc.frontend.nir_format.pictures import (
     CONVOLUTIONS,
@@ -244,7 +245,8 @@ class _Importer:
             node = node if picture.plain else picture.arranged(node)
         size = self._size(current)
         made = neuron(node, size, self.timing)
-        self.pace.look(node, made, self.builder.graph, current)
+        self.pace.look(node, self._lasting(node, made), self.builder.graph, current)
+        current = self._synapse(node, current)
         membrane = self.builder.input(f"{node.name}.v", size)
         leaked = self._scaled(node, membrane, made.beta, "leak")
         driven = self._scaled(node, current, made.gain, "gain")
@@ -255,6 +257,27 @@ class _Importer:
         )
         self.spikes[node.name] = self._emit("cast", (fired,), node, "spikes")
         self.builder.make_state(membrane, self._reset(node, made, charge, fired))
+
+    def _lasting(self, node: Node, made: Neuron) -> Neuron:
+        """Neurons that take at once what a synaptic current gives them over time."""
+        found = decay(node, len(made.beta), self.timing) if node.kind == "CubaLIF" else None
+        if found is None:
+            return made
+        kept, taken = found
+        return replace(made, gain=made.gain * taken / np.maximum(1 - kept, ROUNDING))
+
+    def _synapse(self, node: Node, current: str) -> str:
+        """The synaptic current of a node of neurons that keeps one, else what feeds it."""
+        size = self._size(current)
+        found = decay(node, size, self.timing) if node.kind == "CubaLIF" else None
+        if found is None:
+            return current
+        kept, taken = found
+        state = self.builder.input(f"{node.name}.i", size)
+        left = self._scaled(node, state, kept, "kept")
+        after = self._emit("add", (left, self._scaled(node, current, taken, "taken")), node, "i")
+        self.builder.make_state(state, after)
+        return after
 
     def _reset(self, node: Node, made: Neuron, charge: str, fired: str) -> str:
         after = self._constant(made.reset, node, "reset")

@@ -4,6 +4,7 @@ With u the membrane above its rest, and I the sum of a node's inputs:
 
     LIF   tau dv/dt = v_leak - v + r I      u = beta u + gain r I,   u = v - v_leak
     IF        dv/dt = r I                   u = u + dt r I,          u = v - v_reset
+    CubaLIF   tau_syn di/dt = -i + w_in I   i = alpha i + taken w_in I, and LIF with i for I
 
               beta           gain
     euler     1 - dt/tau     dt/tau
@@ -14,7 +15,7 @@ become `v_threshold - rest` and `v_reset - rest`, and a leak potential needs no 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -80,8 +81,7 @@ def neuron(node: Node, size: int, timing: Timing) -> Neuron:
         beta, gain = response(node, tau, size, timing)
         gain, rest = gain * parameter["r"], parameter["v_leak"]
     if node.kind == "CubaLIF":
-        _check_synapse(node, size, timing)
-        gain = gain * parameter["w_in"]
+        gain = gain if current(node, size, timing) else gain * parameter["w_in"]
     if not np.all(np.abs(gain) <= LARGEST):
         raise node.error(f"what it takes of its input in {timing.dt:g} s is beyond all numbers")
     threshold = parameter["v_threshold"] - rest
@@ -123,20 +123,19 @@ def response(node: Node, parameter: str, size: int, timing: Timing) -> tuple[Arr
     return 1 - step, step
 
 
-def _check_synapse(node: Node, size: int, timing: Timing) -> None:
-    """The synaptic current must be gone after its timestep: the machine keeps none per neuron."""
+def current(node: Node, size: int, timing: Timing) -> tuple[Array, Array] | None:
+    """What a node's synaptic currents keep of themselves in a timestep, and what they take of their
+    input; [size] each. None where nothing is kept and all is taken.
+    """
     tau, dt = node.vector("tau_syn", size), timing.dt
     if np.any(tau < 0):
         raise node.error(f"tau_syn is {tau.min():g} s; a time constant is not below zero")
-    if timing.integration == "euler":
-        kept = np.where(tau > ROUNDING * dt, 1 - dt / np.where(tau > 0, tau, dt), 0.0)
-        nearest = f"train with LIF neurons, or with tau_syn equal to a timestep, {dt:g} s"
-    else:
-        kept = np.exp(-dt / np.where(tau > 0, tau, SHORTEST * dt))
-        nearest = "train with LIF neurons; a synapse that decays as exp(-dt/tau) always keeps some"
-    if np.any(np.abs(kept) > ROUNDING):
-        raise node.error(
-            f"keeps a synaptic current for every neuron (tau_syn {tau.max():g} s); the machine "
-            "keeps one membrane for every neuron and one slow state for a layer",
-            nearest,
-        )
+    lasting = tau > (ROUNDING if timing.integration == "euler" else SHORTEST) * dt
+    if not lasting.any():
+        return None
+    brief = replace(node, parameters={**node.parameters, "tau_syn": np.where(lasting, tau, dt)})
+    kept, taken = response(brief, "tau_syn", size, timing)
+    kept, taken = np.where(lasting, kept, 0.0), np.where(lasting, taken, 1.0)
+    if (kept <= ROUNDING).all() and (np.abs(taken - 1) <= ROUNDING).all():
+        return None
+    return kept, taken * node.vector("w_in", size)

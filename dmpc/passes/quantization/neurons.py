@@ -93,7 +93,7 @@ def _alone(build: Builder, op: Op, roles: Currents) -> NeuronScale:
     """Steps of neurons by their own weights, range and threshold."""
     graph, ranges, widths = build.graph, build.ranges, build.widths(op)
     size, shared = graph.types[op.operands[0]].shape, _shared(build, op, roles)
-    bias = np.broadcast_to(total_bias(graph, (*roles.events, *roles.values)), size)
+    bias = np.broadcast_to(total_bias(graph, roles.products), size)
     threshold, reset = _limits(graph, roles, size)
     return neuron_scale(
         [weights_by_neuron(build, product) for product in roles.events],
@@ -163,7 +163,7 @@ class _Rounded:
             parts.append(_Part(weight, unit, largest(bits)))
         size = graph.types[op.operands[0]].shape
         leak = nearest_leak(graph.constants[roles.beta].astype(np.float64), widths.leak)
-        bias = np.broadcast_to(total_bias(graph, products), size)
+        bias = np.broadcast_to(total_bias(graph, roles.products), size)
         bias = bias - _mean_leak_error(leak) * neuron.step
         parts.append(_Part(bias[:, None], neuron.step, largest(widths.membrane)))
         *made, whole = _round(parts, build.ranges.moments.get(op.results[0]))
@@ -172,7 +172,7 @@ class _Rounded:
             for product, part in zip(products, parts[:-1], strict=True)
         }
         meant: dict[str, Array] = {}
-        biases = [name for product in products for name in product.operands[2:]]
+        biases = [name for product in roles.products for name in product.operands[2:]]
         if biases:
             others = sum((graph.constants[name] for name in biases[1:]), np.zeros(len(whole)))
             meant[biases[0]] = whole[:, 0] * neuron.step - others

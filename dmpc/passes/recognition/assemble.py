@@ -11,6 +11,7 @@ from dmpc.ir.wires import Ring, Wires
 from dmpc.passes.recognition.legendre import legendre_window
 from dmpc.passes.recognition.network import (
     LOC_LENGTH,
+    Current,
     Hold,
     Memory,
     Network,
@@ -92,7 +93,32 @@ class _Assembly:
         if not currents:
             silent = np.zeros((len(layer.bias), self.graph.types["x"].size))
             currents.append(self.dense(name, f"{name}.fast", "x", silent, layer.bias, []))
+        if layer.current is not None:
+            currents = self.current(name, layer.current, currents)
         self.lif(name, layer, currents)
+
+    def current(self, name: str, current: Current, currents: list[str]) -> list[str]:
+        """Add the current that others feed; what charges the neurons in their place."""
+        old = self.network.graph.state(current.state)
+        assert old is not None
+        state, after = f"{name}.i", f"{name}.i.next"
+        size = len(current.alpha)
+        start = None if old.init is None else self.network.graph.constants[old.init]
+        init = None
+        if start is not None and start.any():
+            init = self.constant(f"{state}.init", np.resize(start.astype(np.float64), size))
+        self.graph.types[state] = f32(size)
+        self.graph.states.append(State(state, after, init, old.loc))
+        alpha = self.constant(f"{name}.alpha", current.alpha)
+        self.op(
+            "li", (state, *currents, alpha), after, name, self.network.loc(self.producers(old.next))
+        )
+        charging = [state if current.late else after]
+        if current.constant.any():
+            silent = np.zeros((size, self.graph.types["x"].size))
+            part = f"{name}.constant"
+            charging.append(self.dense(name, part, "x", silent, current.constant, []))
+        return charging
 
     def ways(self, synapses: Synapses, target: str, without: Iterable[str] = ()) -> list[Op]:
         """Ops on the way from synapses' leaves to a value."""

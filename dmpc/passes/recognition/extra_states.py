@@ -21,7 +21,6 @@ from dmpc.passes.recognition.neuron_rules import (
     ADAPTIVE_THRESHOLD,
     LEAKY_READOUT,
     REFRACTORY,
-    SYNAPTIC_CURRENT,
 )
 from dmpc.passes.recognition.neurons import find_comparison, find_firing
 from dmpc.passes.recognition.terms import Matrix, near
@@ -180,15 +179,10 @@ class _Wiring:
         network, readers = self.network, self._readers(state)
         if not readers or self._fires(state):
             return None
-        drivers, between = self._drivers(state)
+        drivers, _ = self._drivers(state)
         drivers -= {state.name}
         if self._outside(state):
-            sources = set().union(*map(self._sources, drivers))
-            events = all(map(network.is_source, sources))
-            if not readers.isdisjoint(drivers) or not events or not self._is_current(state):
-                return None
-            known, names = readers | between, network.names(sorted(drivers))
-            return self._failure(SYNAPTIC_CURRENT, state, state.name, known, sources=names)
+            return None
         membrane = self._membrane(readers, state)
         if membrane is not None and self._adapts(state, drivers, readers | {membrane.name}):
             name, moving = network.name(membrane.name), network.name(state.name)
@@ -226,27 +220,6 @@ class _Wiring:
     def _past(self, state: State) -> set[str]:
         """The comparisons that drive a state."""
         return set().union(*map(self._sources, self._drivers(state)[0])) & self.comparisons
-
-    def _is_current(self, state: State) -> bool:
-        """True for a state whose elements leak each for itself, are driven each in its own way or
-        charge a neuron each, and not by their own spikes alone."""
-        forms, readers = self.network.forms, self._readers(state)
-        terms = dict(forms.form(state.next).terms)
-        own = terms.pop(state.name, None)
-        if own is None or own.shape[0] < 2 or not _diagonal(own):
-            return False
-        past = [matrix for leaf, matrix in terms.items() if self._sources(leaf) & readers]
-        if any(map(forms.opaque, terms)) or any(map(_diagonal, past)):
-            return False
-        drive: Matrix = np.hstack(list(terms.values())) if terms else np.zeros((1, 1))
-        return int(np.linalg.matrix_rank(drive)) > 1 or self._charges_alone(state)
-
-    def _charges_alone(self, state: State) -> bool:
-        """True if each element of a state charges one neuron, as no slow state would."""
-        found = (self.network.graph.producer(one) for one in self._readers(state))
-        charges = (self.network.forms.form(name) for op in found if op for name in op.operands)
-        terms = [form.terms[state.name] for form in charges if state.name in form.terms]
-        return bool(terms) and all(map(_diagonal, terms))
 
     def _readout(self, read: list[State]) -> NotRecognised:
         last = read[-1]

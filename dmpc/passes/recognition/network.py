@@ -151,8 +151,9 @@ class Neurons:
     """A vector of LIF neurons; `spikes` is the leaf of the comparison that makes them fire.
 
     `state` is None where a comparison of inputs alone makes them fire: `beta` is then zero.
-    The charge is `beta · u`, synapses of events, `bias` and `slow` together; a spike makes `reset`
-    of it, or subtracts `reset` from it. `strict`: a spike needs a charge above the threshold.
+    The charge is `beta · u`, synapses of events, `bias` and `slow` together, or a `current` that
+    these feed; a spike makes `reset` of it, or subtracts `reset` from it. `strict`: a spike needs a
+    charge above the threshold.
     """
 
     state: str | None
@@ -165,6 +166,21 @@ class Neurons:
     bias: Matrix
     synapses: tuple[Synapses, ...]
     slow: Slow | None
+    current: "Current | None" = None
+
+
+@dataclass(frozen=True)
+class Current:
+    """A synaptic current of each neuron, fed by what would else charge its membrane.
+
+    It keeps `alpha` [n] of itself, and charges the membrane with what it is after a timestep, or
+    `late` with what it was before; `constant` [n] does so beside it.
+    """
+
+    state: str
+    alpha: Matrix
+    late: bool
+    constant: Matrix
 
 
 class NotRecognised(CompileError):

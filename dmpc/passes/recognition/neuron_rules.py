@@ -45,15 +45,21 @@ ADAPTIVE_THRESHOLD = rule(
     nearest="a constant threshold for each neuron; a slow negative current from the slow state "
     "adapts the neurons in its place",
 )
-SYNAPTIC_CURRENT = rule(
-    "synaptic-current",
+SEVERAL_CURRENTS = rule(
+    "several-currents",
     Stage.NETWORK,
-    "a synaptic current is one more state for every neuron: it keeps something of itself and is "
-    "driven by {sources}",
-    why="""The machine keeps one membrane for every neuron and one slow state of a few elements for
-    a layer, driven by a rectified scalar. No choice of its parameters gives a filter for each
-    neuron.""",
-    nearest="currents that act in their own timestep alone (LIF neurons, alpha = 0)",
+    "neurons take {currents}; the machine keeps one synaptic current for each neuron",
+    why="""The neuron unit adds one current to a membrane. Synapses that decay alike share a
+    current; other receptors, or inputs that reach the membrane without one, would need another.""",
+    nearest="one synaptic time constant for all inputs of a layer",
+)
+MIXED_DECAYS = rule(
+    "mixed-decays",
+    Stage.NETWORK,
+    "neurons add up elements of {current} that decay at different rates",
+    why="""Filters of spikes that come before the weights are moved behind them, where each neuron
+    has one; that holds where all that a neuron adds up decays alike.""",
+    nearest="one time constant for all filters of a layer",
 )
 LEAKY_READOUT = rule(
     "leaky-readout",

@@ -6,13 +6,14 @@ compares.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from dmpc.ir.graph import State
 from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.convolutions import find_convolutions
+from dmpc.passes.recognition.currents import Decay, without_current
 from dmpc.passes.recognition.memories import weight_of_product
 from dmpc.passes.recognition.network import Held, Memory, Network, Neurons, NotRecognised, Slow
 from dmpc.passes.recognition.neuron_rules import (
@@ -30,6 +31,7 @@ from dmpc.passes.recognition.neuron_rules import (
     OTHER_WEIGHTS,
     RESET_MIX,
     SEVERAL_COMPARISONS,
+    SEVERAL_CURRENTS,
     STRANGE_CHARGE,
 )
 from dmpc.passes.recognition.synapses import find_synapses
@@ -208,13 +210,47 @@ def find_neurons(
     comparison: str,
     memories: Sequence[Memory],
     held: Sequence[Held],
+    decays: Sequence[Decay],
 ) -> Neurons:
     """The LIF neurons that a state and a comparison make. Raises CompileError if they are not."""
     firing = find_firing(network, state, comparison)
     beta = firing.charge.parts.get(state.name)
     if beta is not None and beta.diagonal() is None:
         raise _full_leak(network, state, beta.matrix)
-    return _neurons(network, state, comparison, firing, memories, held)
+    firing = _reset_by_own_past(network, state, comparison, firing)
+    rest, current, feed = without_current(network, comparison, firing.charge, decays)
+    if current is None:
+        return _neurons(network, state, comparison, firing, memories, held)
+    beside = [leaf for leaf in rest.parts if leaf != state.name]
+    if beside:
+        names = network.names([current.state, *beside])
+        raise network.failure(SEVERAL_CURRENTS, comparison, culprits=beside, currents=names)
+    fed = replace(firing, charge=Affine(feed.bias, {**feed.parts, **rest.parts}))
+    made = _neurons(network, state, comparison, fed, memories, held)
+    return replace(made, current=current)
+
+
+def _reset_by_own_past(network: Network, state: State, comparison: str, firing: Firing) -> Firing:
+    """Neurons that each take something off for their own last spike, which is a reset.
+
+    `u' = beta u + I - r s[k-1]` are the spikes of neurons that lose `r / beta` with their spike.
+    """
+    if not firing.subtract or firing.reset.any():
+        return firing
+    parts, size = dict(firing.charge.parts), firing.charge.size
+    beta = parts[state.name].diagonal() if state.name in parts else None
+    for leaf in list(parts):
+        past = network.lines.values.get(leaf)
+        if past is None or set(past.sources) != {comparison} or (past.age != 1).any():
+            continue
+        own = network.lines.by_age(leaf, parts.pop(leaf).matrix, lambda _: size)[comparison, 1]
+        amount = Term.of(own).diagonal()
+        if beta is None or amount is None or (amount[beta == 0] != 0).any():
+            return firing
+        taken = -amount / np.where(beta == 0, 1, beta)
+        charge = Affine(firing.charge.bias, parts)
+        return replace(firing, charge=charge, reset=firing.reset + taken)
+    return firing
 
 
 def _neurons(

@@ -87,11 +87,9 @@ WRONG = {
         graph(W, lif(tau=0 * ONE)),
         "node 'n1' (LIF): tau is 0 s; a time constant is above zero",
     ),
-    "a synapse": (
-        graph(W, cuba(5e-3)),
-        ("node 'n1' (CubaLIF): keeps a synaptic current for every neuron (tau_syn 0.005 s); the "
-        "machine keeps one membrane for every neuron and one slow state for a layer (train with "
-        "LIF neurons, or with tau_syn equal to a timestep, 0.0001 s)"),
+    "a synapse shorter than a timestep": (
+        graph(W, cuba(5e-5)),
+        "node 'n1' (CubaLIF): tau_syn is 5e-05 s, shorter than a timestep of 0.0001 s, where",
     ),
     "a leaky readout": (
         graph(W, lif(), nir.LI(5e-3 * ONE, ONE, 0 * ONE)),

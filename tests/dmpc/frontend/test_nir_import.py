@@ -312,17 +312,36 @@ def test_integration_as_libraries_do_it(integration):
     np.testing.assert_array_equal(interpret(imported, X).outputs, wanted)
 
 
-def test_a_synapse_that_decays_exponentially_keeps_something():
+@pytest.mark.parametrize("integration", ["euler", "exponential", "exact"])
+def test_a_synapse_keeps_a_current(integration):
+    """`tau_syn di/dt = w_in I - i`, integrated as the membrane is."""
+    tau_syn, tau, w_in, step = 3 * DT, 5 * DT, 2.0, 1 / 3
     one = np.ones(NEURONS)
+    cuba = nir.CubaLIF(tau_syn * one, tau * one, one, 0 * one, 1e9 * one, w_in=w_in * one)
+    linear = affine(INPUTS, NEURONS)
+    made = import_nir(
+        nir.NIRGraph.from_list(linear, cuba), timing=Timing(dt=DT, integration=integration)
+    )
+    kept = 1 - step if integration == "euler" else np.exp(-step)
+    taken = 1 - np.exp(-step) if integration == "exact" else step
+    fed = w_in * (X @ linear.weight.T + linear.bias)
+    i = np.zeros_like(fed[:, 0])
+    name = made.states[0].next
+    trace = interpret(made, X, trace=[name]).traces[name]
+    for timestep in range(X.shape[1]):
+        i = kept * i + taken * fed[:, timestep]
+        np.testing.assert_allclose(trace[:, timestep], i, rtol=1e-6, atol=1e-9)
 
-    def made(tau_syn):
-        cuba = nir.CubaLIF(tau_syn * one, 5 * DT * one, one, 0 * one, one)
-        return nir.NIRGraph.from_list(affine(INPUTS, NEURONS), cuba)
 
+def test_a_synapse_without_memory_is_none():
+    one = np.ones(NEURONS)
     for integration, tau_syn in (("euler", DT), ("exact", 0.0)):
-        import_nir(made(tau_syn), timing=Timing(dt=DT, integration=integration))
-    with pytest.raises(ImportFailure, match="keeps a synaptic current for every neuron"):
-        import_nir(made(DT), timing=Timing(dt=DT, integration="exponential"))
+        cuba = nir.CubaLIF(tau_syn * one, 5 * DT * one, one, 0 * one, one)
+        made = import_nir(
+            nir.NIRGraph.from_list(affine(INPUTS, NEURONS), cuba),
+            timing=Timing(dt=DT, integration=integration),
+        )
+        assert len(made.states) == 1
 
 
 def test_a_leaky_readout_that_keeps_nothing_adds_its_rest():

@@ -2,9 +2,11 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from dmpc.errors import CompileError
+from dmpc.ir.interpret import interpret
 from dmpc.ir.parser import parse
 from dmpc.passes.base import apply
 from dmpc.passes.recognise import Recognise
@@ -19,6 +21,7 @@ CONSTANTS = {
     "theta": ((1,), [1.0]),
     "zero": ((1,), [0.0]),
     "ones": ((2,), [1.0, 1.0]),
+    "uneven": ((2,), [0.5, 0.9]),
 }
 LIF = """l = mul(%u, %most)
 h = add(%l, CURRENT)
@@ -103,27 +106,22 @@ NETWORKS = {
     ),
     "readout of a membrane": ((U,), PLAIN + "\ny = matmul(%un, %wo)", "leaky-readout", "u"),
     "readout of a charge": ((U,), PLAIN + "\ny = matmul(%h, %wo)", "leaky-readout", "u"),
-    "synaptic-current": ((U, I), SYNAPSE + DRIVEN, "synaptic-current", "i"),
-    "synapse of before": ((U, I), SYNAPSE + DRIVEN.replace("%in", "%i"), "synaptic-current", "i"),
-    "synapse of one sum": (
-        (U, I), SYNAPSE.replace("%wf", "%same") + DRIVEN, "synaptic-current", "i",
+    "two receptors": (
+        (U, I, W),
+        SYNAPSE + "fz = matmul(%x, %same)\nwl = mul(%w, %most)\nwn = add(%wl, %fz)\n"
+        "both = add(%in, %wn)\n" + DRIVEN.replace("%in", "%both"),
+        "several-currents", "i",
     ),
-    "slow state without a relu": (
+    "a current and the input itself": (
         (U, I),
-        SYNAPSE.replace("%wf", "%same") + "m = matmul(%in, %wr)\n" + DRIVEN.replace("%in", "%m"),
-        "no-relu", "i",
+        SYNAPSE + "fz = matmul(%x, %same)\nboth = add(%in, %fz)\n" + DRIVEN.replace("%in", "%both"),
+        "several-currents", "i",
     ),
-    "synapse with a relu": (
+    "filters that differ": (
         (U, I),
-        SYNAPSE.replace("il =", "fr = relu(%fx)\nil =").replace("%il, %fx", "%il, %fr") + DRIVEN,
-        "synaptic-current", "i",
-    ),
-    "recurrent synapse": (
-        (U, I, P),
-        SYNAPSE.replace("il =", "rx = matmul(%p, %wr)\nfr = add(%fx, %rx)\nil =").replace(
-            "%il, %fx", "%il, %fr"
-        ) + DRIVEN,
-        "synaptic-current", "i",
+        SYNAPSE.replace("%half", "%uneven")
+        + "m = matmul(%in, %wo)\n" + DRIVEN.replace("%in", "%m"),
+        "mixed-decays", "i",
     ),
     "threshold": ((U, B), MOVING + SPIKES, "adaptive-threshold", "b"),
     "threshold that is taken off": (
@@ -191,3 +189,46 @@ y = matmul(%vs, %wo)"""
     with pytest.raises(CompileError) as caught:
         apply(Recognise(), parse(text_with((U, B, ("v", "vn")), timestep)))
     assert [one.rule.name for one in caught.value.every] == ["adaptive-threshold", "full-leak"]
+
+
+CURRENTS = {
+    "now": ((U, I), SYNAPSE + DRIVEN),
+    "late": ((U, I), SYNAPSE + DRIVEN.replace("%in", "%i")),
+    "of one sum": ((U, I), SYNAPSE.replace("%wf", "%same") + DRIVEN),
+    "each neuron its own": ((U, I), SYNAPSE.replace("%half", "%uneven") + DRIVEN),
+    "scaled": ((U, I), SYNAPSE + "g = mul(%in, %uneven)\n" + DRIVEN.replace("%in", "%g")),
+    "twice as it was": (
+        (U, I),
+        "fx = matmul(%x, %wf)\nij = add(%i, %fx)\nin = mul(%ij, %half)\n"
+        + DRIVEN.replace("%in", "%ij"),
+    ),
+    "mixed by the weights": (
+        (U, I), SYNAPSE + "m = matmul(%in, %wo)\n" + DRIVEN.replace("%in", "%m"),
+    ),
+    "beside a constant": (
+        (U, I), SYNAPSE + "g = add(%in, %half)\n" + DRIVEN.replace("%in", "%g"),
+    ),
+    "recurrent": (
+        (U, I, P),
+        SYNAPSE.replace("il =", "rx = matmul(%p, %wr)\nfr = add(%fx, %rx)\nil =").replace(
+            "%il, %fx", "%il, %fr"
+        ) + DRIVEN,
+    ),
+    "with a late reset": (
+        (U, I, P),
+        SYNAPSE + "tp = mul(%p, %uneven)\ng = sub(%in, %tp)\n"
+        + DRIVEN.replace("%in", "%g").replace("where(%c, %zero, %h)", "add(%h, %zero)"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CURRENTS.values(), ids=CURRENTS)
+def test_a_synaptic_current_in_any_spelling(case):
+    states, timestep = case
+    graph = parse(text_with(states, timestep))
+    layers = apply(Recognise(), graph)
+    assert [op.kind for op in layers.ops if op.kind in ("li", "lif")] == ["li", "lif"]
+    x = (np.random.default_rng(3).random((8, 40, 3)) < 0.4).astype(np.float64)
+    wanted = interpret(graph, x).outputs
+    assert np.abs(wanted).sum() > 10  # spikes
+    np.testing.assert_allclose(interpret(layers, x).outputs, wanted, rtol=0, atol=1e-9)

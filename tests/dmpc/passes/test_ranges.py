@@ -13,6 +13,8 @@ from dmpc.analysis.report import report
 from dmpc.compiler import Options, find_ranges
 from dmpc.errors import CompileError
 from dmpc.ir.interpret import interpret
+from dmpc.ir.ops_layers import NEURONS
+from dmpc.ir.registry import op_def
 from dmpc.passes.base import apply
 from dmpc.passes.break_dependency import BreakDependency
 from dmpc.passes.calibration import calibrate
@@ -33,12 +35,15 @@ def charges(graph, traces):
 
     Half-way holds the leaked membrane and the products of events: what the machine adds first.
     """
-    for lif in (op for op in graph.ops if op.kind == "lif"):
-        u, *currents = lif.operands[:-3]
-        beta = graph.constants[lif.operands[len(currents) + 1]]
+    for lif in (op for op in graph.ops if op.kind in NEURONS):
+        bound = op_def(lif.kind).bind(lif.operands)
+        (u,), currents = bound["u"], bound["currents"]
+        beta = graph.constants[bound["beta"][0]]
         whole = beta * traces[u] + sum(traces[name] for name in currents)
         half = beta * traces[u]
         for dense in map(graph.producer, currents):
+            if dense is None or dense.kind != "dense":
+                continue
             if graph.types[dense.operands[0]].dtype == "event" or dense.operands[0] in graph.inputs:
                 half = half + traces[dense.operands[0]] @ graph.constants[dense.operands[1]].T
         yield lif.results[0], whole, half

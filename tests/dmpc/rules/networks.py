@@ -9,7 +9,12 @@ from tests.dmpc.passes.test_recognise import HELD, NEAR_HOLDS, SECOND, STRANGE, 
 from tests.dmpc.passes.test_recognise_past import RECURRENT, STRANGE_PAST
 
 Edits = tuple[tuple[str, str], ...]
-EXTRA_STATES = ("leaky-readout", "synaptic-current", "refractory")
+EXTRA_STATES = {
+    "leaky-readout": "leaky-readout",
+    "several-currents": "two receptors",
+    "mixed-decays": "filters that differ",
+    "refractory": "refractory",
+}
 THETA = "  %c = ge(%h, %theta)"
 RESET = "%un = where(%c, %rest, %h)"
 ADAPTATION = (
@@ -112,5 +117,5 @@ def cases() -> dict[str, Callable[[], Report]]:
     }
     every |= BROKEN
     found = {name: lambda edits=edits: checked(edits) for name, edits in every.items()}
-    extra = {name: text_with(*NETWORKS[name][:2]) for name in EXTRA_STATES}
+    extra = {rule: text_with(*NETWORKS[name][:2]) for rule, name in EXTRA_STATES.items()}
     return found | {name: lambda text=text: check(parse(text)) for name, text in extra.items()}
