@@ -2,14 +2,16 @@
 
 A block of Python, assembly or TOML whose first line is a comment with a file's name becomes that
 file. Commands of `console` blocks run beside it and must print what stands there, as in
-tests/test_docs.py; `dmpc` runs in this process, which saves its start. `pytest --update-golden`
-writes the output anew.
+tests/test_docs.py; `dmpc` and Python run in this process, which saves their start.
+`pytest --update-golden` writes the output anew.
 """
 
+import io
 import re
+import runpy
 import shlex
 import subprocess
-import sys
+from contextlib import redirect_stdout
 
 import click
 import pytest
@@ -22,21 +24,24 @@ from tests.test_docs import ROOT, alike
 
 GUIDE = sorted((ROOT / "docs" / "guide").glob("*.md"))
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
-PIPED = ("|", ">", "<", ";", "&")
 
 
 def output_of(command):
-    """What a command prints; it must succeed. Of a pipe, what follows `dmpc` is the shell's."""
+    """What a command prints; it must succeed. What stands behind a pipe is the shell's."""
     head, *rest = re.split(r"\s(?=[|>] )", command, maxsplit=1)
     words = shlex.split(head)
-    if words[0] == "dmpc":
-        run = CliRunner().invoke(main, words[1:], prog_name="dmpc")
-        assert run.exit_code == 0, f"{command}\n{run.output}"
-        if not rest:
-            return run.stdout
-        command, given = f"cat {rest[0]}", run.stdout
-    else:
-        command, given = re.sub(r"^python ", f"{shlex.quote(sys.executable)} ", command), None
+    if words[0] == "python":
+        with redirect_stdout(io.StringIO()) as told:
+            runpy.run_path(words[1], run_name="__main__")
+        return told.getvalue()
+    if words[0] != "dmpc":
+        return shell(command)
+    run = CliRunner().invoke(main, words[1:], prog_name="dmpc")
+    assert run.exit_code == 0, f"{command}\n{run.output}"
+    return shell(f"cat {rest[0]}", run.stdout) if rest else run.stdout
+
+
+def shell(command, given=None):
     run = subprocess.run(["bash", "-c", command], input=given, capture_output=True, text=True)
     assert run.returncode == 0, f"{command}\n{run.stderr}"
     return run.stdout

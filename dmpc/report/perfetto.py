@@ -94,7 +94,9 @@ class _Sample:
     def track(self, name: str, parent: int = 0, *, process: bool = False, unit: str = "") -> int:
         """A track's number; tracks stand in the order in which they are made."""
         self.tracks += 1
-        described = self.packet().track_descriptor
+        packet = self.packet()
+        packet.trusted_packet_sequence_id = SEQUENCE
+        described = packet.track_descriptor
         described.uuid = self.base + self.tracks
         described.name = name
         described.sibling_order_rank = self.tracks
