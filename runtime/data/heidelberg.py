@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 CHANNELS = 700
 """Channels of the cochlea that the data sets were made with."""
-MOST_SAMPLES = 1 << 24
 
 
 def holds(path: Path | str) -> bool:
@@ -55,8 +54,8 @@ def _lists(file: "h5py.File", name: str, path: Path | str) -> "h5py.Dataset":
     inner = isinstance(found, h5py.Dataset) and h5py.check_vlen_dtype(found.dtype)
     if not inner or len(found.shape) != 1 or np.dtype(inner).kind not in "iuf":
         raise RuntimeFailure(f"{path}: {name} is no list of numbers for each sample")
-    if len(found) > MOST_SAMPLES:
-        raise RuntimeFailure(f"{path}: {name} has {len(found):,} samples")
+    if len(found) > found.id.get_storage_size():
+        raise RuntimeFailure(f"{path}: {name} states {len(found):,} samples, and holds fewer")
     return found
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ROOT, GRAPH, NODE = "__type__", "NIRGraphData", "NIRNodeData"
 INPUT = "input"
 DEEPEST = 16  # graphs in graphs
+MOST_SECONDS = 1e9
 
 
 def holds(path: Path | str) -> bool:
@@ -85,12 +86,19 @@ def _recordings(group: "h5py.Group", path: Path | str) -> Recordings:
     neurons, lasts = group.attrs.get("n_neurons"), group.attrs.get("t_max")
     if not isinstance(neurons, np.integer | int) or neurons < 1:
         raise RuntimeFailure(f"{path}: n_neurons is {neurons}; it must be a number from 1 on")
-    length = int(whole(np.asarray([lasts], np.float64), 10**9)[0])
-    events = (
-        Events(whole(when[where >= 0], 10**9), where[where >= 0].astype(np.int64))
-        for when, where in zip(times, units, strict=True)
-    )
-    return Recordings(events, int(neurons), None, length)
+    if not isinstance(lasts, np.floating | float) or not 0 < lasts < MOST_SECONDS:
+        raise RuntimeFailure(f"{path}: t_max is {lasts}; it must be seconds, more than 0")
+    length = int(whole(np.array([lasts]), 10**9)[0])
+    return Recordings(_events(times, units, path), int(neurons), None, length)
+
+
+def _events(times: np.ndarray, units: np.ndarray, path: Path | str) -> Iterator[Events]:
+    for number, (when, where) in enumerate(zip(times, units, strict=True)):
+        there = where >= 0
+        try:
+            yield Events(whole(when[there], 10**9), where[there].astype(np.int64))
+        except RuntimeFailure as error:
+            raise RuntimeFailure(f"{path}: sample {number}: {error}") from error
 
 
 def _needed(group: "h5py.Group", name: str, path: Path | str) -> np.ndarray:
