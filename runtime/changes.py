@@ -98,14 +98,11 @@ def _of_samples(before: list[Any], after: list[Any]) -> Iterator[Change]:
         for key in ("label", "prediction", "timesteps"):
             if one.get(key) != other.get(key):
                 yield Change("samples", f"{number}.{key}", one.get(key), other.get(key))
-    for key, total in (("cycles", sum), ("logits", _largest)):
-        told = [[sample.get(key) for sample in run] for run in (before, after)]
-        if told[0] != told[1] and len(before) == len(after):
-            yield Change("samples", f"{key} ({total.__name__.strip('_')})", *map(total, told))
-
-
-def _largest(logits: list[list[float]]) -> float:
-    return max(abs(value) for sample in logits for value in sample)
+    for key in ("cycles", "logits"):
+        one, other = ([sample.get(key) for sample in run] for run in (before, after))
+        if one != other and len(one) == len(other):
+            number = sum(a != b for a, b in zip(one, other, strict=True))
+            yield Change("samples", f"samples with other {key}", 0, number)
 
 
 # -- images ---------------------------------------------------------------------------------------

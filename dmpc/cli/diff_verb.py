@@ -120,7 +120,13 @@ def _run(name: str) -> dict[str, Any]:
         found = json.loads(Path(name).read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DmpcError(f"no JSON: {error}", where=name) from None
-    if not isinstance(found, dict) or not ({"totals", "total"} & found.keys()):
+    samples = found.get("samples", []) if isinstance(found, dict) else None
+    told = samples if isinstance(samples, list) else []
+    if (
+        not isinstance(found, dict)
+        or not ({"totals", "total"} & found.keys())
+        or not all(isinstance(one, dict) and {"cycles", "logits"} <= one.keys() for one in told)
+    ):
         raise DmpcError(
             "neither a run nor a profile", where=name,
             hint="give what dmpc run --json or dmpc profile --json wrote",

@@ -11,7 +11,7 @@ from dmpc.cli.files import STDOUT, InputFile, ModelFile, OutputFile, SampleFile,
 from dmpc.cli.main import Verb
 from dmpc.cli.models import errors_of
 from dmpc.cli.samples import read_samples, samples_of
-from dmpc.cli.sweeping import Point, about, compiled, known, measured, plain
+from dmpc.cli.sweeping import Point, compiled, known, measured, sweep_of
 from dmpc.cli.tables import cut, kilobytes, table
 from dmpc.cli.terminal import Output, progress, say
 from dmpc.compiler import OBJECTIVES
@@ -110,22 +110,22 @@ def sweep(
     options, train = options_of(**chosen), read_samples(calibration).x if calibration else None
     samples = read_samples(data, any_length=True).first(limit)
     choices = [Point(*choice) for choice in product(targets, widths or (None,), objectives)]
-    sweep_of = about(model, targets, calibration, data, limit, chosen)
-    before = known(json_path, sweep_of)
+    before = known(json_path, sweep_of(model, targets, calibration, data, limit, chosen))
+    found = before.by_choice
     points: list[Point] = []
     with progress("sweeping", len(choices)) as advance, samples_of(data):
         for choice in choices:
-            point = before.get(choice.key)
+            point = found.get(choice.key)
             if point is None:
                 with errors_of(model), samples_of(calibration):
                     image = compiled(model, train, options, choice)
                 point = measured(choice, image, samples)
             points.append(point)
             if json_path and json_path != STDOUT:
-                write_json(json_path, plain(sweep_of, points, before))
+                write_json(json_path, before.to_json(points))
             advance(1)
     if json_path == STDOUT:
-        write_json(json_path, plain(sweep_of, points, {}))
+        write_json(json_path, before.to_json(points))
     _print(model, points, Output())
     if all(point.error for point in points):
         say("error", f"{model}: no choice can be compiled: {points[0].error}")

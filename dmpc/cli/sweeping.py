@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from dmpc.cli.files import STDOUT, ModelFile
 from dmpc.compiler import Options
 from dmpc.compiler import compile as compile_model
@@ -86,25 +88,78 @@ def measured(choice: Point, image: Image | str, samples: Samples) -> Point:
 # -- what is kept ---------------------------------------------------------------------------------
 
 
-def about(
+@dataclass(frozen=True)
+class Kept:
+    """What a file holds of a sweep: points, targets' digests, all else that they depend on."""
+
+    about: dict[str, Any]
+    targets: dict[str, str]
+    points: list[Point]
+
+    @property
+    def by_choice(self) -> dict[tuple[str, int | None, str], Point]:
+        """Points by what was chosen."""
+        return {point.key: point for point in self.points}
+
+    def to_json(self, points: list[Point]) -> dict[str, Any]:
+        """The sweep so far: `points`, and those of before that were not asked for now."""
+        found = {point.key for point in points}
+        rest = [point for point in self.points if point.key not in found]
+        told = [asdict(point) for point in (*points, *rest)]
+        return {"about": self.about, "targets": self.targets, "points": told}
+
+
+_KEPT = TypeAdapter(Kept)
+
+
+def known(path: str | None, sweep: Kept) -> Kept:
+    """A sweep with the points that a file holds of it; DmpcError if it holds anything else."""
+    if path is None or path == STDOUT or not Path(path).is_file():
+        return sweep
+    content = Path(path).read_bytes()
+    if not content.strip():
+        return sweep
+    try:
+        held = _KEPT.validate_json(content)
+    except ValidationError:
+        raise DmpcError(
+            "it is there and holds no sweep", where=path, hint="choose another name for --json"
+        ) from None
+    targets = {**held.targets, **sweep.targets}
+    odd = [key for key in sweep.about if held.about.get(key) != sweep.about[key]]
+    odd += [name for name, digest in held.targets.items() if targets[name] != digest]
+    if odd:
+        raise DmpcError(
+            f"it holds a sweep of another {odd[0]}", where=path,
+            hint="choose another name for --json, or delete the file",
+        )  # fmt: skip
+    return Kept(sweep.about, targets, held.points)
+
+
+def sweep_of(
     model: str, targets: tuple[str, ...], calibration: str | None, data: str, limit: int | None,
     chosen: dict[str, Any],
-) -> dict[str, Any]:  # fmt: skip
-    """Everything that a point depends on but its choice: points of another sweep are not taken."""
-    files = {name: target_text(name) for name in targets}
-    given = {key: value for key, value in chosen.items() if value}
-    return {
+) -> Kept:  # fmt: skip
+    """A sweep without points: everything that they depend on but the choice."""
+    given = {key: _told(value) for key, value in sorted(chosen.items()) if value}
+    about = {
         "form": FORM,
         "isa": ISA_VERSION,
         "model": _digest(*ModelFile().files(model)),
-        "targets": {
-            name: hashlib.sha256(text.encode()).hexdigest() for name, text in sorted(files.items())
-        },
         "calibration": _digest(calibration) if calibration else None,
         "input": _digest(data),
         "limit": limit,
-        "options": json.loads(json.dumps(given, sort_keys=True, default=str)),
+        "options": given,
     }
+    digests = {name: hashlib.sha256(target_text(name).encode()).hexdigest() for name in targets}
+    return Kept(about, dict(sorted(digests.items())), [])
+
+
+def _told(value: Any) -> Any:
+    """An option as JSON has it; of a file, what is in it."""
+    if isinstance(value, str) and Path(value).is_file():
+        return _digest(value)
+    return json.loads(json.dumps(value, sort_keys=True))
 
 
 def _digest(*paths: str) -> str:
@@ -114,35 +169,3 @@ def _digest(*paths: str) -> str:
         if path.is_file():
             found.update(path.read_bytes())
     return found.hexdigest()
-
-
-def known(path: str | None, about: dict[str, Any]) -> dict[tuple[str, int | None, str], Point]:
-    """Points that a file of the same sweep holds; DmpcError if it holds anything else."""
-    if path is None or path == STDOUT or not Path(path).is_file():
-        return {}
-    if not Path(path).read_bytes().strip():
-        return {}
-    try:
-        held = json.loads(Path(path).read_text("utf-8"))
-        before, points = held["about"], [Point(**point) for point in held["points"]]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise DmpcError(
-            "it is there and holds no sweep", where=path, hint="choose another name for --json"
-        ) from None
-    targets = {**before.get("targets", {}), **about["targets"]}
-    odd = [key for key in about if key != "targets" and before.get(key) != about[key]]
-    odd += [name for name in before.get("targets", {}) if before["targets"][name] != targets[name]]
-    if odd:
-        raise DmpcError(
-            f"it holds a sweep of another {odd[0]}", where=path,
-            hint="choose another name for --json, or delete the file",
-        )  # fmt: skip
-    about["targets"] = targets
-    return {point.key: point for point in points}
-
-
-def plain(about: dict[str, Any], points: list[Point], known: dict[Any, Point]) -> dict[str, Any]:
-    """The sweep so far, with points of before that were not asked for now."""
-    found = {point.key: point for point in points}
-    rest = [point for key, point in known.items() if key not in found]
-    return {"about": about, "points": [asdict(point) for point in (*points, *rest)]}

@@ -192,6 +192,12 @@ def _where_tables(report: Report) -> Iterator[str]:
     for title, what, parts in (("by layer", "layer", found.layers), ("by op", "op", found.ops)):
         told = [row(name, spent) for name, spent in parts.items() if spent.busy]
         yield table(f"{title}, of a timestep", (what, *columns), told)
+    waits = [
+        (layer, *(f"{spent.stalls.get(cause, 0) / steps:,.1f}" for cause in WAITS))
+        for layer, spent in found.layers.items()
+        if spent.stalls
+    ]
+    yield table("waiting of its units by cause, cycles of a timestep", ("layer", *WAITS), waits)
     memories = report.result.energy.by_memory
     by_memory = [
         (

@@ -60,5 +60,8 @@ def test_what_it_refuses(dmpc, shared, tmp_path):
     assert "cannot read" in dmpc.fails("diff", tmp_path / "none.elf", shared.image)
     assert "no effect on a target" in dmpc.misused("diff", "paper", "edge", "--input", shared.data)
     odd = tmp_path / "odd.json"
-    odd.write_text("[1, 2]")
-    assert "neither a run nor a profile" in dmpc.fails("diff", odd, odd)
+    for text in ("[1, 2]", '{"samples": []}', '{"totals": {}, "samples": [3]}'):
+        odd.write_text(text)
+        assert "neither a run nor a profile" in dmpc.fails("diff", odd, odd)
+    odd.write_text("[" * 100_000)
+    assert "no JSON" in dmpc.fails("diff", odd, odd)

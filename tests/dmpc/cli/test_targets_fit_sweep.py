@@ -92,11 +92,12 @@ def test_sweep_goes_on_where_it_was(dmpc, shared, tmp_path, monkeypatch):
 
 def test_sweep_takes_no_other_sweeps_points(dmpc, shared, tmp_path):
     kept = tmp_path / "sweep.json"
-    kept.write_text('{"samples": []}')
-    said = swept(dmpc, shared, "--json", kept)
-    assert said.exit_code == 1
-    assert "it is there and holds no sweep" in said.stderr
-    assert kept.read_text() == '{"samples": []}'
+    for text in ('{"samples": []}', '{"about": [], "targets": {}, "points": [3]}', "[" * 9999):
+        kept.write_text(text)
+        said = swept(dmpc, shared, "--json", kept)
+        assert said.exit_code == 1
+        assert "it is there and holds no sweep" in said.stderr
+        assert kept.read_text() == text
     kept.unlink()
     swept(dmpc, shared, "--json", kept)
     said = swept(dmpc, shared, "--json", kept, "--limit", 3)
