@@ -66,7 +66,7 @@ def print_profile(found: Profile, out: Output) -> None:
     out.print("")
     for made in (_layers(found), _ops(found), _units(found), _memories(found)):
         out.print(made)
-    out.print(f"{'  pc  instruction':22}\n{HEAD}")
+    out.print(f"  pc  instruction\n{HEAD}")
     out.print("-" * len(HEAD))
     layer = ""
     for line in found.lines:

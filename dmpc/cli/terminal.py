@@ -186,7 +186,8 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
         def advance(done: int) -> None:
             bar.advance(task, done)
             speed = bar.tasks[0].speed
-            bar.update(task, rate=f"{speed:.3g}/s" if speed else "")
+            digits = 0 if speed and speed >= 10 else 1
+            bar.update(task, rate=f"{speed:,.{digits}f}/s" if speed else "")
 
         yield advance
 
