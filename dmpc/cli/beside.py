@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmpc.backend.emit import embedded_graph
-from dmpc.compiler import Options, import_model, to_layers
+from dmpc.compiler import AnyModel, Options, import_model, to_layers
 from dmpc.errors import DmpcError
 from dmpc.ir.graph import Graph
 from dmpc.ir.interpret import interpret
@@ -40,13 +40,14 @@ def _meaning(graph: Graph, name: str) -> Meaning:
 
 
 class Beside:
-    """The integer graph of a program and the float graph of its model, run on samples."""
+    """The integer graph of a program and the float graph of its model, run on samples `x`."""
 
-    def __init__(self, program: Program, model: str, options: Options, tolerance: float) -> None:
+    def __init__(
+        self, program: Program, model: AnyModel, x: Tensor, options: Options, tolerance: float
+    ) -> None:
         self.program, self.tolerance = program, tolerance
         self.integer = embedded_graph(program.image)
-        example = np.zeros((1, 2, program.inputs), np.bool_)
-        imported = import_model(model, options, options.example or example)
+        imported = import_model(model, options, x)
         check_origin(imported.graph, program.image, options, imported.name)
         self.layers = to_layers(imported.graph, options)
         left = {

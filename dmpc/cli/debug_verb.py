@@ -143,7 +143,9 @@ class _Given:
         beside = None
         if self.model:
             with errors_of(self.model):
-                beside = Beside(program, self.model, options_of(**self.chosen), self.tolerance)
+                beside = Beside(
+                    program, self.model, samples.x, options_of(**self.chosen), self.tolerance
+                )
 
         def sample(number: int) -> tuple[Int, dict[str, Expected]]:
             with samples_of(self.data):

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from dmpc.cli import main
+from dmpc.compiler import import_model
 from tests.dmpc.cli.conftest import weights, write_model
 
 
@@ -149,3 +150,17 @@ def test_what_is_missing_without_an_editor(files, dmpc):
     assert "missing IMAGE" in dmpc.misused("debug", "--input", files.data)
     assert "missing --input" in dmpc.misused("debug", files.image)
     assert "--script has no effect with --dap" in dmpc.misused("debug", "--dap", "--script", "x")
+
+
+def test_a_module_of_torch_would_be_traced_on_the_samples(files, script, dmpc, monkeypatch):
+    """A loop over time that is written in Python must be as long as theirs to be one."""
+    given = []
+
+    def spied(model, options, x):
+        given.append(x.shape)
+        return import_model(model, options, x)
+
+    monkeypatch.setattr("dmpc.cli.beside.import_model", spied)
+    dmpc.ok(*script("where"), "--model", files.model)
+    with np.load(files.data) as data:
+        assert given == [data["x"].shape]
