@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 import dmpc
+from benchmarks.convolution import Front, bounds, built
+from benchmarks.random_networks import Layer
 from dmpc import Options
 from dmpc.backend.predict import predict
 from dmpc.compiler import to_layers
@@ -183,3 +185,14 @@ def test_only_inputs_that_are_seen_cost_rows():
     bank = compiled.image.target.bank[acc.bank].name
     counts = engine(compiled.image).run(x.astype(np.int64)).counts
     assert counts.operations_at[pc, bank, "add"] == (1 + 9) * 4
+
+
+def test_a_dense_layer_with_a_memory_stands_on_convolutions():
+    """As in a network for gestures: convolutions, then a layer whose slow current is held."""
+    front = (Front(4, 3, 2, 1), Front(8, 2, pool=2))
+    graph = built((8, 8, 2), front, (Layer(12, states=3, dilation=2),), 3)
+    x = np.random.default_rng(0).random((2, 9, 128)) < 0.3
+    compiled = dmpc.compile(graph, calibration=x)
+    agree(compiled, graph, x, Options())
+    for _, rows, busy in bounds(compiled.image, x):
+        assert 0 < rows <= busy <= 1.15 * rows + 16
