@@ -1,6 +1,6 @@
 """Conv on known arrays, by fast Fourier transforms: the kernels of slow states are long."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -21,7 +21,7 @@ def convolve(node: Node, x: Array, kernel: Array, bias: Array | None) -> Array:
         shapes = f"input {list(x.shape)} and kernel {list(kernel.shape)} in {group} groups"
         raise ImportFailure.of(CONV, problem=f"has {shapes}, which do not fit together")
     kernel = _dilated(kernel, dilations)
-    padded = np.pad(x, [(0, 0), (0, 0), *_pads(node, x, kernel, strides)])
+    padded = np.pad(x, [(0, 0), (0, 0), *pads(node, x.shape[2:], kernel.shape[2:], strides)])
     if any(have < want for have, want in zip(padded.shape[2:], kernel.shape[2:], strict=True)):
         raise ImportFailure.of(CONV, problem="has a kernel that is longer than the padded input")
     parts = zip(np.split(padded, group, axis=1), np.split(kernel, group), strict=True)
@@ -37,16 +37,19 @@ def _dilated(kernel: Array, dilations: list[int]) -> Array:
     return spread
 
 
-def _pads(node: Node, x: Array, kernel: Array, strides: list[int]) -> list[tuple[int, int]]:
-    """Zeros before and after each axis, as `pads` or `auto_pad` say."""
-    rank, auto = x.ndim - 2, node.text("auto_pad", "NOTSET")
+def pads(
+    node: Node, shape: Sequence[int], spans: Sequence[int], strides: Sequence[int]
+) -> list[tuple[int, int]]:
+    """Zeros before and after each axis of a shape, as `pads` or `auto_pad` say; `spans` are what
+    a kernel covers."""
+    rank, auto = len(shape), node.text("auto_pad", "NOTSET")
     if auto in ("SAME_UPPER", "SAME_LOWER"):
-        sizes = zip(x.shape[2:], kernel.shape[2:], strides, strict=True)
+        sizes = zip(shape, spans, strides, strict=True)
         totals = [max(0, (-(-n // by) - 1) * by + taps - n) for n, taps, by in sizes]
         lower = [(total // 2, total - total // 2) for total in totals]
         return lower if auto == "SAME_UPPER" else [pair[::-1] for pair in lower]
-    pads = node.integers("pads") if auto == "NOTSET" else None
-    given = pads or [0] * 2 * rank
+    named = node.integers("pads") if auto == "NOTSET" else None
+    given = named or [0] * 2 * rank
     return list(zip(given[:rank], given[rank:], strict=True))
 
 

@@ -8,10 +8,10 @@ import numpy as np
 from dmpc.errors import ImportFailure
 from dmpc.frontend.context import COMPUTED, Arguments, Context, loc_of
 from dmpc.frontend.elementwise import elementwise
+from dmpc.frontend.in_space import in_space, stands
 from dmpc.frontend.onnx_file import Node
 from dmpc.frontend.operator_rules import (
     COMPUTED_PRODUCT,
-    CONV,
     EINSUM,
     SHAPE_MISFIT,
 )
@@ -152,18 +152,21 @@ def einsum(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
 
 
 def conv(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
-    """Conv with a kernel of one tap, a linear map of a timestep; longer ones mix timesteps."""
+    """Conv over the features of a timestep; along time it mixes timesteps."""
     tensor, kernel, bias = inputs[0], inputs[1], inputs.get(2)
     if not isinstance(tensor, Traced) or not isinstance(kernel, Known):
         raise ImportFailure.of(COMPUTED, op="Conv", what="kernel")
     plain = [*(node.integers("strides") or []), node.integer("group", 1)]
     one_tap = np.prod(kernel.shape[2:]) == 1 and not any(node.integers("pads") or [])
     if not one_tap or any(number != 1 for number in plain):
-        at = tensor.positions.reshape(tensor.shape[0], -1)
-        if (at == at[:, :1]).all():
-            taps = " x ".join(map(str, kernel.shape[2:]))
-            problem = f"has a kernel of {taps} over the features of a timestep"
-            raise ImportFailure.of(CONV, problem=f"{problem}; no such convolution is supported yet")
+        if stands(tensor):
+            after_reduction("matmul", (tensor,))
+            name = node.proto.output[0] if bias is None else f"{node.proto.output[0]}.product"
+            made = in_space(ctx, node, tensor, kernel, name)
+            if not isinstance(bias, Known):
+                return [made] if bias is None else elementwise(ctx, node, "add", made, bias)
+            each = bias.array.reshape(-1, *[1] * (len(tensor.shape) - 2))
+            return elementwise(ctx, node, "add", made, Known(each, bias.name))
         raise MixesTime("Conv along axes other than time is not supported")
     after_reduction("matmul", (tensor,))
     weight = Known(kernel.array.reshape(kernel.shape[:2]).T, kernel.name)

@@ -7,6 +7,7 @@ import numpy as np
 
 from dmpc.errors import ImportFailure
 from dmpc.frontend.context import Arguments, Context, loc_of
+from dmpc.frontend.in_space import means, stands
 from dmpc.frontend.onnx_file import Node
 from dmpc.frontend.operator_rules import (
     AFTER_REDUCTION,
@@ -65,6 +66,9 @@ def pooling(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     fits = len(kernel) == len(strides) == rank and np.all(np.less_equal(kernel, tensor.shape[2:]))
     if odd or node.text("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or not fits:
         raise MixesTime(f"{node.op} is supported over time, or over groups of features")
+    if rank == 2 and kernel == strides and stands(tensor):
+        after_reduction("matmul", (tensor,))
+        return [means(ctx, node, tensor, (kernel[0], kernel[1]))]
     windows = np.lib.stride_tricks.sliding_window_view(
         tensor.index, kernel, axis=tuple(range(2, rank + 2))
     )

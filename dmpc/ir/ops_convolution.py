@@ -1,8 +1,9 @@
 """Convolutions, in real numbers and in the machine's integers, and their geometry.
 
-Inputs stand position by position, the channels of a position side by side, or `planar`, plane by
-plane; results always position by position. Every `pool` neighbours are summed before they meet the
-kernel, so that a sum (or a mean, in the weights) over neighbours is part of the map behind it.
+Inputs and results stand position by position, the channels of a position side by side; or plane by
+plane, `planar` inputs and a `planar_result`, which is gone after the pass `align`. Every `pool`
+neighbours are summed before they meet the kernel, so that a sum (or a mean, in the weights) over
+neighbours is part of the map behind it.
 """
 
 from collections.abc import Sequence
@@ -40,6 +41,7 @@ class Convolution:
     pool: Pair = ONE
     parts: int = 1
     planar: bool = False
+    planar_result: bool = False
 
     @classmethod
     def of(cls, attrs: Attrs, weight: tuple[int, ...]) -> "Convolution":
@@ -47,13 +49,14 @@ class Convolution:
         if len(weight) != 4:
             raise ValueError(f"weight must be [outputs, y, x, channels], not {list(weight)}")
         height, width, channels = _whole(attrs, "grid", 3, 1)
-        parts, planar = attrs.get("parts", 1), attrs.get("planar", False)
+        parts = attrs.get("parts", 1)
+        planar, planar_result = (bool(attrs.get(n)) for n in ("planar", "planar_result"))
         assert isinstance(parts, int)
         pairs = {name: _pair(attrs, name) for name in ("stride", "dilation", "pool")}
         made = cls(
             (height, width), channels, _pair(attrs, "positions"), weight[0],
             (weight[1], weight[2]), padding=_pair(attrs, "padding", 0), parts=parts,
-            planar=bool(planar), **pairs,
+            planar=planar, planar_result=planar_result, **pairs,
         )  # fmt: skip
         if parts < 1 or channels % parts or weight[0] % parts:
             raise ValueError(f"channels and outputs do not fall into {parts} equal parts")
@@ -75,6 +78,7 @@ class Convolution:
             "pool": self.pool,
             "parts": self.parts,
             "planar": self.planar,
+            **({"planar_result": True} if self.planar_result else {}),
         }
 
     @property
@@ -107,6 +111,9 @@ class Convolution:
                 total[:, :, :, 0] += part[:, :, :, 0] @ split[i, j, 0]
             else:
                 total += np.einsum("blckd,kdo->blcko", part, split[i, j], optimize=True)
+        if self.planar_result:
+            turned: Tensor = total.reshape(len(seen), self.places, self.outputs).swapaxes(1, 2)
+            return turned.reshape(*before, self.places * self.outputs)
         return total.reshape(*before, self.places * self.outputs)
 
     def integers(self, x: Tensor, weight: Tensor) -> Tensor:
@@ -128,11 +135,22 @@ class Convolution:
 
     def spread(self, by_output: Tensor) -> Tensor:
         """Numbers of outputs [outputs] as those of all neurons."""
+        if self.planar_result:
+            return np.repeat(by_output, self.places)
         return np.tile(by_output, self.places)
 
     def by_output(self, by_neuron: Tensor) -> Tensor:
         """Numbers of all neurons as [positions, outputs]."""
+        if self.planar_result:
+            return by_neuron.reshape(self.outputs, self.places).T
         return by_neuron.reshape(self.places, self.outputs)
+
+    @property
+    def sums_alone(self) -> bool:
+        """Whether each channel meets itself alone, place by place: sums over neighbours, scaled."""
+        still = self.stride == self.dilation == ONE and self.padding == NOTHING
+        whole = self.positions == (self.size[0] // self.pool[0], self.size[1] // self.pool[1])
+        return still and whole and self.taps == ONE and self.parts == self.channels == self.outputs
 
     def _pooled(self, x: Tensor) -> Tensor:
         """Inputs [batch, inputs] as sums over neighbours [batch, y, x, channels]."""
@@ -183,6 +201,7 @@ _ATTRS = {
     "pool": AttrSpec(tuple, "inputs that are summed in a place; 1 if absent", required=False),
     "parts": AttrSpec(int, "parts of channels and outputs that meet; 1 if absent", required=False),
     "planar": AttrSpec(bool, "inputs come plane by plane", required=False),
+    "planar_result": AttrSpec(bool, "results, too; never after align", required=False),
 }
 
 

@@ -31,6 +31,7 @@ AT_REST: Mapping[str, float] = {"beta": 0.0, "threshold": 1.0, "reset": 0.0}
 class Align(Pass):
     """From level layers to layers, with the same logits, for a machine of so many `lanes`.
 
+    - results that come plane by plane come position by position, with all that reads them;
     - parts of a convolution whose outputs fill no whole rows are joined, with zeros between them;
     - a convolution whose outputs fill no whole rows gets further ones, whose neurons never spike.
     """
@@ -41,6 +42,8 @@ class Align(Pass):
     def run(self, graph: Graph) -> Graph:
         """The graph with outputs in whole rows."""
         graph = graph.copy()
+        for op in [op for op in graph.ops if op.kind == "lif"]:
+            _turn(graph, op)
         for op in [op for op in graph.ops if op.kind == "conv"]:
             _join_parts(graph, op, self.lanes)
         for op in [op for op in graph.ops if op.kind == "lif"]:
@@ -51,6 +54,46 @@ class Align(Pass):
 def geometry(graph: Graph, op: Op) -> Convolution:
     """The convolution of an op."""
     return Convolution.of(op.attrs, graph.types[op.operands[1]].shape)
+
+
+def _turn(graph: Graph, lif: Op) -> None:
+    """Let a layer stand position by position."""
+    bound = op_def("lif").bind(lif.operands)
+    products = [op for name in bound["currents"] if (op := graph.producer(name)) is not None]
+    planar = [op for op in products if op.attrs.get("planar_result")]
+    if not planar:
+        return
+    made = geometry(graph, planar[0])
+    order = np.arange(made.places * made.outputs).reshape(made.outputs, -1).T.reshape(-1)
+    for op in products:
+        if op.kind == "conv":
+            del op.attrs["planar_result"]
+        else:
+            _replace(graph, op, 1, graph.constants[op.operands[1]][order])
+        for at in range(2, len(op.operands)):
+            _replace(graph, op, at, graph.constants[op.operands[at]][order])
+    for role in AT_REST:
+        at = lif.operands.index(bound[role][0])
+        _replace(graph, lif, at, graph.constants[lif.operands[at]][order])
+    state = graph.state(bound["u"][0])
+    if state and state.init:
+        start = graph.constants[state.init][order]
+        graph.add_constant(state.init, start, graph.types[state.init])
+    spikes = lif.results[0]
+    for name in (spikes, *(s.name for s in graph.states if s.next == spikes)):
+        _turn_readers(graph, name, order)
+
+
+def _turn_readers(graph: Graph, name: str, order: Array) -> None:
+    """Let everything that reads events read them position by position."""
+    for op in graph.users(name):
+        if op.kind == "delay":
+            _replace(graph, op, 2, graph.constants[op.operands[2]][order])
+            _turn_readers(graph, op.results[0], order)
+        elif op.kind == "conv":
+            op.attrs["planar"] = False
+        elif op.kind != "lif":
+            _replace(graph, op, 1, graph.constants[op.operands[1]][..., order])
 
 
 def _join_parts(graph: Graph, op: Op, lanes: int) -> None:

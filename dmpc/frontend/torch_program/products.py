@@ -86,6 +86,10 @@ def pooling(emitter: Emitter, call: Call) -> str:
     source, last = call.tensor("self"), 2 if "2d" in call.op else 1
     front, sizes = source.shape[:-last], source.shape[-last:]
     taken = {key: value for key, value in call.arguments.items() if key != "self"}
+    if call.op == "avg_pool2d" and source.rank == 4 and _each_once(taken):
+        size: Any = _spread(taken["kernel_size"], 2)
+        given = [emitter.use(source)]
+        return emitter.emit("AveragePool", given, call.name, kernel_shape=size, strides=size)
     unit = torch.eye(math.prod(sizes), dtype=source.dtype).reshape(1, -1, *sizes)
     matrix = getattr(torch.ops.aten, call.op)(unit, **taken).reshape(unit.shape[1], -1)
     weight = emitter.use(Constant(matrix, f"{call.name}.weight"))
@@ -95,6 +99,17 @@ def pooling(emitter: Emitter, call: Call) -> str:
     flat = emitter.emit("Reshape", inputs, f"{call.name}.flat")
     product = emitter.emit("MatMul", [flat, weight], f"{call.name}.product")
     return emitter.emit("Reshape", [product, emitter.ints(*call.result.shape)], call.name)
+
+
+def _each_once(taken: Mapping[str, Any]) -> bool:
+    """Whether each neighbour is in one mean, and no mean has others."""
+    size = _spread(taken["kernel_size"], 2)
+    rest = (
+        taken.get("ceil_mode"),
+        taken.get("divisor_override"),
+        *_spread(taken.get("padding", 0), 2),
+    )
+    return _spread(taken.get("stride") or size, 2) == size and not any(rest)
 
 
 def reduction(emitter: Emitter, call: Call) -> str:

@@ -21,10 +21,13 @@ CONVOLVED_INPUT = rule(
 UNEVEN_CONVOLUTION = rule(
     "uneven-convolution",
     Stage.NETWORK,
-    "the convolution is scaled differently in one position than in another",
-    why="All positions of a convolution share its weights.",
-    nearest="one factor for each channel",
+    "the convolution is scaled or mapped differently in one position than in another",
+    why="""All positions of a convolution share its weights. A linear map right behind one is
+    multiplied out with it, if together they are small.""",
+    nearest="one factor for each channel; spikes between a convolution and a linear map",
 )
+MOST = 1 << 24
+"""Elements of a convolution that is multiplied out, at most."""
 
 
 def find_convolutions(network: Network, charge: Affine) -> tuple[list[Synapses], Affine]:
@@ -43,8 +46,14 @@ def _convolution(network: Network, leaf: str, term: Term) -> Synapses:
     assert op is not None
     weight = network.graph.constants[op.operands[1]].astype(np.float64)
     made = Convolution.of(op.attrs, weight.shape)
-    after = _by_output(made, term)
-    source, before = _source(network, op, made)
+    if term.diagonal() is None and not made.sums_alone:
+        return _multiplied_out(network, op, made, weight, term)
+    if term.diagonal() is None:
+        made, weight = _whole(made, weight, term)
+        after: Matrix | None = np.ones(made.outputs)
+    else:
+        after = _by_output(made, term)
+    source, before, made = _source(network, op, made)
     if after is None or before is None:
         raise network.failure(UNEVEN_CONVOLUTION, leaf, culprits=[leaf])
     channels = before.reshape(made.parts, 1, 1, 1, -1)
@@ -63,17 +72,63 @@ def _by_output(made: Convolution, term: Term) -> Matrix | None:
     return first if np.array_equal(made.spread(first), scale) else None
 
 
-def _source(network: Network, op: Op, made: Convolution) -> tuple[str, Matrix | None]:
-    """The leaf that a convolution reads, and the factor of each of its channels."""
+def _multiplied_out(
+    network: Network, op: Op, made: Convolution, weight: Matrix, term: Term
+) -> Synapses:
+    """A linear map of a convolution, which together are one dense product."""
+    leaf = op.results[0]
+    source, before, direct = _source(network, op, made)
+    if direct != made or before is None or made.inputs * made.places * made.outputs > MOST:
+        raise network.failure(UNEVEN_CONVOLUTION, leaf, culprits=[leaf])
+    each = np.repeat(before, made.inputs // made.channels)
+    if not made.planar:
+        each = np.tile(before, made.inputs // made.channels)
+    dense = term.matrix @ made.apply(np.diag(each), weight).T
+    return Synapses(Source(source, (0,) * made.inputs), dense, (leaf,))
+
+
+def _whole(made: Convolution, weight: Matrix, term: Term) -> tuple[Convolution, Matrix]:
+    """A linear map of sums over neighbours: a convolution whose one position sees them all."""
+    outputs = len(term.scale)
+    shape = (made.channels, *made.positions)
+    if not made.planar_result:
+        shape = (*made.positions, made.channels)
+    kernel = term.matrix.reshape(outputs, *shape)
+    kernel = kernel.transpose(0, 2, 3, 1) if made.planar_result else kernel
+    sums = Convolution(
+        made.size, made.channels, (1, 1), outputs, made.positions,
+        pool=made.pool, planar=made.planar,
+    )  # fmt: skip
+    return sums, kernel * weight.reshape(-1)
+
+
+def _source(network: Network, op: Op, made: Convolution) -> tuple[str, Matrix | None, Convolution]:
+    """The leaf that a convolution reads, the factor of each of its channels, and the convolution
+    with all sums over neighbours that stand before it."""
     form = network.forms.form(op.operands[0])
-    sources = [leaf for leaf in form.parts if network.is_source(leaf)]
-    if len(sources) != 1 or len(form.parts) != 1 or form.bias.any():
+    if len(form.parts) != 1 or form.bias.any():
         raise _not_convolved(network, op, form)
-    scale = form.parts[sources[0]].diagonal()
+    (leaf,) = form.parts
+    scale = form.parts[leaf].diagonal()
     if scale is None:
         raise _not_convolved(network, op, form)
     places = scale.reshape(made.channels, -1).T if made.planar else scale.reshape(-1, made.channels)
-    return sources[0], places[0] if (places == places[0]).all() else None
+    factor = places[0] if (places == places[0]).all() else None
+    if network.is_source(leaf):
+        return leaf, factor, made
+    inner = network.graph.producer(leaf)
+    if inner is None or inner.kind != "conv":
+        raise _not_convolved(network, op, form)
+    weight = network.graph.constants[inner.operands[1]].astype(np.float64)
+    sums = Convolution.of(inner.attrs, weight.shape)
+    if not sums.sums_alone or sums.planar_result != made.planar or sums.positions != made.size:
+        raise _not_convolved(network, op, form)
+    pool = sums.pool[0] * made.pool[0], sums.pool[1] * made.pool[1]
+    made = replace(made, size=sums.size, pool=pool, planar=sums.planar)
+    source, before, made = _source(network, inner, made)
+    if factor is None or before is None:
+        return source, None, made
+    return source, factor * weight.reshape(-1) * before, made
 
 
 def _not_convolved(network: Network, op: Op, form: Affine) -> NotRecognised:
