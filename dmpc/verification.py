@@ -21,6 +21,7 @@ from dmpc.ir.registry import Tensor
 from isa.engines.counts import Place
 from isa.image import Image
 from isa.interface import provenance
+from runtime.lengths import pieces_of
 from runtime.program import Program
 from runtime.samples import check_labels
 
@@ -66,12 +67,14 @@ def verify(
     x: Tensor,
     y: Tensor | None = None,
     *,
+    lengths: Tensor | None = None,
     options: Options | None = None,
     max_drop: float = 1.0,
     progress: Callable[[int], None] | None = None,
 ) -> Verification:
     """Climb the ladder on samples `x` [samples, timesteps, inputs] with labels `y`.
 
+    With `lengths` [samples], what lies behind a sample's length is no part of it.
     `max_drop` is how many points of accuracy the integer graph may lose against the float graph,
     or of agreement with its predictions where there are no labels. Each layer alone must also spike
     as in the float graph (CHANCE); with a `max_drop` of 100 neither is asked for. Raises DmpcError,
@@ -79,11 +82,14 @@ def verify(
     another network.
     """
     options = options or Options()
-    climb = _Climb(model, image, x, y, options)
-    for start in range(0, len(x), CHUNK):
-        climb.chunk(slice(start, start + CHUNK))
+    every = [x.shape[1]] * len(x) if lengths is None else lengths.tolist()
+    pieces = list(pieces_of(every, CHUNK))
+    order = [number for piece in pieces for number in piece]
+    climb = _Climb(model, image, x, None if y is None else y[order], options)
+    for piece in pieces:
+        climb.chunk(x[piece, : every[piece[0]]], first=piece is pieces[0])
         if progress:
-            progress(min(CHUNK, len(x) - start))
+            progress(len(piece))
     return Verification(climb.rungs(max_drop))
 
 
@@ -157,7 +163,7 @@ class _Climb:
         self.integer = embedded_graph(image)
         self.program = Program(image, self.integer.name)
         self.reference = imported.reference
-        self.name, self.x, self.y = imported.name, x, y
+        self.name, self.y, self.few = imported.name, y, 0
         if y is not None:
             check_labels(y, len(x), self.program.classes)
         self.spikes = [name for name in _spikes(self.layers) if name in self.integer.types]
@@ -186,9 +192,8 @@ class _Climb:
                 hint="compile the model again",
             )
 
-    def chunk(self, part: slice) -> None:
-        """Run one chunk of samples on every rung."""
-        x = self.x[part]
+    def chunk(self, x: Tensor, *, first: bool) -> None:
+        """Run some samples of one length on every rung."""
         floats = interpret(self.layers, x.astype(np.float64), trace=self.spikes)
         self.logits["float"].append(floats.logits)
         if self.reference:
@@ -201,7 +206,7 @@ class _Climb:
         for name in self.spikes:
             self.spike_tally[name].add(floats.traces[name], integers.traces[name])
             self.alone_tally[name].add_spikes(floats.traces[name], alone.traces[name])
-        self._simulate(x, integers, first=part.start == 0)
+        self._simulate(x, integers, first=first)
 
     def _simulate(self, x: Tensor, integers: Result, *, first: bool) -> None:
         """The simulator on one chunk, every watched value of every timestep compared."""
@@ -214,6 +219,7 @@ class _Climb:
             self.bit_tally[value].add(expected[:, -steps:], trace)
         self.bit_tally["logits"].add(integers.logits, run.integers)
         if first:
+            self.few = len(x[:FEW])
             few = self.program.run(x[:FEW])
             again = Program(self.program.image, self.name, "reference").run(x[:FEW])
             self.engine_tally.add(run.cycles[:FEW], again.cycles)
@@ -227,7 +233,7 @@ class _Climb:
         found = [self._float_rung(), self._integer_rung(max_drop)]
         found.append(self._bit_rung())
         tally = self.engine_tally
-        figures = {"samples": min(FEW, len(self.x)), "different": tally.different}
+        figures = {"samples": self.few, "different": tally.different}
         name = "fast engine = reference engine, logits, cycles and counts"
         found.append(_exact(Rung(name, tally.different == 0, figures)))
         return [rung for rung in found if rung]

@@ -31,7 +31,7 @@ def run_by_length(
     `logits` picks those of a run out of all numbers that it emitted. What was watched is padded
     with zeros to the most times.
     """
-    pieces = list(_pieces(inputs, batch))
+    pieces = list(pieces_of(map(len, inputs), batch))
     run = partial(engine.run, batch=batch, watched=tuple(watched), threads=1, progress=progress)
     stacked = (np.stack([inputs[n] for n in piece]) for piece in pieces)
     workers = threads or usable_threads()
@@ -51,11 +51,11 @@ def run_by_length(
     )
 
 
-def _pieces(inputs: Sequence[Integers], batch: int) -> Iterator[list[int]]:
+def pieces_of(lengths: Iterable[int], batch: int) -> Iterator[list[int]]:
     """Numbers of samples that run together: of one length, no more than a batch."""
     of_length: dict[int, list[int]] = defaultdict(list)
-    for number, sample in enumerate(inputs):
-        of_length[len(sample)].append(number)
+    for number, length in enumerate(lengths):
+        of_length[length].append(number)
     for _, numbers in sorted(of_length.items()):
         for first in range(0, len(numbers), batch):
             yield numbers[first : first + batch]

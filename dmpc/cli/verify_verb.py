@@ -48,13 +48,16 @@ def verify(
     simulator: each is compared with the next, the first by tolerance and accuracy, the last by
     every bit.
     """
-    samples = read_samples(data)
-    x, y = samples.x[:limit], None if samples.y is None else samples.y[:limit]
+    samples = read_samples(data, any_length=True).first(limit)
+    x = samples.x
     options, loaded = options_of(**chosen), read_image(image)
     with samples_of(data):
         Program(loaded, image).encode(x)
     with progress("verifying", len(x)) as advance, errors_of(model), samples_of(data):
-        found = climb(model, loaded, x, y, options=options, max_drop=max_drop, progress=advance)
+        found = climb(
+            model, loaded, x, samples.y, lengths=samples.lengths, options=options,
+            max_drop=max_drop, progress=advance,
+        )  # fmt: skip
     if json_path:
         write_json(json_path, found.to_json())
     out = Output()

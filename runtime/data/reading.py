@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from isa.interface import Numbers
 from isa.kinds import kind_of_file
 from runtime.data import aedat, arrays, event_lists, heidelberg, nir_data
 from runtime.data.binning import Binning
@@ -97,7 +99,16 @@ def _checked(found: Samples, any_length: bool) -> Samples:
             "lengths: its samples differ in length, which this verb does not take; without "
             "`lengths` the padding counts as timesteps (of events in time: --steps N)"
         )
-    return Samples(x, y, lengths)
+    return Samples(_without_padding(x, lengths), y, lengths)
+
+
+def _without_padding(x: Numbers, lengths: NDArray[np.int64]) -> Numbers:
+    """Samples with nothing behind their lengths, whatever the file holds there."""
+    behind = np.arange(x.shape[1])[None, :] >= lengths[:, None]
+    if x[behind].any():
+        x = x.copy()
+        x[behind] = 0
+    return x
 
 
 def described(samples: Samples) -> str:

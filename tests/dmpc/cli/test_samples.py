@@ -5,6 +5,8 @@ import pytest
 
 from dmpc.cli.check_verb import check
 from dmpc.cli.models import check_command
+from isa.image import read_image
+from runtime.program import Program
 from tests.dmpc.cli.conftest import CLASSES, INPUTS, STEPS
 
 
@@ -56,3 +58,22 @@ def test_a_command_in_a_message_has_them(events):
         assert check_command("m.onnx") == f"dmpc check m.onnx --calibration {events} " + " ".join(
             map(str, BINNED)
         )
+
+
+def test_samples_of_different_lengths_are_verified_as_long_as_they_are(files, dmpc, tmp_path):
+    """Noise behind a length is no part of a sample; predictions are those of runs of their own."""
+    samples = np.load(files.data)
+    x, y = samples["x"].copy(), samples["y"]
+    lengths = np.array([STEPS, 3, 5, STEPS, 1, 3] * 2)
+    for sample, length in zip(x, lengths, strict=True):
+        sample[length:] = True
+    path = tmp_path / "ragged.npz"
+    np.savez(path, x=x, y=y, lengths=lengths)
+    result = dmpc("verify", files.model, files.image, "--input", path, "--max-drop", 100)
+    assert result.exit_code == 0, result.output
+    assert "samples: 12" in result.stdout
+    right = [
+        Program(read_image(files.image), "a").run(x[n : n + 1, :length]).predictions[0] == y[n]
+        for n, length in enumerate(lengths)
+    ]
+    assert f"integer accuracy: {100 * np.mean(right):.2f} %" in result.stdout
