@@ -1,8 +1,8 @@
 """A sample that is stopped, looked at and continued: what prompt, script and editors share."""
 
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -191,7 +191,7 @@ class Debugger:
         if self.session.instructions > before or not goes_on:
             done = self._done()
         elif by_cycle:
-            self.now = replaced(self.now, self.session.cycles)
+            self.now = replace(self.now, cycle=self.session.cycles)
         if not goes_on:
             self.ended = True
         moment = Moment(done, cycle, saturated)
@@ -235,7 +235,7 @@ class Debugger:
         return np.concatenate([there[row] for row in range(first, last)])
 
     def text_of(self, pc: int) -> str:
-        """An instruction as assembly text, with its layer."""
+        """An instruction as assembly text."""
         return " ".join(assembly(self.code[pc]).split())
 
     def answer(self) -> str:
@@ -248,19 +248,3 @@ class Debugger:
         real = integers * self.program.scale(np.array(len(self.inputs)))
         best = int(integers.argmax())
         return f"{head}: class {best}, logit {integers[best]} ({real[best]:.6g})"
-
-
-def replaced(snapshot: Snapshot, cycle: int) -> Snapshot:
-    """The same a cycle later."""
-    return Snapshot(
-        snapshot.pc, cycle, snapshot.timestep, snapshot.ended, snapshot.logits,
-        snapshot.registers, snapshot.memories,
-    )  # fmt: skip
-
-
-def meaning_of(meanings: Mapping[str, Meaning], name: str) -> Meaning | None:
-    """What a value is, or a part of one."""
-    return meanings.get(name.partition("[")[0])
-
-
-__all__: Sequence[str] = ["Debugger", "Done", "Expected", "Meaning", "Stop", "meaning_of"]

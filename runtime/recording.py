@@ -114,12 +114,16 @@ def record(
     *,
     timesteps: range | None = None,
     watched: Iterable[Left] = (),
+    cycles: int = 0,
 ) -> Recording:
     """Record one sample of the device's integers [timesteps, inputs], or some of its timesteps.
 
     Of timesteps, what is recorded are all cycles in which the machine worked on one of them, with
-    whatever else it did in those. Raises RuntimeFailure where that is too much, Trap as a run.
+    whatever else it did in those. Raises RuntimeFailure where that is too much, at once if it is
+    known how many `cycles` the sample takes; Trap as a run.
     """
+    if timesteps is None and cycles > MOST:
+        raise _too_long(program)
     watches = {item.place: item for item in watched}
     with named(program.origin):
         session = CycleEngine(program.image).reset(sample, watches)
@@ -129,10 +133,7 @@ def record(
             if window.begun():
                 ports.see(session.cycles - 1, session.machine.ports)
                 if session.cycles - window.since > MOST:
-                    raise RuntimeFailure(
-                        f"{program.origin}: a trace of more than {MOST:,} cycles; choose "
-                        "--timesteps, such as 0:10"
-                    )
+                    raise _too_long(program)
                 if window.over():
                     break
             else:
@@ -157,6 +158,11 @@ def record(
         [use for use in ports.end() if use.since < until],
         list(_values(session, watches, until)),
     )
+
+
+def _too_long(program: "Program") -> RuntimeFailure:
+    hint = "choose --timesteps, such as 0:10"
+    return RuntimeFailure(f"{program.origin}: a trace of more than {MOST:,} cycles; {hint}")
 
 
 class _Window:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -73,9 +73,13 @@ def write_trace(
     numbers: tuple[int, ...] | None,
     timesteps: range | None,
     shown: tuple[str, ...],
+    cycles: Sequence[int],
     advance: Callable[[int], None],
 ) -> None:
-    """Record samples by number, the first if none are chosen, and write the file."""
+    """Record samples by number, the first if none are chosen, and write the file.
+
+    `cycles` are those that each of the samples takes.
+    """
     perfetto = is_perfetto(path)
     watched = chosen(program, shown)
     if perfetto:
@@ -83,7 +87,8 @@ def write_trace(
     recordings: list[tuple[int, Recording]] = []
     for number in numbers or (0,):
         inputs = device_input(program, samples, number)
-        recordings.append((number, record(program, inputs, timesteps=timesteps, watched=watched)))
+        found = record(program, inputs, timesteps=timesteps, watched=watched, cycles=cycles[number])
+        recordings.append((number, found))
         advance(1)
     if perfetto:
         from dmpc.report.perfetto import trace_bytes

@@ -100,7 +100,9 @@ def run(
         result = program.run(x, y, lengths=lengths, progress=advance)
     if trace:
         with progress("tracing", len(samples or (0,))) as advance, samples_of(data):
-            write_trace(program, loaded, trace, samples, wanted, show, advance)
+            write_trace(
+                program, loaded, trace, samples, wanted, show, result.cycles.tolist(), advance
+            )
     if vectors:
         with samples_of(data):
             write_vectors(program, loaded, vectors, samples, wanted)

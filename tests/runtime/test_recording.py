@@ -129,6 +129,8 @@ def test_a_trace_that_would_be_too_long(monkeypatch):
         RuntimeFailure, match=r"^net\.elf: a trace of more than 50 cycles; choose --"
     ):
         record(PROGRAM, SAMPLE)
+    with pytest.raises(RuntimeFailure, match="a trace of more than 50 cycles"):
+        record(PROGRAM, SAMPLE[:1], cycles=51)
 
 
 def test_what_is_left_has_the_names_of_the_graph():
