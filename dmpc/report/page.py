@@ -4,6 +4,7 @@ The library is Vega-Lite (vendor/, under its license): charts are data, so that 
 draws; it writes SVG, which prints sharply and is read aloud; and it needs no network.
 """
 
+import html
 import json
 from functools import cache
 from importlib.resources import files
@@ -11,7 +12,7 @@ from typing import Any
 
 from dmpc.report import sections, tables
 from dmpc.report.collect import Report
-from runtime.html import escape
+from runtime.html import details, escape
 
 VENDOR = ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js")
 
@@ -38,7 +39,7 @@ def page(report: Report) -> str:
             f"<header>\n{sections.heading(report)}\n</header>\n",
             f'<nav aria-label="Sections"><div>{links}',
             '<button id="theme" type="button">light or dark</button></div></nav>\n',
-            f"<main>\n{body}\n</main>\n<footer>{sections.FOOTER}</footer>\n",
+            f"<main>\n{body}\n</main>\n<footer>{sections.FOOTER}{_licenses()}</footer>\n",
             f'<script type="application/json" id="data">{_json(data)}</script>\n',
             *(f"<script>{_script(name)}</script>\n" for name in VENDOR),
             f"<script>\n{_file('page.js')}</script>\n</body>\n</html>\n",
@@ -50,6 +51,11 @@ def _json(data: Any) -> str:
     """JSON that a page holds: nothing in it ends a script."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
     return text.replace("<", "\\u003c")
+
+
+def _licenses() -> str:
+    """What whoever passes the library on must pass on with it."""
+    return details("Licenses", f"<pre>{html.escape(_file('vendor/LICENSE'))}</pre>")
 
 
 @cache

@@ -40,6 +40,7 @@ def test_a_page_is_whole_and_needs_nothing(reported):
     assert "url(" not in inside
     assert "@import" not in inside
     assert page(reported.report) == text
+    assert text.count("Redistribution and use in source and binary forms") == 3  # with its licenses
     for title in (
         "What bounds each layer",
         "Schedule",
