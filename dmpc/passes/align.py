@@ -1,13 +1,14 @@
 """`align`: outputs of convolutions fill whole rows of a bank, each of which is of one position."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
 from dmpc.ir.graph import Array, Graph, Op
-from dmpc.ir.ops_convolution import Convolution
+from dmpc.ir.ops_convolution import MAPS, Convolution
+from dmpc.ir.ops_layers import NEURONS
 from dmpc.ir.prune import prune
 from dmpc.ir.registry import op_def
 from dmpc.ir.types import TensorType
@@ -56,29 +57,56 @@ def geometry(graph: Graph, op: Op) -> Convolution:
     return Convolution.of(op.attrs, graph.types[op.operands[1]].shape)
 
 
+@dataclass(frozen=True)
+class _Layer:
+    """The neurons of a layer, state by state, and the linear maps that charge them."""
+
+    neurons: list[Op]
+    products: list[Op]
+
+    @classmethod
+    def of(cls, graph: Graph, lif: Op) -> "_Layer":
+        """What spikes of a layer are made of."""
+        own = [op for op in graph.ops if op.attrs["layer"] == lif.attrs["layer"]]
+        neurons = [op for op in own if op.kind in NEURONS]
+        names = [name for op in neurons for name in op.operands]
+        return cls(neurons, [op for op in own if op.kind in MAPS and op.results[0] in names])
+
+    @property
+    def convolved(self) -> list[Op]:
+        """Those of its maps that are convolutions."""
+        return [op for op in self.products if op.kind == "conv"]
+
+    def vectors(self) -> Iterator[tuple[Op, int, float]]:
+        """Parameters of neurons: the op, which operand, and what is at rest."""
+        for op in self.neurons:
+            bound = op_def(op.kind).bind(op.operands)
+            for role in op_def(op.kind).parameters:
+                yield op, op.operands.index(bound[role][0]), AT_REST[role]
+
+
 def _turn(graph: Graph, lif: Op) -> None:
     """Let a layer stand position by position."""
-    bound = op_def("lif").bind(lif.operands)
-    products = [op for name in bound["currents"] if (op := graph.producer(name)) is not None]
-    planar = [op for op in products if op.attrs.get("planar_result")]
+    layer = _Layer.of(graph, lif)
+    planar = [op for op in layer.convolved if op.attrs.get("planar_result")]
     if not planar:
         return
     made = geometry(graph, planar[0])
     order = np.arange(made.places * made.outputs).reshape(made.outputs, -1).T.reshape(-1)
-    for op in products:
+    for op in layer.products:
         if op.kind == "conv":
-            del op.attrs["planar_result"]
+            op.attrs.pop("planar_result", None)
         else:
             _replace(graph, op, 1, graph.constants[op.operands[1]][order])
         for at in range(2, len(op.operands)):
             _replace(graph, op, at, graph.constants[op.operands[at]][order])
-    for role in AT_REST:
-        at = lif.operands.index(bound[role][0])
-        _replace(graph, lif, at, graph.constants[lif.operands[at]][order])
-    state = graph.state(bound["u"][0])
-    if state and state.init:
-        start = graph.constants[state.init][order]
-        graph.add_constant(state.init, start, graph.types[state.init])
+    for op, at, _ in layer.vectors():
+        _replace(graph, op, at, graph.constants[op.operands[at]][order])
+    for op in layer.neurons:
+        state = graph.state(op.operands[0])
+        if state and state.init:
+            start = graph.constants[state.init][order]
+            graph.add_constant(state.init, start, graph.types[state.init])
     spikes = lif.results[0]
     for name in (spikes, *(s.name for s in graph.states if s.next == spikes)):
         _turn_readers(graph, name, order)
@@ -122,33 +150,30 @@ def _join(graph: Graph, op: Op, joint: int) -> None:
 
 def _fill_up(graph: Graph, lif: Op, lanes: int) -> None:
     """Give a layer further outputs until they fill whole rows."""
-    bound = op_def("lif").bind(lif.operands)
-    products = [op for name in bound["currents"] if (op := graph.producer(name)) is not None]
-    convolved = [op for op in products if op.kind == "conv"]
-    if not convolved:
+    layer = _Layer.of(graph, lif)
+    if not layer.convolved:
         return
-    made = geometry(graph, convolved[0])
+    made = geometry(graph, layer.convolved[0])
     outputs = -(-made.outputs // lanes) * lanes
     if outputs == made.outputs:
         return
     size = made.places * outputs
     kept = np.arange(size).reshape(made.places, outputs)[:, : made.outputs].reshape(-1)
-    for op in products:
+    for op in layer.products:
         _more_results(graph, op, kept, size, outputs)
-    for role, rest in AT_REST.items():
-        at = lif.operands.index(bound[role][0])
-        _replace(graph, lif, at, _spread(graph.constants[lif.operands[at]], kept, size, rest))
-    old = [*lif.results, bound["u"][0]]
-    old += [s.name for s in graph.states if s.next == lif.results[0]]
-    for name in old:
+    for op, at, rest in layer.vectors():
+        _replace(graph, op, at, _spread(graph.constants[op.operands[at]], kept, size, rest))
+    spikes = lif.results[0]
+    before = [state.name for state in graph.states if state.next == spikes]
+    held = [op.operands[0] for op in layer.neurons]
+    for name in [*held, *before, *(name for op in layer.neurons for name in op.results)]:
+        graph.types[name] = TensorType(graph.types[name].dtype, (size,))
         state = graph.state(name)
         if state and state.init:
             start = _spread(graph.constants[state.init], kept, size, 0.0)
             graph.add_constant(state.init, start, TensorType("f32", (size,)))
-        graph.types[name] = TensorType(graph.types[name].dtype, (size,))
-    events = {lif.results[0], *old[3:]}
     for op in graph.ops:
-        if events & set(op.operands[:2]) and op.kind != "lif":
+        if {spikes, *before} & set(op.operands[:2]) and op.kind not in NEURONS:
             _more_inputs(graph, op, kept, made, lanes)
 
 

@@ -16,6 +16,7 @@ from dmpc.passes.align import Align
 from dmpc.verification import verify
 from isa.engines import engine
 from isa.instructions import AccumulateEvents, AccumulateValues, DescribeKernel
+from isa.target import target_text
 from tests.dmpc.frontend.in_space import DT, chained, lif, played
 
 DRAW = np.random.default_rng(4)
@@ -196,3 +197,42 @@ def test_a_dense_layer_with_a_memory_stands_on_convolutions():
     agree(compiled, graph, x, Options())
     for _, rows, busy in bounds(compiled.image, x):
         assert 0 < rows <= busy <= 1.15 * rows + 16
+
+
+def test_neurons_with_a_synaptic_current():
+    one = np.ones((6, 3, 3))
+    cuba = nir.CubaLIF(
+        tau_syn=3 * DT * one, tau_mem=5 * DT * one, r=5 * one, v_leak=0 * one,
+        v_threshold=one, w_in=3 * one,
+    )  # fmt: skip
+    net = chained((1, 4, 4), [conv(6, 1, (2, 2)), cuba, linear(2, 54), lif(2)], 2)
+    graph = import_nir(net, timing=Timing(dt=DT))
+    x = (DRAW.random((2, 9, 16)) < 0.3).astype(float)
+    layers = to_layers(graph, Options())
+    np.testing.assert_allclose(interpret(layers, x).outputs, interpret(graph, x).outputs)
+    agree(dmpc.compile(graph, calibration=x), graph, x, Options())
+
+
+SMALL = {
+    "kernels": (("rows = 32768", "rows = 240"), ("rows = 8192", "rows = 6")),
+    "neurons": (("rows = 512", "rows = 30"),),
+}
+
+
+@pytest.mark.parametrize("what", SMALL)
+def test_what_does_not_fit_is_worked_on_in_pieces(what, tmp_path):
+    """Rows of a kernel come in whole for every piece; neurons some at a time."""
+    text = target_text("paper")
+    for old, new in SMALL[what]:
+        text = text.replace(old, new)
+    path = tmp_path / "small.toml"
+    path.write_text(text)
+    nodes = [nir.SumPool2d((5, 5), (5, 5), (0, 0)), nir.Flatten(None), linear(2, 4), lif(2, 0.1)]
+    three = [each for _ in range(3) for each in (conv(4, 4, (5, 5), 1, 2), lif(100))]
+    model = import_nir(chained((4, 5, 5), [*three, *nodes], 2), timing=Timing(dt=DT))
+    x = (DRAW.random((2, 9, 100)) < 0.1).astype(float)
+    options = Options(target=str(path))
+    compiled = dmpc.compile(model, calibration=x, options=options)
+    wanted = {"kernels": "external.spike", "neurons": "external.parameter"}
+    assert wanted[what] in compiled.image.memories
+    agree(compiled, model, x, options)
