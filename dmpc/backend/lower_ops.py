@@ -53,9 +53,9 @@ class Lowering(Pieces):
                 "windows",
                 Provenance(layer="windows", path="load"),
             )
-        for number, kernel in enumerate(self.kernels):
-            described = DescribeKernel.of(number, kernel)
-            yield Lowered(described, "kernels", Provenance(layer="kernels", path="program"))
+        for number, (kernel, op) in enumerate(self.kernels.items()):
+            source = Provenance(layer=str(op.attrs["layer"]), path="program", nodes=op.loc)
+            yield Lowered(DescribeKernel.of(number, kernel), "kernels", source)
         yield from self._no_spikes()
         for op in self.graph.ops:
             name = op.operands[0]

@@ -23,6 +23,7 @@ from isa.instructions import (
     LoadRows,
 )
 from isa.interface import Provenance
+from isa.kernel import Kernel
 from isa.target import Target
 
 NOWHERE = Provenance()
@@ -61,8 +62,10 @@ class Pieces:
     def __init__(self, graph: Graph, target: Target) -> None:
         self.graph, self.target = graph, target
         self.windows = windows_of(graph, target)
-        layouts = [layout_of(graph, op, target) for op in graph.ops if op.kind == "convolve"]
-        self.kernels = list(dict.fromkeys(one.kernel for one in layouts if one.kernel))
+        self.kernels: dict[Kernel, Op] = {}
+        for op in graph.ops:
+            if op.kind == "convolve" and (kernel := layout_of(graph, op, target).kernel):
+                self.kernels.setdefault(kernel, op)
 
     def row(self, name: str) -> int:
         """First row or register of a value."""
@@ -129,7 +132,7 @@ class Pieces:
             "share": layout.share,
         }
         if layout.kernel:
-            number = self.kernels.index(layout.kernel)
+            number = list(self.kernels).index(layout.kernel)
             rows |= {"kernel": number, "start": layout.start, "described": layout.kernel}
         events, output = self.is_event(source), op.attrs.get("stationary") == "output"
         if window is not None and events and not output and not layout.kernel:

@@ -47,7 +47,8 @@ def _convolution(network: Network, leaf: str, term: Term) -> Synapses:
     weight = network.graph.constants[op.operands[1]].astype(np.float64)
     made = Convolution.of(op.attrs, weight.shape)
     if term.diagonal() is None and not made.sums_alone:
-        return _multiplied_out(network, op, made, weight, term)
+        source, dense = multiplied_out(network, leaf, term)
+        return Synapses(Source(source, (0,) * dense.shape[1]), dense, (leaf,))
     if term.diagonal() is None:
         made, weight = _whole(made, weight, term)
         after: Matrix | None = np.ones(made.outputs)
@@ -72,19 +73,20 @@ def _by_output(made: Convolution, term: Term) -> Matrix | None:
     return first if np.array_equal(made.spread(first), scale) else None
 
 
-def _multiplied_out(
-    network: Network, op: Op, made: Convolution, weight: Matrix, term: Term
-) -> Synapses:
-    """A linear map of a convolution, which together are one dense product."""
-    leaf = op.results[0]
-    source, before, direct = _source(network, op, made)
-    if direct != made or before is None or made.inputs * made.places * made.outputs > MOST:
+def multiplied_out(network: Network, leaf: str, term: Term) -> tuple[str, Matrix]:
+    """`term · leaf` of a convolution as the leaf that it reads, and one matrix on that.
+
+    Raises CompileError where that would be large.
+    """
+    op = network.graph.producer(leaf)
+    assert op is not None
+    weight = network.graph.constants[op.operands[1]].astype(np.float64)
+    source, before, made = _source(network, op, Convolution.of(op.attrs, weight.shape))
+    if before is None or made.inputs * made.places * made.outputs > MOST:
         raise network.failure(UNEVEN_CONVOLUTION, leaf, culprits=[leaf])
-    each = np.repeat(before, made.inputs // made.channels)
-    if not made.planar:
-        each = np.tile(before, made.inputs // made.channels)
-    dense = term.matrix @ made.apply(np.diag(each), weight).T
-    return Synapses(Source(source, (0,) * made.inputs), dense, (leaf,))
+    times = made.inputs // made.channels
+    each = np.repeat(before, times) if made.planar else np.tile(before, times)
+    return source, term.matrix @ made.apply(np.diag(each), weight).T
 
 
 def _whole(made: Convolution, weight: Matrix, term: Term) -> tuple[Convolution, Matrix]:

@@ -264,7 +264,7 @@ def _neurons(
     """Neurons of a known charge; without a state, or a term of it, they leak all they have."""
     convolved, charge = find_convolutions(network, firing.charge)
     name = None if state is None else state.name
-    inputs = {leaf: matrix for leaf, matrix in charge.terms.items() if leaf != name}
+    inputs = {leaf: term.matrix for leaf, term in charge.parts.items() if leaf != name}
     kept = charge.parts.get(name or "", Term(np.zeros(charge.size)))
     events = {leaf: inputs.pop(leaf) for leaf in list(inputs) if network.holds_events(leaf)}
     synapses = [*convolved, *find_synapses(network, comparison, events, own=comparison)]
