@@ -19,6 +19,7 @@ from onnx import (
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Array, Graph, Op
 from dmpc.ir.interpret import repeats_of
+from dmpc.ir.ops_convolution import ONE, Convolution
 from dmpc.onnx_scan import IR_VERSION, OPSET, TIME, initial_states, scan, value
 
 COUNTER = "timestep"
@@ -156,6 +157,10 @@ class _Writer:
         array = self.graph.constants[name]
         return self._store(name, array.reshape(shape) if shape else array)
 
+    def kernel(self, name: str, array: Array) -> str:
+        """A weight of the graph in another form."""
+        return self._store(f"{name}.kernel", array)
+
     def number(self, value: float) -> str:
         """One number as an initialiser."""
         return self._store(f"number.{value:g}", np.array([value], np.float32))
@@ -188,6 +193,51 @@ def _dense(writer: _Writer, op: Op) -> None:
     source, weight, *bias = op.operands
     constants = [writer.weight(name) for name in (weight, *bias)]
     writer.node("Gemm", [source, *constants], op.results[0], transB=1)
+
+
+def _conv(writer: _Writer, op: Op) -> None:
+    """Planes of the input, sums over neighbours, Conv, and back to position by position."""
+    source, weight, *bias = op.operands
+    (result,) = op.results
+    made = Convolution.of(op.attrs, writer.graph.types[weight].shape)
+    planes = _planes(writer, source, made, result)
+    if made.pool != ONE:
+        size = list(made.pool)
+        planes = writer.node(
+            "AveragePool", [planes], f"{result}.means", kernel_shape=size, strides=size
+        )
+    kernel = writer.graph.constants[weight].transpose(0, 3, 1, 2) * (made.pool[0] * made.pool[1])
+    places = [size // by for size, by in zip(made.size, made.pool, strict=True)]
+    ends = [
+        max((n - 1) * by + (taps - 1) * apart + 1 - before - size, 0)
+        for n, by, taps, apart, before, size in zip(
+            made.positions, made.stride, made.taps, made.dilation, made.padding, places,
+            strict=True,
+        )
+    ]  # fmt: skip
+    attrs = {"strides": made.stride, "dilations": made.dilation, "group": made.parts}
+    value = writer.node(
+        "Conv", [planes, writer.kernel(weight, kernel)], f"{result}.planes",
+        pads=[*made.padding, *ends], **attrs,
+    )  # fmt: skip
+    if not made.planar_result:
+        value = writer.node("Transpose", [value], f"{result}.places", perm=[0, 2, 3, 1])
+    shape = writer.numbers(f"{result}.shape", np.array([-1, made.places * made.outputs]))
+    if not bias:
+        writer.node("Reshape", [value, shape], result)
+        return
+    flat = writer.node("Reshape", [value, shape], f"{result}.product")
+    writer.node("Add", [flat, writer.weight(bias[0])], result)
+
+
+def _planes(writer: _Writer, source: str, made: Convolution, result: str) -> str:
+    """What a convolution reads as [batch, channels, y, x]."""
+    order = (made.channels, *made.size) if made.planar else (*made.size, made.channels)
+    shape = writer.numbers(f"{result}.grid", np.array([-1, *order]))
+    value = writer.node("Reshape", [source, shape], f"{result}.input")
+    if made.planar:
+        return value
+    return writer.node("Transpose", [value], f"{result}.input.planes", perm=[0, 3, 1, 2])
 
 
 def _drive(writer: _Writer, op: Op) -> None:
@@ -258,6 +308,7 @@ def _lif(writer: _Writer, op: Op) -> None:
 
 
 WRITERS: Mapping[str, Callable[[_Writer, Op], None]] = {
+    "conv": _conv,
     "delay": _delay,
     "dense": _dense,
     "drive": _drive,

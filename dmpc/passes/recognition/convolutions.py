@@ -7,7 +7,7 @@ import numpy as np
 from dmpc.ir.graph import Op
 from dmpc.ir.ops_convolution import Convolution
 from dmpc.passes.recognition.network import Network, NotRecognised, Source, Synapses
-from dmpc.passes.recognition.terms import Affine, Matrix, Term
+from dmpc.passes.recognition.terms import Affine, Indices, Matrix, Term
 from dmpc.rules import Stage, rule
 
 CONVOLVED_INPUT = rule(
@@ -46,6 +46,9 @@ def _convolution(network: Network, leaf: str, term: Term) -> Synapses:
     assert op is not None
     weight = network.graph.constants[op.operands[1]].astype(np.float64)
     made = Convolution.of(op.attrs, weight.shape)
+    turned = _turned(made, term)
+    if turned is not None:  # from planes to positions
+        made, term = replace(made, planar_result=False), turned
     if term.diagonal() is None and not made.sums_alone:
         source, dense = multiplied_out(network, leaf, term)
         return Synapses(Source(source, (0,) * dense.shape[1]), dense, (leaf,))
@@ -71,6 +74,29 @@ def _by_output(made: Convolution, term: Term) -> Matrix | None:
         return None
     first: Matrix = made.by_output(scale)[0]
     return first if np.array_equal(made.spread(first), scale) else None
+
+
+def _order(planes: int, size: int) -> Indices:
+    """Where each element, position by position, lies among planes."""
+    return np.arange(size).reshape(planes, -1).T.reshape(-1)
+
+
+def _order_of(term: Term) -> tuple[Indices, Matrix] | None:
+    """The column and the factor of each row, where every row has one and no two rows the same."""
+    columns = term.peaks()
+    factors = term.at(columns)
+    alone = len(np.unique(columns)) == len(columns) == term.matrix.shape[1]
+    if not alone or np.count_nonzero(term.matrix) != np.count_nonzero(factors):
+        return None
+    return columns, factors
+
+
+def _turned(made: Convolution, term: Term) -> Term | None:
+    """The factors of a term that lets the planes of a convolution stand position by position."""
+    found = _order_of(term) if made.planar_result and term.diagonal() is None else None
+    if found is None or not np.array_equal(found[0], _order(made.outputs, len(found[0]))):
+        return None
+    return Term(found[1])
 
 
 def multiplied_out(network: Network, leaf: str, term: Term) -> tuple[str, Matrix]:
@@ -112,6 +138,12 @@ def _source(network: Network, op: Op, made: Convolution) -> tuple[str, Matrix | 
         raise _not_convolved(network, op, form)
     (leaf,) = form.parts
     scale = form.parts[leaf].diagonal()
+    if scale is None and made.planar and (back := _order_of(form.parts[leaf])) is not None:
+        order, scale = back
+        if np.array_equal(np.argsort(order), _order(made.channels, made.inputs)):
+            made, scale = replace(made, planar=False), scale[np.argsort(order)]
+        else:
+            scale = None
     if scale is None:
         raise _not_convolved(network, op, form)
     places = scale.reshape(made.channels, -1).T if made.planar else scale.reshape(-1, made.channels)

@@ -2,16 +2,19 @@
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import dmpc
 from dmpc import Options
+from dmpc.backend.onnx_writer import to_onnx
 from dmpc.compiler import to_layers
 from dmpc.errors import DmpcError
 from dmpc.frontend import import_onnx
 from dmpc.ir.interpret import interpret
 from dmpc.verification import verify
+from tests.dmpc.test_convolution import drawn, imported
 
 STEPS, CLASSES = 5, 3
 DRAW = np.random.default_rng(2)
@@ -145,3 +148,20 @@ def test_a_convolution_that_does_not_fit_is_refused(tmp_path):
     onnx.save(Writer((2, 6, 5)).model(wrong), path)
     with pytest.raises(DmpcError, match="Conv"):
         import_onnx(path)
+
+
+@pytest.mark.parametrize("name", ["sums before a convolution", "dilation", "parts"])
+def test_what_is_written_as_onnx_is_the_same_network(name, tmp_path):
+    """Layers that stand position by position are found again between Transposes."""
+    graph, x = imported(name), drawn(name)
+    layers = to_layers(graph, Options())
+    path = tmp_path / "again.onnx"
+    onnx.save(to_onnx(layers), path)
+    again = import_onnx(path)
+    found = to_layers(again, Options())
+    assert [op.kind for op in found.ops] == [op.kind for op in layers.ops]
+    wanted = interpret(layers, x).outputs.mean(1)
+    np.testing.assert_allclose(interpret(found, x).outputs.mean(1), wanted, atol=1e-6)
+    session = onnxruntime.InferenceSession(str(path))
+    (given,) = session.run(None, {layers.inputs[0]: x.astype(np.float32)})
+    np.testing.assert_allclose(given, wanted, atol=1e-5)
