@@ -43,12 +43,16 @@ class Layer:
 
 @dataclass(frozen=True)
 class Shape:
-    """Everything that determines a network and samples for it."""
+    """Everything that determines a network and samples for it.
+
+    `leaks` says through how many leaky integrators, one after the other, the output goes.
+    """
 
     inputs: int
     layers: tuple[Layer, ...]
     classes: int = 3
     readout: str = "mean"
+    leaks: int = 0
     graded: bool = False
     density: float = 0.3
     samples: int = 3
@@ -104,9 +108,18 @@ def network(shape: Shape) -> Graph:
     _constant(graph, "readout.weight", weights(random, "normal", shape.classes, size))
     _constant(graph, "readout.bias", random.normal(0, 1, shape.classes))
     operands = (source, "readout.weight", "readout.bias")
-    out = Op("dense", operands, ("readout",), {"layer": "readout"}, ("/out",))
+    output = "readout"
+    out = Op("dense", operands, (output,), {"layer": "readout"}, ("/out",))
     graph.add(out, f32(shape.classes))
-    graph.outputs = ["readout"]
+    for number in range(shape.leaks):
+        state, after = f"readout.v{number}", f"readout.v{number}.next"
+        graph.states.append(State(state, after))
+        graph.types[state] = f32(shape.classes)
+        alpha = _constant(graph, f"readout.alpha{number}", random.uniform(0, 0.97, shape.classes))
+        li = Op("li", (state, output, alpha), (after,), {"layer": "readout"}, (f"/v{number}",))
+        graph.add(li, f32(shape.classes))
+        output = after
+    graph.outputs = [output]
     verify(graph)
     return graph
 
@@ -219,6 +232,7 @@ def random_shape(random: Random) -> Shape:
         layers=tuple(layers),
         classes=random.randint(1, 6),
         readout=random.choice(READOUTS),
+        leaks=random.choice((0, 0, 1, 2)),
         graded=random.random() < 0.4,
         density=random.choice((0.0, 0.1, 0.5, 1.0)),
         samples=random.randint(1, 4),

@@ -49,6 +49,7 @@ from isa.instructions import (
     Update,
     Window,
 )
+from isa.instructions.leaky_readout import CollectLogits
 from isa.instructions.neurons import Neurons
 from isa.kernel import Axis, Kernel
 from isa.limits import MOST_KERNELS, MOST_WINDOWS
@@ -226,7 +227,11 @@ class Author:
 
     def group_work(self, groups: int | None = None, banks=(), stage: int | None = None) -> None:
         """Work of the neuron or readout unit on sums of banks, or on none."""
-        kinds = [cls for cls in (Readout, *NEURONS) if not banks or "banks" in fields_of(cls)]
+        kinds = [
+            cls
+            for cls in (Readout, CollectLogits, *NEURONS)
+            if not banks or "banks" in fields_of(cls)
+        ]
         cls = self.random.choice(kinds)
         groups = self.number(1, 6) if groups is None else groups
         rows = groups * (len(cls.states) if issubclass(cls, Neurons) else 1)

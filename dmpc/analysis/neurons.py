@@ -87,8 +87,8 @@ def _state(found: Analysis, chain: Chain) -> None:
         low, high = np.minimum(start, resets), np.maximum(start, resets)
     steps = found.assumed.steps
     u = Interval(
-        _settle(neurons.lowest, low, -1, steps, neurons.limits[0]),
-        _settle(neurons.highest, high, 1, steps, neurons.limits[1]),
+        settle(neurons.lowest, low, -1, steps, neurons.limits[0]),
+        settle(neurons.highest, high, 1, steps, neurons.limits[1]),
     )
     bits = number(op, "bits")
     half = Interval(
@@ -151,7 +151,7 @@ def _shifted(taken: Interval, shift: Vector, bias: Vector) -> Interval:
     return Interval(shift_round(taken.low, shift) + bias, shift_round(taken.high, shift) + bias)
 
 
-def _settle(
+def settle(
     step: Callable[[Vector], Vector], start: Vector, way: int, steps: int | None, limit: int
 ) -> Vector:
     """The farthest from `start` that timesteps lead downward (`way` -1) or upward (1).

@@ -5,9 +5,10 @@ import numpy as np
 from dmpc.analysis.engine import Analysis, analyses, number
 from dmpc.analysis.forms import Form, total
 from dmpc.analysis.interval import Interval, of_bits
+from dmpc.analysis.neurons import settle
 from dmpc.analysis.response import System
 from dmpc.ir.graph import Op
-from isa.arithmetic import shift_round
+from isa.arithmetic import Int, leak, shift_round
 
 
 @analyses("matvec")
@@ -91,6 +92,42 @@ def accumulate_logits(found: Analysis, op: Op) -> None:
         found.ranges[op.results[0]] = found.prove(op, "logit", bits, now)
         return
     found.ranges[op.results[0]] = _grown(found, op, "logit", bits, now)
+
+
+@analyses("leaky_logits", "following_logits")
+def leaky_logits(found: Analysis, op: Op) -> None:
+    """A leak and a sum, as neurons that never fire have them."""
+    bound = found.operands(op)
+    beta = found.constant(bound["beta"][0])
+    if op.kind == "following_logits":
+        now = found.range(bound["other"][0])
+    else:
+        bias, shift = (found.constant(bound[name][0]) for name in ("bias", "shift"))
+        now = found.sums(op, bound["sums"], len(bias)) + shift_round(bias, shift)
+    bits, fraction = number(op, "bits"), number(op, "fraction")
+    low, high = of_bits(bits)
+
+    def end(each: Int, way: int, limit: int) -> Int:
+        def step(u: Int) -> Int:
+            after: Int = np.clip(leak(u, beta, fraction) + each, low, high)
+            return after
+
+        return settle(step, np.zeros_like(beta), way, found.assumed.steps, limit)
+
+    u = Interval(end(now.low, -1, low), end(now.high, 1, high))
+    reached = Interval(leak(u.low, beta, fraction), leak(u.high, beta, fraction)) + now
+    found.prove(op, "logit", bits, reached | now)
+    found.ranges[op.operands[0]] = found.ranges[op.results[0]] = u
+
+
+@analyses("collect_logits")
+def collect_logits(found: Analysis, op: Op) -> None:
+    """A sum of leaky logits grows with the number of timesteps; their largest is one of them."""
+    now, bits = found.range(op.operands[1]), number(op, "bits")
+    if op.attrs["mode"] == "max":
+        found.ranges[op.results[0]] = found.prove(op, "logit", bits, now)
+    else:
+        found.ranges[op.results[0]] = _grown(found, op, "logit", bits, now)
 
 
 @analyses("count")

@@ -31,8 +31,14 @@ from isa.instructions import (
     Update,
     Window,
 )
+from isa.instructions.leaky_readout import CollectLogits, LeakLogits
 from isa.instructions.neurons import FUSED
 from isa.interface import Provenance
+
+LOGITS = (
+    "accumulate_logits", "total_logits", "leaky_logits", "following_logits", "collect_logits",
+)  # fmt: skip
+"""Ops that leave logits in the readout memory."""
 
 
 class Lowering(Pieces):
@@ -69,7 +75,7 @@ class Lowering(Pieces):
                 or (op.kind == "hold" and len(self.graph.users(name)) > 1)
             ):
                 made = ClearValue(dest=self.row(name), size=self.size(name))
-            elif op.kind in ("accumulate_logits", "total_logits"):
+            elif op.kind in LOGITS:
                 name, mode = op.results[0], str(op.attrs.get("mode", "sum"))
                 made = ClearLogits(row=self.row(name), groups=self.rows(name), mode=mode)
             else:
@@ -112,7 +118,7 @@ class Lowering(Pieces):
     def emit(self) -> Iterator[Lowered]:
         """Send the logits and wait until all is done."""
         for op in self.graph.ops:
-            if op.kind in ("accumulate_logits", "total_logits"):
+            if op.kind in LOGITS and op.results[0] in self.graph.outputs:
                 name = op.results[0]
                 made = Emit(row=self.row(name), groups=self.rows(name))
                 yield self.made(op, made, "emit", {})
@@ -130,6 +136,9 @@ class Lowering(Pieces):
             **dict.fromkeys((*MODEL_OF, *STAGES), self._neurons),
             "accumulate_logits": self._readout,
             "total_logits": self._readout,
+            "leaky_logits": self._leaky,
+            "following_logits": self._leaky,
+            "collect_logits": self._collect,
             "count": self._count,
             "tick": _no_instruction,
             "move": self._move,
@@ -226,6 +235,21 @@ class Lowering(Pieces):
                 steps=op.kind == "total_logits",
             )
             yield from self.worked(op, piece, made, row=op.results[0])
+
+    def _leaky(self, op: Op) -> Iterator[Lowered]:
+        row, groups = self.row(op.results[0]), self.rows(op.results[0])
+        made = LeakLogits(row=row, parameters=self._parameters(op), groups=groups)
+        yield self.made(op, made, "step", {})
+        yield from self._readout(op) if op.kind == "leaky_logits" else self._collect(op)
+
+    def _collect(self, op: Op) -> Iterator[Lowered]:
+        made = CollectLogits(
+            row=self.row(op.results[0]),
+            source=self.row(op.operands[1]),
+            groups=self.rows(op.results[0]),
+            mode=str(op.attrs.get("mode", "sum")),
+        )
+        yield self.made(op, made, "step", {"row": op.results[0]})
 
     def _kept_apart(self, op: Op) -> Iterator[Lowered]:
         """Spikes of the timestep before lie elsewhere where neurons are worked on in pieces."""

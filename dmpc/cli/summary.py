@@ -13,6 +13,7 @@ from dmpc.cli.tables import table
 from dmpc.cli.terminal import Output, say
 from dmpc.compiler import Compiled
 from dmpc.ir.ops_convolution import MAPS, PRODUCTS
+from dmpc.ir.ops_layers import readout_of
 from dmpc.lowering import NOTE as FALLBACK
 from dmpc.passes.distribute import NOTE as BANKS
 from dmpc.passes.spill import Spiller, spilled
@@ -83,8 +84,9 @@ def _layers(compiled: Compiled) -> list[dict[str, Any]]:
         if op.kind == "lif":
             found.append({"layer": layer, **_layer(compiled, op.results[0], layer)})
         elif op.results[0] in graph.outputs:
-            classes, inputs = graph.types[op.operands[1]].shape
-            rate = _rate(compiled, op.operands[0])
+            product = readout_of(graph)
+            classes, inputs = graph.types[product.operands[1]].shape
+            rate = _rate(compiled, product.operands[0])
             row = {"layer": "readout", "inputs": inputs, "neurons": classes}
             found.append({**row, "d": None, "window": None, "reset": None, "events_in": rate})
     return found

@@ -303,3 +303,13 @@ def integrator(graph: Graph, name: str) -> Op | None:
     state = graph.state(name)
     producer = graph.producer(state.next if state else name)
     return producer if producer is not None and producer.kind == "li" else None
+
+
+def readout_of(graph: Graph) -> Op:
+    """The dense product that the output is, or that the integrators take of which it is made."""
+    made = graph.producer(graph.outputs[0])
+    assert made is not None
+    while made.kind == "li":
+        made = graph.producer(made.operands[1])
+        assert made is not None
+    return made

@@ -133,3 +133,101 @@ TOTAL_LOGITS = register(
         parameters=("bias", "shift"),
     )
 )
+
+
+LEAKY_ATTRS = {
+    "layer": LAYER,
+    "fraction": AttrSpec(int, "fractional bits of beta", limits=BITS),
+    "bits": AttrSpec(int, "width of a logit", limits=BITS),
+}
+
+
+def _infer_leaky(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
+    del attrs
+    same_vectors(types, ["logits", *["sums"] * (len(types) - 4), "bias", "shift", "beta"])
+    return (types[0],)
+
+
+def _evaluate_leaky(
+    ctx: EvalContext, attrs: Attrs, logits: Tensor, *rest: Tensor
+) -> tuple[Tensor, ...]:
+    *others, beta = rest
+    kept = arithmetic.leak(logits, beta, number(attrs, "fraction"))
+    return _evaluate_logits(ctx, {**attrs, "mode": "sum"}, kept, *others)
+
+
+LEAKY_LOGITS = register(
+    OpDef(
+        "leaky_logits",
+        "Readout that leaks: what beta leaves of the logits, and this timestep's total of sums "
+        "plus (bias >> shift). Vectors [classes].",
+        INTEGER,
+        ("logits", "sums*", "bias", "shift", "beta"),
+        ("logits_next",),
+        _infer_leaky,
+        _evaluate_leaky,
+        LEAKY_ATTRS,
+        parameters=("bias", "shift", "beta"),
+    )
+)
+
+
+def _infer_following(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
+    del attrs
+    same_vectors(types, ["logits", "other", "beta"])
+    return (types[0],)
+
+
+def _evaluate_following(
+    ctx: EvalContext, attrs: Attrs, logits: Tensor, other: Tensor, beta: Tensor
+) -> tuple[Tensor, ...]:
+    after = arithmetic.leak(logits, beta, number(attrs, "fraction")) + other
+    return (ctx.saturate(after, number(attrs, "bits"), f"{attrs['layer']}: logit"),)
+
+
+FOLLOWING_LOGITS = register(
+    OpDef(
+        "following_logits",
+        "Logits that leak and take in others, such as a membrane its current: what beta leaves of "
+        "the logits, and the others. Vectors [classes].",
+        INTEGER,
+        ("logits", "other", "beta"),
+        ("logits_next",),
+        _infer_following,
+        _evaluate_following,
+        LEAKY_ATTRS,
+        parameters=("beta",),
+    )
+)
+
+
+def _infer_collected(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
+    del attrs
+    same_vectors(types, ["logits", "other"])
+    return (types[0],)
+
+
+def _evaluate_collected(
+    ctx: EvalContext, attrs: Attrs, logits: Tensor, other: Tensor
+) -> tuple[Tensor, ...]:
+    after = logits + other if attrs["mode"] == "sum" else np.maximum(logits, other)
+    return (ctx.saturate(after, number(attrs, "bits"), f"{attrs['layer']}: logit"),)
+
+
+COLLECT_LOGITS = register(
+    OpDef(
+        "collect_logits",
+        "Leaky logits over time: the sum of those of all timesteps, or the largest. Vectors "
+        "[classes].",
+        INTEGER,
+        ("logits", "other"),
+        ("logits_next",),
+        _infer_collected,
+        _evaluate_collected,
+        {
+            "layer": LAYER,
+            "mode": AttrSpec(str, "how timesteps combine", choices=("sum", "max")),
+            "bits": AttrSpec(int, "width of a logit", limits=BITS),
+        },
+    )
+)

@@ -70,7 +70,8 @@ def _starts(graph: Graph, state: State) -> bool:
 
 def _neuron_errors(graph: Graph, op: Op) -> Iterator[CompileError]:
     bound, layer = op_def(op.kind).bind(op.operands), op.attrs["layer"]
-    states = [name for name in bound["currents"] if op.kind == "lif" and integrator(graph, name)]
+    chained = op.kind == "lif" or layer == "readout"  # whose logits may follow each other
+    states = [name for name in bound["currents"] if chained and integrator(graph, name)]
     for name in bound["currents"]:
         if not (is_product(graph, name) if not states else _beside(graph, name, states)):
             yield layer_error(STRANGE_CURRENT, graph, op, current=f"%{name}", layer=layer)

@@ -23,6 +23,9 @@ _BY_KIND = {
     **dict.fromkeys(STAGES, "neuron"),
     "accumulate_logits": "readout",
     "total_logits": "readout",
+    "leaky_logits": "readout",
+    "following_logits": "readout",
+    "collect_logits": "readout",
     "count": "readout",
     "tick": "readout",
 }

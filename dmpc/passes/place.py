@@ -151,6 +151,9 @@ class _Allocator:
             **dict.fromkeys((*MODEL_OF, *STAGES), self._neurons),
             "accumulate_logits": self._logits,
             "total_logits": self._logits,
+            "leaky_logits": self._logits,
+            "following_logits": self._logits,
+            "collect_logits": self._logits,
             "count": self._state,
             "tick": _nothing,
             "move": self._copy,
@@ -251,7 +254,7 @@ class _Allocator:
     def _logits(self, op: Op) -> None:
         groups = self._rows_of(op.results[0])
         self.rows("readout", op.results, groups)
-        if op.kind == "accumulate_logits":
+        if op.kind != "total_logits":
             self.graph.placement[op.operands[0]] = self.graph.placement[op.results[0]]
         self._parameters(op, groups)
 

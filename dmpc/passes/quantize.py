@@ -81,10 +81,10 @@ class Quantize(Pass):
             if graph.types[state.name].dtype == "event":
                 build.past(state)
         for op in graph.ops:
-            if op.kind in _ADD:
-                _ADD[op.kind](build, op)
-            elif op.results[0] in graph.outputs:
+            if op.results[0] in graph.outputs:
                 add_readout(build, op)
+            elif op.kind in _ADD:
+                _ADD[op.kind](build, op)
         build.out.ops = build.out.toposort()
         steps: dict[str, float | Real] = {**build.steps, **build.membranes}
         return Quantized(build.out, build.units, build.meant, steps)

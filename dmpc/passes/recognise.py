@@ -117,7 +117,7 @@ class _Recognition:
             with self._about(comparison):
                 neurons.append(find_forgetful(network, comparison, memories, held))
         self.errors.check()
-        return prune(assemble(network, ordered(network, neurons)))
+        return prune(assemble(network, ordered(network, neurons), decays))
 
     def _sorted_out(
         self, network: Network, states: list[State]

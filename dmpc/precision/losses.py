@@ -7,6 +7,7 @@ import numpy as np
 
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.interpret import interpret
+from dmpc.ir.ops_layers import readout_of
 from dmpc.passes.quantization.widths import LEAST_BITS, WidthPlan
 from dmpc.passes.quantize import Quantize, Quantized
 from dmpc.passes.ranges import Ranges, currents, unheld
@@ -53,11 +54,10 @@ def sources(graph: Graph, events: bool) -> list[Source]:
     for op in graph.ops:
         if op.kind == "lif":
             found += _of_neurons(graph, op, events)
-    for name in graph.outputs:
-        op = graph.ops[[op.results[0] for op in graph.ops].index(name)]
-        found.append(Source(READOUT, "weights", "weights", op.operands[1:2]))
-        if op.operands[2:]:
-            found.append(Source(READOUT, "bias", "membrane", op.operands[2:]))
+    op = readout_of(graph)
+    found.append(Source(READOUT, "weights", "weights", op.operands[1:2]))
+    if op.operands[2:]:
+        found.append(Source(READOUT, "bias", "membrane", op.operands[2:]))
     return found
 
 

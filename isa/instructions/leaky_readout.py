@@ -1,10 +1,10 @@
-"""The leak of logits: a readout that forgets."""
+"""Readouts that forget: the leak of logits, and what is made of leaky ones over time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from isa.arithmetic import leak
-from isa.format import Instruction, group_count, instruction, row_number
+from isa.arithmetic import larger, leak
+from isa.format import Instruction, choice, group_count, instruction, row_number
 from isa.machine import Machine
 from isa.parameters import LEAK_BITS
 from isa.target import Target
@@ -50,3 +50,44 @@ class LeakLogits(Instruction):
         p = core.parameters(self.parameters, self.groups)
         logits = core.read_state("readout", self.row, self.groups)
         core.write_state("readout", self.row, self.groups, leak(logits, p.leak, LEAK_BITS))
+
+
+@instruction("collect.logits", 38)
+@dataclass(frozen=True, kw_only=True)
+class CollectLogits(Instruction):
+    """Combine other rows of the readout memory into logits: leaky ones, timestep by timestep.
+
+    A row is visited as a neuron's state is: first the other row, which is only read.
+    """
+
+    row: int = row_number("first row of logits in the readout memory")
+    source: int = row_number("first row of what is collected in the readout memory")
+    groups: int = group_count("rows of logits")
+    mode: str = choice(("sum", "max"), "add to the logits, or keep the larger")
+
+    @property
+    def left(self) -> Mapping[str, int]:
+        """Logits."""
+        return {"row": self.row}
+
+    def work(self, target: Target) -> Work:
+        rows = Count(self.groups)
+        return Work(
+            unit="readout",
+            groups=self.groups,
+            states=2,
+            read_only=1,
+            apart=self.row - self.source,
+            paired=True,
+            row=self.source,
+            operations=Count(self.groups * target.lanes),
+            kind="add",
+            accesses={("readout", "reads"): Count(2 * self.groups), ("readout", "writes"): rows},
+        )
+
+    def execute(self, core: Machine) -> None:
+        bits = core.target.readout.bits
+        now = core.read_state("readout", self.source, self.groups)
+        before = core.read_state("readout", self.row, self.groups)
+        after = before + now if self.mode == "sum" else larger(before, now)
+        core.write_state("readout", self.row, self.groups, core.saturate(after, bits, "logit"))

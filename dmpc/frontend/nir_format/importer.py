@@ -269,7 +269,7 @@ class _Importer:
     def _synapse(self, node: Node, current: str) -> str:
         """The synaptic current of a node of neurons that keeps one, else what feeds it."""
         size = self._size(current)
-        found = decay(node, size, self.timing) if node.kind == "CubaLIF" else None
+        found = decay(node, size, self.timing) if node.kind in ("CubaLIF", "CubaLI") else None
         if found is None:
             return current
         kept, taken = found
@@ -361,23 +361,35 @@ class _Importer:
     def _integrated(self, node: Node, current: str) -> str:
         """A membrane without spikes, where it is what a readout can give."""
         size = self._size(current)
-        if node.kind == "LI":
-            kept, taken = response(node, "tau", size, self.timing)
-            if (kept <= ROUNDING).all():
-                value = self._scaled(node, current, taken * node.vector("r", size), "gain")
+        if node.kind in ("LI", "CubaLI"):
+            tau = "tau" if node.kind == "LI" else "tau_mem"
+            if node.kind == "CubaLI" and self._ends(node):
+                current = self._synapse(node, current)
+            kept, taken = response(node, tau, size, self.timing)
+            value = self._scaled(node, current, taken * node.vector("r", size), "gain")
+            if (kept <= ROUNDING).all() and node.kind == "LI":
                 return self._raised(node, value, node.vector("v_leak", size))
+            if self._ends(node) and not node.vector("v_leak", size).any():
+                state = self.builder.input(f"{node.name}.v", size)
+                left = self._scaled(node, state, kept, "kept")
+                after = self._emit("add", (left, value), node, "v")
+                self.builder.make_state(state, after)
+                return after
         elif node.kind == "I" and self._summed(node):
             return self._scaled(node, current, self.timing.dt * node.vector("r", size), "gain")
         raise node.error(
-            "keeps a membrane that never spikes; the machine's readout is the mean, the sum, the "
-            "last or the largest of a linear map of the spikes",
-            "end the network with the node's own input, or with spiking neurons that are counted",
+            "keeps a membrane that never spikes; the machine has one leaky integrator of a linear "
+            "map of the last spikes, at the network's end, which rests at zero",
+            "end the network with an LI node of v_leak = 0, or with neurons that are counted",
         )
 
     def _summed(self, node: Node) -> bool:
         """True for an integrator whose last value is the network's answer: a sum over time."""
-        feeds = self.net.sources[self.net.only("Output").name] == [node.name]
-        return feeds and self.readout in (None, "last")
+        return self._ends(node) and self.readout in (None, "last")
+
+    def _ends(self, node: Node) -> bool:
+        """True for the node whose value is the network's answer."""
+        return self.net.sources[self.net.only("Output").name] == [node.name]
 
     def _over_time(self, output: Node) -> str:
         sources = [self.net.nodes[name] for name in self.net.sources[output.name]]

@@ -26,6 +26,8 @@ from isa.parameters import KEPT, LEAK_BITS, nearest_leak
 
 def add_neurons(build: Builder, op: Op) -> None:
     """The neurons of a lif or li op, with the products that charge them."""
+    if op.attrs["layer"] == "readout":
+        return  # logits that others follow
     graph, ranges = build.graph, build.ranges
     roles = currents(graph, op, ranges.events)
     neuron, values = _scales(build, op, roles)

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from dmpc.ir.graph import Attr, Op, State
+from dmpc.ir.graph import Attr, Graph, Op, State
+from dmpc.ir.ops_layers import readout_of
 from dmpc.ir.types import TensorType
 from dmpc.passes.layer_rules import layer_error
 from dmpc.passes.quantization.builder import Builder
@@ -10,6 +11,7 @@ from dmpc.passes.quantization.rounding import Int, compensated, to_nearest
 from dmpc.passes.ranges import Real, is_event
 from dmpc.passes.scales import largest
 from dmpc.rules import Stage, rule
+from isa.parameters import KEPT, LEAK_BITS, nearest_leak
 
 BIAS_BITS = 16  # the machine's field
 MOST_BIAS_BITS = 20  # of a readout bias, in steps of a logit: sums over time need room
@@ -24,9 +26,10 @@ READOUT_SOURCE = rule(
 READOUT_MODES = {"mean": "sum", "sum": "sum", "last": "last", "max": "max"}
 
 
-def add_readout(build: Builder, op: Op) -> None:
-    """The last dense product, and the sum, last or largest of its results over time."""
-    graph, bits = build.graph, build.widths(op).weights
+def add_readout(build: Builder, output: Op) -> None:
+    """The last dense product, or what integrates it, and the sum, last or largest over time."""
+    graph, bits = build.graph, build.widths(output).weights
+    op = readout_of(graph)
     if not is_event(graph, op.operands[0], build.ranges.events):
         raise layer_error(READOUT_SOURCE, graph, op, source=f"%{op.operands[0]}")
     weight = build.weights(op)
@@ -36,7 +39,7 @@ def add_readout(build: Builder, op: Op) -> None:
     step = max(step, float(np.abs(offset).max()) / 2.0**MOST_BIAS_BITS) or 1.0
     reach = max(float(np.abs(offset).max()) / step, 1) / largest(BIAS_BITS)
     shift = max(0, int(np.ceil(np.log2(reach))))
-    integers, offsets = _round(build, op, weight, offset, step, step * 2.0**shift, bits)
+    integers, offsets = _round(build, weight, offset, step, step * 2.0**shift, bits)
     build.product(op, integers, bits)
     build.units[op.operands[1]] = step
     for name in op.operands[2:]:
@@ -47,16 +50,20 @@ def add_readout(build: Builder, op: Op) -> None:
     logit = TensorType(f"i{build.target.readout.bits}", (len(weight),), step)
     build.out.types["logits"] = logit
     build.out.states.append(State("logits", "logits.next", _first_logits(build, mode, logit)))
-    operands = ("logits", op.results[0], "readout.bias", "readout.shift")
-    attrs: dict[str, Attr] = {"layer": "readout", "mode": mode, "bits": logit.bits}
-    build.add(Op("accumulate_logits", operands, ("logits.next",), attrs, op.loc), logit)
+    operands = (op.results[0], "readout.bias", "readout.shift")
+    if output.kind == "li":
+        _integrate(build, output, operands, logit, mode)
+    else:
+        attrs: dict[str, Attr] = {"layer": "readout", "mode": mode, "bits": logit.bits}
+        accumulated = ("logits", *operands)
+        build.add(Op("accumulate_logits", accumulated, ("logits.next",), attrs, op.loc), logit)
     build.out.outputs = ["logits.next"]
     build.out.attrs["average"] = graph.attrs["readout"] == "mean"
     build.out.attrs["readout"] = "last"
 
 
 def _round(
-    build: Builder, op: Op, weight: Real, offset: Real, step: float, bias_step: float, bits: int
+    build: Builder, weight: Real, offset: Real, step: float, bias_step: float, bits: int
 ) -> tuple[Int, Int]:
     """Integer weights [classes, n] and biases [classes], rounded together where it is known how."""
     real = np.concatenate([weight, offset[:, None]], axis=1)
@@ -64,12 +71,48 @@ def _round(
     steps[:, -1] = bias_step
     limit = np.full(real.shape[1], float(largest(bits)))
     limit[-1] = largest(BIAS_BITS)
-    moments = build.ranges.moments.get(op.results[0])
+    moments = build.ranges.moments.get(_measured(build.graph))
     if moments is None:
         made = to_nearest(real, steps, limit)
     else:
         made = compensated(real, steps, limit, moments, np.arange(real.shape[1]) < len(limit) - 1)
     return made[:, :-1], made[:, -1]
+
+
+def _integrate(
+    build: Builder, output: Op, operands: tuple[str, ...], logit: TensorType, mode: str
+) -> None:
+    """Logits that leak: the last of them are the answer, or their sum or largest.
+
+    Integrators of integrators, such as a membrane of a synaptic current, leak one after the other.
+    """
+    graph, chain = build.graph, [output]
+    while (source := graph.producer(chain[0].operands[1])) and source.kind == "li":
+        chain.insert(0, source)
+    for op in chain:
+        state, beta = op.operands[0], op.operands[-1]
+        leaks = nearest_leak(graph.constants[beta].astype(np.float64))
+        build.constant(beta, leaks, LEAK_BITS + 2, 2.0**-LEAK_BITS)
+        build.meant[beta] = leaks / KEPT
+        ends = op is output and mode == "last"
+        before, after = ("logits", "logits.next") if ends else (state, op.results[0])
+        if not ends:
+            build.state(before, after, logit)
+        attrs: dict[str, Attr] = {"layer": "readout", "fraction": LEAK_BITS, "bits": logit.bits}
+        kind = "leaky_logits" if op is chain[0] else "following_logits"
+        build.add(Op(kind, (before, *operands, beta), (after,), attrs, op.loc), logit)
+        operands = (after,)
+    if mode != "last":
+        attrs = {"layer": "readout", "mode": mode, "bits": logit.bits}
+        collected = ("logits", *operands)
+        build.add(Op("collect_logits", collected, ("logits.next",), attrs, output.loc), logit)
+
+
+def _measured(graph: Graph) -> str:
+    """The value whose second moments are those of what the readout's product reads."""
+    product = readout_of(graph).results[0]
+    users = graph.users(product)
+    return users[0].results[0] if users else product
 
 
 def _first_logits(build: Builder, mode: str, logit: TensorType) -> str | None:

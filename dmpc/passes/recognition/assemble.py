@@ -1,6 +1,6 @@
 """Puts recognised neurons and memories together as a layers-level graph."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +9,7 @@ from dmpc.ir.graph import Graph, Loc, Op, State
 from dmpc.ir.types import TensorType, event, f32
 from dmpc.ir.wires import Ring, Wires
 from dmpc.passes.recognition.convolutions import multiplied_out
+from dmpc.passes.recognition.currents import Decay, without_current
 from dmpc.passes.recognition.legendre import legendre_window
 from dmpc.passes.recognition.network import (
     LOC_LENGTH,
@@ -44,12 +45,12 @@ def ordered(network: Network, neurons: Iterable[Neurons]) -> list[Neurons]:
     return [by_spikes[leaf] for leaf in order]
 
 
-def assemble(network: Network, layers: list[Neurons]) -> Graph:
+def assemble(network: Network, layers: list[Neurons], decays: Sequence[Decay]) -> Graph:
     """The layers-level graph of some layers, in order. Raises CompileError on a strange output."""
     assembly = _Assembly(network)
     for number, layer in enumerate(layers, 1):
         assembly.layer(f"layer{number}", layer)
-    assembly.readout()
+    assembly.readout(decays)
     return assembly.graph
 
 
@@ -100,26 +101,29 @@ class _Assembly:
 
     def current(self, name: str, current: Current, currents: list[str]) -> list[str]:
         """Add the current that others feed; what charges the neurons in their place."""
+        state, after = f"{name}.i", f"{name}.i.next"
+        self.integrators(name, current, currents, after)
+        charging = [state if current.late else after]
+        if current.constant.any():
+            silent = np.zeros((len(current.alpha), self.graph.types["x"].size))
+            part = f"{name}.constant"
+            charging.append(self.dense(name, part, "x", silent, current.constant, []))
+        return charging
+
+    def integrators(self, name: str, current: Current, currents: list[str], after: str) -> None:
+        """Add integrators of currents; `after` is what they are after a timestep."""
         old = self.network.graph.state(current.state)
         assert old is not None
-        state, after = f"{name}.i", f"{name}.i.next"
-        size = len(current.alpha)
+        state, size = self.graph.fresh(f"{name}.i"), len(current.alpha)
         start = None if old.init is None else self.network.graph.constants[old.init]
         init = None
         if start is not None and start.any():
             init = self.constant(f"{state}.init", np.resize(start.astype(np.float64), size))
         self.graph.types[state] = f32(size)
         self.graph.states.append(State(state, after, init, old.loc))
-        alpha = self.constant(f"{name}.alpha", current.alpha)
-        self.op(
-            "li", (state, *currents, alpha), after, name, self.network.loc(self.producers(old.next))
-        )
-        charging = [state if current.late else after]
-        if current.constant.any():
-            silent = np.zeros((size, self.graph.types["x"].size))
-            part = f"{name}.constant"
-            charging.append(self.dense(name, part, "x", silent, current.constant, []))
-        return charging
+        alpha = self.constant(self.graph.fresh(f"{name}.alpha"), current.alpha)
+        loc = self.network.loc(self.producers(old.next))
+        self.op("li", (state, *currents, alpha), after, name, loc)
 
     def ways(self, synapses: Synapses, target: str, without: Iterable[str] = ()) -> list[Op]:
         """Ops on the way from synapses' leaves to a value."""
@@ -283,11 +287,21 @@ class _Assembly:
         self.values[layer.spikes] = spikes
         self.spikes = layer.spikes
 
-    def readout(self) -> None:
-        """Add the output: a linear map of the last spikes."""
+    def readout(self, decays: Sequence[Decay]) -> None:
+        """Add the output: a linear map of the last spikes, or what integrates one."""
         network = self.network
         output = network.graph.outputs[0]
         form = network.forms.form(output)
+        chain: list[Current] = []  # the output, what feeds it, and so on
+        while True:
+            rest, current, feed = without_current(network, output, form, decays)
+            if current is None:
+                break
+            if rest.parts or rest.bias.any() or current.late:
+                found = network.names(form.parts)
+                raise network.failure(READOUT, output, culprits=form.parts, found=found)
+            chain.append(current)
+            form = feed
         terms = dict(form.terms)
         for leaf in [leaf for leaf in terms if network.is_convolution(leaf)]:
             del terms[leaf]
@@ -302,7 +316,12 @@ class _Assembly:
             raise network.failure(READOUT, output, culprits=terms, found=found)
         ops = network.between(sources[0], output)
         source = self.values[sources[0]]
-        self.dense("readout", "readout", source, terms[sources[0]], form.bias, ops)
+        value = "readout.in" if chain else "readout"
+        self.dense("readout", value, source, terms[sources[0]], form.bias, ops)
+        for number, current in enumerate(reversed(chain), 1):
+            part = "readout" if number == len(chain) else f"readout.{number}"
+            self.integrators("readout", current, [value], part)
+            value = part
         self.graph.outputs = ["readout"]
 
     def op(self, kind: str, operands: tuple[str, ...], result: str, layer: str, loc: Loc) -> str:

@@ -55,13 +55,15 @@ def without_current(
 ) -> tuple[Affine, Current | None, Affine]:
     """What a charge takes without a current, its current, and what feeds that.
 
-    Raises CompileError where a charge has several currents.
+    Of currents that feed each other it is the last, which the others feed. Raises CompileError
+    where a charge has several currents.
     """
     nothing = Affine(np.zeros(charge.size), {})
     read = [one for one in decays if one.state in charge.parts]
     if not read:
         return charge, None, nothing
-    if len(read) > 1:
+    read = [one for one in read if not any(one.state in other.driven.parts for other in read)]
+    if len(read) != 1:
         names = network.names(one.state for one in read)
         raise network.failure(
             SEVERAL_CURRENTS, comparison, culprits=[one.state for one in read], currents=names

@@ -59,7 +59,8 @@ class _Wiring:
         """One error for each state that is one too many; of a readout, for its last alone."""
         states = [s for s in self.network.graph.states if s.name not in self.network.lines.states]
         read = [state for state in states if self._is_output(state)]
-        found = [self._readout(read)] if read else []
+        reset = any(self._readers(state) for state in read)
+        found = [self._readout(read)] if reset or len(read) > 1 else []
         for state in states:
             error = None if state in read else self._of(state)
             if error is not None:

@@ -64,10 +64,11 @@ MIXED_DECAYS = rule(
 LEAKY_READOUT = rule(
     "leaky-readout",
     Stage.NETWORK,
-    "the last layer keeps a membrane {how} ({state}) and the output is made of it; no readout of "
-    "the machine leaks",
-    why="""The readout unit adds up weights of spikes over all timesteps, or keeps the last or the
-    largest sum of one timestep. It has no membrane that decays from timestep to timestep.""",
+    "the last layer keeps a membrane {how} ({state}) and the output is made of it, with another "
+    "state or a reset in between; the machine's readout leaks by itself alone",
+    why="""The readout unit adds up weights of spikes, lets the sum leak from timestep to timestep,
+    and answers with its last, largest or mean. It keeps one such number for a class, and no spike
+    resets it.""",
     nearest="the mean, sum, last or maximum over time of a linear map of the spikes, or spiking "
     "neurons that are counted",
 )

@@ -92,7 +92,7 @@ WRONG = {
         "node 'n1' (CubaLIF): tau_syn is 5e-05 s, shorter than a timestep of 0.0001 s, where",
     ),
     "a leaky readout": (
-        graph(W, lif(), nir.LI(5e-3 * ONE, ONE, 0 * ONE)),
+        graph(W, lif(), nir.LI(5e-3 * ONE, ONE, ONE)),
         "node 'n2' (LI): keeps a membrane that never spikes",
     ),
     "an integrator inside": (

@@ -344,6 +344,23 @@ def test_a_synapse_without_memory_is_none():
         assert len(made.states) == 1
 
 
+@pytest.mark.parametrize("kind", ["LI", "CubaLI"])
+def test_a_leaky_readout(kind):
+    first, node, out = affine(INPUTS, NEURONS), lif(NEURONS), affine(NEURONS, CLASSES)
+    one = np.ones(CLASSES)
+    leaky = nir.LI(4 * DT * one, 2 * one, 0 * one)
+    if kind == "CubaLI":
+        leaky = nir.CubaLI(2 * DT * one, 4 * DT * one, 2 * one, 0 * one)
+    found = import_nir(nir.NIRGraph.from_list(first, node, out, leaky), timing=Timing(dt=DT))
+    plain = import_nir(nir.NIRGraph.from_list(first, node, out), timing=Timing(dt=DT))
+    fed, v, i = interpret(plain, X).outputs, 0.0, 0.0
+    outputs = interpret(found, X).outputs
+    for timestep in range(X.shape[1]):
+        i = 0.5 * i + 0.5 * fed[:, timestep] if kind == "CubaLI" else fed[:, timestep]
+        v = 0.75 * v + 0.25 * 2 * i
+        np.testing.assert_allclose(outputs[:, timestep], v, atol=1e-9)
+
+
 def test_a_leaky_readout_that_keeps_nothing_adds_its_rest():
     first, node, out = affine(INPUTS, NEURONS), lif(NEURONS), affine(NEURONS, CLASSES)
     rest = nir.LI(np.full(CLASSES, DT), np.full(CLASSES, 2.0), np.full(CLASSES, 0.5))

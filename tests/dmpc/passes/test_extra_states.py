@@ -89,21 +89,6 @@ un = where(%c, %zero, %h)"""
 
 # name -> states with their next values, the timestep, the rule, and the state that is to blame
 NETWORKS = {
-    "leaky-readout": ((U, O), READOUT + "add(%on, %zero)", "leaky-readout", "o"),
-    "readout of before": ((U, O), READOUT + "add(%o, %zero)", "leaky-readout", "o"),
-    "readout, then weights": ((U, O), READOUT + "matmul(%on, %wr)", "leaky-readout", "o"),
-    "readout with a relu": (
-        (U, O),
-        READOUT.replace("%z)", "%zr)").replace("ol =", "zr = relu(%z)\nol =") + "add(%on, %zero)",
-        "leaky-readout", "o",
-    ),
-    "readout behind a synapse": (
-        (U, I, O),
-        READOUT.replace("%ol, %z)", "%ol, %in)").replace(
-            "ol =", "il = mul(%i, %half)\nin = add(%il, %z)\nol ="
-        ) + "add(%on, %zero)",
-        "leaky-readout", "o",
-    ),
     "readout of a membrane": ((U,), PLAIN + "\ny = matmul(%un, %wo)", "leaky-readout", "u"),
     "readout of a charge": ((U,), PLAIN + "\ny = matmul(%h, %wo)", "leaky-readout", "u"),
     "two receptors": (
@@ -232,3 +217,41 @@ def test_a_synaptic_current_in_any_spelling(case):
     wanted = interpret(graph, x).outputs
     assert np.abs(wanted).sum() > 10  # spikes
     np.testing.assert_allclose(interpret(layers, x).outputs, wanted, rtol=0, atol=1e-9)
+
+
+READOUTS = {
+    "a leaky integrator": ((U, O), READOUT + "add(%on, %zero)"),
+    "then weights": ((U, O), READOUT + "matmul(%on, %wr)"),
+    "behind a synapse": (
+        (U, I, O),
+        READOUT.replace("%ol, %z)", "%ol, %in)").replace(
+            "ol =", "il = mul(%i, %half)\nin = add(%il, %z)\nol ="
+        ) + "add(%on, %zero)",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", READOUTS.values(), ids=READOUTS)
+def test_a_readout_that_leaks(case):
+    states, timestep = case
+    graph = parse(text_with(states, timestep))
+    layers = apply(Recognise(), graph)
+    assert [op.kind for op in layers.ops].count("li") == len(states) - 1
+    x = (np.random.default_rng(3).random((8, 40, 3)) < 0.4).astype(np.float64)
+    wanted = interpret(graph, x).outputs
+    np.testing.assert_allclose(interpret(layers, x).outputs, wanted, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "timestep",
+    [
+        READOUT + "add(%o, %zero)",
+        READOUT + "add(%on, %half)",
+        READOUT.replace("%z)", "%zr)").replace("ol =", "zr = relu(%z)\nol =") + "add(%on, %zero)",
+    ],
+    ids=["of before", "and a constant", "with a relu"],
+)
+def test_other_leaky_readouts(timestep):
+    with pytest.raises(CompileError) as caught:
+        apply(Recognise(), parse(text_with((U, O), timestep)))
+    assert caught.value.every[0].rule.name in ("readout", "vector-drive", "no-relu")

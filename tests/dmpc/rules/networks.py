@@ -10,7 +10,7 @@ from tests.dmpc.passes.test_recognise_past import RECURRENT, STRANGE_PAST
 
 Edits = tuple[tuple[str, str], ...]
 EXTRA_STATES = {
-    "leaky-readout": "leaky-readout",
+    "leaky-readout": "readout of a membrane",
     "several-currents": "two receptors",
     "mixed-decays": "filters that differ",
     "refractory": "refractory",
