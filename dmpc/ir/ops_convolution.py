@@ -91,6 +91,11 @@ class Convolution:
         """Positions in all."""
         return self.positions[0] * self.positions[1]
 
+    @property
+    def seen(self) -> int:
+        """Weights of an output: what a position sees."""
+        return self.taps[0] * self.taps[1] * self.channels // self.parts
+
     def apply(self, x: Tensor, weight: Tensor) -> Tensor:
         """The sums [.., positions * outputs] of `x` [.., inputs], in the type of its elements."""
         before = x.shape[:-1]
@@ -151,6 +156,18 @@ class Convolution:
         still = self.stride == self.dilation == ONE and self.padding == NOTHING
         whole = self.positions == (self.size[0] // self.pool[0], self.size[1] // self.pool[1])
         return still and whole and self.taps == ONE and self.parts == self.channels == self.outputs
+
+    def patches(self, x: Tensor, positions: Tensor) -> Tensor:
+        """What some positions see of inputs [.., inputs], in the order of the weights of an output.
+
+        [.., positions, seen], of a convolution of one part.
+        """
+        seen = self._padded(self._pooled(x.reshape(-1, self.inputs)))[:, :, :, 0]
+        line, column = np.divmod(positions[:, None], self.positions[1])
+        down = line * self.stride[0] + np.arange(self.taps[0]) * self.dilation[0]
+        along = column * self.stride[1] + np.arange(self.taps[1]) * self.dilation[1]
+        found: Tensor = seen[:, down[:, :, None], along[:, None, :]]
+        return found.reshape(*x.shape[:-1], len(positions), -1)
 
     def _pooled(self, x: Tensor) -> Tensor:
         """Inputs [batch, inputs] as sums over neighbours [batch, y, x, channels]."""

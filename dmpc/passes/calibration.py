@@ -7,6 +7,7 @@ import numpy as np
 from dmpc.analysis.interval import Interval
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.interpret import interpret_in_parts, shown
+from dmpc.ir.ops_convolution import Convolution
 from dmpc.ir.ops_layers import NEURONS
 from dmpc.ir.registry import Tensor
 from dmpc.passes.ranges import (
@@ -22,6 +23,8 @@ from dmpc.passes.ranges import (
 from isa.arithmetic import Int
 from isa.limits import LOCKSTEP
 
+POSITIONS, MOST_SEEN = 32, 1024
+"""Positions of a convolution that are looked at, and what each of them may see."""
 BATCH = 16  # samples whose inputs stand side by side in one matrix
 
 
@@ -93,6 +96,8 @@ class _Watch:
             products = (*roles.events, *roles.values)
             if products and all(op.kind == "dense" for op in products):
                 ranges.moments[name] = _moments(graph, lif, roles, traces)
+            elif len(products) == 1 and (made := _small(graph, products[0])):
+                ranges.moments[name] = _moments(graph, lif, roles, traces, made)
         for name, readout in self.readouts.items():
             ranges.moments[name] = _readout_moments(graph, readout, traces)
 
@@ -132,7 +137,19 @@ def _seen(trace: Tensor) -> Interval:
 # -- second moments -------------------------------------------------------------------------------
 
 
-def _moments(graph: Graph, lif: Op, roles: Currents, traces: Mapping[str, Tensor]) -> Real:
+def _small(graph: Graph, op: Op) -> Convolution | None:
+    """A convolution of one part whose kernel is not too large to measure what it sees."""
+    made = Convolution.of(op.attrs, graph.types[op.operands[1]].shape)
+    return made if made.parts == 1 and made.seen <= MOST_SEEN else None
+
+
+def _moments(
+    graph: Graph,
+    lif: Op,
+    roles: Currents,
+    traces: Mapping[str, Tensor],
+    made: Convolution | None = None,
+) -> Real:
     """Second moments of what a layer's products read and of 1, summed as a membrane sums them.
 
     A membrane remembers: it keeps `beta` of itself, and forgets with a hard reset, which on average
@@ -144,10 +161,16 @@ def _moments(graph: Graph, lif: Op, roles: Currents, traces: Mapping[str, Tensor
     names = [op.operands[0] for op in (*roles.events, *roles.values)]
     samples = len(traces[names[0]])
     total: Real = np.zeros(())
+    looked = 1
     for inputs in _batches([traces[name] for name in names], samples):
         summed = _leaky(inputs, kept).reshape(-1, inputs.shape[2])
+        if made:  # what some positions see, all of which share the weights
+            chosen = evenly(made.places, POSITIONS)
+            looked, ones = len(chosen), summed[:, -1:]
+            patches = made.patches(summed[:, :-1], chosen).reshape(-1, made.seen)
+            summed = np.concatenate([patches, np.repeat(ones, looked, axis=0)], axis=1)
         total = total + summed.T @ summed
-    moments: Real = total / (samples * traces[names[0]].shape[1])
+    moments: Real = total / (samples * traces[names[0]].shape[1] * looked)
     return moments
 
 

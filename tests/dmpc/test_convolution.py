@@ -12,7 +12,9 @@ from dmpc.backend.predict import predict
 from dmpc.compiler import to_layers
 from dmpc.frontend import Timing, import_nir
 from dmpc.ir.interpret import interpret
+from dmpc.ir.ops_convolution import Convolution
 from dmpc.passes.align import Align
+from dmpc.passes.calibration import calibrate
 from dmpc.verification import verify
 from isa.engines import engine
 from isa.instructions import AccumulateEvents, AccumulateValues, DescribeKernel
@@ -241,3 +243,19 @@ def test_what_does_not_fit_is_worked_on_in_pieces(what, tmp_path):
     wanted = {"kernels": "external.spike", "neurons": "external.parameter"}
     assert wanted[what] in compiled.image.memories
     agree(compiled, model, x, options)
+
+
+def test_a_kernel_is_rounded_by_what_its_positions_see():
+    """Second moments of patches are those of the windows of the input, summed up as they leak."""
+    made = Convolution((4, 5), 2, (2, 3), 3, (2, 3), (2, 1), (1, 0))
+    x = DRAW.normal(size=(3, 40))
+    weight = DRAW.normal(size=(3, 2, 3, 2))
+    patches = made.patches(x, np.arange(made.places))
+    sums = patches @ weight.reshape(3, -1).T
+    np.testing.assert_allclose(sums.reshape(3, -1), made.apply(x, weight))
+    several = drawn("plain", samples=4, steps=9)
+    ranges = calibrate(to_layers(imported("plain"), Options()), several, samples=4, margin=1.0)
+    moments = ranges.moments["layer1.spikes"]
+    assert moments.shape == (7, 7)
+    assert moments[-1, -1] >= 1
+    assert (np.linalg.eigvalsh(moments) > -1e-9).all()

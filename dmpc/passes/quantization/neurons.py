@@ -167,8 +167,13 @@ class _Rounded:
         leak = nearest_leak(graph.constants[roles.beta].astype(np.float64), widths.leak)
         bias = np.broadcast_to(total_bias(graph, roles.products), size)
         bias = bias - _mean_leak_error(leak) * neuron.step
-        parts.append(_Part(bias[:, None], neuron.step, largest(widths.membrane)))
-        *made, whole = _round(parts, build.ranges.moments.get(op.results[0]))
+        moments = build.ranges.moments.get(op.results[0])
+        if moments is not None and parts and len(parts[0].real) < len(bias):  # a convolution
+            bias, moments = _by_output(bias, len(parts[0].real), moments)
+        step = neuron.step[: len(bias)]
+        parts.append(_Part(bias[:, None], step, largest(widths.membrane)))
+        *made, whole = _round(parts, moments)
+        whole = np.tile(whole, (size[0] // len(whole), 1))
         units: dict[str, Array | float] = {
             product.operands[1]: part.unit.reshape(-1, *[1] * (build.weights(product).ndim - 1))
             for product, part in zip(products, parts[:-1], strict=True)
@@ -182,6 +187,12 @@ class _Rounded:
         shapes = (graph.constants[product.operands[1]].shape for product in products)
         made = [one.reshape(shape) for one, shape in zip(made, shapes, strict=True)]
         return cls(dict(zip(names, made, strict=True)), whole[:, 0], units, meant)
+
+
+def _by_output(bias: Real, outputs: int, moments: Real) -> tuple[Real, Real | None]:
+    """Biases of outputs, to be rounded with kernels; of all neurons, alone, if they differ."""
+    places = bias.reshape(-1, outputs)
+    return (places[0], moments) if (places == places[0]).all() else (bias, None)
 
 
 @dataclass(frozen=True)
