@@ -81,7 +81,7 @@ class _Assembly:
         currents: list[str] = []
         comparison = layer.spikes
         for found in layer.synapses:
-            part = f"{name}.{'recurrent' if found.source.own else 'fast'}"
+            part = self.graph.fresh(f"{name}.{'recurrent' if found.source.own else 'fast'}")
             ops = self.ways(found, comparison, self.slow_ways)
             value = self.source(name, found)
             bias = None if currents else layer.bias

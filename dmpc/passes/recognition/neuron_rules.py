@@ -130,16 +130,6 @@ FULL_LEAK = rule(
     why="The neuron unit multiplies each membrane by one factor of its own.",
     nearest="one leak factor for each neuron, a diagonal matrix; couplings through a slow state",
 )
-MANY_SOURCES = rule(
-    "many-sources",
-    Stage.NETWORK,
-    "the neurons have {number} sources: {sources}",
-    why="""A layer's fast path walks through the events of one register in a timestep, and its
-    recurrent path through the layer's own. Skip connections and sums of the spikes of two layers
-    would be further walks.""",
-    nearest="one dense product of one source, the network's input or the spikes of one layer, and "
-    "one of the layer's own last spikes",
-)
 STRANGE_CHARGE = rule(
     "strange-charge",
     Stage.NETWORK,

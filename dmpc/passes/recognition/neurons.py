@@ -23,7 +23,6 @@ from dmpc.passes.recognition.neuron_rules import (
     INPUT_NOT_LINEAR,
     LATE_CURRENT,
     LATERAL_RESET,
-    MANY_SOURCES,
     MEMORY_READ_TWICE,
     NEURON_COUNT,
     NO_CHARGE,
@@ -268,12 +267,6 @@ def _neurons(
     kept = charge.parts.get(name or "", Term(np.zeros(charge.size)))
     events = {leaf: inputs.pop(leaf) for leaf in list(inputs) if network.holds_events(leaf)}
     synapses = [*convolved, *find_synapses(network, comparison, events, own=comparison)]
-    sources = [found.source.leaf for found in synapses if not found.source.own]
-    if len(sources) > 1:
-        names = network.names(sources)
-        raise network.failure(
-            MANY_SOURCES, comparison, culprits=sources, number=len(sources), sources=names
-        )
     producer = network.graph.producer(comparison)
     assert producer is not None
     bias = charge.bias + sum(

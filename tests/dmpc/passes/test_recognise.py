@@ -362,9 +362,15 @@ SECOND = """  state %v : f32[2] = zeros next %vn loc("v")
 
 
 def test_two_sources_of_one_layer():
-    with pytest.raises(CompileError) as caught:
-        recognised(("  %y = matmul(%s, %wf)", SECOND + "  %y = matmul(%s2, %wf)"))
-    assert "net: '/fire2': the neurons have 2 sources: '/fire', input 'x'" in str(caught.value)
+    """A skip connection: the spikes of the layer before, and the input."""
+    edits = ("  %y = matmul(%s, %wf)", SECOND + "  %y = matmul(%s2, %wf)")
+    layers = recognised(edits)
+    second = [op for op in layers.ops if op.attrs["layer"] == "layer2" and op.kind == "dense"]
+    assert {op.operands[0] for op in second} == {"x", "layer1.spikes"}
+    x = (np.random.default_rng(0).random((4, 9, 2)) < 0.5).astype(np.float64)
+    wanted = interpret(parse(TEXT.replace(*edits)), x).outputs
+    assert wanted.any()
+    np.testing.assert_allclose(interpret(layers, x).outputs, wanted, atol=1e-9)
 
 
 def test_two_layers_read_out_together():

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dmpc.check import Report, check
 from dmpc.ir.parser import parse
 from tests.dmpc.passes.test_extra_states import NETWORKS, text_with
-from tests.dmpc.passes.test_recognise import HELD, NEAR_HOLDS, SECOND, STRANGE, TEXT, pair_of
+from tests.dmpc.passes.test_recognise import HELD, NEAR_HOLDS, STRANGE, TEXT, pair_of
 from tests.dmpc.passes.test_recognise_past import RECURRENT, STRANGE_PAST
 
 Edits = tuple[tuple[str, str], ...]
@@ -41,7 +41,6 @@ BROKEN: dict[str, Edits] = {
         ("  state %u", '  input %z : f32[2] loc("z")\n  state %u'),
         ("%f = matmul(%x, %wf)", "%xz = add(%x, %z) : f32[2]\n  %f = matmul(%xz, %wf)"),
     ),
-    "many-sources": (("  %y = matmul(%s, %wf)", SECOND + "  %y = matmul(%s2, %wf)"),),
     "several-drives": (
         (
             "%mn = add(%am, %bx)",
