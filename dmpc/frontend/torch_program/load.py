@@ -63,9 +63,11 @@ def from_module(
 ) -> Model:
     """A module as a model: traced on the first sample of `x` [samples, timesteps, inputs].
 
+    Inputs may have axes, as pictures have: the model then takes them in row-major order.
+
     Raises ImportFailure as `dmpc.from_torch` does.
     """
-    if x.ndim != 3 or 0 in x.shape:
+    if x.ndim < 3 or 0 in x.shape:
         raise ImportFailure.of(EXAMPLE_SHAPE, where=name, shape=list(x.shape))
     fresh = check_reset(module, name)
     check_unquantized(module, name)
@@ -98,6 +100,7 @@ def from_module(
         steps=repeats or x.shape[1],
         leaf=answer_of(traced.program, output).leaf,
         vector=None if repeats is None else tuple(example.shape),
+        frame=x.shape[2:],
     )
     return Model(name, traced.graph, reference)
 
@@ -121,7 +124,7 @@ def _of_a_vector(
     if not any(one.rule in (FORWARD_FAILS, *LOST) for one in error.every):
         return None
     one = example_of(x[:, :1], module, time_first)
-    for example in (one, one.reshape(-1, x.shape[2])):
+    for example in (one, one.reshape(-1, *x.shape[2:])):
         try:
             traced = _traced(module, example, name, options)
         except ImportFailure:

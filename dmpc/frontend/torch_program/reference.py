@@ -34,7 +34,8 @@ class TorchReference:
     the input. `batch` is the number of samples that a program insists on, `steps` that of
     timesteps, None where any will do. `leaf` is the answer's number among all that it returns.
     `finish` is what it makes of the logits at its very end; `axes` are those of what goes into it.
-    A module that takes no sequence has a `vector`, the shape of what it was traced on.
+    A module that takes no sequence has a `vector`, the shape of what it was traced on; one that
+    takes pictures has the shape of a `frame`.
     """
 
     name = "torch"
@@ -53,11 +54,12 @@ class TorchReference:
         leaf: int = 0,
         finish: Finish = NOTHING,
         vector: Sequence[int] | None = None,
+        frame: Sequence[int] = (),
     ) -> None:
         self.module, self.where, self.readout = module, where, readout
         self.time_first, self.batch, self.steps = time_first, batch, steps
         self.axes, self.dtype, self.leaf, self.vector = axes, dtype, leaf, vector
-        self.finish = finish
+        self.finish, self.frame = finish, frame
 
     @property
     def type(self) -> type[np.generic]:
@@ -86,6 +88,8 @@ class TorchReference:
 
         count = len(x)
         filled = np.concatenate([x, np.repeat(x[-1:], together - count, axis=0)])
+        if self.frame and self.vector is None:
+            filled = filled.reshape(*filled.shape[:2], *self.frame)
         if self.vector is not None:
             sizes = list(self.vector)
             sizes[sample_axis(sizes)] = together
