@@ -178,7 +178,7 @@ class Author:
         while True:
             y, x, parts = self.axis(), self.axis(), self.number(1, 2)
             channels, blocks = parts * self.number(1, 2), parts * self.number(1, 2)
-            columns, planar = self.number(1, x.most), self.number(0, 1) == 0
+            columns, planar = self.number(1, min(x.most, x.places + 2)), self.number(0, 1) == 0
             made = Kernel(y, x, channels, columns, blocks, parts, planar)
             if made.inputs <= VALUES and made.rows <= PAGE_OF_BANK:
                 return made

@@ -110,13 +110,16 @@ def cycle_price(target: Target) -> float:
 
 
 def energy(counts: Counts, target: Target) -> EnergyReport:
-    """What a run with these counts costs on a target."""
+    """What a run with these counts costs on a target.
+
+    Counts are gone through in one order, whatever that of the engine: sums are rounded the same.
+    """
     accesses: dict[tuple[int, str], float] = defaultdict(float)
-    for (pc, memory, direction), rows in counts.accesses_at.items():
+    for (pc, memory, direction), rows in sorted(counts.accesses_at.items()):
         if rows:
             price = access_price(target, memory, direction)
             accesses[pc, memory] += rows * price
     operations: dict[int, float] = defaultdict(float)
-    for (pc, unit, kind), number in counts.operations_at.items():
+    for (pc, unit, kind), number in sorted(counts.operations_at.items()):
         operations[pc] += number * operation_price(target, unit, kind)
     return EnergyReport(accesses, operations, counts.cycles * cycle_price(target))

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from isa.arithmetic import Int
 from isa.native.records import KERNEL
 
+BEHIND = 31
+"""Places behind the last at which a position may begin, as padding may be before the first."""
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -38,8 +41,8 @@ class Axis:
 
     @property
     def most(self) -> int:
-        """Positions, at most: the kernel begins before the input ends."""
-        return (self.places + self.padding - 1) // self.stride + 1
+        """Positions, at most: those behind may see padding alone, no further away than before."""
+        return (self.places + self.padding + BEHIND - 1) // self.stride + 1
 
     def tap(self, positions: int) -> Int:
         """The tap [positions, size] through which a position sees an input; -1: through none."""
@@ -91,7 +94,7 @@ class Kernel:
         if self.inputs != inputs:
             return f"the kernel has {self.inputs} inputs, not {inputs}"
         if start + groups > self.y.most * self.columns * self.blocks:
-            return f"groups {start} .. {start + groups - 1} begin behind the kernel's last line"
+            return f"groups {start} .. {start + groups - 1} begin far behind the kernel's last line"
         return ""
 
     @property
@@ -104,7 +107,7 @@ class Kernel:
         if self.channels % self.parts or self.blocks % self.parts:
             return f"channels and blocks do not fall into {self.parts} equal parts"
         if self.columns > self.x.most:
-            return f"column {self.x.most} begins behind the last place"
+            return f"column {self.x.most} begins far behind the last place"
         return ""
 
     def lines(self, start: int, groups: int) -> tuple[int, int]:

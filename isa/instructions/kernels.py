@@ -18,8 +18,9 @@ class DescribeKernel(Instruction):
 
     Of the inputs along an axis every `pool` neighbours stand in one place. The kernel has `taps`
     taps, `dilation` places apart, and begins at place `stride * position - padding`. A position has
-    `blocks` groups of neurons, a line `columns` positions. Channels and blocks fall into `parts`;
-    a block sees the channels of its own. It stands once in a program, before whoever names it.
+    `blocks` groups of neurons, a line `columns` positions; the last may begin 31 places behind the
+    input, and see none of it. Channels and blocks fall into `parts`; a block sees the channels of
+    its own. It stands once in a program, before whoever names it.
     """
 
     kernel: int = kernel_number("the kernel")

@@ -45,6 +45,9 @@ NETS = {
         (2, 5, 6),
         [conv(4, 2, (3, 3), (2, 1), (1, 2), bias=0.3), lif(96), linear(3, 96), lif(3)],
     ),
+    "padding wider than the kernel": (
+        (1, 4, 3), [conv(3, 1, (1, 2), (2, 1), 1, bias=0.2), lif(36), linear(3, 36), lif(3)],
+    ),
     "dilation": ((2, 6, 5), [conv(4, 2, (2, 2), 1, 1, 2), lif(120), linear(3, 120), lif(3)]),
     "parts": ((4, 4, 4), [conv(8, 4, (2, 2), groups=2), lif(72), linear(3, 72), lif(3)]),
     "each channel alone": (

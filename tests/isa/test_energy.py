@@ -91,6 +91,16 @@ def test_what_was_measured_goes_before_the_law():
     assert found.total == pytest.approx(30 + 100 * 0.0012 * 34 + 10 * 0.027 * 37)
 
 
+def test_the_order_in_which_an_engine_counts_changes_no_digit():
+    places = [(pc, "neuron", way) for pc in range(40) for way in ("reads", "writes")]
+    totals = set()
+    for order in (places, places[::-1]):
+        counts = Counts()
+        counts.accesses_at.update({place: 3 + place[0] ** 9 for place in order})
+        totals.add(energy(counts, load_target("paper")).total)
+    assert len(totals) == 1
+
+
 @pytest.mark.parametrize(
     ("table", "expected"),
     [
