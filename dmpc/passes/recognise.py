@@ -14,7 +14,7 @@ from dmpc.ir.prune import prune
 from dmpc.passes.base import Pass
 from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.assemble import assemble, ordered
-from dmpc.passes.recognition.currents import Decay, find_decay
+from dmpc.passes.recognition.currents import find_decay
 from dmpc.passes.recognition.extra_states import raise_causes
 from dmpc.passes.recognition.holds import find_held, find_hold, timing_of
 from dmpc.passes.recognition.lines import check_start, find_lines
@@ -104,10 +104,12 @@ class _Recognition:
         # From here on every comparison is true where there is a spike.
         self._check_signs(plain, flipped)
         forms = Forms(graph, flipped=flipped, stops=stops, base=plain.forms)
-        memories, decays = self._memories(Network(graph, forms, lines), slow)
+        memories, decaying = self._memories(Network(graph, forms, lines), slow)
         stops |= {memory.next for memory in memories}
         forms = Forms(graph, flipped=flipped, stops=stops, base=plain.forms)
         network = Network(graph, forms, lines)
+        # As neurons see them: what reads a memory names it, and not what it is made of.
+        decays = [found for state in decaying if (found := find_decay(network, state))]
         held = self._held(network, holds, memories)
         neurons: list[Neurons] = []
         for state, comparison in membranes:
@@ -147,20 +149,19 @@ class _Recognition:
                 found.append((state, comparison))
         return found, frozenset(flipped)
 
-    def _memories(self, network: Network, slow: list[State]) -> tuple[list[Memory], list[Decay]]:
-        """Memories, and what decays without being one."""
+    def _memories(self, network: Network, slow: list[State]) -> tuple[list[Memory], list[State]]:
+        """Memories, and the states that decay without being one."""
         found: list[Memory] = []
-        decays: list[Decay] = []
+        decaying: list[State] = []
         for state in slow:
             with self._about(state.name):
                 try:
                     found.append(find_memory(network, state))
                 except NotRecognised:
-                    decay = find_decay(network, state)
-                    if decay is None:
+                    if find_decay(network, state) is None:
                         raise
-                    decays.append(decay)
-        return found, decays
+                    decaying.append(state)
+        return found, decaying
 
     def _held(self, network: Network, holds: list[Hold], memories: list[Memory]) -> list[Held]:
         found: list[Held] = []

@@ -68,6 +68,41 @@ def recognised(*edits: tuple[str, str]):
     return apply(Recognise(), parse(text))
 
 
+SYNAPSE = [
+    ("  const %wf", '  state %j : f32[2] = zeros next %jn loc("j")\n  const %wf'),
+    ("  %l = ", "  %jl = mul(%j, %theta4) : f32[2]\n  %jn = add(%jl, %i) : f32[2]\n  %l = "),
+    ("add(%l, %i)", "add(%l, %jn)"),
+    ("  const %theta :", "  const %theta4 : f32[1]\n  const %theta :"),
+    ("  %theta = ", "  %theta4 = f64 [0.25]\n  %theta = "),
+]
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        [],
+        [("add(%l, %jn)", "add(%l, %j)")],
+        [("matmul(%mn, %wm)", "matmul(%m, %wm)")],
+        [("  %sl = ", "  %mo = add(%am, %bx) : f32[2]\n  %sl = "), ("(%mn, %wm)", "(%mo, %wm)")],
+    ],
+    ids=["now", "a timestep late", "of the memory before", "its sum written twice"],
+)
+def test_a_memory_charges_neurons_through_a_synaptic_current(edits):
+    text = TEXT
+    for old, new in [*SYNAPSE, *edits]:
+        assert old in text
+        text = text.replace(old, new)
+    graph = parse(text)
+    layers = apply(Recognise(), graph)
+    assert [op.kind for op in layers.ops if op.kind in ("memory", "li", "lif")] == [
+        "memory", "li", "lif",
+    ]  # fmt: skip
+    x = (np.random.default_rng(3).random((4, 30, 2)) < 0.4).astype(np.float64)
+    wanted = interpret(graph, x).outputs
+    assert wanted.any()
+    np.testing.assert_allclose(interpret(layers, x).outputs, wanted, rtol=0, atol=1e-9)
+
+
 def test_the_network_itself():
     graph = recognised()
     np.testing.assert_array_equal(graph.constants["layer1.beta"], [0.5, 0.75])
@@ -150,7 +185,8 @@ STRANGE = {
         "%y = matmul(%s, %wf) => %y = matmul(%h, %wf)",
         (
             "net: state 'u': the last layer keeps a membrane that spikes reset (state 'u') and the "
-            "output is made of it; no readout of the machine leaks"
+            "output is made of it, with another state or a reset in between; the machine's readout "
+            "leaks by itself alone"
         ),
     ),
     "binarised input": (
