@@ -8,7 +8,7 @@ import numpy as np
 from dmpc.ir.graph import Graph, Loc, Op, State
 from dmpc.ir.types import TensorType, event, f32
 from dmpc.ir.wires import Ring, Wires
-from dmpc.passes.recognition.convolutions import multiplied_out
+from dmpc.passes.recognition.convolutions import flattened
 from dmpc.passes.recognition.currents import Decay, without_current
 from dmpc.passes.recognition.legendre import legendre_window
 from dmpc.passes.recognition.network import (
@@ -302,11 +302,7 @@ class _Assembly:
                 raise network.failure(READOUT, output, culprits=form.parts, found=found)
             chain.append(current)
             form = feed
-        terms = dict(form.terms)
-        for leaf in [leaf for leaf in terms if network.is_convolution(leaf)]:
-            del terms[leaf]
-            source, matrix = multiplied_out(network, leaf, form.parts[leaf])
-            terms[source] = terms[source] + matrix if source in terms else matrix
+        terms = flattened(network, form)
         if not terms and self.spikes:  # weights of zero: still the last layer's
             size = network.graph.types[self.spikes].size
             terms = {self.spikes: np.zeros((form.size, size))}

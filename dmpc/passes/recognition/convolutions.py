@@ -99,6 +99,19 @@ def _turned(made: Convolution, term: Term) -> Term | None:
     return Term(found[1])
 
 
+def flattened(network: Network, form: Affine) -> dict[str, Matrix]:
+    """The matrices of a form by leaf, convolutions multiplied out.
+
+    Raises CompileError where that would be large.
+    """
+    terms = dict(form.terms)
+    for leaf in [leaf for leaf in terms if network.is_convolution(leaf)]:
+        del terms[leaf]
+        source, matrix = multiplied_out(network, leaf, form.parts[leaf])
+        terms[source] = terms[source] + matrix if source in terms else matrix
+    return terms
+
+
 def multiplied_out(network: Network, leaf: str, term: Term) -> tuple[str, Matrix]:
     """`term · leaf` of a convolution as the leaf that it reads, and one matrix on that.
 

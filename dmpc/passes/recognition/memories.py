@@ -3,6 +3,7 @@
 import numpy as np
 
 from dmpc.ir.graph import State
+from dmpc.passes.recognition.convolutions import flattened
 from dmpc.passes.recognition.network import Memory, Network, Source, Synapses
 from dmpc.passes.recognition.state_rules import (
     KEEPS_NOTHING,
@@ -52,7 +53,7 @@ def _driven(network: Network, state: State, form: Affine, relu: str) -> Memory:
     assert producer is not None
     argument = network.forms.form(producer.operands[0])
     strange = [leaf for leaf in argument.terms if not network.holds_events(leaf)]
-    synapses = [] if strange else find_synapses(network, relu, argument.terms)
+    synapses = [] if strange else find_synapses(network, relu, flattened(network, argument))
     if len(synapses) != 1:
         names = network.names(argument.terms)
         raise network.failure(STRANGE_DRIVE, relu, culprits=argument.terms, sources=names)

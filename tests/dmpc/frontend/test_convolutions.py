@@ -111,12 +111,34 @@ def map_behind(writer: Writer, picture: str, k: int) -> str:
     return flat(writer, writer.spiking("b", hidden, k), 8, k)
 
 
+def memory_behind(writer: Writer, picture: str, k: int) -> str:
+    """Means that drive a slow state as well as the neurons: a DMP layer on a convolution."""
+    one = writer.node("Conv", [picture, writer.weight("k1", KERNELS[4, 2, 2, 3])], f"c{k}")
+    spikes = writer.spiking("a", one, k)
+    means = writer.node("AveragePool", [spikes], f"p{k}", kernel_shape=[5, 3])
+    line = writer.node("Flatten", [means], f"l{k}", axis=1)
+    drive = writer.node("MatMul", [line, writer.weight("wx", HIDDEN[:4, :1])], f"w{k}")
+    m = writer.node("Mul", [writer.node("Relu", [drive], f"r{k}"), writer.weight("b", B)], f"n{k}")
+    if k:
+        kept = writer.node(
+            "MatMul", [f"m{k - 1}", writer.weight("a", np.diag([0.9, 0.8]))], f"q{k}"
+        )
+        m = writer.node("Add", [kept, m], f"m{k}")
+    else:
+        writer.node("Identity", [m], "m0")
+    hidden = writer.node("MatMul", [line, writer.weight("hidden", HIDDEN[:4])], f"h{k}")
+    slow = writer.node("MatMul", [f"m{k}", writer.weight("slow", HIDDEN[4:6])], f"o{k}")
+    return flat(writer, writer.spiking("b", writer.node("Add", [hidden, slow], f"i{k}"), k), 8, k)
+
+
+B = np.array([0.3, 0.4])
 WIDE = DRAW.normal(0.05, 0.2, (60, 8))
 HIDDEN = DRAW.normal(0.5, 1.0, (16, 8))
 NETS = {
     "parts behind means": (parts_behind_means, 2),
     "means behind": (means_behind, 2),
     "a map behind": (map_behind, 0),
+    "a memory behind": (memory_behind, 1),
 }
 
 
