@@ -14,6 +14,7 @@ from dmpc.nn.delays import AxonalDelays
 from dmpc.nn.export import export_onnx, load_weights, to_onnx
 from dmpc.nn.initial import initialise
 from dmpc.nn.layer import DMPLayer, LayerState
+from dmpc.nn.leak import Leak
 from dmpc.nn.lif import LIF
 from dmpc.nn.memory import LegendreMemory
 from dmpc.nn.network import DMPNetwork, Run, as_input, parameter_count
@@ -28,6 +29,7 @@ __all__ = [
     "DMPNetwork",
     "LayerRange",
     "LayerState",
+    "Leak",
     "LegendreMemory",
     "Measurement",
     "QuantizedNetwork",

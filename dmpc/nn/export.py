@@ -6,17 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, get_args
 
+import numpy as np
 import onnx
 import torch
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
 from dmpc.nn.activity import warn_of_stuck
-from dmpc.nn.network import DMPNetwork
-from dmpc.nn.onnx_nodes import layer_nodes, linear, state_sizes, weights
+from dmpc.nn.network import DMPNetwork, OverTime
+from dmpc.nn.onnx_nodes import layer_nodes, readout_nodes, state_sizes, weights
 from dmpc.onnx_scan import IR_VERSION, OPSET, TIME, initial_states, scan, value
 from isa.files import write_file
 
 Form = Literal["scan", "step"]
+LAST: Final = numpy_helper.from_array(np.array(-1, np.int64), "last_timestep")
 NOTHING: Final[Mapping[str, str]] = {}
 
 
@@ -30,13 +32,14 @@ def export_onnx(
 
     `form="scan"`: `x` [batch, time, inputs] -> `logits` [batch, classes], a Scan over time from
     zero states. `form="step"`: one timestep, `x` [batch, inputs] and the states -> `y`
-    [batch, classes] and the new states; the logits are the mean of `y` over the timesteps, the
-    first of which gets zero states. States are `layers.<i>.membrane` [batch, neurons] and
-    `layers.<i>.memory` [batch, memory states], and of a layer with a dilation `layers.<i>.held`
-    [batch, memory states] and `layers.<i>.timestep` [batch, 1]; of a recurrent layer
-    `layers.<i>.before` [batch, neurons], its last spikes; of one with delays
-    `layers.<i>.past.<age>` [batch, inputs], its input `age` timesteps ago. New ones have `_next`
-    appended.
+    [batch, classes] and the new states; the logits are the mean of `y` over the timesteps (or the
+    last or largest, as the network has it), the first of which gets zero states. States are
+    `layers.<i>.membrane` [batch, neurons] and `layers.<i>.memory` [batch, memory states], and of a
+    layer with a dilation `layers.<i>.held` [batch, memory states] and `layers.<i>.timestep`
+    [batch, 1]; of a recurrent layer `layers.<i>.before` [batch, neurons], its last spikes; of one
+    with delays `layers.<i>.past.<age>` [batch, inputs], its input `age` timesteps ago; of one with
+    synaptic currents `layers.<i>.synapse` [batch, neurons]; of a readout that leaks
+    `readout.membrane` [batch, classes]. New ones have `_next` appended.
 
     Initialisers bear the names of the network's `state_dict`, nodes those of its modules;
     `metadata` is stored in the file, which is written whole or not at all. Warns
@@ -102,14 +105,21 @@ def _scan_graph(network: DMPNetwork) -> GraphProto:
     sizes = state_sizes(network)
     nodes, constants = initial_states(sizes)
     loop = scan(_timestep(network, "timestep"), sizes, "x", "y")
-    mean = helper.make_node("ReduceMean", ["y"], ["logits"], name="mean", axes=[TIME], keepdims=0)
     return helper.make_graph(
-        [*nodes, loop, mean],
+        [*nodes, loop, _answer(network.over_time)],
         "dmp_network",
         [value("x", "batch", "time", network.dmp_layers[0].inputs)],
         [value("logits", "batch", network.readout.out_features)],
-        [*weights(network), *constants],
+        [*weights(network), *constants, *([LAST] if network.over_time == "last" else [])],
     )
+
+
+def _answer(over_time: OverTime) -> NodeProto:
+    """`logits` [batch, classes] of `y` [batch, time, classes]."""
+    if over_time == "last":
+        return helper.make_node("Gather", ["y", LAST.name], ["logits"], "last", axis=TIME)
+    kind = {"mean": "ReduceMean", "max": "ReduceMax"}[over_time]
+    return helper.make_node(kind, ["y"], ["logits"], over_time, axes=[TIME], keepdims=0)
 
 
 def _step_graph(network: DMPNetwork) -> GraphProto:
@@ -127,7 +137,7 @@ def _timestep(network: DMPNetwork, name: str) -> GraphProto:
     for i, layer in enumerate(network.dmp_layers):
         nodes += layer_nodes(f"layers.{i}", layer, spikes)
         spikes = f"layers.{i}.spikes"
-    nodes.append(linear("readout", spikes, "y"))
+    nodes += readout_nodes(network, spikes)
     sizes = state_sizes(network)
     states = [value(state, "batch", size) for state, size in sizes.items()]
     new_states = [value(f"{state}_next", "batch", size) for state, size in sizes.items()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from statistics import NormalDist
 from typing import Final
 
@@ -48,6 +49,10 @@ def initialise(network: DMPNetwork, x: Tensor, rate: float = RATE) -> None:
     for layer in network.dmp_layers:
         spikes = _settled(layer, spikes, rate)
     _center(network.readout, spikes.mean(dim=1, keepdim=True), LOGITS)
+    if network.readout_leak is not None or network.over_time != "mean":
+        logits = network.answer(spikes)
+        spread = (logits - logits.mean(dim=0)).square().mean().sqrt()
+        _scale(network.readout, LOGITS, spread, network.readout.bias)
     network.train(training)
 
 
@@ -64,11 +69,14 @@ def _settled(layer: DMPLayer, x: Tensor, rate: float) -> Tensor:
         paths.append((slow, layer.held(memory(torch.relu(drive(late)).squeeze(2)))))
     if layer.recurrent is not None:
         each = layer.recurrent.weight.square().sum(dim=1).mean() * rate * (1 - rate)
-        spread = lif.gain * (each / (1 - lif.beta**2)).sqrt()
+        alpha = 0.0 if layer.synapse is None else layer.synapse.kept().mean().item()
+        both = alpha * lif.beta  # the spread of what leaks twice
+        leaks = (1 - both) * (1 - alpha**2) * (1 - lif.beta**2) / (1 + both)
+        spread = lif.gain * (each / leaks).sqrt()
         _scale(layer.recurrent, FEEDBACK * lif.threshold, spread)
     wanted = lif.threshold / NormalDist().inv_cdf(1 - rate) / math.sqrt(len(paths))
     for linear, source in paths:
-        _center(linear, source, wanted, lif.beta, lif.gain)
+        _center(linear, source, wanted, lif.beta, lif.gain, layer.arriving)
     spikes: Tensor = layer(x)
     for _ in range(WIDENED):
         if spikes.mean() >= rate / 2:
@@ -81,12 +89,17 @@ def _settled(layer: DMPLayer, x: Tensor, rate: float) -> Tensor:
 
 
 def _center(
-    linear: nn.Linear, x: Tensor, spread: float, beta: float = 0.0, gain: float = 1.0
+    linear: nn.Linear,
+    x: Tensor,
+    spread: float,
+    beta: float = 0.0,
+    gain: float = 1.0,
+    arriving: Callable[[Tensor], Tensor] = lambda current: current,
 ) -> None:
     """Give what a module adds to leaking membranes this spread and a mean of 0 in each neuron."""
     linear.bias.zero_()
     charge, charges = torch.zeros_like(linear(x[:, 0])), []
-    for now in linear(x).unbind(1):
+    for now in arriving(linear(x)).unbind(1):
         charge = beta * charge + gain * now
         charges.append(charge)
     charged = torch.stack(charges, dim=1)
@@ -94,7 +107,8 @@ def _center(
     linear.bias.copy_(-linear(x).mean(dim=(0, 1)))
 
 
-def _scale(linear: nn.Linear, factor: float, by: Tensor) -> None:
-    """Multiply weights by `factor / by`, if there is anything to divide by."""
+def _scale(linear: nn.Linear, factor: float, by: Tensor, *others: Tensor) -> None:
+    """Multiply weights, and others, by `factor / by`, if there is anything to divide by."""
     if by > torch.finfo(by.dtype).tiny:
-        linear.weight.mul_(factor / by)
+        for scaled in (linear.weight, *others):
+            scaled.mul_(factor / by)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from dmpc.nn.delays import AxonalDelays
+from dmpc.nn.leak import Leak
 from dmpc.nn.lif import LIF
 from dmpc.nn.memory import LegendreMemory
 from dmpc.nn.sizes import check_whole
@@ -22,6 +24,7 @@ class LayerState(NamedTuple):
     timestep: Tensor  # [batch, 1], the number of the timestep to come
     before: Tensor  # [batch, neurons], the last spikes, of a recurrent layer
     past: Tensor  # [batch, longest delay, inputs], the last inputs, the latest first
+    synapse: Tensor  # [batch, neurons], the synaptic currents
 
 
 class SlowPath(NamedTuple):
@@ -44,6 +47,11 @@ class DMPLayer(nn.Module):
     `memory=0` alone is FSNN; `recurrent` adds `W_r s_out[k-1]`, RSNN; `delays` gives every input a
     learned axonal delay of 0 .. `delays` timesteps, DSNN. They can be combined.
 
+    With `alpha` neurons have a synaptic current each: `i[k] = alpha i[k-1]` plus all currents of
+    the timestep, recurrent ones too, takes their place, and charges the membrane in the same
+    timestep. It is a number or one for each neuron, above 0 and below 1 (`exp(-1 / tau)`), and is
+    trained with `learn_alpha`.
+
     Parameters: `inputs` (M), `neurons` (N), `memory` (d, the number of memory states), `window`
     in timesteps, `lif` (default: beta 0.5, gain 0.5, threshold 1, hard reset to 0), `dilation` in
     timesteps (1: the slow current reads every timestep's memory). Raises ValueError if a size or
@@ -62,6 +70,8 @@ class DMPLayer(nn.Module):
         *,
         recurrent: bool = False,
         delays: int = 0,
+        alpha: float | Sequence[float] | Tensor | None = None,
+        learn_alpha: bool = False,
     ) -> None:
         super().__init__()
         self.inputs = check_whole("DMPLayer", "inputs", inputs, 1)
@@ -81,6 +91,9 @@ class DMPLayer(nn.Module):
             self.slow_path = SlowPath(self.drive, self.memory, self.slow)
         self.recurrent = nn.Linear(neurons, neurons, bias=False) if recurrent else None
         self.delays = AxonalDelays(inputs, delays) if delays else None
+        self.synapse: Leak | None = None
+        if alpha is not None:
+            self.synapse = Leak("DMPLayer: alpha", self.neurons, alpha, learned=learn_alpha)
         self.lif = LIF() if lif is None else lif
 
     @property
@@ -99,11 +112,12 @@ class DMPLayer(nn.Module):
             timestep=zeros(batch, 1),
             before=zeros(batch, 0 if self.recurrent is None else self.neurons),
             past=zeros(batch, longest, self.inputs),
+            synapse=zeros(batch, 0 if self.synapse is None else self.neurons),
         )
 
     def step(self, x: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """One timestep: `x` [batch, inputs] -> spikes [batch, neurons] and the new state."""
-        _, memory, held, timestep, before, past = state
+        _, memory, held, timestep, before, past, synapse = state
         if self.delays is not None:
             x, past = self.delays.step(x, past)
         current = self.fast(x)
@@ -113,9 +127,11 @@ class DMPLayer(nn.Module):
             current = current + self.slow(held)
         if self.recurrent is not None:
             current = current + self.recurrent(before)
+        if self.synapse is not None:
+            current = synapse = self.synapse.kept() * synapse + current
         spikes, membrane = self.lif.step(current, state.membrane)
         before = before if self.recurrent is None else spikes
-        return spikes, LayerState(membrane, memory, held, timestep + 1, before, past)
+        return spikes, LayerState(membrane, memory, held, timestep + 1, before, past, synapse)
 
     def forward(self, x: Tensor) -> Tensor:
         """Whole sequence from state 0: `x` [batch, time, inputs] -> spikes [batch, time, neurons].
@@ -128,9 +144,20 @@ class DMPLayer(nn.Module):
             memory = self.memory(torch.relu(self.drive(x)).squeeze(2))
             current = current + self.slow(self.held(memory))
         if self.recurrent is not None:
-            return self.lif.recur(current, self.recurrent.weight)
-        spikes: Tensor = self.lif(current)
+            return self.lif.recur(current, self.recurrent.weight, self.keep())
+        spikes: Tensor = self.lif(self.arriving(current))
         return spikes
+
+    def keep(self) -> Tensor | None:
+        """What a timestep leaves of the synaptic currents [neurons], if there are any."""
+        return None if self.synapse is None else self.synapse.kept()
+
+    def arriving(self, current: Tensor) -> Tensor:
+        """What charges membranes of a sequence of currents [batch, time, neurons]."""
+        if self.synapse is None:
+            return current
+        arriving: Tensor = self.synapse(current)
+        return arriving
 
     def late(self, x: Tensor) -> Tensor:
         """A sequence [batch, time, inputs] as it arrives at the synapses."""

@@ -8,6 +8,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from dmpc.nn.leak import integrate
+
 SURROGATE_SLOPE: Final = 2.0
 
 
@@ -45,33 +47,34 @@ class _Sequence(torch.autograd.Function):
 
 
 class _Recurrent(torch.autograd.Function):
-    """`_Sequence` with `weight` [neurons, neurons] on the spikes of the timestep before."""
+    """`_Sequence` with `weight` [neurons, neurons] on the spikes of the timestep before.
+
+    With `keep` [neurons] what arrives is a synaptic current, of which a timestep leaves that share.
+    """
 
     @staticmethod
-    def forward(ctx: Any, lif: LIF, current: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx: Any, lif: LIF, current: Tensor, weight: Tensor, keep: Tensor | None) -> Tensor:
         charged, spikes = torch.empty_like(current), torch.empty_like(current)
-        membrane = fired = torch.zeros_like(current[:, 0])
+        membrane = fired = total = torch.zeros_like(current[:, 0])
         for k in range(current.shape[1]):
-            total = torch.addmm(current[:, k], fired, weight.T)
+            arriving = torch.addmm(current[:, k], fired, weight.T)
+            total = arriving if keep is None else torch.addcmul(arriving, keep, total)
             torch.add(lif.beta * membrane, lif.gain * total, out=charged[:, k])
             fired = spikes[:, k] = (charged[:, k] >= lif.threshold).to(current.dtype)
             membrane = lif.after(charged[:, k], fired)
-        ctx.save_for_backward(charged, spikes, weight)
+        ctx.save_for_backward(current, charged, spikes, weight, keep)
         ctx.lif = lif
         return spikes
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, Tensor]:
-        lif: LIF = ctx.lif
-        charged, spikes, weight = ctx.saved_tensors
-        current = lif.gain * _through_time(lif, gradients[0], charged, spikes, weight)
-        return None, current, _of_recurrent_weights(current, spikes)
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *_through_recurrence(ctx.lif, gradients[0], *ctx.saved_tensors)
 
 
 class _Replay(torch.autograd.Function):
     """Spikes that were computed elsewhere, with the gradient of `_Sequence` at those membranes.
 
-    With `weight`, the gradient of `_Recurrent`.
+    With `weight`, and `keep` if there is one, the gradient of `_Recurrent`.
     """
 
     @staticmethod
@@ -82,34 +85,25 @@ class _Replay(torch.autograd.Function):
         charged: Tensor,
         spikes: Tensor,
         weight: Tensor | None,
+        keep: Tensor | None,
     ) -> Tensor:
-        del current
-        ctx.save_for_backward(charged, spikes, *([] if weight is None else [weight]))
+        ctx.save_for_backward(current, charged, spikes, weight, keep)
         ctx.lif = lif
         return spikes.clone()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         lif: LIF = ctx.lif
-        charged, spikes, *weight = ctx.saved_tensors
-        current = lif.gain * _through_time(lif, gradients[0], charged, spikes, *weight)
-        return None, current, None, None, _of_recurrent_weights(current, spikes) if weight else None
+        _, charged, spikes, weight, _ = ctx.saved_tensors
+        if weight is None:
+            current = lif.gain * _through_time(lif, gradients[0], charged, spikes)
+            return None, current, None, None, None, None
+        current, *others = _through_recurrence(lif, gradients[0], *ctx.saved_tensors)
+        return None, current, None, None, *others
 
 
-def _of_recurrent_weights(current: Tensor, spikes: Tensor) -> Tensor:
-    """Gradient of `weight` [neurons, neurons] from that of the currents [batch, time, neurons]."""
-    return current[:, 1:].flatten(0, 1).T @ spikes[:, :-1].flatten(0, 1)
-
-
-def _through_time(
-    lif: LIF, gradient: Tensor, charged: Tensor, spikes: Tensor, weight: Tensor | None = None
-) -> Tensor:
-    """Gradient of the charged membranes [batch, time, neurons] from that of the spikes.
-
-    A recurrent `weight` [neurons, neurons] brings it back to the spikes of the timestep before.
-    """
-    if weight is not None:
-        return _through_recurrence(lif, gradient, charged, spikes, weight)
+def _through_time(lif: LIF, gradient: Tensor, charged: Tensor, spikes: Tensor) -> Tensor:
+    """Gradient of the charged membranes [batch, time, neurons] from that of the spikes."""
     grad = gradient * surrogate(charged - lif.threshold)
     # A hard reset forgets the charged membrane. No gradient through the reset itself: it
     # would chain the surrogate over all timesteps.
@@ -122,17 +116,32 @@ def _through_time(
 
 
 def _through_recurrence(
-    lif: LIF, gradient: Tensor, charged: Tensor, spikes: Tensor, weight: Tensor
-) -> Tensor:
+    lif: LIF,
+    gradient: Tensor,
+    current: Tensor,
+    charged: Tensor,
+    spikes: Tensor,
+    weight: Tensor,
+    keep: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Gradients of `current`, `weight` and `keep` of `_Recurrent` from that of the spikes."""
     slope = surrogate(charged - lif.threshold)
     kept = lif.beta * (torch.ones_like(spikes) if lif.reset is None else 1 - spikes)
     grad = torch.empty_like(charged)
-    carried = torch.zeros_like(charged[:, 0])
+    carried = arriving = torch.zeros_like(charged[:, 0])
     for k in reversed(range(grad.shape[1])):
-        fed_back = torch.addmm(gradient[:, k], lif.gain * carried, weight)
-        grad[:, k] = fed_back * slope[:, k] + carried * kept[:, k]
-        carried = grad[:, k]
-    return grad
+        fed_back = torch.addmm(gradient[:, k], arriving, weight)
+        carried = fed_back * slope[:, k] + carried * kept[:, k]
+        later = 0 if keep is None else keep * arriving
+        arriving = grad[:, k] = lif.gain * carried + later
+    before = spikes[:, :-1]
+    of_weight = grad[:, 1:].flatten(0, 1).T @ before.flatten(0, 1)
+    if keep is None:
+        return grad, of_weight, None
+    total = current.clone()
+    total[:, 1:] += before @ weight.T
+    of_keep = (grad[:, 1:] * integrate(total, keep)[:, :-1]).sum(dim=(0, 1))
+    return grad, of_weight, of_keep
 
 
 class LIF(nn.Module):
@@ -209,21 +218,31 @@ class LIF(nn.Module):
         spikes: Tensor = _Sequence.apply(self, current, membrane)  # type: ignore[no-untyped-call]
         return spikes
 
-    def recur(self, current: Tensor, weight: Tensor) -> Tensor:
-        """As `forward`, with `weight` [neurons, neurons] times the last spikes in the current."""
-        spikes: Tensor = _Recurrent.apply(self, current, weight)  # type: ignore[no-untyped-call]
+    def recur(self, current: Tensor, weight: Tensor, keep: Tensor | None = None) -> Tensor:
+        """As `forward`, with `weight` [neurons, neurons] times the last spikes in the current.
+
+        Of a synaptic current a timestep leaves `keep` [neurons].
+        """
+        spikes: Tensor = _Recurrent.apply(  # type: ignore[no-untyped-call]
+            self, current, weight, keep
+        )
         return spikes
 
     def replay(
-        self, current: Tensor, charged: Tensor, spikes: Tensor, weight: Tensor | None = None
+        self,
+        current: Tensor,
+        charged: Tensor,
+        spikes: Tensor,
+        weight: Tensor | None = None,
+        keep: Tensor | None = None,
     ) -> Tensor:
         """`spikes` that another machine fired, with the gradient of these neurons for `current`.
 
         `charged` are that machine's membranes before reset; all are [batch, time, neurons].
-        `weight` is that of `recur`, of recurrent neurons.
+        `weight` and `keep` are those of `recur`, of recurrent neurons.
         """
         result: Tensor = _Replay.apply(  # type: ignore[no-untyped-call]
-            self, current, charged, spikes, weight
+            self, current, charged, spikes, weight, keep
         )
         return result
 

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
 from dmpc.nn.layer import DMPLayer, LayerState
+from dmpc.nn.leak import Leak
 from dmpc.nn.lif import LIF
 from dmpc.nn.sizes import check_whole
+
+OverTime = Literal["mean", "last", "max"]
+COLLECTED: Final[dict[OverTime, Callable[[Tensor], Tensor]]] = {
+    "mean": lambda y: y.mean(dim=1),
+    "last": lambda y: y[:, -1],
+    "max": lambda y: y.amax(dim=1),
+}
+"""Logits [batch, classes] of the readouts [batch, time, classes]."""
 
 
 class Run(NamedTuple):
@@ -23,7 +32,7 @@ class Run(NamedTuple):
 
 
 class DMPNetwork(nn.Module):
-    """DMP layers in a row, and a linear readout of every timestep averaged over time.
+    """DMP layers in a row, and a linear readout of every timestep, over time their mean.
 
     The paper's model for SHD is `DMPNetwork(140, [128, 128], 20, memory=10, window=40)`. Without
     `memory` it is the paper's FSNN, with `recurrent=True` RSNN, with `delays=40` DSNN.
@@ -31,9 +40,14 @@ class DMPNetwork(nn.Module):
     Parameters: `inputs`; `hidden`, the neurons of each layer; `classes`; `memory` states and
     `window` (timesteps) of every layer; whether layers are `recurrent`; the longest of the learned
     `delays` of every layer's inputs, 0 for none; `dropout`, the probability of losing a layer's
-    spike, in training only; `lif`, the neurons' parameters; `dilation` in timesteps, of every layer
-    or of each. Raises ValueError if there is no hidden layer, not one dilation for each layer,
-    `dropout` is outside [0, 1), or as `DMPLayer` does.
+    spike, in training only; `lif`, the neurons' parameters; `dilation` in timesteps and `alpha`,
+    what a timestep leaves of synaptic currents, of every layer or of each; `readout_beta`, what it
+    leaves of a readout that leaks: a membrane for each class, which the linear readout charges, and
+    which never fires; `over_time`, whether the answer is the mean, the last or the largest of the
+    readouts. With `learn_leaks` alphas and readout_beta are trained, for each neuron and class.
+
+    Raises ValueError if there is no hidden layer, not one dilation or alpha for each layer,
+    `dropout` is outside [0, 1), a leak outside (0, 1), `over_time` unknown, or as `DMPLayer` does.
     """
 
     def __init__(
@@ -49,6 +63,10 @@ class DMPNetwork(nn.Module):
         dropout: float = 0.0,
         lif: LIF | None = None,
         dilation: int | Sequence[int] = 1,
+        alpha: float | Sequence[float | Sequence[float]] | None = None,
+        readout_beta: float | Sequence[float] | Tensor | None = None,
+        learn_leaks: bool = False,
+        over_time: OverTime = "mean",
     ) -> None:
         super().__init__()
         if not isinstance(hidden, Iterable) or not len(hidden):
@@ -61,18 +79,30 @@ class DMPNetwork(nn.Module):
             raise ValueError(f"DMPNetwork: dropout is {dropout}; it must be in [0, 1)")
         sizes = [check_whole("DMPNetwork", "inputs", inputs, 1)]
         sizes += [check_whole("DMPNetwork", "neurons", neurons, 1) for neurons in hidden]
-        dilations = list(dilation) if isinstance(dilation, Iterable) else [dilation] * len(hidden)
-        if len(dilations) != len(hidden):
+        if over_time not in get_args(OverTime):
             raise ValueError(
-                f"DMPNetwork: {len(dilations)} dilations for {len(hidden)} layers; give one number "
-                "for all, or one for each"
+                f"DMPNetwork: over_time is {over_time!r}; choose one of {get_args(OverTime)}"
             )
+        dilations = _each("dilations", dilation, len(hidden))
+        alphas = _each("alphas", alpha, len(hidden))
         self.layers = nn.ModuleList(
-            DMPLayer(m, n, memory, window, lif, d, recurrent=recurrent, delays=delays)
-            for (m, n), d in zip(pairwise(sizes), dilations, strict=True)
+            DMPLayer(
+                *(m, n, memory, window, lif, d),
+                recurrent=recurrent,
+                delays=delays,
+                alpha=a,
+                learn_alpha=learn_leaks,
+            )
+            for (m, n), d, a in zip(pairwise(sizes), dilations, alphas, strict=True)
         )
         self.dropout = nn.Dropout(dropout)
         self.readout = nn.Linear(sizes[-1], classes)
+        self.over_time = over_time
+        self.readout_leak: Leak | None = None
+        if readout_beta is not None:
+            self.readout_leak = Leak(
+                "DMPNetwork: readout_beta", classes, readout_beta, learned=learn_leaks
+            )
         # By their contents: a copy of a new network is new, one whose weights were loaded is not.
         self.made = self.fingerprint()
         self.stuck: tuple[bytes, tuple[tuple[int, str], ...]] = (self.made, ())
@@ -105,12 +135,25 @@ class DMPNetwork(nn.Module):
             x = layer(x)
             spikes.append(x)
             x = self.dropout(x)
-        # The readout is linear: the mean of its outputs is its output on the mean spikes.
-        return Run(self.readout(x.mean(dim=1)), tuple(spikes))
+        return Run(self.answer(x), tuple(spikes))
 
     def forward(self, x: Tensor) -> Tensor:
         """Whole sequences from state 0: `x` [batch, time, inputs] -> logits [batch, classes]."""
         return self.run(x).logits
+
+    def answer(self, spikes: Tensor) -> Tensor:
+        """Logits [batch, classes] of the last layer's spikes [batch, time, neurons]."""
+        if self.readout_leak is None and self.over_time == "mean":
+            # The readout is linear: the mean of its outputs is its output on the mean spikes.
+            mean: Tensor = self.readout(spikes.mean(dim=1))
+            return mean
+        return self.collect(self.readout(spikes))
+
+    def collect(self, readouts: Tensor) -> Tensor:
+        """Logits [batch, classes] of what the linear readout gives, [batch, time, classes]."""
+        if self.readout_leak is not None:
+            readouts = self.readout_leak(readouts)
+        return COLLECTED[self.over_time](readouts)
 
     def initial_states(self, batch: int) -> list[LayerState]:
         """The states of all layers before the first timestep: zeros."""
@@ -119,8 +162,9 @@ class DMPNetwork(nn.Module):
     def step(self, x: Tensor, states: Sequence[LayerState]) -> tuple[Tensor, list[LayerState]]:
         """One timestep, without dropout: `x` [batch, inputs] -> readout [batch, classes], states.
 
-        The logits of a sequence are the mean of the readouts of its timesteps. Raises ValueError
-        if there is not one state per layer.
+        The readouts are what the linear readout gives; the logits of a sequence are what `collect`
+        makes of those of its timesteps: the mean, if not told otherwise. Raises ValueError if there
+        is not one state per layer.
         """
         y, _, new_states = self.step_spikes(x, states)
         return y, new_states
@@ -142,6 +186,17 @@ class DMPNetwork(nn.Module):
             new_states.append(state)
         readout: Tensor = self.readout(x)
         return readout, spikes, new_states
+
+
+def _each(what: str, value: object, layers: int) -> list[Any]:
+    """A value for each layer; ValueError unless there is one for all, or as many as layers."""
+    values = list(value) if isinstance(value, Iterable) else [value] * layers
+    if len(values) != layers:
+        raise ValueError(
+            f"DMPNetwork: {len(values)} {what} for {layers} layers; give one number for all, or "
+            "one for each"
+        )
+    return values
 
 
 def parameter_count(network: nn.Module) -> int:

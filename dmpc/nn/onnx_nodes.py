@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from dmpc.nn.layer import DMPLayer
+from dmpc.nn.leak import Leak
 from dmpc.nn.lif import LIF
 from dmpc.nn.network import DMPNetwork
+
+MEMBRANE: Final = "readout.membrane"
+"""The state of a readout that leaks."""
 
 
 def layer_nodes(name: str, layer: DMPLayer, spikes: str) -> list[NodeProto]:
@@ -68,6 +74,12 @@ def layer_nodes(name: str, layer: DMPLayer, spikes: str) -> list[NodeProto]:
             op("Add", ".current", [current, ".slow"]),
         ]
         current = ".current"
+    if layer.synapse is not None:
+        nodes += [
+            op("Mul", ".synapse.kept", [".synapse", ".synapse.keep"]),
+            op("Add", ".synapse_next", [".synapse.kept", current]),
+        ]
+        current = ".synapse_next"
     fired = [
         op("Mul", ".lif.leaked", [".membrane", ".lif.beta"]),
         op("Mul", ".lif.input", [current, ".lif.gain"]),
@@ -88,6 +100,19 @@ def layer_nodes(name: str, layer: DMPLayer, spikes: str) -> list[NodeProto]:
     return [*nodes, *fired]
 
 
+def readout_nodes(network: DMPNetwork, spikes: str) -> list[NodeProto]:
+    """Nodes from `spikes` [batch, neurons] to `y` [batch, classes]; a leaky one has a state."""
+    if network.readout_leak is None:
+        return [linear("readout", spikes, "y")]
+    kept, after = "readout_leak.kept", f"{MEMBRANE}_next"
+    return [
+        linear("readout", spikes),
+        helper.make_node("Mul", [MEMBRANE, "readout_leak.keep"], [kept], kept),
+        helper.make_node("Add", [kept, "readout"], ["y"], "y"),
+        helper.make_node("Identity", ["y"], [after], after),
+    ]
+
+
 def longest(layer: DMPLayer) -> int:
     """The longest delay that a layer has learned, in timesteps."""
     return 0 if layer.delays is None else int(layer.delays.whole().max())
@@ -106,7 +131,8 @@ def weights(network: DMPNetwork) -> list[TensorProto]:
     Raises ValueError if a weight is NaN or infinite.
     """
     tensors = []
-    for name, tensor in network.state_dict().items():
+    leaks = {f"{name}.keep": m.kept() for name, m in network.named_modules() if isinstance(m, Leak)}
+    for name, tensor in (network.state_dict() | leaks).items():
         tensor = tensor.detach().cpu().float()
         if not tensor.isfinite().all():
             raise ValueError(f"export_onnx: {name!r} holds NaN or infinity; did training diverge?")
@@ -145,6 +171,10 @@ def state_sizes(network: DMPNetwork) -> dict[str, int]:
             sizes[f"layers.{i}.before"] = layer.neurons
         for age in range(longest(layer)):
             sizes[f"layers.{i}.past.{age + 1}"] = layer.inputs
+        if layer.synapse is not None:
+            sizes[f"layers.{i}.synapse"] = layer.neurons
+    if network.readout_leak is not None:
+        sizes[MEMBRANE] = network.readout.out_features
     return sizes
 
 

@@ -75,7 +75,7 @@ class QuantizedNetwork(nn.Module):
         for name, layer in zip(names, self.network.dmp_layers, strict=True):
             x = _replay(layer, x, machine, name)
             spikes.append(x)
-        logits = self.network.readout(x.mean(dim=1))
+        logits = self.network.answer(x)
         return Run(_as(logits, machine.logits(x.shape[1])), tuple(spikes))
 
     def export_onnx(self, path: str | Path, form: Form = "scan") -> None:
@@ -133,9 +133,10 @@ def _replay(layer: DMPLayer, x: Tensor, machine: _Trace, name: str) -> Tensor:
         drive = _as(torch.relu(layer.drive(x)), machine(f"{name}.x"))
         memory = _as(layer.memory(drive.squeeze(2)), machine(f"{name}.m.next"))
         current = current + layer.slow(layer.held(memory))
-    weight = None if layer.recurrent is None else layer.recurrent.weight
     charged, spikes = machine(f"{name}.u.charged"), machine(f"{name}.spikes")
-    return layer.lif.replay(current, charged, spikes, weight)
+    if layer.recurrent is None:
+        return layer.lif.replay(layer.arriving(current), charged, spikes)
+    return layer.lif.replay(current, charged, spikes, layer.recurrent.weight, layer.keep())
 
 
 def _as(real: Tensor, value: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 from dmpc.nn.activity import Activity, note, warn
 from dmpc.nn.delays import AxonalDelays
 from dmpc.nn.initial import RATE, initialise
+from dmpc.nn.leak import Leak
 from dmpc.nn.network import DMPNetwork
 from dmpc.nn.quantized import QuantizedNetwork
 from dmpc.nn.samples import Pairs, check_pairs
@@ -143,11 +144,13 @@ class _Training:
 def _optimizer(
     network: nn.Module, delays: list[AxonalDelays], learning_rate: float, weight_decay: float
 ) -> torch.optim.Optimizer:
-    late = {id(module.delay) for module in delays}
+    # Delays and leaks are places in time and spans of it: nothing draws them to 0.
+    leaks = [m.keep for m in network.modules() if isinstance(m, Leak)]
+    times = [*(m.delay for m in delays), *(p for p in leaks if isinstance(p, nn.Parameter))]
+    late = {id(p) for p in times}
     groups: list[dict[str, Any]] = [
         {"params": [p for p in network.parameters() if id(p) not in late]},
-        # A delay is a place in time: nothing draws it to 0.
-        *({"params": [m.delay], "weight_decay": 0.0} for m in delays),
+        *({"params": [p], "weight_decay": 0.0} for p in times),
     ]
     return torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay)
 

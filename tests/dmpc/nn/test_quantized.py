@@ -20,6 +20,7 @@ from isa.image import image_bytes
 
 ROOT = Path(__file__).parents[3]
 INPUTS, CLASSES = 12, 5
+LEAKS: dict[str, Any] = {"alpha": (0.8, 0.3), "readout_beta": 0.9, "learn_leaks": True}
 
 
 def network_of(
@@ -27,7 +28,8 @@ def network_of(
 ) -> DMPNetwork:
     torch.manual_seed(seed)
     lif = LIF(0.7, 2.0, 1.1, reset)
-    sizes = {"memory": 4, "window": 9.0, "dilation": dilation, "dropout": 0.5, **family}
+    sizes: dict[str, Any] = {"memory": 4, "window": 9.0, "dilation": dilation, "dropout": 0.5}
+    sizes |= family
     return DMPNetwork(INPUTS, [16, 20], CLASSES, lif=lif, **sizes)
 
 
@@ -61,8 +63,14 @@ def test_spikes_and_logits_are_those_of_the_compiled_program(
 
 @pytest.mark.parametrize(
     "family",
-    [{"memory": 0}, {"memory": 0, "recurrent": True}, {"memory": 0, "delays": 6}],
-    ids=["FSNN", "RSNN", "DSNN"],
+    [
+        {"memory": 0},
+        {"memory": 0, "recurrent": True},
+        {"memory": 0, "delays": 6},
+        {"memory": 0, "recurrent": True, **LEAKS, "over_time": "max"},
+        {"dilation": 3, **LEAKS, "over_time": "last"},
+    ],
+    ids=["FSNN", "RSNN", "DSNN", "currents", "slow currents"],
 )
 def test_other_families_are_those_of_the_compiled_program(
     tmp_path: Path, family: dict[str, Any]
