@@ -10,6 +10,9 @@ from norse.torch.utils.export_nir import _extract_norse_module
 from norse.torch.utils.import_nir import _import_norse_module
 
 from dmpc.frontend import Timing, from_torch, import_nir
+from dmpc.ir.interpret import interpret
+from dmpc.passes.base import apply
+from dmpc.passes.recognise import Recognise
 from tests.semantics.compared import assert_same_spikes, events
 
 INPUTS, NEURONS = 6, 10
@@ -178,3 +181,45 @@ def test_a_module_with_synapses(parameters):
     x = events(3, INPUTS)
     with torch.no_grad():
         assert_same_spikes(traced(net), x, net(x.float()))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_recurrent_module_with_synapses():
+    torch.manual_seed(7)
+    net = Sequence(norse.torch.LIFRecurrentCell(NEURONS, NEURONS), 5.0).eval()
+    x = events(3, INPUTS)
+    with torch.no_grad():
+        assert_same_spikes(traced(net), x, net(x.float()))
+
+
+class Read(torch.nn.Module):
+    """Neurons with currents and recurrence, read by the membranes of Norse's leaky integrators."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.out = torch.nn.Linear(INPUTS, NEURONS), torch.nn.Linear(NEURONS, 3)
+        torch.nn.init.uniform_(self.first.weight, 0, 5.0)
+        self.neurons = norse.torch.LIFRecurrentCell(NEURONS, NEURONS)
+        self.read = norse.torch.LICell()
+
+    def forward(self, x):
+        state, kept, outputs = None, None, []
+        for step in x:
+            spikes, state = self.neurons(self.first(step), state)
+            output, kept = self.read(self.out(spikes), kept)
+            outputs.append(output)
+        return torch.stack(outputs)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_recurrent_neurons_read_by_leaky_integrators():
+    torch.manual_seed(7)
+    net = Read().eval()
+    x = events(3, INPUTS)
+    with torch.no_grad():
+        wanted = net(x.float()).numpy().transpose(1, 0, 2)
+    layers = apply(Recognise(), traced(net))
+    assert [op.kind for op in layers.ops].count("li") == 3
+    found = interpret(layers, x.numpy().transpose(1, 0, 2)).outputs
+    assert np.abs(wanted).max() > 1e-3
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6 * np.abs(wanted).max())

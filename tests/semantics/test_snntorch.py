@@ -233,7 +233,7 @@ class Single(torch.nn.Module):
         states = states if isinstance(states, tuple) else (states,)
         for k in range(x.shape[0]):
             spike, *rest = self.lif(self.fc(x[k]), *states)
-            states = (spike, *rest) if self.start == "init_rleaky" else tuple(rest)
+            states = (spike, *rest) if self.start.startswith("init_r") else tuple(rest)
             spikes.append(spike)
         return torch.stack(spikes)
 
@@ -241,6 +241,10 @@ class Single(torch.nn.Module):
 KINDS = {
     "lapicque": (lambda: snntorch.Lapicque(R=4.0, C=1.25, time_step=1.0), "init_lapicque"),
     "recurrent": (lambda: snntorch.RLeaky(beta=0.8, linear_features=HIDDEN), "init_rleaky"),
+    "recurrent, with a current": (
+        lambda: snntorch.RSynaptic(alpha=0.7, beta=0.8, linear_features=HIDDEN),
+        "init_rsynaptic",
+    ),
     "each to itself": (
         lambda: snntorch.RLeaky(beta=0.8, all_to_all=False, V=torch.linspace(-1, 1, HIDDEN)),
         "init_rleaky",

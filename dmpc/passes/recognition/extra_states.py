@@ -60,7 +60,7 @@ class _Wiring:
         states = [s for s in self.network.graph.states if s.name not in self.network.lines.states]
         read = [state for state in states if self._is_output(state)]
         reset = any(self._readers(state) for state in read)
-        found = [self._readout(read)] if reset or len(read) > 1 else []
+        found = [self._readout(read)] if reset else []
         for state in states:
             error = None if state in read else self._of(state)
             if error is not None:

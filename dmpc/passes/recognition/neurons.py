@@ -216,10 +216,11 @@ def find_neurons(
     beta = firing.charge.parts.get(state.name)
     if beta is not None and beta.diagonal() is None:
         raise _full_leak(network, state, beta.matrix)
-    firing = _reset_by_own_past(network, state, comparison, firing)
     rest, current, feed = without_current(network, comparison, firing.charge, decays)
+    firing = _reset_by_own_past(network, state, comparison, replace(firing, charge=rest))
     if current is None:
         return _neurons(network, state, comparison, firing, memories, held)
+    rest = firing.charge
     beside = [leaf for leaf in rest.parts if leaf != state.name]
     if beside:
         names = network.names([current.state, *beside])
