@@ -27,7 +27,8 @@ class Reset:
     """A membrane's spikes are `charge > threshold` (`>=` unless `strict`), `charge` its next value.
 
     They take `amount` off, or where that is None make `value` of the membrane. `looks` are the
-    comparisons that told of them a timestep late, with their value where no neuron spiked.
+    comparisons that told of them a timestep late, with their value where no neuron spiked; `told`
+    is one that tells of them in time, perhaps in another unit.
     """
 
     state: State
@@ -36,6 +37,7 @@ class Reset:
     amount: Matrix | None
     value: Matrix
     looks: dict[str, bool]
+    told: str | None = None
 
 
 def settled(graph: Graph) -> Graph:
@@ -139,7 +141,8 @@ def _missing(graph: Graph, forms: Forms, state: State, leaves: list[str]) -> Res
             threshold = threshold_of(signed, charge, state.name)
             if signed.size == charge.size and threshold is not None:
                 strict = (forms.producers[leaf].kind == "gt") == (sign > 0)
-                return Reset(state, threshold, strict, zero, zero, {})
+                told = leaf if sign > 0 else None
+                return Reset(state, threshold, strict, zero, zero, {}, told)
     return None
 
 
@@ -166,8 +169,10 @@ def _settle(graph: Graph, reset: Reset) -> None:
         graph.add(Op(kind, operands, (result,), {}, loc), boolean(size) if compares else f32(size))
         return result
 
-    threshold = constant("threshold", reset.threshold)
-    fired = emit("gt" if reset.strict else "ge", "fired", charge, threshold)
+    fired = reset.told
+    if fired is None:
+        threshold = constant("threshold", reset.threshold)
+        fired = emit("gt" if reset.strict else "ge", "fired", charge, threshold)
     if reset.amount is None:
         after = constant("reset", reset.value)
     else:

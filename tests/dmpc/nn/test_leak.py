@@ -7,6 +7,8 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor
 
+from dmpc.compiler import Options, to_layers
+from dmpc.frontend import import_onnx
 from dmpc.nn import LIF, DMPLayer, DMPNetwork, Leak, QuantizedNetwork, fit, measure, to_onnx
 
 CURRENTS: dict[str, Any] = {"alpha": (0.8, 0.3), "readout_beta": 0.9, "learn_leaks": True}
@@ -37,6 +39,12 @@ def test_a_current_charges_the_membrane_in_its_timestep() -> None:
         _, state = layer.step(torch.tensor([[x]]), state)
         membranes.append(state.membrane.item())
     assert membranes == [4.0, 4.0, 3.0]
+
+
+def test_neurons_that_keep_a_current_alone_have_it_for_a_membrane() -> None:
+    network = DMPNetwork(3, [2], 2, lif=LIF(0.0, 2.0, 1.1), alpha=0.5)
+    layers = to_layers(import_onnx(to_onnx(network)), Options())
+    assert [op.kind for op in layers.ops] == ["dense", "lif", "dense"]
 
 
 @pytest.mark.parametrize(("over_time", "logit"), [("mean", 14 / 3), ("last", 2.0), ("max", 8.0)])

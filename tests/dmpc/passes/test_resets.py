@@ -81,6 +81,11 @@ WAYS = {
         [("sub(%c, %off)", "add(%c, %zero)"), ("%s = gt(%vn, %theta)", "%s = ge(%theta, %vn)")],
         ("subtract", True, [0.0, 0.0]),
     ),
+    "never, compared in another unit": (
+        [("sub(%c, %off)", "add(%c, %zero)"),
+         ("%s = gt(%vn, %theta)", "%vg = mul(%vn, %beta) : f32[2]\n%s = gt(%vg, %theta)")],
+        ("subtract", True, [0.0, 0.0]),
+    ),
     "from a membrane above the threshold": (
         [("state %v : f32[2] = zeros", "state %v : f32[2] = %start")],
         ("subtract", True, [2.0, 0.5 / 0.75]),
