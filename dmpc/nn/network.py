@@ -190,7 +190,10 @@ class DMPNetwork(nn.Module):
 
 def _each(what: str, value: object, layers: int) -> list[Any]:
     """A value for each layer; ValueError unless there is one for all, or as many as layers."""
-    values = list(value) if isinstance(value, Iterable) else [value] * layers
+    if isinstance(value, Iterable) and getattr(value, "ndim", None) != 0:
+        values = list(value)
+    else:
+        values = [value] * layers
     if len(values) != layers:
         raise ValueError(
             f"DMPNetwork: {len(values)} {what} for {layers} layers; give one number for all, or "

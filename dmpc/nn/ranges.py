@@ -15,10 +15,13 @@ class LayerRange(NamedTuple):
 
     membrane: tuple[float, float]  # after the reset
     memory: tuple[float, float]
+    current: tuple[float, float] = (0.0, 0.0)  # of synapses that keep one
 
     def __str__(self) -> str:
-        (low, high), (least, most) = self
-        return f"membrane {low:.1f} to {high:.1f}, memory {least:.1f} to {most:.1f}"
+        shown = self._asdict()
+        if self.current == (0.0, 0.0):
+            del shown["current"]
+        return ", ".join(f"{name} {low:.1f} to {high:.1f}" for name, (low, high) in shown.items())
 
 
 @torch.no_grad()
@@ -34,13 +37,17 @@ def state_ranges(network: DMPNetwork, x: Tensor) -> list[LayerRange]:
     for now in x.unbind(1):
         _, states = network.step(as_input(now), states)
         ranges = [
-            LayerRange(_widened(old.membrane, state.membrane), _widened(old.memory, state.memory))
+            LayerRange(
+                _widened(old.membrane, state.membrane),
+                _widened(old.memory, state.memory),
+                _widened(old.current, state.synapse),
+            )
             for old, state in zip(ranges, states, strict=True)
         ]
     return ranges
 
 
 def _widened(bounds: tuple[float, float], values: Tensor) -> tuple[float, float]:
-    if not values.numel():  # a layer without memory
+    if not values.numel():  # a layer without such a state
         return bounds
     return min(bounds[0], values.min().item()), max(bounds[1], values.max().item())

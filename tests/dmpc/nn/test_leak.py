@@ -9,7 +9,17 @@ from torch import Tensor
 
 from dmpc.compiler import Options, to_layers
 from dmpc.frontend import import_onnx
-from dmpc.nn import LIF, DMPLayer, DMPNetwork, Leak, QuantizedNetwork, fit, measure, to_onnx
+from dmpc.nn import (
+    LIF,
+    DMPLayer,
+    DMPNetwork,
+    Leak,
+    QuantizedNetwork,
+    fit,
+    measure,
+    state_ranges,
+    to_onnx,
+)
 
 CURRENTS: dict[str, Any] = {"alpha": (0.8, 0.3), "readout_beta": 0.9, "learn_leaks": True}
 
@@ -39,6 +49,10 @@ def test_a_current_charges_the_membrane_in_its_timestep() -> None:
         _, state = layer.step(torch.tensor([[x]]), state)
         membranes.append(state.membrane.item())
     assert membranes == [4.0, 4.0, 3.0]
+    network = DMPNetwork(1, [1], 1)
+    network.layers[0] = layer
+    (found,) = state_ranges(network, torch.tensor([[[1.0], [0.0], [0.0]]]))
+    assert str(found) == "membrane 0.0 to 4.0, memory 0.0 to 0.0, current 0.0 to 4.0"
 
 
 def test_neurons_that_keep_a_current_alone_have_it_for_a_membrane() -> None:
@@ -101,6 +115,7 @@ def test_the_gradient_of_leaks_is_near_that_of_the_float_network(over_time: Any)
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
+        ({"alpha": torch.tensor(1.0)}, r"DMPLayer: alpha is tensor\(1\.\)"),
         ({"alpha": 1.0}, r"DMPLayer: alpha is 1\.0; it is what a timestep leaves"),
         ({"alpha": ("slow", 0.5)}, "DMPLayer: alpha is 'slow'"),
         ({"alpha": (0.5, float("nan"))}, "DMPLayer: alpha is nan"),

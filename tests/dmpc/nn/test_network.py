@@ -155,7 +155,7 @@ def test_state_ranges_by_hand() -> None:
     # Membranes 0.75, -1.625, 0 (fired); drives 0, 4, 0 and memories 0, -4, -2.
     x = torch.tensor([[[1.5], [-4.0], [6.0]]])
     (found,) = state_ranges(network, x)
-    assert found == ((-1.625, 0.75), (-4.0, 0.0))
+    assert found == ((-1.625, 0.75), (-4.0, 0.0), (0.0, 0.0))
     assert str(found) == "membrane -1.6 to 0.8, memory -4.0 to 0.0"
     with pytest.raises(ValueError, match="no sample"):
         state_ranges(network, x[:0])
