@@ -161,10 +161,10 @@ CONV = rule(
     "conv",
     Stage.IMPORT,
     "Conv {problem}",
-    why="""A convolution along time is a slow state, or a delay, and its kernel is part of the
-    program. One over the features of a timestep is a linear map with shared weights; the machine
-    holds matrices.""",
-    nearest="a Linear layer; along time, a constant kernel of a slow state",
+    why="""A kernel is [outputs, inputs / groups, taps, ...] and no longer than what it moves over,
+    with the zeros around that. Along time it is a slow state, or a delay, and part of the program;
+    over the lines and columns of a timestep it stays a kernel, which all positions share.""",
+    nearest="a kernel that fits its input; along time, the constant kernel of a slow state",
 )
 JOINED_CONSTANTS = rule(
     "joined-constants",

@@ -9,6 +9,7 @@ With u the membrane above its rest, and I the sum of a node's inputs:
               beta           gain
     euler     1 - dt/tau     dt/tau
     exponential, exact, rockpool: beta = exp(-dt/tau), and dt/tau, 1 - beta, (dt/tau) / beta
+              of rockpool's synapses, whose w_in is 1, alpha: i = alpha (i + I)
 
 A neuron starts at rest, as in Norse and SpikingJelly; counted from there, threshold and reset
 become `v_threshold - rest` and `v_reset - rest`, and a leak potential needs no current.
@@ -135,6 +136,8 @@ def current(node: Node, size: int, timing: Timing) -> tuple[Array, Array] | None
         return None
     brief = replace(node, parameters={**node.parameters, "tau_syn": np.where(lasting, tau, dt)})
     kept, taken = response(brief, "tau_syn", size, timing)
+    if timing.integration == "rockpool":  # its inputs decay with the current that they come to
+        taken = kept
     kept, taken = np.where(lasting, kept, 0.0), np.where(lasting, taken, 1.0)
     if (kept <= ROUNDING).all() and (np.abs(taken - 1) <= ROUNDING).all():
         return None
