@@ -111,10 +111,11 @@ class Pieces:
 
     def worked(self, op: Op, piece: Piece, made: Instruction, **values: str) -> Iterator[Lowered]:
         """What comes before a piece of an op, and the op itself."""
-        if "row" in values and len(tiles_of(self.graph, op)) > 1:
+        if len(tiles_of(self.graph, op)) > 1:
             lanes, tile = self.target.lanes, piece.tile
-            end = min((tile.start + tile.groups) * lanes, self.size(values["row"]))
-            values["row"] += f"[{tile.start * lanes}:{end}]"
+            for place in [one for one in values if one != "dest"]:  # which is whole in the end
+                end = min((tile.start + tile.groups) * lanes, self.size(values[place]))
+                values[place] += f"[{tile.start * lanes}:{end}]"
         yield from piece.before
         yield self.made(op, made, "step", values)
 
