@@ -72,7 +72,8 @@ def test_the_schedule_shows_a_copy_in_its_timesteps(tmp_path, timestep, periods)
     write_image(made.image, tmp_path / "model.elf")
     np.savez(tmp_path / "x.npz", x=X)
     arguments = ["inspect", tmp_path / "model.elf", "--schedule", "--input", tmp_path / "x.npz"]
-    said = CliRunner().invoke(main, [*map(str, arguments), "--timestep", str(timestep)])
+    arguments += ["--timestep", timestep]
+    said = CliRunner(env={"COLUMNS": "200"}).invoke(main, list(map(str, arguments)))
     assert said.exit_code == 0, said.output
     assert [int(n) for n in re.findall(r"hold\.value.*every=(\d+)", said.output)] == periods
 
