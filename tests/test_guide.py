@@ -14,6 +14,7 @@ import subprocess
 from contextlib import redirect_stdout
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -112,3 +113,33 @@ def test_every_command_that_is_shown_could_be_given():
         assert command, f"{page}: {line}"
         ctx = click.Context(command, resilient_parsing=True)
         command.make_parser(ctx).parse_args([word for word in words if word != "..."])
+
+
+@pytest.fixture(scope="module")
+def beside_digits(tmp_path_factory):
+    """A folder with the files that pages on looking into an image speak of."""
+    folder, digits = tmp_path_factory.mktemp("pages"), ROOT / "examples" / "spoken_digits"
+    (folder / "model.onnx").symlink_to(digits / "model.onnx")
+    test = np.load(digits / "test.npz")
+    np.savez(folder / "test.npz", x=test["x"][:10], y=test["y"][:10])
+    as_shd = runpy.run_path(str(digits / "as_shd.py"))
+    as_shd["write"](str(folder / "shd_test.h5"), test["x"][:10], test["y"][:10])
+    beside = folder / "examples" / "spoken_digits"
+    beside.mkdir(parents=True)
+    for name in ("model.onnx", "test.npz"):
+        (beside / name).symlink_to(folder / name)
+    (folder / "commands.txt").write_text("break layer layer1\ncontinue\n", "utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        output_of("dmpc compile model.onnx --calibration test.npz -o digits.elf")
+    return folder
+
+
+DIGITS = [command for _, command in commands() if " digits.elf" in command]
+
+
+@pytest.mark.parametrize("command", [one for one in dict.fromkeys(DIGITS) if "..." not in one])
+def test_commands_on_an_image_run(command, beside_digits, monkeypatch):
+    """Those of all pages, on an image of the first example."""
+    monkeypatch.chdir(beside_digits)
+    output_of(command)
