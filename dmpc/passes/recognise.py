@@ -155,6 +155,9 @@ class _Recognition:
         decaying: list[State] = []
         for state in slow:
             with self._about(state.name):
+                if _read_out(network, state) and find_decay(network, state):
+                    decaying.append(state)
+                    continue
                 try:
                     found.append(find_memory(network, state))
                 except NotRecognised:
@@ -209,6 +212,12 @@ class _Recognition:
             ):
                 continue
             yield leaf
+
+
+def _read_out(network: Network, state: State) -> bool:
+    """True for a state that no neuron is charged by: only the output can be made of it."""
+    below = {*network.wires.below(state.name), *network.wires.below(state.next)}
+    return below.isdisjoint(network.comparisons())
 
 
 def _likeliest_first(network: Network, claims: list[tuple[State, str]]) -> list[tuple[State, str]]:

@@ -15,7 +15,7 @@ import numpy as np
 from dmpc.ir.graph import State
 from dmpc.passes.recognition.network import Current, Network
 from dmpc.passes.recognition.neuron_rules import MIXED_DECAYS, SEVERAL_CURRENTS
-from dmpc.passes.recognition.terms import Affine, Matrix, Term, affine, near
+from dmpc.passes.recognition.terms import Affine, Matrix, Term, affine, near, ratio
 
 ROUNDING = 1e-5  # of a coefficient: what is left of float32 after a division
 
@@ -80,9 +80,9 @@ def _taken(
     diagonal = kept.diagonal()
     if diagonal is not None:
         alpha = decay.alpha
-        if not late and (diagonal[alpha == 0] != 0).any():
+        if not late and not decay.whole.parts.keys() <= charge.parts.keys():
             return None
-        gain = diagonal if late else diagonal / np.where(alpha == 0, 1, alpha)
+        gain = diagonal if late else ratio(charge, decay.whole, decay.state)
         after, driven = decay.whole.scaled(gain), decay.driven.scaled(gain)
     else:
         alpha = _common(network, comparison, kept.matrix, decay)

@@ -34,7 +34,7 @@ from dmpc.passes.recognition.neuron_rules import (
     STRANGE_CHARGE,
 )
 from dmpc.passes.recognition.synapses import find_synapses
-from dmpc.passes.recognition.terms import Affine, Matrix, Term, near
+from dmpc.passes.recognition.terms import Affine, Matrix, Term, near, ratio
 
 
 @dataclass(frozen=True)
@@ -132,30 +132,13 @@ def threshold_of(difference: Affine, charge: Affine, state: str) -> Matrix | Non
     """theta where `difference = k (charge - theta)` with k > 0 per neuron; None where it is not."""
     if charge.terms.keys() != difference.terms.keys():
         return None
-    factor = _ratio(difference, charge, state)
+    factor = ratio(difference, charge, state)
     if np.any(factor <= 0):
         return None
     unit = difference.scaled(1.0 / factor)
     if not all(term.near(charge.parts[leaf]) for leaf, term in unit.parts.items()):
         return None
     return charge.bias - unit.bias
-
-
-def _ratio(form: Affine, other: Affine, state: str) -> Matrix:
-    """How many times another one of equal terms a form is, [n], by what it keeps of a state.
-
-    Where it keeps nothing, by its largest coefficient; 1 for an element that is constant.
-    """
-    ratio, largest = np.ones(form.size), np.zeros(form.size)
-    for leaf, term in other.parts.items():
-        columns = term.peaks()
-        ours = term.at(columns)
-        size = np.abs(ours)
-        size = np.where(size > 0, np.inf, 0) if leaf == state else size
-        better = size > largest
-        ratio[better] = form.parts[leaf].at(columns)[better] / ours[better]
-        largest = np.maximum(largest, size)
-    return ratio
 
 
 def _reset(

@@ -241,3 +241,20 @@ class _Matrices(Mapping[str, Matrix]):
 def affine(bias: Matrix, parts: Mapping[str, Term]) -> Affine:
     """An affine form without its zero terms."""
     return Affine(bias, {leaf: term for leaf, term in parts.items() if term.any()})
+
+
+def ratio(form: Affine, other: Affine, state: str) -> Matrix:
+    """How many times another one of equal terms a form is, [n], by what it keeps of a state.
+
+    Where it keeps nothing, by its largest coefficient; 1 for an element that is constant.
+    """
+    ratio, largest = np.ones(form.size), np.zeros(form.size)
+    for leaf, term in other.parts.items():
+        columns = term.peaks()
+        ours = term.at(columns)
+        size = np.abs(ours)
+        size = np.where(size > 0, np.inf, 0) if leaf == state else size
+        better = size > largest
+        ratio[better] = form.parts[leaf].at(columns)[better] / ours[better]
+        largest = np.maximum(largest, size)
+    return ratio
