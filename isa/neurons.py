@@ -82,12 +82,16 @@ class Cell:
 class Stage:
     """What happens to a state: in words for the page of instructions, and over the primitives.
 
-    `sums` says whether it takes sums of banks.
+    It reads `parameters` of the state (`isa.parameters`), and gives an instruction `operands`
+    beside those that all have. It is an instruction of its own, too, of `opcode` and `title`.
     """
 
+    opcode: int
+    title: str
     text: str
     act: Callable[[Cell, State], None]
-    sums: bool = False
+    parameters: tuple[str, ...] = ()
+    operands: tuple[str, ...] = ()
 
 
 def _leak(cell: Cell, state: State) -> None:
@@ -115,17 +119,46 @@ def _fire(cell: Cell, state: State) -> None:
 
 
 STAGES = {
-    "leak": Stage("{0} = leak({0})", _leak),
-    "integrate.events": Stage("{0} += event sums >> shift", _integrate_events, sums=True),
+    "leak": Stage(
+        26,
+        "The leak of neurons alone: membranes are read, and written again.",
+        "{0} = leak({0})",
+        _leak,
+        parameters=("leak",),
+    ),
+    "integrate.events": Stage(
+        27,
+        "The integration of event sums alone: membranes are read, and written again.",
+        "{0} += event sums >> shift",
+        _integrate_events,
+        operands=("banks", "shift"),
+    ),
     "integrate.values": Stage(
+        28,
+        "The integration of value sums and bias alone: membranes are read, and written again.",
         "{0} += (value sums >> parameter shift) + bias",
         lambda cell, state: _integrate(cell, state, cell.values),
-        sums=True,
+        parameters=("shift", "bias"),
+        operands=("banks",),
     ),
-    "integrate.state": Stage("{0} += ({1} >> parameter shift) + bias", _integrate_state),
-    "fire": Stage("spike where {0} >= threshold, which resets {0}", _fire),
+    "integrate.state": Stage(
+        37,
+        "The integration of another state of the same neurons, such as a current, and of the bias."
+        "\n\nThe other state is only read; the membranes are read, and written again.",
+        "{0} += ({1} >> parameter shift) + bias",
+        _integrate_state,
+        parameters=("shift", "bias"),
+    ),
+    "fire": Stage(
+        29,
+        "Threshold and reset of neurons alone: membranes are read, and written again.",
+        "spike where {0} >= threshold, which resets {0}",
+        _fire,
+        parameters=("threshold", "reset"),
+        operands=("dest", "subtract", "offset"),
+    ),
 }
-"""The stages of neurons; each is an instruction of its own, too."""
+"""The stages of neurons, by the mnemonic of each alone."""
 
 CHARGED = ("leak", "integrate.events", "integrate.values")
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from dmpc.ir.graph import Graph, Op
-from dmpc.ir.ops_layers import NEURONS
+from dmpc.ir.ops_layers import NEURONS, charged
 from dmpc.ir.registry import op_def
 from dmpc.passes.ranges import Real
 from isa.errors import IsaError
@@ -118,9 +118,8 @@ def _constants(layers: Graph, op: Op) -> Iterator[tuple[str, str, Real]]:
 def _unit(layers: Graph, lif: Op) -> Real:
     """Thresholds of neurons, or of those that they charge, where they are above zero, else 1."""
     if lif.kind == "li":
-        both = (lif.operands[0], lif.results[0])
-        readers = [user for name in both for user in layers.users(name) if user.kind == "lif"]
-        return _unit(layers, readers[0]) if readers else np.ones(1)
+        neurons = charged(layers, lif)
+        return _unit(layers, neurons) if neurons else np.ones(1)
     threshold = layers.constants[op_def("lif").bind(lif.operands)["threshold"][0]]
     unit: Real = np.where(threshold > 0, threshold, 1.0).astype(np.float64)
     return unit

@@ -305,6 +305,13 @@ def integrator(graph: Graph, name: str) -> Op | None:
     return producer if producer is not None and producer.kind == "li" else None
 
 
+def charged(graph: Graph, integrators: Op) -> Op | None:
+    """The neurons that integrators charge, now or a timestep late."""
+    both = (integrators.results[0], integrators.operands[0])
+    users = (user for name in both for user in graph.users(name))
+    return next((user for user in users if user.kind == "lif"), None)
+
+
 def readout_of(graph: Graph) -> Op:
     """The dense product that the output is, or that the integrators take of which it is made."""
     made = graph.producer(graph.outputs[0])

@@ -1,6 +1,6 @@
 """Ops of the integer levels on neurons: the stages of a timestep, and those of a model fused."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from dmpc.ir.integer_types import (
     FUSED,
@@ -24,7 +24,7 @@ from dmpc.ir.registry import (
 )
 from dmpc.ir.types import TensorType
 from isa import arithmetic
-from isa.neurons import MODELS, Model, State, described
+from isa.neurons import MODELS, STAGES, Model, State, described
 
 
 def _infer_leak(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
@@ -182,14 +182,11 @@ FIRE = register(
 
 # -- models: all stages of all states -------------------------------------------------------------
 
-PARAMETERS: Mapping[str, tuple[str, ...]] = {
-    "leak": ("beta",),
-    "integrate.events": (),
-    "integrate.values": ("shift", "bias"),
-    "integrate.state": ("shift", "bias"),
-    "fire": ("threshold", "reset"),
+PARAMETERS = {
+    name: tuple({"leak": "beta"}.get(one, one) for one in stage.parameters)
+    for name, stage in STAGES.items()
 }
-"""The parameters that each stage of a neuron reads."""
+"""The parameters that each stage of a neuron reads, by the names of operands."""
 
 
 def slots(model: Model) -> dict[str, tuple[str, ...]]:

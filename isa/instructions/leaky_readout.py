@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from isa.arithmetic import larger, leak
 from isa.format import Instruction, choice, group_count, instruction, row_number
+from isa.instructions.readout import logits_work
 from isa.machine import Machine
 from isa.parameters import LEAK_BITS
 from isa.target import Target
-from isa.work import Count, Work
+from isa.work import Work
 
 
 @instruction("leak.logits", 35)
@@ -31,20 +32,7 @@ class LeakLogits(Instruction):
         return {"row": self.row}
 
     def work(self, target: Target) -> Work:
-        rows = Count(self.groups)
-        return Work(
-            unit="readout",
-            groups=self.groups,
-            paired=True,
-            row=self.row,
-            operations=Count(self.groups * target.lanes),
-            kind="multiply_add",
-            accesses={
-                ("readout", "reads"): rows,
-                ("readout", "writes"): rows,
-                ("parameter", "reads"): rows,
-            },
-        )
+        return logits_work(target, self.row, self.groups, "multiply_add")
 
     def execute(self, core: Machine) -> None:
         p = core.parameters(self.parameters, self.groups)
@@ -71,19 +59,7 @@ class CollectLogits(Instruction):
         return {"row": self.row}
 
     def work(self, target: Target) -> Work:
-        rows = Count(self.groups)
-        return Work(
-            unit="readout",
-            groups=self.groups,
-            states=2,
-            read_only=1,
-            apart=self.row - self.source,
-            paired=True,
-            row=self.source,
-            operations=Count(self.groups * target.lanes),
-            kind="add",
-            accesses={("readout", "reads"): Count(2 * self.groups), ("readout", "writes"): rows},
-        )
+        return logits_work(target, self.row, self.groups, "add", source=self.source)
 
     def execute(self, core: Machine) -> None:
         bits = core.target.readout.bits

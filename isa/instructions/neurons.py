@@ -1,7 +1,7 @@
 """Instructions of the neuron unit: leak, integration, threshold and reset."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, make_dataclass
 from typing import Any, ClassVar
 
 from isa.format import (
@@ -17,7 +17,7 @@ from isa.format import (
     window,
 )
 from isa.machine import Machine
-from isa.neurons import MODELS, STAGES, Cell, Model, State, described
+from isa.neurons import MODELS, STAGES, Cell, State, described
 from isa.target import Target
 from isa.work import NONE, Count, Work, in_window, registers
 
@@ -58,6 +58,7 @@ class Neurons(Instruction):
     groups: int
     window: int | None
     dest: int | None = None
+    source: int | None = None
     parameters: int | None = None
     banks: tuple[int, ...] = ()
     shift: int = 0
@@ -73,7 +74,9 @@ class Neurons(Instruction):
 
     @property
     def _rows(self) -> tuple[int, ...]:
-        """The first row of each state."""
+        """The first row of each state; one that is only read lies elsewhere."""
+        if self.source is not None:
+            return self.source, self.row
         return tuple(self.row + n * self.groups for n in range(len(self.states)))
 
     @property
@@ -135,154 +138,65 @@ class Neurons(Instruction):
             core.near(self.window, "parameter", at, self.groups)
             parameters[state.name] = core.parameters(at, self.groups)
         sums = (0, 0)
-        if any(STAGES[stage].sums for state in self.states for stage in state.stages):
+        if any("banks" in STAGES[stage].operands for one in self.states for stage in one.stages):
             sums = core.take(self.banks, self.groups, core.target.accumulators.bits)
         value = {name: core.read_state("neuron", row, self.groups) for name, row in rows.items()}
         return Cell(core, parameters, value, *sums, shift=self.shift, subtract=self.subtract)
 
 
-def _destination() -> Any:
-    return event_register("output spikes")
+OPERANDS: dict[str, tuple[Any, Callable[[], Any]]] = {
+    "dest": (int, lambda: event_register("output spikes")),
+    "row": (int, lambda: row_number("first row of membranes in the neuron memory")),
+    "source": (int, lambda: row_number("first row of the other state in the neuron memory")),
+    "parameters": (int, lambda: row_number("first row in the parameter memory")),
+    "groups": (int, lambda: group_count("groups of neurons")),
+    "banks": (tuple[int, ...], lambda: bank_set("banks whose sums to integrate")),
+    "shift": (int, lambda: signed(6, "right shift of event sums; negative shifts left")),
+    "subtract": (bool, lambda: flag("a spike takes the reset value off instead of writing it")),
+    "window": (
+        int | None,
+        lambda: window("the window that holds membranes and parameters, if external"),
+    ),
+    "offset": (
+        int,
+        lambda: elements("elements of the register that lie before these, written already", 0),
+    ),
+}
+"""Operands of instructions on neurons in the order of their encoding, each with its type."""
 
 
-def _row() -> Any:
-    return row_number("first row of membranes in the neuron memory")
+def _made(mnemonic: str, opcode: int, text: str, states: tuple[State, ...]) -> type[Neurons]:
+    """The instruction that takes states through their stages, with the operands that those need."""
+    stages = [STAGES[stage] for state in states for stage in state.stages]
+    wanted = {"row", "groups", "window"}.union(*(stage.operands for stage in stages))
+    wanted |= {"parameters"} if any(stage.parameters for stage in stages) else set()
+    wanted |= set() if all(state.stages for state in states) else {"source"}
+    made = make_dataclass(
+        "".join(part.capitalize() for part in mnemonic.split(".")),
+        [(name, kind, field()) for name, (kind, field) in OPERANDS.items() if name in wanted],
+        bases=(Neurons,),
+        namespace={"states": states, "__doc__": text, "__module__": __name__},
+        frozen=True,
+        kw_only=True,
+    )
+    return instruction(mnemonic, opcode)(made)
 
 
-def _first_parameter() -> Any:
-    return row_number("first row in the parameter memory")
+def _alone(name: str) -> tuple[State, ...]:
+    """A membrane with one stage, and the state that it reads beside it."""
+    if name == "integrate.state":
+        return (State("i", ()), State("u", (name,), source="i"))
+    return (State("u", (name,)),)
 
 
-def _groups() -> Any:
-    return group_count("groups of neurons")
+ALONE = {name: _made(name, one.opcode, one.title, _alone(name)) for name, one in STAGES.items()}
+"""The instruction of each stage, by its name."""
 
-
-def _shift() -> Any:
-    return signed(6, "right shift of event sums; negative shifts left")
-
-
-def _subtract() -> Any:
-    return flag("a spike takes the reset value off instead of writing it")
-
-
-def _window() -> Any:
-    return window("the window that holds membranes and parameters, if external")
-
-
-def _offset() -> Any:
-    return elements("elements of the register that lie before these, written already", 0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spiking(Neurons):
-    """All that a timestep does to neurons of a model that fires."""
-
-    dest: int = _destination()
-    row: int = _row()
-    parameters: int = _first_parameter()
-    groups: int = _groups()
-    banks: tuple[int, ...] = bank_set("banks whose sums to integrate")
-    shift: int = _shift()
-    subtract: bool = _subtract()
-    window: int | None = _window()
-    offset: int = _offset()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Silent(Neurons):
-    """All that a timestep does to neurons of a model that never fires."""
-
-    row: int = _row()
-    parameters: int = _first_parameter()
-    groups: int = _groups()
-    banks: tuple[int, ...] = bank_set("banks whose sums to integrate")
-    shift: int = _shift()
-    window: int | None = _window()
-
-
-def _instruction_of(model: Model) -> type[Neurons]:
-    """The instruction that takes all states of a model through all their stages."""
-    kind = Spiking if model.fires else Silent
-    text = f"{model.title}\n\n{described(model.states)}"
-    about = {"states": model.states, "__doc__": text, "__module__": __name__}
-    name = "".join(part.capitalize() for part in model.name.split("."))
-    return instruction(model.name, model.opcode)(type(name, (kind,), about))
-
-
-FUSED = {model.name: _instruction_of(model) for model in MODELS}
+FUSED = {
+    one.name: _made(one.name, one.opcode, f"{one.title}\n\n{described(one.states)}", one.states)
+    for one in MODELS
+}
 """The instruction of each model, by its name."""
 
-Lif = FUSED["lif"]
-
-
-@instruction("leak", 26)
-@dataclass(frozen=True, kw_only=True)
-class Leak(Neurons):
-    """The leak of neurons alone: membranes are read, and written again."""
-
-    states = (State("u", ("leak",)),)
-    row: int = _row()
-    parameters: int = _first_parameter()
-    groups: int = _groups()
-    window: int | None = _window()
-
-
-@instruction("integrate.events", 27)
-@dataclass(frozen=True, kw_only=True)
-class IntegrateEvents(Neurons):
-    """The integration of event sums alone: membranes are read, and written again."""
-
-    states = (State("u", ("integrate.events",)),)
-    row: int = _row()
-    groups: int = _groups()
-    banks: tuple[int, ...] = bank_set("banks whose event sums to integrate")
-    shift: int = _shift()
-    window: int | None = _window()
-
-
-@instruction("integrate.values", 28)
-@dataclass(frozen=True, kw_only=True)
-class IntegrateValues(Neurons):
-    """The integration of value sums and bias alone: membranes are read, and written again."""
-
-    states = (State("u", ("integrate.values",)),)
-    row: int = _row()
-    parameters: int = _first_parameter()
-    groups: int = _groups()
-    banks: tuple[int, ...] = bank_set("banks whose value sums to integrate")
-    window: int | None = _window()
-
-
-@instruction("integrate.state", 37)
-@dataclass(frozen=True, kw_only=True)
-class IntegrateState(Neurons):
-    """The integration of another state of the same neurons, such as a current, and of the bias.
-
-    The other state is only read; the membranes are read, and written again.
-    """
-
-    states = (State("i", ()), State("u", ("integrate.state",), source="i"))
-    row: int = _row()
-    source: int = row_number("first row of the other state in the neuron memory")
-    parameters: int = _first_parameter()
-    groups: int = _groups()
-    window: int | None = _window()
-
-    @property
-    def _rows(self) -> tuple[int, ...]:
-        return (self.source, self.row)
-
-
-@instruction("fire", 29)
-@dataclass(frozen=True, kw_only=True)
-class Fire(Neurons):
-    """Threshold and reset of neurons alone: membranes are read, and written again."""
-
-    states = (State("u", ("fire",)),)
-    dest: int = _destination()
-    row: int = _row()
-    parameters: int = _first_parameter()
-    groups: int = _groups()
-    subtract: bool = _subtract()
-    window: int | None = _window()
-    offset: int = _offset()
+Fire, Leak, Lif = ALONE["fire"], ALONE["leak"], FUSED["lif"]
+IntegrateEvents, IntegrateValues = ALONE["integrate.events"], ALONE["integrate.values"]

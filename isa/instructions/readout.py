@@ -18,7 +18,7 @@ from isa.format import (
 )
 from isa.machine import Machine
 from isa.target import Target
-from isa.work import ACTIVE, Active, Count, Work, registers
+from isa.work import ACTIVE, NONE, Active, Count, Kind, Work, registers
 
 
 @instruction("clear.logits", 32)
@@ -37,6 +37,37 @@ class ClearLogits(Instruction):
     def execute(self, core: Machine) -> None:
         least = -(1 << (core.target.readout.bits - 1))
         core.write_state("readout", self.row, self.groups, least if self.mode == "max" else 0)
+
+
+def logits_work(
+    target: Target,
+    row: int,
+    groups: int,
+    kind: Kind,
+    *,
+    consumes: tuple[int, ...] = (),
+    source: int | None = None,
+) -> Work:
+    """A pass over logits: each row is read and written once, with its parameters, or, of `source`,
+    after another row of logits that is only read."""
+    rows, taken = Count(groups), source is not None
+    return Work(
+        unit="readout",
+        groups=groups,
+        states=1 + taken,
+        read_only=int(taken),
+        apart=0 if source is None else row - source,
+        consumes=consumes,
+        paired=True,
+        row=row if source is None else source,
+        operations=Count(groups * target.lanes),
+        kind=kind,
+        accesses={
+            ("readout", "reads"): Count(groups * (1 + taken)),
+            ("readout", "writes"): rows,
+            ("parameter", "reads"): NONE if taken else rows,
+        },
+    )
 
 
 @instruction("readout", 33)
@@ -61,21 +92,7 @@ class Readout(Instruction):
         return {"row": self.row}
 
     def work(self, target: Target) -> Work:
-        rows = Count(self.groups)
-        return Work(
-            unit="readout",
-            groups=self.groups,
-            consumes=self.banks,
-            paired=True,
-            row=self.row,
-            operations=Count(self.groups * target.lanes),
-            kind="add",
-            accesses={
-                ("readout", "reads"): rows,
-                ("readout", "writes"): rows,
-                ("parameter", "reads"): rows,
-            },
-        )
+        return logits_work(target, self.row, self.groups, "add", consumes=self.banks)
 
     def execute(self, core: Machine) -> None:
         p = core.parameters(self.parameters, self.groups)

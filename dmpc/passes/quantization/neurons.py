@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dmpc.ir.graph import Array, Attr, Graph, Op
-from dmpc.ir.ops_layers import integrator
+from dmpc.ir.ops_layers import charged, integrator
 from dmpc.ir.types import TensorType
 from dmpc.passes.quantization.builder import Builder
 from dmpc.passes.quantization.positions import Shared, weights_by_neuron
@@ -60,8 +60,8 @@ def _scales(build: Builder, op: Op, roles: Currents) -> tuple[NeuronScale, Value
         assert source is not None
         _, neuron, shift = _joint(build, source, op)
         return neuron, ValueScale(shift, neuron.step * 2.0**-shift)
-    charged = _charged(graph, op) if op.kind == "li" else None
-    neuron = _joint(build, op, charged)[0] if charged else _alone(build, op, roles)
+    others = charged(graph, op) if op.kind == "li" else None
+    neuron = _joint(build, op, others)[0] if others else _alone(build, op, roles)
     values = value_scale(
         neuron,
         [(weights_by_neuron(build, p), build.step_of(p)) for p in roles.values],
@@ -73,20 +73,13 @@ def _scales(build: Builder, op: Op, roles: Currents) -> tuple[NeuronScale, Value
     return neuron, values
 
 
-def _charged(graph: Graph, integrators: Op) -> Op | None:
-    """The neurons that integrators charge, now or a timestep late."""
-    both = (integrators.results[0], integrators.operands[0])
-    users = (user for name in both for user in graph.users(name))
-    return next((user for user in users if user.kind == "lif"), None)
-
-
 def _shared(build: Builder, op: Op, roles: Currents) -> Shared:
     """Which neurons share a scale, by their own products; they must share a threshold, too."""
-    charged = _charged(build.graph, op) if op.kind == "li" else op
+    neurons = charged(build.graph, op) if op.kind == "li" else op
     size = build.graph.types[op.operands[0]].shape
     threshold = np.zeros(size)
-    if charged:
-        of = currents(build.graph, charged, build.ranges.events)
+    if neurons:
+        of = currents(build.graph, neurons, build.ranges.events)
         threshold, _ = _limits(build.graph, of, size)
     return Shared.of(build.graph, op, (*roles.events, *roles.values), threshold)
 
@@ -259,7 +252,7 @@ def _add_ops(
     layer, sums = str(op.attrs["layer"]), build.widths(op).sums
     common: dict[str, Attr] = {"layer": layer, "bits": membrane.bits}
     leaked, half, whole = (f"{_prefix(op)}.u.{stage}" for stage in ("leaked", "events", "charged"))
-    charged = op.results[0] if op.kind == "li" else whole
+    total = op.results[0] if op.kind == "li" else whole
 
     def add(kind: str, operands: Sequence[str], result: str, **attrs: Attr) -> None:
         build.add(Op(kind, tuple(operands), (result,), attrs, op.loc), membrane)
@@ -273,14 +266,14 @@ def _add_ops(
         value = half
     own = (f"{_prefix(op)}.shift", f"{_prefix(op)}.bias")
     if roles.states:
-        add("integrate_state", (value, *roles.states, *own), charged, **common)
+        add("integrate_state", (value, *roles.states, *own), total, **common)
     else:
         operands = (value, *(product.results[0] for product in roles.values), *own)
-        add("integrate_values", operands, charged, **common, sum_bits=sums)
+        add("integrate_values", operands, total, **common, sum_bits=sums)
     if op.kind == "li":
         return
     fire: dict[str, Attr] = {**common, "reset_mode": op.attrs["reset_mode"]}
-    operands = (charged, roles.threshold, roles.reset)
+    operands = (total, roles.threshold, roles.reset)
     build.add(
         Op("fire", operands, op.results, fire, op.loc),
         TensorType("event", membrane.shape),
