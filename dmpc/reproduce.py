@@ -169,7 +169,7 @@ class Reproduction:
         both, none = self.ablation[True, True], self.ablation[False, False]
         rows = self.narrow.activity
         yield Claim(
-            "energy without fusion and stationarity / with both",
+            "energy without either / with both",
             "about 2.5",
             none.energy / both.energy,
             f"without, the spike path reads all 140 and 128 rows of a group, not {rows[0]:.1f} and "

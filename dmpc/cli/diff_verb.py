@@ -13,7 +13,7 @@ from dmpc.cli.main import Verb
 from dmpc.cli.models import errors_of, refuse_unread
 from dmpc.cli.samples import read_samples, samples_of
 from dmpc.cli.tables import cut
-from dmpc.cli.terminal import Output, clean, progress
+from dmpc.cli.terminal import WIDTH, Output, clean, progress
 from dmpc.compiler import Options, import_model, to_layers
 from dmpc.errors import DmpcError
 from dmpc.frontend.models import is_factory
@@ -26,7 +26,6 @@ from runtime.changes import Change, by_section, of_images, of_runs, of_targets
 
 SHOWN = 12
 """Changes of a section that are printed."""
-WIDTH = 80
 
 
 @click.command(

@@ -10,12 +10,11 @@ from dmpc.cli.files import InputFile, write_json
 from dmpc.cli.main import Verb
 from dmpc.cli.samples import data_options, read_samples, samples_of
 from dmpc.cli.tables import cut, table
-from dmpc.cli.terminal import Output, clean, progress
+from dmpc.cli.terminal import WIDTH, Output, clean, progress
 from isa.engines import ENGINES
 from runtime.bounds import WAITS
 from runtime.profile import Line, Profile, Spent
 
-WIDTH = 80
 HEAD = "      unit        busy     longest wait     rows  energy  op < nodes of model"
 
 
