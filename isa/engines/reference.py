@@ -20,6 +20,9 @@ from isa.machine import StateMemory
 from isa.native.records import MEMORIES
 from isa.work import CONTROL, SKIPPED, Work
 
+LOOKS = 8
+"""Batches, at least, in which samples run while somebody looks on."""
+
 
 class ReferenceEngine:
     """Runs an image on NumPy arrays: slow, and as plain as the instructions are.
@@ -53,6 +56,8 @@ class ReferenceEngine:
         counts = Counts()
         watches = [watch(self.prepared, place) for place in dict.fromkeys(watched)]
         batches = []
+        if progress:  # it is slow: whoever looks on hears of it more than once
+            batch = min(batch, -(-len(inputs) // LOOKS))
         for first in range(0, len(inputs), batch):
             together = inputs[first : first + batch]
             batches.append(Batch(self.prepared, together, counts, watches))
