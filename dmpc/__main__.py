@@ -5,7 +5,6 @@ What takes time is imported after signals are looked after, so that one that com
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
@@ -31,9 +30,6 @@ STOPPED = {
 """Signals that end the command, each with the handler that Python has if nobody chose another."""
 
 
-OBJECTS = 50_000
-"""New objects between two looks for garbage: libraries make many that stay, and few rings."""
-
 NO_PLUGINS = "PYDANTIC_DISABLE_PLUGINS", "__all__"
 """Whatever else is installed has no say in what a target means; and nobody has to look for it."""
 
@@ -41,7 +37,6 @@ NO_PLUGINS = "PYDANTIC_DISABLE_PLUGINS", "__all__"
 def run() -> NoReturn:
     """Run the command with this process's arguments, and end the process."""
     os.environ.setdefault(*NO_PLUGINS)
-    gc.set_threshold(OBJECTS, *gc.get_threshold()[1:])
     for number, handler in STOPPED.items():
         if signal.getsignal(number) == handler:  # a shell or nohup may have had it ignored
             signal.signal(number, _stop)
