@@ -18,6 +18,7 @@ from dmpc.report.page import page
 from dmpc.report.registers import registers
 from dmpc.report.tables import raster
 from isa.assembler import assemble
+from isa.reference import EXAMPLE
 from runtime import Program, Samples
 from runtime.looks import confusion, looks
 from runtime.maps import memory_map
@@ -180,46 +181,8 @@ def test_neurons_in_several_instructions_have_membranes_and_spikes():
     assert "<h3>Membranes</h3>" in page(report)
 
 
-HAND = """
-.target paper
-.io     "by hand"
-        input           kind=events, size=4
-        output          size=2
-.text
-main:   loop            counter=samples, length=end
-        clear.membranes row=0, groups=1
-        clear.value     dest=v0, size=4
-        clear.logits    row=0, groups=1, mode=sum
-step:   loop            counter=steps, length=after
-        input.events    dest=e0, inputs=4
-        acc.events      bank=b0, source=e0, row=0, inputs=4, groups=1
-        lif             dest=e1, row=0, parameters=0, groups=1, banks=b0, shift=0
-        count.events    counts=v0, source=e1, size=4
-.end step
-after:  acc.values      bank=b1, source=v0, row=0, inputs=4, groups=1
-        readout         row=0, parameters=1, groups=1, banks=b1, mode=sum
-        emit            row=0, groups=1
-        sync
-.end after
-end:    halt
-.mem spike
-        1 1 1 1
-        1 1 1 1
-        1 1 1 1
-        1 1 1 1
-.mem memory_a
-        1 1 1 1
-        1 1 1 1
-        1 1 1 1
-        1 1 1 1
-.mem parameter
-        0x0 0x0 0x0 0x0
-        0x0 0x0 0x0 0x0
-"""
-
-
 def test_a_program_written_by_hand_has_a_report():
-    program = Program(assemble(HAND, "hand.s"), "hand.s")
+    program = Program(assemble(EXAMPLE, "hand.s"), "hand.s")
     given = Samples(samples(DEEP)[:3, :, :4], None)
     report = collect(program, given, program.run(given.x))
     assert list(report.looks[0].spikes) == ["pc 7"]
