@@ -215,9 +215,8 @@ class _Recognition:
 
 
 def _read_out(network: Network, state: State) -> bool:
-    """True for a state that no neuron is charged by: only the output can be made of it."""
-    below = {*network.wires.below(state.name), *network.wires.below(state.next)}
-    return below.isdisjoint(network.comparisons())
+    """True for a state that never charges a neuron: only the output can be made of it."""
+    return network.charging.isdisjoint((state.name, state.next))
 
 
 def _likeliest_first(network: Network, claims: list[tuple[State, str]]) -> list[tuple[State, str]]:

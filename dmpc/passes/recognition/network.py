@@ -209,6 +209,14 @@ class Network:
         """Distinct comparisons, in execution order."""
         return list(dict.fromkeys(self.forms.shared[value][0] for value in self._compared()))
 
+    @cached_property
+    def charging(self) -> set[str | int]:
+        """What comparisons depend on, in the same timestep or a later one."""
+        wires = self.wires.copy()
+        for state in self.graph.states:
+            wires.wire(state.next, state.name)
+        return reached(wires.before, self.comparisons())
+
     def _compared(self) -> list[str]:
         """Every comparison that is more than a function of others, in execution order."""
         found = (op.results[0] for op in self.graph.ops if op.kind in COMPARISONS)

@@ -154,3 +154,13 @@ def test_a_memory_that_one_event_drives(flavour, bias, seed):
     np.testing.assert_allclose(
         interpret(found, x).logits, interpret(network(shape), x).logits, rtol=0, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("current", ["", "now", "late"])
+@pytest.mark.parametrize("dilation", [1, 3])
+@pytest.mark.parametrize("legendre", [True, False])
+def test_a_memory_of_one_state_that_decays(current, dilation, legendre):
+    """It looks like a leaky readout where only a later timestep's neurons are charged by it."""
+    layer = Layer(6, states=1, dilation=dilation, legendre=legendre, current=current)
+    graph = apply(Fold(), network(Shape(4, (layer,), seed=3)))
+    assert_same_layers(graph, imported(to_onnx(graph)))
