@@ -75,7 +75,8 @@ def _switched(network: Network, state: State, form: Affine, others: list[str]) -
     """
     leaf = others[0]
     inputs = np.flatnonzero(form.terms[leaf].any(axis=0))
-    if len(others) > 1 or len(inputs) > 1 or not network.holds_events(leaf):
+    zero_or_one = leaf in network.lines.values or leaf in network.comparisons()
+    if len(others) > 1 or len(inputs) > 1 or not zero_or_one:
         return None
     gamma, b, bias = form.terms[leaf][:, inputs[0]], form.bias, 1.0
     if not b.any():

@@ -164,3 +164,9 @@ def test_a_memory_of_one_state_that_decays(current, dilation, legendre):
     layer = Layer(6, states=1, dilation=dilation, legendre=legendre, current=current)
     graph = apply(Fold(), network(Shape(4, (layer,), seed=3)))
     assert_same_layers(graph, imported(to_onnx(graph)))
+
+
+def test_one_graded_input_feeds_a_current():
+    """One event would be a memory's drive as well: its rectifier is affine in 0 and 1 alone."""
+    graph = apply(Fold(), network(Shape(1, (Layer(6, bias=False, current="now"),), seed=3)))
+    assert_same_layers(graph, imported(to_onnx(graph)))
