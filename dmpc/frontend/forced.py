@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.interpret import interpret
-from dmpc.ir.registry import Tensor, op_def
+from dmpc.ir.ops_convolution import MAPS
+from dmpc.ir.registry import EvalContext, Tensor, op_def
 
 TIE = 1e-5  # of all that a charge is made of: float32 sums of some hundred parts are within it
 Where = NDArray[np.bool_]
@@ -93,8 +94,7 @@ class _Run:
         self.lifs = {op.results[0]: op for op in layers.ops if op.kind == "lif"}
         self.bound = {name: op_def("lif").bind(op.operands) for name, op in self.lifs.items()}
         currents = {current for bound in self.bound.values() for current in bound["currents"]}
-        self.products = {op.results[0]: op for op in layers.ops if op.results[0] in currents}
-        sources = {op.operands[0] for op in self.products.values()}
+        sources = {op.operands[0] for op in layers.ops if op.kind in MAPS}
         result = interpret(layers, x, trace=currents | sources, fed=dict(spikes), dtype=dtype)
         self.logits = result.logits
         self.traces: dict[str, Tensor] = {**result.traces, **spikes}
@@ -147,13 +147,28 @@ class _Run:
         """How much each charge is made of, whatever the signs: what its rounding goes by."""
         beta, threshold, reset = (self._constant(name, r) for r in ("beta", "threshold", "reset"))
         added = np.abs(threshold) + np.abs(reset)
-        for current in self.bound[name]["currents"]:
-            weight, *bias = self.products[current].operands[1:]
-            source = np.abs(self.traces[self.products[current].operands[0]].astype(self.dtype))
-            added = added + source @ np.abs(self.layers.constants[weight]).T
-            added = added + sum(np.abs(self.layers.constants[one]) for one in bias)
+        added = sum(map(self._size, self.bound[name]["currents"]), added)
         sizes = np.broadcast_to(added, self.charges[name].shape).copy()
         fired = self.spikes[name].astype(np.bool_)
         for step in range(1, sizes.shape[1]):
             sizes[:, step] += beta * np.where(fired[:, step - 1], 0, sizes[:, step - 1])
+        return sizes
+
+    def _size(self, current: str) -> Tensor:
+        """How much a current is made of: a product, or what integrators keep of several."""
+        state, op = self.layers.state(current), self.layers.producer(current)
+        if state is not None:  # what comes late
+            size = self._size(state.next)
+            return np.concatenate([np.zeros_like(size[:, :1]), size[:, :-1]], axis=1)
+        assert op is not None
+        if op.kind in MAPS:
+            constants = [np.abs(self.layers.constants[name]) for name in op.operands[1:]]
+            source = np.abs(self.traces[op.operands[0]].astype(self.dtype))
+            context = EvalContext(self.dtype)
+            (made,) = op_def(op.kind).evaluate(context, op.attrs, source, *constants)
+            return np.asarray(made)
+        bound = op_def(op.kind).bind(op.operands)
+        sizes = np.array(sum(map(self._size, bound["currents"][1:]), self._size(op.operands[1])))
+        for step in range(1, sizes.shape[1]):
+            sizes[:, step] += self.layers.constants[bound["beta"][0]] * sizes[:, step - 1]
         return sizes

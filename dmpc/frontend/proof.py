@@ -19,6 +19,7 @@ from dmpc.frontend.models import Model, Reference, held
 from dmpc.frontend.proof_input import LEAST, drawn, plan
 from dmpc.ir.graph import Graph, Loc, Op
 from dmpc.ir.interpret import interpret, repeats_of, shown
+from dmpc.ir.ops_convolution import Convolution
 from dmpc.ir.registry import Tensor
 from dmpc.reference import OnnxReference, Series
 from dmpc.rules import Stage, rule
@@ -149,12 +150,36 @@ def _run(reference: Reference, layers: Graph, x: Tensor) -> tuple[Tensor, Series
     for op in lifs:
         mine = ours[op.results[0]].astype(np.bool_)
         shown = [series[node].astype(np.bool_) for node in op.loc if node in series]
-        either = [one for seen in shown if seen.shape == mine.shape for one in (seen, ~seen)]
+        both = [one for seen in shown for one in (seen, ~seen)]
+        either = [one for seen in both for one in _orders(layers, op, seen, mine.shape)]
         if not either:
             return logits, {}
         # A comparison may be true where there is no spike, and another one may be of the reset.
         spikes[op.results[0]] = min(either, key=lambda one: int(np.count_nonzero(one != mine)))
     return logits, spikes
+
+
+def _orders(layers: Graph, lif: Op, seen: Tensor, shape: tuple[int, ...]) -> Iterator[Tensor]:
+    """What a model shows of a layer's neurons, in the ways in which they may be those of the layer.
+
+    Neurons of a convolution stand plane by plane in most models, position by position in layers,
+    with further outputs where the machine's rows have room.
+    """
+    if seen.shape == shape:
+        yield seen
+    own = (op for op in layers.ops if op.attrs["layer"] == lif.attrs["layer"])
+    conv = next((op for op in own if op.kind == "conv"), None)
+    if conv is None or seen.shape[:-1] != shape[:-1]:
+        return
+    places = Convolution.of(conv.attrs, layers.types[conv.operands[1]].shape).places
+    outputs, rest = divmod(seen.shape[-1], places)
+    more = shape[-1] // places - outputs
+    if rest or more < 0:
+        return
+    planes = seen.reshape(*shape[:-1], outputs, places).swapaxes(-1, -2)
+    for one in (planes, seen.reshape(planes.shape)):
+        wide = np.pad(one, [(0, 0)] * (planes.ndim - 1) + [(0, more)])
+        yield wide.reshape(shape)
 
 
 def _forced(layers: Graph, x: Tensor, theirs: Tensor, spikes: Series) -> Proof:
@@ -236,8 +261,13 @@ def _parting_layer(imported: Graph, layers: Graph, x: Tensor) -> tuple[Loc, str]
         same = [c.results[0] for c in compared if set(c.loc) & set(op.loc)]
         if op.kind != "lif" or not same:
             continue
-        wanted, found = theirs[same[0]].astype(bool), ours[op.results[0]].astype(bool)
-        wrong = min((found != wanted, found == wanted), key=np.count_nonzero)
+        found = ours[op.results[0]].astype(bool)
+        orders = list(_orders(layers, op, theirs[same[0]].astype(bool), found.shape))
+        if not orders:
+            continue
+        wrong = min(
+            (found != wanted for one in orders for wanted in (one, ~one)), key=np.count_nonzero
+        )
         if wrong.any():
             step = int(np.argmax(wrong.any(axis=(0, 2))))
             return op.loc, f"in timestep {step} of {op.attrs['layer']}"

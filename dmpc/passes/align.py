@@ -52,6 +52,21 @@ class Align(Pass):
         return prune(graph)
 
 
+def filling(graph: Graph, lif: Op) -> Array:
+    """Which neurons are there to fill up rows alone: no input, no leak, nothing to fire at."""
+    layer = _Layer.of(graph, lif)
+    rest = np.ones(graph.types[lif.results[0]].shape, np.bool_) & bool(layer.convolved)
+    for op in layer.products:
+        weight, *biases = (graph.constants[name] for name in op.operands[1:])
+        empty = np.count_nonzero(weight.reshape(len(weight), -1), axis=1) == 0
+        rest &= geometry(graph, op).spread(empty) if op.kind == "conv" else empty
+        for bias in biases:
+            rest &= bias == 0
+    for op, at, value in layer.vectors():
+        rest &= graph.constants[op.operands[at]] == value
+    return rest
+
+
 def geometry(graph: Graph, op: Op) -> Convolution:
     """The convolution of an op."""
     return Convolution.of(op.attrs, graph.types[op.operands[1]].shape)

@@ -8,6 +8,7 @@ from dmpc.findings import Finding, finding
 from dmpc.ir.excerpt import excerpt
 from dmpc.ir.graph import Array, Graph, Op
 from dmpc.ir.registry import op_def
+from dmpc.passes.align import filling
 from dmpc.passes.fold import silent_memories
 from dmpc.passes.layer_rules import spikes_of
 from dmpc.passes.ranges import Ranges
@@ -123,6 +124,7 @@ def lint_bounds(graph: Graph, bounds: Ranges) -> Iterator[Finding]:
     for op in _neurons(graph):
         threshold = graph.constants[op_def("lif").bind(op.operands)["threshold"][0]]
         below = bounds.charge[op.results[0]].high < threshold
+        below = below[~filling(graph, op)]
         if below.any():
             yield _count(NEVER_REACHED, graph, op, below)
 
@@ -131,7 +133,7 @@ def lint_example(graph: Graph, seen: Ranges) -> Iterator[Finding]:
     """What ranges that were seen on example input say of the layers."""
     for op in _neurons(graph):
         spikes = op.results[0]
-        still = seen.rates[spikes] < STILL
+        still = (seen.rates[spikes] < STILL)[~filling(graph, op)]
         if not seen.rates[spikes].any():
             yield _about(SILENT_LAYER, graph, op, layer=op.attrs["layer"])
             continue
