@@ -18,6 +18,7 @@ from dmpc.nn.leak import Leak
 from dmpc.nn.lif import LIF
 from dmpc.nn.memory import LegendreMemory
 from dmpc.nn.network import DMPNetwork, Run, as_input, parameter_count
+from dmpc.nn.planes import Convolution
 from dmpc.nn.quantized import QuantizedNetwork
 from dmpc.nn.ranges import LayerRange, state_ranges
 from dmpc.nn.training import Measurement, fit, measure
@@ -25,6 +26,7 @@ from dmpc.nn.training import Measurement, fit, measure
 __all__ = [
     "LIF",
     "AxonalDelays",
+    "Convolution",
     "DMPLayer",
     "DMPNetwork",
     "LayerRange",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dmpc.nn.layer import DMPLayer
 from dmpc.nn.network import DMPNetwork
+from dmpc.nn.planes import Convolution
 from dmpc.nn.samples import check_samples
 
 RATE: Final = 0.1
@@ -59,7 +60,7 @@ def initialise(network: DMPNetwork, x: Tensor, rate: float = RATE) -> None:
 def _settled(layer: DMPLayer, x: Tensor, rate: float) -> Tensor:
     """The spikes of a layer for `x` [batch, time, inputs], after its weights were scaled."""
     lif, late = layer.lif, layer.late(x)
-    paths = [(layer.fast, late)]
+    paths: list[tuple[nn.Linear | Convolution, Tensor]] = [(layer.fast, late)]
     if layer.slow_path is not None:
         drive, memory, slow = layer.slow_path
         drive.weight.abs_()
@@ -89,14 +90,17 @@ def _settled(layer: DMPLayer, x: Tensor, rate: float) -> Tensor:
 
 
 def _center(
-    linear: nn.Linear,
+    linear: nn.Linear | Convolution,
     x: Tensor,
     spread: float,
     beta: float = 0.0,
     gain: float = 1.0,
     arriving: Callable[[Tensor], Tensor] = lambda current: current,
 ) -> None:
-    """Give what a module adds to leaking membranes this spread and a mean of 0 in each neuron."""
+    """Give what a module adds to leaking membranes this spread and a mean of 0 in each neuron.
+
+    Of a convolution it is the mean over the neurons of an output, which share their bias.
+    """
     linear.bias.zero_()
     charge, charges = torch.zeros_like(linear(x[:, 0])), []
     for now in arriving(linear(x)).unbind(1):
@@ -104,10 +108,10 @@ def _center(
         charges.append(charge)
     charged = torch.stack(charges, dim=1)
     _scale(linear, spread, (charged - charged.mean(dim=(0, 1))).square().mean().sqrt())
-    linear.bias.copy_(-linear(x).mean(dim=(0, 1)))
+    linear.bias.copy_(-linear(x).mean(dim=(0, 1)).reshape(len(linear.bias), -1).mean(dim=1))
 
 
-def _scale(linear: nn.Linear, factor: float, by: Tensor, *others: Tensor) -> None:
+def _scale(linear: nn.Linear | Convolution, factor: float, by: Tensor, *others: Tensor) -> None:
     """Multiply weights, and others, by `factor / by`, if there is anything to divide by."""
     if by > torch.finfo(by.dtype).tiny:
         for scaled in (linear.weight, *others):

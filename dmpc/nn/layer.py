@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from dmpc.nn.delays import AxonalDelays
 from dmpc.nn.leak import Leak
 from dmpc.nn.lif import LIF
 from dmpc.nn.memory import LegendreMemory
+from dmpc.nn.planes import Convolution
 from dmpc.nn.sizes import check_whole
 
 
@@ -52,6 +54,9 @@ class DMPLayer(nn.Module):
     timestep. It is a number or one for each neuron, above 0 and below 1 (`exp(-1 / tau)`), and is
     trained with `learn_alpha`.
 
+    With `convolution` that is the fast path, in place of `W_f s + b_f`, and says how many `inputs`
+    and `neurons` there are: those of a front end, plane by plane.
+
     Parameters: `inputs` (M), `neurons` (N), `memory` (d, the number of memory states), `window`
     in timesteps, `lif` (default: beta 0.5, gain 0.5, threshold 1, hard reset to 0), `dilation` in
     timesteps (1: the slow current reads every timestep's memory). Raises ValueError if a size or
@@ -72,6 +77,7 @@ class DMPLayer(nn.Module):
         delays: int = 0,
         alpha: float | Sequence[float] | Tensor | None = None,
         learn_alpha: bool = False,
+        convolution: Convolution | None = None,
     ) -> None:
         super().__init__()
         self.inputs = check_whole("DMPLayer", "inputs", inputs, 1)
@@ -81,7 +87,9 @@ class DMPLayer(nn.Module):
         delays = check_whole("DMPLayer", "delays", delays, 0)
         if memory and window is None:
             raise ValueError(f"DMPLayer: {memory} memory states, but no window in timesteps")
-        self.fast = nn.Linear(inputs, neurons)
+        self.fast: nn.Linear | Convolution = (
+            nn.Linear(inputs, neurons) if convolution is None else _fitting(convolution, self)
+        )
         self.slow_path: SlowPath | None = None
         if memory:
             assert window is not None
@@ -172,3 +180,17 @@ class DMPLayer(nn.Module):
             return memory
         steps = torch.arange(memory.shape[1], device=memory.device)
         return memory[:, steps - steps % self.dilation]
+
+    def of_machine(self, values: Tensor) -> Tensor:
+        """Values of the machine's neurons [.., neurons] in the order of this layer's."""
+        return self.fast.in_planes(values) if isinstance(self.fast, Convolution) else values
+
+
+def _fitting(convolution: Convolution, layer: DMPLayer) -> Convolution:
+    sizes = math.prod(convolution.planes), convolution.neurons
+    if sizes != (layer.inputs, layer.neurons):
+        raise ValueError(
+            f"DMPLayer: {layer.inputs} inputs and {layer.neurons} neurons, but the convolution has "
+            f"{sizes[0]} and {sizes[1]}"
+        )
+    return convolution

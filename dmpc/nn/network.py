@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Final, Literal, NamedTuple, get_args
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from dmpc.nn.layer import DMPLayer, LayerState
 from dmpc.nn.leak import Leak
 from dmpc.nn.lif import LIF
+from dmpc.nn.planes import check_planes, front_layers
 from dmpc.nn.sizes import check_whole
 
 OverTime = Literal["mean", "last", "max"]
@@ -37,6 +39,10 @@ class DMPNetwork(nn.Module):
     The paper's model for SHD is `DMPNetwork(140, [128, 128], 20, memory=10, window=40)`. Without
     `memory` it is the paper's FSNN, with `recurrent=True` RSNN, with `delays=40` DSNN.
 
+    With a `front` inputs are planes (channels, lines, columns): a list of `nn.Conv2d`, with an
+    `nn.AvgPool2d` before any of them. Behind each stand spiking neurons without a memory; `hidden`
+    are those of the dense layers that follow, and the first to remember.
+
     Parameters: `inputs`; `hidden`, the neurons of each layer; `classes`; `memory` states and
     `window` (timesteps) of every layer; whether layers are `recurrent`; the longest of the learned
     `delays` of every layer's inputs, 0 for none; `dropout`, the probability of losing a layer's
@@ -52,7 +58,7 @@ class DMPNetwork(nn.Module):
 
     def __init__(
         self,
-        inputs: int,
+        inputs: int | Sequence[int],
         hidden: Sequence[int],
         classes: int,
         *,
@@ -67,6 +73,7 @@ class DMPNetwork(nn.Module):
         readout_beta: float | Sequence[float] | Tensor | None = None,
         learn_leaks: bool = False,
         over_time: OverTime = "mean",
+        front: Sequence[nn.Module] = (),
     ) -> None:
         super().__init__()
         if not isinstance(hidden, Iterable) or not len(hidden):
@@ -77,7 +84,10 @@ class DMPNetwork(nn.Module):
         classes = check_whole("DMPNetwork", "classes", classes, 1)
         if not 0 <= dropout < 1:
             raise ValueError(f"DMPNetwork: dropout is {dropout}; it must be in [0, 1)")
-        sizes = [check_whole("DMPNetwork", "inputs", inputs, 1)]
+        self.planes = check_planes("DMPNetwork", inputs) if front else None
+        convolved = [] if self.planes is None else list(front_layers(self.planes, front))
+        fed = convolved[-1].neurons if convolved else inputs
+        sizes = [check_whole("DMPNetwork", "inputs", fed, 1)]
         sizes += [check_whole("DMPNetwork", "neurons", neurons, 1) for neurons in hidden]
         if over_time not in get_args(OverTime):
             raise ValueError(
@@ -85,7 +95,10 @@ class DMPNetwork(nn.Module):
             )
         dilations = _each("dilations", dilation, len(hidden))
         alphas = _each("alphas", alpha, len(hidden))
-        self.layers = nn.ModuleList(
+        seen = [
+            DMPLayer(math.prod(c.planes), c.neurons, 0, None, lif, convolution=c) for c in convolved
+        ]
+        hidden_layers = [
             DMPLayer(
                 *(m, n, memory, window, lif, d),
                 recurrent=recurrent,
@@ -94,7 +107,8 @@ class DMPNetwork(nn.Module):
                 learn_alpha=learn_leaks,
             )
             for (m, n), d, a in zip(pairwise(sizes), dilations, alphas, strict=True)
-        )
+        ]
+        self.layers = nn.ModuleList([*seen, *hidden_layers])
         self.dropout = nn.Dropout(dropout)
         self.readout = nn.Linear(sizes[-1], classes)
         self.over_time = over_time
@@ -119,12 +133,16 @@ class DMPNetwork(nn.Module):
         """The layers in order, with their type."""
         return [layer for layer in self.layers if isinstance(layer, DMPLayer)]
 
+    def flat(self, x: Tensor) -> Tensor:
+        """Sequences `x` of planes, or flat, as [batch, time, inputs]."""
+        return x.flatten(2) if self.planes and x.shape[2:] == self.planes else x
+
     def run(self, x: Tensor) -> Run:
         """Whole sequences from state 0: `x` [batch, time, inputs] -> logits and all spikes.
 
         Raises ValueError if `x` has another shape or no timestep.
         """
-        inputs = self.dmp_layers[0].inputs
+        inputs, x = self.dmp_layers[0].inputs, self.flat(x)
         if x.dim() != 3 or x.shape[1] < 1 or x.shape[2] != inputs:
             raise ValueError(
                 f"DMPNetwork: x has shape {list(x.shape)}, expected [batch, time, {inputs}] with "

@@ -7,11 +7,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
+from torch import nn
 
 from dmpc.nn.layer import DMPLayer
 from dmpc.nn.leak import Leak
 from dmpc.nn.lif import LIF
 from dmpc.nn.network import DMPNetwork
+from dmpc.nn.planes import Convolution
 
 MEMBRANE: Final = "readout.membrane"
 """The state of a readout that leaks."""
@@ -45,7 +47,7 @@ def layer_nodes(name: str, layer: DMPLayer, spikes: str) -> list[NodeProto]:
             *(op("Identity", f".past.{n + 1}_next", [known]) for n, known in enumerate(past[:-1])),
         ]
         spikes = f"{name}.late"
-    nodes.append(linear(f"{name}.fast", spikes))
+    nodes += fast_nodes(f"{name}.fast", layer.fast, spikes)
     current = ".fast"
     if layer.recurrent is not None:
         nodes += [
@@ -100,6 +102,37 @@ def layer_nodes(name: str, layer: DMPLayer, spikes: str) -> list[NodeProto]:
     return [*nodes, *fired]
 
 
+def fast_nodes(name: str, fast: nn.Linear | Convolution, spikes: str) -> list[NodeProto]:
+    """Nodes of a layer's fast path; a convolution lays planes out, and flat again."""
+    if isinstance(fast, nn.Linear):
+        return [linear(name, spikes)]
+    (down, along), planes, made = fast.padding, f"{name}.planes", f"{name}.convolved"
+    nodes = [helper.make_node("Reshape", [spikes, f"{name}.shape"], [planes], planes)]
+    if fast.pool != (1, 1):
+        source, planes = planes, f"{name}.means"
+        nodes.append(
+            helper.make_node(
+                "AveragePool",
+                [source],
+                [planes],
+                planes,
+                kernel_shape=fast.pool,
+                strides=fast.pool,
+            )
+        )
+    conv = helper.make_node(
+        "Conv",
+        [planes, f"{name}.weight", f"{name}.bias"],
+        [made],
+        made,
+        strides=fast.stride,
+        pads=(down, along, down, along),
+        dilations=fast.dilation,
+        group=fast.groups,
+    )
+    return [*nodes, conv, helper.make_node("Flatten", [made], [name], name, axis=1)]
+
+
 def readout_nodes(network: DMPNetwork, spikes: str) -> list[NodeProto]:
     """Nodes from `spikes` [batch, neurons] to `y` [batch, classes]; a leaky one has a state."""
     if network.readout_leak is None:
@@ -139,6 +172,9 @@ def weights(network: DMPNetwork) -> list[TensorProto]:
         tensors.append(_constant(name, tensor.numpy()))
     for i, layer in enumerate(network.dmp_layers):
         tensors += _neuron(f"layers.{i}.lif", layer.lif)
+        if isinstance(layer.fast, Convolution):
+            shape = np.array([0, *layer.fast.planes], np.int64)  # 0: the batch, as it is
+            tensors.append(_constant(f"layers.{i}.fast.shape", shape))
         if layer.states and layer.dilation > 1:
             numbers = {"dilation": layer.dilation, "zero": 0, "one": 1}
             for key, number in numbers.items():

@@ -46,7 +46,8 @@ class QuantizedNetwork(nn.Module):
         self.network = network
         self.options = options or Options()
         self.target = load_target(self.options.target)
-        self.ranges = find_ranges(self._float_graph(), np.asarray(x), self.options)
+        flat = np.asarray(network.flat(torch.as_tensor(x)))
+        self.ranges = find_ranges(self._float_graph(), flat, self.options)
         self.ranges.origin = f"quantization-aware training, {self.ranges.origin}"
         self.ranges.moments = carried.stored_moments(self.ranges)
 
@@ -66,6 +67,7 @@ class QuantizedNetwork(nn.Module):
     def run(self, x: Tensor) -> Run:
         """Whole sequences: `x` [batch, time, inputs] -> the machine's logits and spikes."""
         graph = self.integer_graph()
+        x = self.network.flat(x)
         integers, _ = interface_of(graph).input.integers(np.asarray(x))
         names = [f"layer{i + 1}" for i in range(len(self.layers))]
         watched = [name for name in _watched(names) if name in graph.types]
@@ -133,7 +135,7 @@ def _replay(layer: DMPLayer, x: Tensor, machine: _Trace, name: str) -> Tensor:
         drive = _as(torch.relu(layer.drive(x)), machine(f"{name}.x"))
         memory = _as(layer.memory(drive.squeeze(2)), machine(f"{name}.m.next"))
         current = current + layer.slow(layer.held(memory))
-    charged, spikes = machine(f"{name}.u.charged"), machine(f"{name}.spikes")
+    charged, spikes = (layer.of_machine(machine(f"{name}.{of}")) for of in ("u.charged", "spikes"))
     if layer.recurrent is None:
         return layer.lif.replay(layer.arriving(current), charged, spikes)
     return layer.lif.replay(current, charged, spikes, layer.recurrent.weight, layer.keep())

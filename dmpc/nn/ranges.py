@@ -34,7 +34,7 @@ def state_ranges(network: DMPNetwork, x: Tensor) -> list[LayerRange]:
         raise ValueError("state_ranges: x holds no sample; give at least one")
     states = network.initial_states(len(x))
     ranges = [LayerRange((0.0, 0.0), (0.0, 0.0)) for _ in states]
-    for now in x.unbind(1):
+    for now in network.flat(torch.as_tensor(x)).unbind(1):
         _, states = network.step(as_input(now), states)
         ranges = [
             LayerRange(

@@ -29,7 +29,7 @@ def check_samples(verb: str, network: DMPNetwork, x: object) -> Tensor:
         x = torch.as_tensor(x)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{verb}: x is {type(x).__name__}, not an array of numbers") from error
-    inputs = network.dmp_layers[0].inputs
+    inputs, x = network.dmp_layers[0].inputs, network.flat(x)
     if x.dim() != 3 or x.shape[2] != inputs or x.shape[1] < 1:
         raise ValueError(
             f"{verb}: x has shape {list(x.shape)}, expected [samples, time, {inputs}] with at "

@@ -28,7 +28,7 @@ from pydantic import (
 from dmpc.analysis.interval import Interval
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph, Op
-from dmpc.ir.ops_convolution import MAPS
+from dmpc.ir.ops_convolution import MAPS, Convolution
 from dmpc.ir.ops_layers import NEURONS
 from dmpc.passes.quantization.widths import Chosen
 from dmpc.passes.ranges import QUANTILES, Ranges, Real
@@ -185,7 +185,15 @@ def _columns(layers: Graph, op: Op) -> int:
     """The number of values that the products of neurons, or a readout, read, and the bias."""
     products = [p for name in op.operands if (p := layers.producer(name)) is not None]
     every = [p for p in products if p.kind in MAPS] if op.kind in NEURONS else [op]
-    return 1 + sum(layers.types[p.operands[0]].size for p in every)
+    return 1 + sum(_read(layers, p) for p in every)
+
+
+def _read(layers: Graph, product: Op) -> int:
+    """The number of values that a sum of a product reads."""
+    weight = layers.types[product.operands[1]].shape
+    if product.kind == "conv":
+        return Convolution.of(product.attrs, weight).seen
+    return layers.types[product.operands[0]].size
 
 
 def _unfit(what: str, where: str) -> CompileError:
