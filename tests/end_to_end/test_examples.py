@@ -50,11 +50,12 @@ SPOKEN = Example("spoken_digits", "model")
 SPOKEN_STEP = Example("spoken_digits", "model_step")  # the same network, one timestep
 GREY = Example("grey_digits", "model")
 GREY_PERMUTED = Example("grey_digits", "model_permuted", "_permuted")
+SHAPES = Example("moving_shapes", "model")
 
 
 def test_every_committed_model_is_tested_but_variants_of_size():
     found = {f"{path.parent.name}/{path.stem}" for path in EXAMPLES.glob("*/model*.onnx")}
-    tested = {str(example) for example in (SPOKEN, SPOKEN_STEP, GREY, GREY_PERMUTED)}
+    tested = {str(example) for example in (SPOKEN, SPOKEN_STEP, GREY, GREY_PERMUTED, SHAPES)}
     assert tested <= found
     assert [name for name in found - tested if not name[-1].isdigit()] == []
 
@@ -89,6 +90,14 @@ def agrees_in_every_bit(found: Verification, steps: int) -> None:
     vectors = {f"layer{layer}.{part}" for layer in (1, 2) for part in ("spikes", "u.next")}
     assert vectors | {"layer1.m.next", "layer2.m.next"} <= set(exact.figures["different"])
     assert exact.figures["elements"] > EXACT * steps * 128 * len(vectors)
+
+
+def test_convolutions_in_front_of_a_memory_keep_their_accuracy_and_every_bit():
+    test = SHAPES.samples("test")
+    few = slice(None, None, 10)
+    found = verify(SHAPES.path, once(SHAPES).image, test.x[few], test.y[few], max_drop=3)
+    assert [rung.reason for rung in found.rungs if not rung.ok] == []
+    assert found.rungs[1].figures["integer_accuracy"] > 0.9
 
 
 @pytest.mark.parametrize("example", [SPOKEN, GREY], ids=str)

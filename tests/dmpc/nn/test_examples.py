@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
-SPOKEN, GREY = EXAMPLES / "spoken_digits", EXAMPLES / "grey_digits"
+SPOKEN, GREY, SHAPES = (EXAMPLES / n for n in ("spoken_digits", "grey_digits", "moving_shapes"))
 
 
 def load(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -31,8 +31,9 @@ def session(path: Path) -> onnxruntime.InferenceSession:
         (SPOKEN / "model_256.onnx", SPOKEN / "test.npz", 0.985),
         (GREY / "model.onnx", GREY / "test.npz", 0.97),
         (GREY / "model_permuted.onnx", GREY / "test_permuted.npz", 0.935),
+        (SHAPES / "model.onnx", SHAPES / "test.npz", 0.98),
     ],
-    ids=["spoken", "spoken-256", "grey", "grey-permuted"],
+    ids=["spoken", "spoken-256", "grey", "grey-permuted", "shapes"],
 )
 def test_committed_models_reach_their_accuracy(model: Path, data: Path, accuracy: float) -> None:
     x, y = load(data)
@@ -96,9 +97,34 @@ def test_grey_digits_data_is_what_the_script_makes(tmp_path: Path) -> None:
         assert data.read_bytes() == (GREY / data.name).read_bytes(), data.name
 
 
+def test_moving_shapes_are_what_the_script_makes_at_any_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = script(SHAPES / "make_data.py")
+    ours = module.made(module.TRAIN_PER_CLASS, 16, np.random.default_rng(0))
+    for name, theirs in zip("xy", load(SHAPES / "train.npz"), strict=True):
+        np.testing.assert_array_equal(ours[name], theirs)
+    assert ours["x"].shape == (800, 60, 2 * 16 * 16)
+    assert np.bincount(ours["y"]).tolist() == [80] * 10
+    for per_class in ("TRAIN_PER_CLASS", "TEST_PER_CLASS"):
+        monkeypatch.setattr(module, per_class, 1)
+    CliRunner().invoke(module.main, ["--out", str(tmp_path), "--size", "32"])
+    x = load(tmp_path / "test.npz")[0].reshape(10, 60, 2, 32, 32)
+    assert 0.01 < x.mean() < 0.05
+
+
+def test_a_shape_that_moves_to_the_right_is_brighter_on_its_right() -> None:
+    module = script(SHAPES / "make_data.py")
+    draw = np.random.default_rng(1)
+    found = module.events(module.brightness(0, 16, draw), draw)[10:50]
+    columns = np.arange(16)
+    brighter, darker = (found[:, p].sum(axis=(0, 1)) @ columns for p in (0, 1))
+    assert brighter / found[:, 0].sum() > darker / found[:, 1].sum()
+
+
 # In one epoch of so few samples the layers are silent still.
 @pytest.mark.filterwarnings("ignore::dmpc.nn.TrainingWarning")
-@pytest.mark.parametrize("example", [SPOKEN, GREY], ids=["spoken", "grey"])
+@pytest.mark.parametrize("example", [SPOKEN, GREY, SHAPES], ids=["spoken", "grey", "shapes"])
 def test_training_scripts_train_and_export(
     example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,8 +133,11 @@ def test_training_scripts_train_and_export(
         np.savez(tmp_path / data.name, x=x[:64], y=y[:64])
     module = script(example / "train.py")
     monkeypatch.setattr(module, "HERE", tmp_path)
+    given = ["--out", str(tmp_path), "--epochs", "1"]
+    if example == SHAPES:  # others read what lies beside them
+        given += ["--data", str(tmp_path)]
     try:
-        trained = CliRunner().invoke(module.main, ["--out", str(tmp_path), "--epochs", "1"])
+        trained = CliRunner().invoke(module.main, given)
     finally:
         torch.set_flush_denormal(False)
     assert trained.exit_code == 0, trained.output
