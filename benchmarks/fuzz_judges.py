@@ -109,8 +109,8 @@ def _spoken(case: Case, result: Any) -> Verdict:
         return Verdict("accepted") if fine else find(f"stderr: {_masked(said)}", result.stderr)
     if code not in (1, 2):
         return find(f"exit code {code}", said)
-    if code == 1 and case.argv[0] == "diff" and not result.stderr:
-        return Verdict("accepted")  # something differs
+    if code == 1 and case.argv[0] in ("diff", "fit") and not result.stderr:
+        return Verdict("accepted")  # something differs, or is too large
     if code == 1 and case.argv[0] in ("check", "verify") and not result.stderr:
         return Verdict("caught" if CAUGHT.search(said) else "refused", detail=said)
     return _one_line(case if code == 1 else Case(case.argv), result.stderr)

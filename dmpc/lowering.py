@@ -155,7 +155,7 @@ def check_size(layers: Graph, target: Target, options: Options) -> None:
 
 def sketch(layers: Graph, target: Target, options: Options) -> Graph:
     """A network placed as if its numbers were known; raises CompileError."""
-    ranges = static_ranges(layers, options.input_range)
+    ranges = static_ranges(layers, options.input_range, sizes=True)
     plan = width_plan(target, options.weight_bits, options.widths)
     integer = apply_all([Quantize(target, ranges, plan)], layers)
     return _placed(integer, ranges, target, options, exact=False)

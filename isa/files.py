@@ -46,7 +46,7 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> None:
 def check_output(path: str | os.PathLike[str]) -> os.stat_result | None:
     """What stands at a path that is to be written, if anything; OSError if it cannot be written."""
     name = os.fsdecode(path)
-    if not name or "\0" in name:
+    if not name or not _possible(name):
         raise _failure(errno.EINVAL if name else errno.ENOENT, path)
     try:
         found = os.stat(path)
@@ -114,6 +114,14 @@ def _remove(path: str) -> None:
     else:
         Path(path).unlink(missing_ok=True)
     unfinished.discard(path)
+
+
+def _possible(name: str) -> bool:
+    """Whether a file can have a name."""
+    try:
+        return b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
 
 
 def _failure(code: int, path: str | os.PathLike[str]) -> OSError:

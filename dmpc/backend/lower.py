@@ -20,12 +20,18 @@ TOO_LARGE = rule(
     nearest="the layer is larger than an instruction can say",
 )
 
+NESTED = 2  # loops: timesteps in samples
+
 
 def lower(graph: Graph, target: Target) -> list[Lowered]:
     """The program: a loop over samples around a loop over timesteps.
 
-    Raises CompileError where an operand does not fit its instruction.
+    Raises CompileError where an operand does not fit its instruction, and if the target cannot nest
+    these loops.
     """
+    if target.sequencer.loops < NESTED:
+        message = f"programs nest {NESTED} loops; target {target.name} has {target.sequencer.loops}"
+        raise CompileError(message, where=graph.name, hint=f"sequencer.loops = {NESTED}, or more")
     lowering = Lowering(graph, target)
     order = execution_order(graph)
     end = [op for op in order if op is not None and op.attrs.get("when") == "end"]

@@ -129,7 +129,7 @@ class OutputFolder(click.ParamType[str]):
         """
         try:
             os.makedirs(folder, exist_ok=True)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # no name that a folder can have
             raise _cannot(folder, error) from error
         paths = {name: os.path.join(folder, name) for name in files}
         claim(click.get_current_context(), {name: paths[name] for name in sorted(paths)})
@@ -250,5 +250,6 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _cannot(path: str, error: OSError) -> DmpcError:
-    return DmpcError(f"cannot write: {error.strerror or error}", where=path)
+def _cannot(path: str, error: OSError | ValueError) -> DmpcError:
+    reason = error.strerror if isinstance(error, OSError) else None
+    return DmpcError(f"cannot write: {reason or error}", where=path)

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from dmpc.errors import DmpcError, ImportFailure
 from dmpc.rules import Stage, rule
 
@@ -53,7 +55,8 @@ class Poisoned(Exception):
 def boundary(where: str = "", operands: str = "") -> Iterator[None]:
     """Turn every exception inside that is no error of ours into an ImportFailure at `where`."""
     try:
-        yield
+        with np.errstate(all="ignore"):  # what is not finite is refused by name
+            yield
     except (DmpcError, Poisoned):
         raise
     except Exception as error:

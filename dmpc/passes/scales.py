@@ -74,6 +74,32 @@ def neuron_scale(
     return NeuronScale(step, fraction, np.where(exact, steps, coarse))
 
 
+def beyond(
+    weights: Sequence[Real],
+    scale: NeuronScale,
+    charge: Interval,
+    kept: tuple[Real, Real],
+    *,
+    weight_bits: int,
+    membrane_bits: int,
+) -> Real:
+    """How far [N], of what the width holds, membranes may go with event weights that are rounded.
+
+    `charge` is how far the real weights take them, `kept` the leak factors, real and rounded. The
+    leak itself rounds by half a step in each timestep.
+    """
+    real = np.concatenate([weight.reshape(len(scale.step), -1) for weight in weights], axis=1)
+    step = scale.weight_step[:, None]
+    made = np.clip(np.rint(real / step), -largest(weight_bits), largest(weight_bits)) * step
+    grown = np.ones(len(real))
+    for sign in (1, -1):
+        exact, whole = (np.maximum(sign * one, 0).sum(axis=1) for one in (real, made))
+        grown = np.maximum(grown, np.divide(whole, exact, out=grown.copy(), where=exact > 0))
+    lost, left = (np.where(one < 1, 1 - one, 1) for one in kept)
+    reach = charge.magnitude * grown * np.maximum(lost / left, 1) + 0.5 * scale.step / left
+    return np.asarray(reach / (scale.step * largest(membrane_bits)))
+
+
 FINE = 16  # steps of a threshold from which on a step can be made to divide it
 
 

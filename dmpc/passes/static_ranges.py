@@ -5,6 +5,7 @@ most negative current. `dmpc.analysis` does the same, exactly, for the integers 
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dmpc.analysis.interval import Interval
 from dmpc.analysis.response import LONGEST, System
@@ -34,13 +35,17 @@ ENDLESS_MEMBRANE = rule(
     nearest="a leak below 1; or a calibration set, which gives ranges in their place",
 )
 
+Flags = NDArray[np.bool_]
 ROUNDING = 1.02  # headroom: rounded weights and states go a little further than real ones
 
 
-def static_ranges(graph: Graph, input_range: tuple[float, float] | None) -> Ranges:
+def static_ranges(
+    graph: Graph, input_range: tuple[float, float] | None, *, sizes: bool = False
+) -> Ranges:
     """Ranges that no input can leave. `input_range` is None for a binary input.
 
-    Raises CompileError for a memory that does not decay, and for membranes that can grow forever.
+    Raises CompileError for a memory that does not decay, and for membranes that can grow forever,
+    unless `sizes` alone are asked for: then any range will do for them.
     """
     errors = ErrorList()
     ranges = Ranges("static ranges", input_range is None, ROUNDING)
@@ -66,7 +71,8 @@ def static_ranges(graph: Graph, input_range: tuple[float, float] | None) -> Rang
         try:
             _STATIC[op.kind](graph, op, ranges)
         except CompileError as error:
-            errors.add(error)
+            if not sizes:
+                errors.add(error)
             _silence(graph, op, ranges)
 
     for op in graph.ops:
@@ -80,7 +86,7 @@ def _silence(graph: Graph, op: Op, ranges: Ranges) -> None:
     """Take what has no bounds for zero, so that the rest can be looked at."""
     for name in (op.operands[0], *op.results):
         zero = np.zeros(graph.types[name].shape)
-        ranges.bounds[name] = Interval(zero, zero)
+        ranges.bounds.setdefault(name, Interval(zero, zero))
 
 
 def _static_dense(graph: Graph, op: Op, ranges: Ranges) -> None:
@@ -143,9 +149,6 @@ def _static_lif(graph: Graph, op: Op, ranges: Ranges) -> None:
     pushed = total.high - np.minimum(reset, 0)  # subtracting less than zero adds
     falls = (room == 0) & (total.low < 0)  # a leak above 1 is an error of its own
     rises = (room == 0) & (pushed > np.maximum(reset, 0))
-    for grows, how in ((falls, "fall"), (rises & roles.subtract, "rise")):
-        if grows.any():
-            raise layer_error(ENDLESS_MEMBRANE, graph, op, layer=op.attrs["layer"], how=how)
     low = np.minimum(total.low, 0) / np.where(room > 0, room, 1)
     before = np.maximum(threshold, 0)
     if not roles.subtract:
@@ -158,6 +161,7 @@ def _static_lif(graph: Graph, op: Op, ranges: Ranges) -> None:
     size = graph.types[op.results[0]].shape
     ranges.bounds[op.results[0]] = Interval(np.zeros(size), np.ones(size))
     ranges.bounds[op.results[1]] = Interval(low, before)
+    _check_ends(graph, op, falls, rises & roles.subtract)
 
 
 def _static_integrator(
@@ -166,14 +170,19 @@ def _static_integrator(
     """What `total` in every timestep adds up to without a reset."""
     beta = graph.constants[op.operands[-1]]
     endless = beta == 1
-    for grows, how in ((endless & (total.low < 0), "fall"), (endless & (total.high > 0), "rise")):
-        if grows.any():
-            raise layer_error(ENDLESS_MEMBRANE, graph, op, layer=op.attrs["layer"], how=how)
     room = np.where(endless, 1, 1 - beta)
     u = Interval(np.minimum(total.low, 0) / room, np.maximum(total.high, 0) / room)
     half = Interval(beta * u.low, beta * u.high) + events
     ranges.charge[op.results[0]] = half | u
     ranges.bounds[op.operands[0]] = ranges.bounds[op.results[0]] = u
+    _check_ends(graph, op, endless & (total.low < 0), endless & (total.high > 0))
+
+
+def _check_ends(graph: Graph, op: Op, falls: Flags, rises: Flags) -> None:
+    """Raise CompileError if neurons can go on for ever."""
+    for grows, how in ((falls, "fall"), (rises, "rise")):
+        if grows.any():
+            raise layer_error(ENDLESS_MEMBRANE, graph, op, layer=op.attrs["layer"], how=how)
 
 
 def _static_products(graph: Graph, op: Op, ranges: Ranges) -> Interval:

@@ -38,6 +38,17 @@ def test_shipped_targets_come_from_the_smallest_on():
     assert sizes == sorted(sizes)
 
 
+@pytest.mark.parametrize("hard", [True, False])
+def test_what_never_leaks_has_a_size_all_the_same(hard):
+    """Only a calibration set gives such membranes ranges; how large they are shows without."""
+    shape = Shape(6, (Layer(9, states=3, hard=hard), Layer(4, current="now")), leaks=1, seed=1)
+    layers = to_layers(network(shape), Options())
+    for name, array in layers.constants.items():
+        if name.endswith((".beta", ".alpha")):
+            array[:] = 1.0
+    assert fit(layers, PAPER, Options()).on_chip
+
+
 def test_what_is_outside_says_with_which_rows_it_would_not_be():
     found = fit(LARGE, PAPER, Options())
     assert found.fits

@@ -107,6 +107,7 @@ def test_threads_may_write_one_file(tmp_path):
         ("loop", errno.ELOOP),
         ("a" * 256, errno.ENAMETOOLONG),
         ("a\0b", errno.EINVAL),
+        ("\ud800", errno.EINVAL),
     ],
 )
 def test_what_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path, monkeypatch, name, code):

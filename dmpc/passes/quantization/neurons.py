@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dmpc.analysis.interval import Interval
 from dmpc.ir.graph import Array, Attr, Graph, Op
 from dmpc.ir.ops_layers import charged, integrator
 from dmpc.ir.types import TensorType
@@ -15,6 +16,7 @@ from dmpc.passes.ranges import Currents, Real, currents, products_with_columns, 
 from dmpc.passes.scales import (
     NeuronScale,
     ValueScale,
+    beyond,
     charged_scale,
     largest,
     neuron_scale,
@@ -22,6 +24,8 @@ from dmpc.passes.scales import (
     value_scale,
 )
 from isa.parameters import KEPT, LEAK_BITS, nearest_leak
+
+TRIES, FURTHER = 4, 1.001  # a wider step rounds weights otherwise
 
 
 def add_neurons(build: Builder, op: Op) -> None:
@@ -90,15 +94,28 @@ def _alone(build: Builder, op: Op, roles: Currents) -> NeuronScale:
     size, shared = graph.types[op.operands[0]].shape, _shared(build, op, roles)
     bias = np.broadcast_to(total_bias(graph, roles.products), size)
     threshold, reset = _limits(graph, roles, size)
-    return neuron_scale(
-        [weights_by_neuron(build, product) for product in roles.events],
-        shared.interval(ranges.charge[op.results[0]]),
-        threshold,
-        [shared.largest(bias), shared.largest(reset)],
-        margin=ranges.margin,
-        weight_bits=widths.weights,
-        membrane_bits=widths.membrane,
-    )
+    weights = [weights_by_neuron(build, product) for product in roles.events]
+    bits = {"weight_bits": widths.weights, "membrane_bits": widths.membrane}
+    proved = shared.interval(ranges.charge[op.results[0]])
+    beta = graph.constants[roles.beta].astype(np.float64)
+    kept = beta, nearest_leak(beta, widths.leak) / (1 << LEAK_BITS)
+    room = np.ones(size)
+    for _ in range(TRIES):
+        scale = neuron_scale(
+            weights,
+            Interval(proved.low * room, proved.high * room),
+            threshold,
+            [shared.largest(bias), shared.largest(reset)],
+            margin=ranges.margin,
+            **bits,
+        )
+        if ranges.activity or not weights:  # what was seen on samples proves nothing
+            break
+        further = shared.largest(beyond(weights, scale, proved, kept, **bits))
+        if (further <= 1).all():
+            break
+        room = np.where(further > 1, room * further * FURTHER, room)
+    return scale
 
 
 def _limits(graph: Graph, roles: Currents, size: tuple[int, ...]) -> tuple[Real, Real]:

@@ -75,8 +75,8 @@ def _switched(network: Network, state: State, form: Affine, others: list[str]) -
     """
     leaf = others[0]
     inputs = np.flatnonzero(form.terms[leaf].any(axis=0))
-    zero_or_one = leaf in network.lines.values or leaf in network.comparisons()
-    if len(others) > 1 or len(inputs) > 1 or not zero_or_one:
+    events = all(_zero_or_one(network, leaf, int(element)) for element in inputs)
+    if len(others) > 1 or len(inputs) > 1 or not events:
         return None
     gamma, b, bias = form.terms[leaf][:, inputs[0]], form.bias, 1.0
     if not b.any():
@@ -91,6 +91,14 @@ def _switched(network: Network, state: State, form: Affine, others: list[str]) -
         return None
     a = _kept(state, form)
     return Memory(state.name, state.next, a, b, state.next, synapses[0], bias)
+
+
+def _zero_or_one(network: Network, leaf: str, element: int) -> bool:
+    """Whether an element is an event: a spike, or what comes late. Others may be graded."""
+    past = network.lines.values.get(leaf)
+    if past is None:
+        return leaf in network.comparisons()
+    return bool(past.age[element]) or past.sources[element] in network.comparisons()
 
 
 def _idle(network: Network, state: State, form: Affine) -> Memory:

@@ -19,6 +19,7 @@ from isa.disassembler import assembly
 from isa.image import Image, image_bytes
 from isa.interface import interface, provenance
 from isa.layout import Layout
+from isa.target import target_text
 from tests.isa.machine import program
 from tests.networks import Layer, Shape, network, networks
 
@@ -125,3 +126,11 @@ def test_a_layer_that_no_instruction_can_name_is_an_error_of_its_node():
         "/layer1/hold: layer1: hold.value: every: 70000 is not a whole number from 0 to 65535 "
         "(the layer is larger than an instruction can say)"
     )
+
+
+def test_a_target_that_nests_one_loop_runs_no_networks(tmp_path):
+    path = tmp_path / "one.toml"
+    path.write_text(target_text("paper").replace("loops = 4 ", "loops = 1 "))
+    wanted = r"programs nest 2 loops; target paper has 1 \(sequencer.loops = 2, or more\)"
+    with pytest.raises(CompileError, match=wanted):
+        compile_network(network(SHAPE), options=Options(target=str(path)))

@@ -170,3 +170,11 @@ def test_one_graded_input_feeds_a_current():
     """One event would be a memory's drive as well: its rectifier is affine in 0 and 1 alone."""
     graph = apply(Fold(), network(Shape(1, (Layer(6, bias=False, current="now"),), seed=3)))
     assert_same_layers(graph, imported(to_onnx(graph)))
+
+
+def test_one_graded_input_that_could_be_late_feeds_a_current():
+    shape = Shape(1, (Layer(6, bias=False, current="now", delays=4),), seed=11)
+    graph = network(shape)
+    assert not graph.constants["layer1.late.delays"].any()
+    found = imported(to_onnx(graph))
+    assert not any(op.kind == "memory" for op in found.ops)

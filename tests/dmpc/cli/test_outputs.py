@@ -99,10 +99,15 @@ FOLDERS = {
 
 
 @pytest.mark.parametrize("command", FOLDERS)
-@pytest.mark.parametrize("name", [".", "/", ""])
+@pytest.mark.parametrize("name", [".", "/", "", "a\0b", "\ud800"])
 def test_a_folder_is_no_output(dmpc, shared, command, name):
     said = dmpc.fails(*FOLDERS[command](shared), name)
     assert "cannot write: " in said
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "\ud800"])
+def test_a_folder_needs_a_name_that_files_can_have(dmpc, shared, name):
+    assert "cannot write: " in dmpc.fails("export-memories", shared.image, "-o", name)
 
 
 def test_standard_output_holds_what_is_written_there_alone(dmpc, files):

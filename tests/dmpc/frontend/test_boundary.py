@@ -209,6 +209,14 @@ def test_constants_are_computed_without_a_warning(node, tmp_path):
     assert "nan" in said
 
 
+def test_a_signalling_nan_is_no_warning(tmp_path):
+    model = step_model(Spelling())
+    weight = next(one for one in model.graph.initializer if len(one.dims) == 2)
+    array = np.full(tuple(weight.dims), 0x7FA00000, np.uint32)
+    weight.CopyFrom(numpy_helper.from_array(array.view(np.float32), weight.name))
+    assert "holds nan" in refused(model, tmp_path)
+
+
 def test_what_onnxruntime_says_is_one_line_and_no_log(tmp_path, capfd):
     onnx.save(unrolled(), tmp_path / "net.onnx")
     reference = open_model(tmp_path / "net.onnx").reference

@@ -254,3 +254,11 @@ def test_what_has_no_proof_is_seen():
     x = samples(ONE)
     found = find_ranges(lasting, x, Options())
     assert found.charge == calibrate(lasting, x, samples=256, margin=1.25).charge
+
+
+def test_weights_that_round_to_one_side_stay_within_the_proof():
+    """Most weights of one neuron are rounded away from zero: 3 % more than static ranges hold."""
+    shape = Shape(inputs=6, layers=(Layer(11, bias=False, recurrent=True),), seed=865)
+    compiled = dmpc.compile(network(shape))
+    verdicts = {item.what: item.verdict for item in report(compiled.graph, Assumptions()).ranges}
+    assert verdicts["membrane"] == "impossible"
