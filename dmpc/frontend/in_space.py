@@ -1,5 +1,8 @@
 """Convolutions and means over neighbours within a timestep, as ops that are not multiplied out."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from dmpc.errors import ImportFailure
@@ -56,6 +59,39 @@ def means(ctx: Context, node: Node, tensor: Traced, size: Pair) -> Traced:
     return _mapped(ctx, node, tensor, made, Known(weight), node.proto.output[0], shape)
 
 
+def ones(
+    ctx: Context,
+    node: Node,
+    tensor: Traced,
+    taps: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    before: Sequence[int],
+    places: Sequence[int],
+) -> Traced:
+    """Sums over neighbours of each channel [samples, channels, ...], whether they overlap or not.
+
+    Raises ImportFailure if there is no position.
+    """
+    if min(places) < 1:
+        raise ImportFailure.of(CONV, problem="has a kernel that is longer than the padded input")
+    channels, sizes = tensor.shape[1], tensor.shape[2:]
+    apart = (
+        list(taps) == list(strides)
+        and not any(before)
+        and all(place == size // tap for place, size, tap in zip(places, sizes, taps, strict=True))
+    )
+    made = Convolution(
+        _pair(sizes), channels, _pair(places), channels, _pair(taps), _pair(strides),
+        _pair(before, 0), _pair(dilations), parts=channels, planar=True, planar_result=True,
+    )  # fmt: skip
+    if apart and set(dilations) == {1}:
+        made = replace(made, taps=ONE, stride=ONE, pool=_pair(taps))
+    weight: Array = np.ones((channels, *made.taps, 1))
+    shape = (tensor.shape[0], channels, *places)
+    return _mapped(ctx, node, tensor, made, Known(weight), f"{node.proto.output[0]}.sum", shape)
+
+
 def _mapped(
     ctx: Context, node: Node, tensor: Traced, made: Convolution, weight: Known, name: str,
     shape: tuple[int, ...],
@@ -68,6 +104,6 @@ def _mapped(
     return layout(np.repeat(at, made.places * made.outputs, 1)).result(result, tensor, shape)
 
 
-def _pair(numbers: "tuple[int, ...] | list[int]", rest: int = 1) -> Pair:
+def _pair(numbers: Sequence[int], rest: int = 1) -> Pair:
     """Numbers along y and x; of one axis along x."""
     return (rest, numbers[0]) if len(numbers) == 1 else (numbers[0], numbers[1])

@@ -25,7 +25,7 @@ INSTEAD: Mapping[tuple[str, ...], str] = {
         "Sin", "Sqrt",
     ): "a linear map; what depends on weights alone is computed ahead",
     ("Ceil", "Round"): "GreaterOrEqual; of computed values they are part of a threshold only",
-    ("LpPool", "MaxPool", "MaxPool1d", "MaxPool2d", "MaxRoiPool", "RoiAlign", "Resize"): (
+    ("LpPool", "MaxRoiPool", "RoiAlign", "Resize"): (
         "pool the input before it reaches the network"
     ),
     ("ConvTranspose", "DeformConv", "ConvInteger", "QLinearConv"): (

@@ -97,14 +97,6 @@ OVER_CLASSES = rule(
     gives one number for each timestep instead of one for each class.""",
     nearest="a squeeze without an axis drops the batch axis of a model exported with batch 1",
 )
-OVER_FEATURES = rule(
-    "over-features",
-    Stage.IMPORT,
-    "{op} over features is not supported",
-    why="""The largest of a layer's values is a comparison of neurons with each other; the machine
-    compares each with its own threshold.""",
-    nearest="ReduceSum, which is a linear map",
-)
 OVER_SOME_TIME = rule(
     "over-some-time",
     Stage.IMPORT,

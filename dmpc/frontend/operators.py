@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from dmpc.frontend import elementwise, movement, products
 from dmpc.frontend.context import Arguments, Context, Handler
+from dmpc.frontend.maxima import max_pooling
 from dmpc.frontend.onnx_file import Node
 from dmpc.frontend.reduce import pooling, reduction
 from dmpc.frontend.regions import MOVEMENT, WRITES, over_time
@@ -24,6 +25,7 @@ SINGLE: Mapping[str, Handler] = {
     **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceSum"), reduction),
     **dict.fromkeys(("CumSum", "DFT", *WRITES), temporal),
     **dict.fromkeys(("AveragePool", "GlobalAveragePool"), pooling),
+    **dict.fromkeys(("MaxPool", "GlobalMaxPool"), max_pooling),
     "Abs": elementwise.stepping("abs"),
     "BatchNormalization": elementwise.batch_norm,
     "Cast": elementwise.cast,

@@ -8,6 +8,7 @@ import numpy as np
 from dmpc.errors import ImportFailure
 from dmpc.frontend.context import Arguments, Context, loc_of
 from dmpc.frontend.in_space import means, stands
+from dmpc.frontend.maxima import over_features
 from dmpc.frontend.onnx_file import Node
 from dmpc.frontend.operator_rules import (
     AFTER_REDUCTION,
@@ -15,7 +16,6 @@ from dmpc.frontend.operator_rules import (
     DIVIDED_BY_READOUT,
     MIXED_READOUTS,
     OVER_CLASSES,
-    OVER_FEATURES,
     OVER_SOME_TIME,
 )
 from dmpc.frontend.tensors import Known, MixesTime, Tensor, Traced
@@ -85,7 +85,7 @@ def _over_features(ctx: Context, node: Node, tensor: Traced, kind: str) -> Trace
     if ctx.scanned and size == tensor.features:  # groups of them are a vote
         raise ImportFailure.of(OVER_CLASSES, op=node.op, size=size)
     if kind == "max":
-        raise ImportFailure.of(OVER_FEATURES, op=node.op)
+        return over_features(ctx, node, tensor)
     after_reduction("matmul", (tensor,))
     weight = np.full((size, 1), 1.0 if kind == "sum" else 1.0 / size)
     result = ctx.builder.linear(tensor, Known(weight), node.proto.output[0], loc_of(node))

@@ -7,7 +7,10 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from dmpc.frontend.onnx_file import label
 
-COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual")
+COMPARISONS = (
+    "GlobalMaxPool", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "MaxPool", "ReduceMax",
+)  # fmt: skip
+"""What makes spikes, of sums or of other spikes."""
 PREFIX = "dmpc.watched"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dmpc.errors import ImportFailure
@@ -12,6 +12,11 @@ from dmpc.frontend.torch_program.rules import FORM
 
 REDUCTIONS = {"mean": "ReduceMean", "sum": "ReduceSum", "amax": "ReduceMax"}
 
+MAX_POOLS = ("max_pool1d", "max_pool2d")
+BESIDE_PLACES = (
+    "adaptive_max_pool1d", "adaptive_max_pool2d", "max_pool1d_with_indices",
+    "max_pool2d_with_indices",
+)  # fmt: skip
 POOLS = ("adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d")
 
 
@@ -112,6 +117,40 @@ def _each_once(taken: Mapping[str, Any]) -> bool:
     return _spread(taken.get("stride") or size, 2) == size and not any(rest)
 
 
+def greatest(emitter: Emitter, call: Call) -> str | list[str]:
+    """Maxima over neighbours along the last axes, `adaptive` ones where they divide them evenly."""
+    source, axes = call.tensor("self"), 2 if "2d" in call.op else 1
+    if source.rank != axes + 2:
+        raise ImportFailure.of(
+            FORM, what=f"{call.op} without a batch axis", nearest="an input with a batch axis"
+        )
+    if 1 in call.used:
+        raise ImportFailure.of(FORM, what="where the largest element stands", nearest="amax")
+    inputs, attrs = [emitter.use(source)], _windows(call, source.shape[-axes:])
+    name = emitter.emit("MaxPool", inputs, call.name, **attrs)
+    return name if call.op in MAX_POOLS else [name, ""]
+
+
+def _windows(call: Call, sizes: Sequence[int]) -> dict[str, Any]:
+    axes = len(sizes)
+    if "output_size" in call.arguments:
+        wanted = _spread(call["output_size"], axes)
+        if any(size % one for size, one in zip(sizes, wanted, strict=True)):
+            nearest = "a size that divides that of the input"
+            raise ImportFailure.of(FORM, what=f"{call.op} of uneven groups", nearest=nearest)
+        taps = [size // one for size, one in zip(sizes, wanted, strict=True)]
+        return {"kernel_shape": taps, "strides": taps}
+    taps = _spread(call["kernel_size"], axes)
+    given = call.arguments
+    return {
+        "kernel_shape": taps,
+        "strides": _spread(given.get("stride") or taps, axes),
+        "pads": _spread(given.get("padding", 0), axes) * 2,
+        "dilations": _spread(given.get("dilation", 1), axes),
+        "ceil_mode": int(bool(given.get("ceil_mode"))),
+    }
+
+
 def reduction(emitter: Emitter, call: Call) -> str:
     """`mean`, `sum`, `amax` over axes, or over all of them."""
     source = call.tensor("self")
@@ -150,6 +189,7 @@ HANDLERS: Mapping[str, Handler] = {
     **dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot"), product),
     **dict.fromkeys(("conv1d", "conv2d", "convolution"), convolution),
     **dict.fromkeys(POOLS, pooling),
+    **dict.fromkeys((*MAX_POOLS, *BESIDE_PLACES), greatest),
     "addmm": product_and_sum,
     "cumsum": running_sum,
     "einsum": einsum,

@@ -167,7 +167,7 @@ MODELS: dict[str, Make] = {
         node("Cast", ["c0_"], "index", to=TensorProto.INT64),
         node("Gather", ["wo", "index"], "odd", axis=0),
     ),
-    "over-features": with_step("ReduceMax", "x", axes=[1]),
+    "max-of-values": with_step("ReduceMax", "x", axes=[1]),
     "wrong-axes": with_step("ReduceSum", "x", "far"),
     "computed-parameter": with_step("Clip", "x", "v0"),
     "einsum": with_step("Einsum", "x", "v0", "v1", equation="bi,bj,bk->bij"),
