@@ -135,6 +135,19 @@ def products(m, x):
     return a + b + f + (c + d).unsqueeze(1) + torch.mv(x[0], m.row).sum() + x.mean()
 
 
+def greatest(_, x):
+    planes = x.unsqueeze(1)
+    parts = [
+        functional.max_pool1d(x, 3, 2, 1, ceil_mode=True),
+        functional.max_pool1d(x, 2, return_indices=True)[0],
+        functional.adaptive_max_pool1d(x, 1),
+        functional.max_pool2d(planes, (2, 3), 1, (1, 0)),
+        functional.max_pool2d(planes, 2, dilation=(2, 1), return_indices=True)[0],
+        functional.adaptive_max_pool2d(planes, (T, 1)),
+    ]
+    return torch.cat([part.reshape(-1) for part in parts])
+
+
 def transforms(m, x):
     u = x[..., 0].unsqueeze(1)
     spectrum = fft.rfft(u, n=2 * T, dim=-1) * m.spectrum.unsqueeze(0) * 2.0
@@ -149,7 +162,7 @@ def transforms(m, x):
 
 FUNCTIONS = (
     elementwise, movement, writing, writing_simply, writing_by_masks, indexing, products,
-    transforms,
+    greatest, transforms,
 )  # fmt: skip
 
 
