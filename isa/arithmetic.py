@@ -54,13 +54,14 @@ def shift_round(x: Any, shift: Int | int) -> Any:
     One adder and a shifter in hardware: `(x + 2**(shift-1)) >> shift`. Products beyond
     2**62 stay there: whatever takes them saturates to a smaller width anyway.
     """
-    right: Int = np.maximum(np.asarray(shift, np.int64), 0)
-    shifted: Int = (x + ((np.int64(1) << right) >> 1)) >> right
-    left: Int = np.maximum(-np.asarray(shift, np.int64), 0)
-    if not np.any(left):
-        return shifted
+    if (shift if isinstance(shift, int) else shift.min()) >= 0:
+        moved: Int = x + ((np.int64(1) << shift) >> 1)
+        moved >>= shift
+        return moved
+    right = np.maximum(np.asarray(shift, np.int64), 0)
+    left = np.maximum(-np.asarray(shift, np.int64), 0)
     limit = (np.int64(1) << WIDEST) >> left
-    widened: Int = np.clip(shifted, -limit, limit) << left
+    widened: Int = np.clip(shift_round(x, right), -limit, limit) << left
     return widened
 
 
@@ -79,7 +80,7 @@ def reached(x: Any, threshold: Int) -> Any:
 @singledispatch
 def select(condition: Any, one: Any, other: Any) -> Any:
     """`one` where the condition is 1, `other` where it is 0."""
-    return np.where(condition, one, other)
+    return np.where(condition.astype(bool), one, other)
 
 
 def leak(membrane: Any, beta: Int, leak_bits: int) -> Any:

@@ -25,6 +25,7 @@ from dmpc.reference import OnnxReference, Series
 from dmpc.rules import Stage, rule
 
 GIVEN = 8  # samples of the user's
+GLANCE = 16  # timesteps that tell which comparison of the model is a layer's, and its sign
 EQUAL = 1e-5  # of the largest logit: rounding of float32; a spike more or less is beyond it
 FLOOR = 0.01  # of the largest logit of all samples: what a sample's own counts for at least
 MUST_EQUAL = 3  # samples, where spikes are not seen and a tie may explain the others
@@ -110,8 +111,10 @@ def prove(model: Model, layers: Graph, x: Tensor | None = None) -> Proof:
     proof = Proof(())
     for part in (held(one, reference.type) for one in _inputs(reference, layers, x)):
         with np.errstate(over="ignore", invalid="ignore"):  # a state may grow without bound
-            theirs, spikes = _run(reference, layers, part)
-            found = _forced(layers, part, theirs, spikes) if spikes else _free(layers, part, theirs)
+            theirs, seen = _run(reference, layers, part)
+            found = _compared(layers, part, theirs, seen, GLANCE)
+            if not found.fine and seen and part.shape[1] > GLANCE:
+                found = _compared(layers, part, theirs, seen, part.shape[1])
             if not found.fine:
                 raise _failure(model, layers, part, theirs, found)
         proof = proof.plus(found)
@@ -140,36 +143,55 @@ def _inputs(reference: Reference, layers: Graph, x: Tensor | None) -> Iterator[T
 
 
 def _run(reference: Reference, layers: Graph, x: Tensor) -> tuple[Tensor, Series]:
-    """The model's logits, and its neurons' spikes by those of the layers, if it shows all."""
-    lifs = [op for op in layers.ops if op.kind == "lif"]
+    """The model's logits, and its comparisons that the layers' neurons may be, if it shows them."""
     if not isinstance(reference, OnnxReference):
         return reference.logits(x), {}
-    logits, series = reference.logits_and_spikes({name for op in lifs for name in op.loc}, x)
-    spikes: Series = {}
+    nodes = {name for op in layers.ops if op.kind == "lif" for name in op.loc}
+    return reference.logits_and_spikes(nodes, x)
+
+
+def _compared(layers: Graph, x: Tensor, theirs: Tensor, seen: Series, steps: int) -> Proof:
+    """The comparison, where `steps` timesteps tell which of the model's values spikes are."""
+    spikes = _spikes(layers, x[:, :steps], seen)
+    return _forced(layers, x, theirs, spikes) if spikes else _free(layers, x, theirs)
+
+
+def _spikes(layers: Graph, x: Tensor, seen: Series) -> Series:
+    """The model's spikes by those of the layers, which run on `x` to tell; none if one is hidden.
+
+    A comparison may be true where there is no spike, and another one may be of the reset.
+    """
+    lifs = [op for op in layers.ops if op.kind == "lif"]
+    if not seen:
+        return {}
     ours = interpret(layers, x, trace=[op.results[0] for op in lifs]).traces
+    spikes: Series = {}
     for op in lifs:
         mine = ours[op.results[0]].astype(np.bool_)
-        shown = [series[node].astype(np.bool_) for node in op.loc if node in series]
-        both = [one for seen in shown for one in (seen, ~seen)]
-        either = [one for seen in both for one in _orders(layers, op, seen, mine.shape)]
+        steps = mine.shape[1]
+        near = [seen[node].astype(np.bool_) for node in op.loc if node in seen]
+        both = [one for held in near for one in (held, ~held)]
+        either = [one for held in both for one in _orders(layers, op, held, mine.shape[-1])]
         if not either:
-            return logits, {}
-        # A comparison may be true where there is no spike, and another one may be of the reset.
-        spikes[op.results[0]] = min(either, key=lambda one: int(np.count_nonzero(one != mine)))
-    return logits, spikes
+            return {}
+        spikes[op.results[0]] = min(
+            either, key=lambda one: int(np.count_nonzero(one[:, :steps] != mine))
+        )
+    return spikes
 
 
-def _orders(layers: Graph, lif: Op, seen: Tensor, shape: tuple[int, ...]) -> Iterator[Tensor]:
+def _orders(layers: Graph, lif: Op, seen: Tensor, neurons: int) -> Iterator[Tensor]:
     """What a model shows of a layer's neurons, in the ways in which they may be those of the layer.
 
     Neurons of a convolution stand plane by plane in most models, position by position in layers,
     with further outputs where the machine's rows have room.
     """
+    shape = (*seen.shape[:-1], neurons)
     if seen.shape == shape:
         yield seen
     own = (op for op in layers.ops if op.attrs["layer"] == lif.attrs["layer"])
     conv = next((op for op in own if op.kind == "conv"), None)
-    if conv is None or seen.shape[:-1] != shape[:-1]:
+    if conv is None:
         return
     places = Convolution.of(conv.attrs, layers.types[conv.operands[1]].shape).places
     outputs, rest = divmod(seen.shape[-1], places)
@@ -262,7 +284,7 @@ def _parting_layer(imported: Graph, layers: Graph, x: Tensor) -> tuple[Loc, str]
         if op.kind != "lif" or not same:
             continue
         found = ours[op.results[0]].astype(bool)
-        orders = list(_orders(layers, op, theirs[same[0]].astype(bool), found.shape))
+        orders = list(_orders(layers, op, theirs[same[0]].astype(bool), found.shape[-1]))
         if not orders:
             continue
         wrong = min(

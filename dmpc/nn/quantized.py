@@ -62,7 +62,11 @@ class QuantizedNetwork(nn.Module):
         return Quantize(self.target, self.ranges, plan).run(self._float_graph())
 
     def _float_graph(self) -> Graph:
-        return to_layers(import_onnx(to_onnx(self.network)), self.options)
+        model = to_onnx(self.network)
+        for value in model.graph.input:  # open sizes would be imported twice, to compare
+            for dim in value.type.tensor_type.shape.dim[:2]:
+                dim.dim_value = 2
+        return to_layers(import_onnx(model), self.options)
 
     def run(self, x: Tensor) -> Run:
         """Whole sequences: `x` [batch, time, inputs] -> the machine's logits and spikes."""
