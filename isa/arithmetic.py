@@ -54,7 +54,7 @@ def shift_round(x: Any, shift: Int | int) -> Any:
     One adder and a shifter in hardware: `(x + 2**(shift-1)) >> shift`. Products beyond
     2**62 stay there: whatever takes them saturates to a smaller width anyway.
     """
-    if (shift if isinstance(shift, int) else shift.min()) >= 0:
+    if (shift if isinstance(shift, int) else shift.min(initial=0)) >= 0:
         moved: Int = x + ((np.int64(1) << shift) >> 1)
         moved >>= shift
         return moved
