@@ -23,6 +23,7 @@ from dmpc.ir.registry import op_def
 from dmpc.ir.types import TensorType
 
 if TYPE_CHECKING:
+    from dmpc.frontend.staircases import Staircase
     from dmpc.frontend.steps import Step
 
 
@@ -62,6 +63,8 @@ class Builder:
         self.steps: dict[str, Step] = {}
         self.half_spikes: dict[str, tuple[Step, Loc]] = {}
         self.unit_clips: dict[str, str] = {}
+        self.staircases: dict[str, Staircase] = {}
+        self.counted: dict[str, ImportFailure] = {}  # staircases that no op computes: what is wrong
         self.recurrences: dict[tuple[str, bytes, bytes], str] = {}
         self.clock = ""  # the state that counts timesteps, once one is needed
 

@@ -11,6 +11,7 @@ from dmpc.frontend.context import Arguments, Context, Handler, loc_of, unsupport
 from dmpc.frontend.onnx_file import Node
 from dmpc.frontend.operator_rules import CAST, ONLY_RELU, TRAINING
 from dmpc.frontend.reduce import after_reduction
+from dmpc.frontend.staircases import begin, climb
 from dmpc.frontend.steps import as_steps, follow, start
 from dmpc.frontend.tensors import Known, Tensor, Traced
 
@@ -37,7 +38,7 @@ def elementwise(ctx: Context, node: Node, kind: str, *tensors: Tensor) -> list[T
     if kind == "mul" and any(isinstance(t, Known) and not t.array.any() for t in tensors):
         shape = broadcast(tensors, node.name)
         return [Known(np.zeros(shape, np.float32))]
-    stepped = follow(ctx, node, kind, *tensors)
+    stepped = follow(ctx, node, kind, *tensors) or climb(ctx, node, kind, *tensors)
     if stepped is not None:
         return stepped
     retagged = after_reduction(kind, tensors)
@@ -85,9 +86,9 @@ def neg(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
 
 def floor(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     """Floor."""
-    tensor = inputs[0]
+    tensor = _traced(inputs[0])
     started = step_of(ctx, node, "floor", tensor)
-    return started or elementwise(ctx, node, "floor", tensor)
+    return started or [begin(ctx, node, "floor", tensor)]
 
 
 def relu(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
@@ -100,7 +101,8 @@ def step_of(ctx: Context, node: Node, kind: str, tensor: Tensor) -> list[Tensor]
     assert isinstance(tensor, Traced)
     if tensor.reduced is not None:
         return None
-    return follow(ctx, node, kind, tensor) or start(ctx, node, kind, tensor)
+    followed = follow(ctx, node, kind, tensor) or climb(ctx, node, kind, tensor)
+    return followed or start(ctx, node, kind, tensor)
 
 
 def stepping(kind: str) -> Handler:
@@ -192,7 +194,8 @@ def _smaller(ctx: Context, node: Node, a: Tensor, b: Tensor, *, unit: bool = Fal
 def _check_limit(ctx: Context, node: Node, a: Tensor, b: Tensor) -> None:
     """Only steps may have other limits than zero."""
     as_steps(ctx, node, a)
-    if not (isinstance(a, Traced) and a.value in ctx.builder.steps and isinstance(b, Known)):
+    known = isinstance(a, Traced) and a.value in {**ctx.builder.steps, **ctx.builder.staircases}
+    if not (known and isinstance(b, Known)):
         raise ImportFailure.of(ONLY_RELU, op=node.op)
 
 
@@ -272,7 +275,10 @@ def cast(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
             (part,) = elementwise(ctx, node, "fmod", tensor, Known(np.ones(1)))
             return elementwise(ctx, node, "sub", tensor, part)
     name = TensorProto.DataType.Name(to) if to in TensorProto.DataType.values() else f"type {to}"
-    raise ImportFailure.of(CAST, from_=type_.dtype, to=name)
+    error = ImportFailure.of(CAST, where=node.name, from_=type_.dtype, to=name)
+    if to in INTEGERS:
+        return [begin(ctx, node, "trunc", tensor, error)]
+    raise error
 
 
 def where(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:

@@ -38,6 +38,7 @@ from dmpc.frontend.notes import tell_readout, tell_repeated, tell_unused
 from dmpc.frontend.onnx_file import Source, initializers, read_model
 from dmpc.frontend.operators import OPERATORS
 from dmpc.frontend.responses import Systems
+from dmpc.frontend.staircases import check_staircases
 from dmpc.frontend.states import pair
 from dmpc.frontend.steps import check_steps
 from dmpc.frontend.tensors import Domain, Known, Mixed, Tensor, Traced, distinct, whole
@@ -333,6 +334,7 @@ def _pruned(ctx: Context) -> Graph:
     """The graph without what has no influence; raises ImportFailure for half spikes that have."""
     graph = prune(ctx.builder.graph)
     check_steps(ctx.builder, graph)
+    check_staircases(ctx.builder, graph)
     return graph
 
 

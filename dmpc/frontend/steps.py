@@ -64,7 +64,7 @@ def follow(ctx: Context, node: Node, kind: str, *tensors: Tensor) -> list[Tensor
     steps = [ctx.builder.steps.get(tensor.value) for tensor in traced]
     first = steps[0] if steps else None
     numbers = [tensor for tensor in tensors if isinstance(tensor, Known)]
-    if first is None or kind not in FUNCTIONS or not all(map(_uniform, numbers)):
+    if first is None or kind not in FUNCTIONS or not all(map(is_uniform, numbers)):
         return None
     if any(one is None or one.argument != first.argument for one in steps) or any(
         not np.array_equal(tensor.index, traced[0].index) for tensor in traced
@@ -89,7 +89,7 @@ def as_steps(ctx: Context, node: Node, *tensors: Tensor) -> None:
             continue
         if tensor.value in builder.steps:
             continue
-        ends = _ends(builder.graph, tensor.value)
+        ends = ends_of(builder.graph, tensor.value)
         size = builder.graph.types[tensor.value].size
         if ends is None or builder.graph.types[ends[0]].size != size:
             continue
@@ -99,7 +99,7 @@ def as_steps(ctx: Context, node: Node, *tensors: Tensor) -> None:
         builder.steps[tensor.value] = Step(argument, false, true, true)
 
 
-def _ends(graph: Graph, value: str) -> tuple[str, float, float] | None:
+def ends_of(graph: Graph, value: str) -> tuple[str, float, float] | None:
     """The truth value that a value depends on alone, and what it is where that is false, true."""
     producer = graph.producer(value)
     boolean = graph.types[value].dtype == "bool"
@@ -112,7 +112,7 @@ def _ends(graph: Graph, value: str) -> tuple[str, float, float] | None:
             numbers = np.unique(graph.constants[operand].astype(np.float64))
             found = ("", numbers[0], numbers[0]) if len(numbers) == 1 else None
         else:
-            found = _ends(graph, operand)
+            found = ends_of(graph, operand)
         if found is None:
             return own
         ends.append(found)
@@ -127,7 +127,8 @@ def _ends(graph: Graph, value: str) -> tuple[str, float, float] | None:
     return names.pop(), sides[0], sides[1]
 
 
-def _uniform(number: Known) -> bool:
+def is_uniform(number: Known) -> bool:
+    """Whether all elements are one number."""
     return number.array.size > 0 and bool(np.all(number.array == number.array.flat[0]))
 
 

@@ -14,6 +14,7 @@ from dmpc.errors import ErrorList, ImportFailure
 from dmpc.frontend.context import UNKNOWN_OPERATOR
 from dmpc.frontend.nearest import nearest
 from dmpc.frontend.torch_program import (
+    draws,
     elementwise,
     indexing,
     masks,
@@ -32,6 +33,7 @@ from dmpc.frontend.torch_program.emitter import (
     Place,
     Value,
     element_type,
+    flat,
 )
 from dmpc.frontend.torch_program.nodes import (
     excerpt,
@@ -146,7 +148,7 @@ class _Conversion:
                 self._convert(node, live)
                 return
             if node.op == "call_function" and kind_of(node) not in (*HANDLERS, *SHAPED, ""):
-                if _random(node):
+                if draws.is_random(node):
                     raise ImportFailure.of(RANDOM_NUMBERS, where=place(node), op=kind_of(node))
                 raise unsupported(kind_of(node), node)
         except ImportFailure as error:
@@ -211,15 +213,16 @@ class _Conversion:
             )
         arguments = {key: self._found(value) for key, value in named_arguments(node).items()}
         kind = kind_of(node)
-        if _random(node):
-            raise ImportFailure.of(RANDOM_NUMBERS, where=place(node), op=kind)
+        drawn = draws.drawn(node, kind, arguments)
+        if drawn is not None and any(_values(arguments.values())):
+            raise drawn
         if kind not in masks.INDEXING and any(
-            isinstance(part, Place) for part in _flat(arguments.values())
+            isinstance(part, Place) for part in flat(arguments.values())
         ):
             what = f"{kind} of the places where a mask is true"
             raise ImportFailure.of(FORM, where=place(node), what=what, nearest="the mask itself")
         if kind in SHAPED or not any(_values(arguments.values())):
-            return self._folded(node, arguments)
+            return self._folded(node, arguments, drawn)
         places = masks.places(self.emitter, kind, arguments)
         if places is not None:
             return places
@@ -233,7 +236,7 @@ class _Conversion:
         if by_mask is not None:
             return by_mask
         if kind != "index_put" and any(
-            isinstance(part, Chosen) for part in _flat(arguments.values())
+            isinstance(part, Chosen) for part in flat(arguments.values())
         ):
             what = f"{kind} of elements that a mask chooses"
             raise ImportFailure.of(FORM, where=place(node), what=what, nearest="torch.where")
@@ -289,25 +292,19 @@ class _Conversion:
         dead = argument not in self.env  # it lends its shape
         return value_like(argument.name, argument.meta["val"]) if dead else self.env[argument]
 
-    def _folded(self, node: Any, arguments: Mapping[str, Any]) -> Any:
+    def _folded(self, node: Any, arguments: Mapping[str, Any], drawn: ImportFailure | None) -> Any:
         """What an operation makes of constants, computed by torch itself."""
         import torch
 
-        constants = [part for part in _flat(arguments.values()) if isinstance(part, Constant)]
+        constants = [part for part in flat(arguments.values()) if isinstance(part, Constant)]
         base = next((part.name for part in constants), "")
         name = f"{base}.{node.name}" if base else node.name
         with torch.no_grad():
             result = node.target(**{key: _plain(value) for key, value in arguments.items()})
         if isinstance(result, list | tuple):
-            return [Constant(part, f"{name}.{number}") for number, part in enumerate(result)]
-        return Constant(result, name) if isinstance(result, torch.Tensor) else result
-
-
-def _random(node: Any) -> bool:
-    """Whether an operation draws random numbers; dropout, which has a handler, says so itself."""
-    import torch
-
-    return kind_of(node) not in HANDLERS and torch.Tag.nondeterministic_seeded in node.target.tags
+            parts = [f"{name}.{number}" for number in range(len(result))]
+            return [Constant(part, each, drawn) for part, each in zip(result, parts, strict=True)]
+        return Constant(result, name, drawn) if isinstance(result, torch.Tensor) else result
 
 
 def _plain(value: Any) -> Any:
@@ -328,13 +325,8 @@ def _needed(node: Any) -> list[Any]:
     return list(node.all_input_nodes)
 
 
-def _flat(values: Iterable[Any]) -> Iterable[Any]:
-    for value in values:
-        yield from _flat(value) if isinstance(value, list) else (value,)
-
-
 def _values(values: Iterable[Any]) -> Iterable[bool]:
-    return (isinstance(value, Value) for value in _flat(values))
+    return (isinstance(value, Value) for value in flat(values))
 
 
 def _is_node(argument: Any) -> bool:

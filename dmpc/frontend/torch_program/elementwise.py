@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from onnx import TensorProto
+
 from dmpc.errors import ImportFailure
 from dmpc.frontend.operator_rules import TRAINING
 from dmpc.frontend.torch_program.emitter import (
@@ -53,8 +55,6 @@ def arithmetic(emitter: Emitter, call: Call) -> str:
         call["self"],
         call["other" if "other" in call.arguments else "exponent"],
     )
-    if call.arguments.get("rounding_mode") not in (None, "floor"):
-        raise ImportFailure.of(FORM, what=f"{kind} that rounds toward zero", nearest="floor")
     if call.result.dtype.is_complex:
         return _complex(emitter, call, kind, one, other)
     dtype = call.result.dtype
@@ -65,10 +65,14 @@ def arithmetic(emitter: Emitter, call: Call) -> str:
     else:
         other_name = emitter.use(other, dtype)
     inputs = [emitter.use(one, dtype), other_name]
-    if call.arguments.get("rounding_mode") == "floor":
-        inputs = [emitter.emit(ARITHMETIC[kind], inputs, f"{call.name}.exact")]
-        return emitter.emit("Floor", inputs, call.name)
-    return emitter.emit(ARITHMETIC[kind], inputs, call.name)
+    rounding = call.arguments.get("rounding_mode")
+    if rounding is None:
+        return emitter.emit(ARITHMETIC[kind], inputs, call.name)
+    exact = emitter.emit(ARITHMETIC[kind], inputs, f"{call.name}.exact")
+    if rounding == "floor":
+        return emitter.emit("Floor", [exact], call.name)
+    whole = emitter.emit("Cast", [exact], f"{call.name}.whole", to=TensorProto.INT64)
+    return emitter.emit("Cast", [whole], call.name, to=element_type(dtype))
 
 
 def _complex(emitter: Emitter, call: Call, kind: str, one: Any, other: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -71,10 +71,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Constant:
-    """A tensor known at import; `name` is that of the user's parameter it was made of."""
+    """A tensor known at import; `name` is that of the user's parameter it was made of.
+
+    `drawn` is the error for a tensor that random numbers made: it may reach no computed value.
+    """
 
     tensor: torch.Tensor
     name: str
+    drawn: ImportFailure | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -93,6 +97,12 @@ class Constant:
 
 
 Operand = Value | Constant
+
+
+def flat(values: Iterable[Any]) -> Iterable[Any]:
+    """Arguments, those in lists as well, one after the other."""
+    for value in values:
+        yield from flat(value) if isinstance(value, list) else (value,)
 
 
 @dataclass(frozen=True)

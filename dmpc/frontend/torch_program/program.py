@@ -28,6 +28,7 @@ from dmpc.frontend.torch_program.rules import (
     DAMAGED_PROGRAM,
     FORWARD_FAILS,
     NO_PROGRAM,
+    OWN_INTERFACE,
     RESULT_TYPE,
     STALE_MODULE,
     UNTRACEABLE,
@@ -111,21 +112,44 @@ def _let_membranes_be_seen(module: nn.Module) -> None:
             part.__dict__["v_float_to_tensor"] = partial(make, part)
 
 
-def check_reset(module: nn.Module, name: str) -> bool:
-    """Raise ImportFailure if a SpikingJelly module keeps states of an earlier run.
+RESETS = {
+    "spikingjelly": "spikingjelly's functional.reset_net(module)",
+    "sinabs": "its reset_states()",
+    "rockpool": "its reset_state()",
+}
 
-    Returns whether there are such modules.
+
+def check_reset(module: nn.Module, name: str) -> bool:
+    """Raise ImportFailure if a library's neurons keep states of an earlier run.
+
+    Returns whether there are modules of SpikingJelly, which has reset values of its own.
     """
+    if not isinstance(module.parameters(), Iterator):
+        raise ImportFailure.of(OWN_INTERFACE, where=name)
     found = False
     for path, part in module.named_modules():
-        now, start = getattr(part, "_memories", None), getattr(part, "_memories_rv", None)
-        if not (isinstance(now, dict) and isinstance(start, dict)):
-            continue
-        found = True
-        for key, value in now.items():
-            if key in start and not _same(value, start[key]):
-                raise ImportFailure.of(STALE_MODULE, where=name, path=path or key, key=key)
+        library, states = _states_of(part)
+        found |= library == "spikingjelly"
+        for key, now, start in states:
+            if not _same(now, start):
+                raise ImportFailure.of(
+                    STALE_MODULE, where=name, path=path or key, key=key, call=RESETS[library]
+                )
     return found
+
+
+def _states_of(part: Any) -> tuple[str, list[tuple[str, Any, Any]]]:
+    """The library of a module with states, and (name, now, at the start) of each."""
+    now, start = getattr(part, "_memories", None), getattr(part, "_memories_rv", None)
+    if isinstance(now, dict) and isinstance(start, dict):
+        return "spikingjelly", [(key, now[key], start[key]) for key in now if key in start]
+    libraries = {one.__module__.partition(".")[0] for one in type(part).__mro__}
+    if "sinabs" in libraries:
+        return "sinabs", [(key, buffer, 0) for key, buffer in part._buffers.items()]
+    if "rockpool" in libraries:
+        names = [key for key in part._buffers if key in part.state()]
+        return "rockpool", [(key, part._buffers[key], 0) for key in names]
+    return "", []
 
 
 def _same(value: Any, start: Any) -> bool:

@@ -124,9 +124,18 @@ STALE_MODULE = rule(
     Stage.IMPORT,
     "'{path}' still holds '{key}' of an earlier run, which would become its state before the first "
     "timestep",
-    why="""SpikingJelly's neurons keep their membranes from call to call. Traced like that, the
-    membranes of the last sample become weights; most predictions stay the same, which hides it.""",
-    nearest="call spikingjelly's functional.reset_net(module) first",
+    why="""Neurons of SpikingJelly, Sinabs and Rockpool keep their membranes from call to call.
+    Traced like that, the membranes of the last sample become weights; most predictions stay the
+    same, which hides it.""",
+    nearest="call {call} first",
+)
+OWN_INTERFACE = rule(
+    "own-interface",
+    Stage.IMPORT,
+    "this is a module of Rockpool, which is not called as torch's are",
+    why="""Rockpool's modules return their states beside the output, and its `parameters()` are a
+    dict. `to_torch` gives the same network the ways of torch.""",
+    nearest="module.to_torch()",
 )
 FORWARD_FAILS = rule(
     "forward-fails",

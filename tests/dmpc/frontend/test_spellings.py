@@ -212,6 +212,8 @@ STEPS = (
     "half a sign, rounded down",
     "floor of a clip",
     "clip of a sign",
+    "a count, at most one",
+    "a count, less what is too much",
 )
 
 
@@ -234,17 +236,27 @@ def test_a_membrane_just_at_its_threshold(threshold, tmp_path):
     assert np.all(spikes.traces["layer1.spikes"][:, 0] == (threshold not in STRICT))
 
 
-def half_spike():
-    """`(sign(v - theta) + 1) / 2` in the first layer of a network."""
+def spiking_by(*lines: str):
+    """A network whose first layer's spikes `s0_` are made by lines, from the membrane `v0_`."""
     model = step_model(Spelling())
     at = next(i for i, n in enumerate(model.graph.node) if n.output[0] == "c0_")
     while model.graph.node[at].output[0] in ("c0_", "s0_"):
         del model.graph.node[at]
-    lines = ["o0 = Sub(v0_, theta)", "g0 = Sign(o0)", "p0 = Add(g0, one)", "s0_ = Mul(p0, gain)"]
-    lines.append("c0_ = Cast(s0_) to 9")
-    for number, line in enumerate(lines):
+    for number, line in enumerate([*lines, "c0_ = Cast(s0_) to 9"]):
         model.graph.node.insert(at + number, node(line, {}, "", ()))
     return model
+
+
+def half_spike():
+    """`(sign(v - theta) + 1) / 2` in the first layer of a network."""
+    return spiking_by(
+        "o0 = Sub(v0_, theta)", "g0 = Sign(o0)", "p0 = Add(g0, one)", "s0_ = Mul(p0, gain)"
+    )
+
+
+def several_spikes():
+    """A membrane that spikes as often as it holds the threshold."""
+    return spiking_by("q0 = Div(v0_, theta)", "w0 = Floor(q0)", "s0_ = Relu(w0)")
 
 
 def test_half_a_spike_is_refused(tmp_path):

@@ -45,6 +45,13 @@ def quantized() -> nn.Module:
     return QuantizedNetwork(DMPNetwork(3, [2], 2), torch.zeros(2, 4, 3))
 
 
+class OfRockpool(nn.Module):
+    """Tells its parameters as Rockpool's modules do."""
+
+    def parameters(self, recurse: bool = True) -> dict[str, torch.Tensor]:
+        return dict(super().named_parameters(recurse=recurse))
+
+
 class TwoInputs(nn.Module):
     def forward(self, x, mask):
         return x * mask
@@ -66,7 +73,7 @@ def branch(m: Function, x: torch.Tensor) -> torch.Tensor:
 FUNCTIONS: dict[str, Callable[..., object]] = {
     "random-numbers": lambda _, x: x + torch.rand(x.shape),
     "differs-by-itself": lambda _, x: x * float(np.random.random()),
-    "operation-form": lambda _, x: torch.div(x, 2, rounding_mode="trunc"),
+    "operation-form": lambda _, x: torch.zeros_like(x).masked_scatter(x > 0, x),
     "many-results": lambda _, x: (x, x + 1),
     "result-type": lambda _, x: Box(x),
     "complex-result": lambda _, x: fft.fft(x),
@@ -109,6 +116,7 @@ def cases(folder: Path) -> dict[str, Callable[[], Report]]:
     actions: dict[str, Callable[[], object]] = {
         **{name: lambda f=function: program(f) for name, function in FUNCTIONS.items()},
         "many-arguments": two_inputs,
+        "own-interface": lambda: from_torch(OfRockpool(), X),
         "stale-module": lambda: check_reset(Remembering(), "net"),
         "no-module": lambda: open_model(f"{MODULE}t:Net", example=X),
         "no-attribute": lambda: open_model(f"{MODULE}:made_", example=X),

@@ -266,13 +266,25 @@ def test_scripted_functions_and_writes_into_a_tensor_of_zeros():
         (lambda _, x: x if x.sum() > 0 else -x, "control flow must not depend on the data"),
         (lambda _, x: torch.softmax(x, -1), "leave it to whoever reads the logits"),
         (lambda _, x: x[:, x[0, :, 0].argsort()], "argsort"),
-        (lambda _, x: torch.div(x, 2, rounding_mode="trunc"), "rounds toward zero"),
+        (lambda _, x: x + torch.rand(T, 1), "rand draws random numbers"),
+        (lambda m, x: x + m.row[torch.randint(0, M, (M,))], "randint draws random numbers"),
         (lambda _, x: functional.pad(x, (1, 1), mode="reflect"), "not supported"),
         (lambda _, x: nn.Linear(3, 3)(x), "forward fails on an input [2, 6, 4]"),
     ],
 )
 def test_refusals_say_why(function, message):
     assert message in refused(function)
+
+
+def test_random_numbers_of_which_nothing_is_left_are_constants():
+    def function(_, x):
+        noise = 0.0 * torch.randn(x.shape).abs()
+        return x + noise + torch.ones(M).index_select(0, torch.randint(0, M, (M,)).clone())
+
+    x = torch.randn(B, T, M)
+    model = to_onnx(export(Function(function), x, "net"), "net")
+    (found,) = session(model).run(None, {"x": x.numpy()})
+    np.testing.assert_array_equal(found, x + 1)
 
 
 def test_a_line_of_the_users_is_told_of_once_and_not_for_every_timestep():

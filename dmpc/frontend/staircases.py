@@ -1,0 +1,168 @@
+"""Staircases: values that depend on nothing but which whole number another value has reached.
+
+Neurons that may spike several times in a timestep count how often their membrane holds the
+threshold: `(v > 0) * trunc(v / theta)`. Cut off at one spike, that is a comparison as any other.
+What such an expression is at and between the steps is followed through all that is done to it.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dmpc.errors import ImportFailure
+from dmpc.frontend.builder import Builder
+from dmpc.frontend.context import Context, loc_of
+from dmpc.frontend.onnx_file import Node
+from dmpc.frontend.steps import FUNCTIONS, TRUTHS, Step, emit, ends_of, is_uniform
+from dmpc.frontend.tensors import Known, Tensor, Traced
+from dmpc.ir.graph import Array, Graph
+from dmpc.rules import Stage, rule
+
+SEVERAL_SPIKES = rule(
+    "several-spikes",
+    Stage.IMPORT,
+    "neurons may spike more than once in a timestep",
+    why="""An event of the machine is there or it is not: a register holds one bit for each neuron.
+    Counts of spikes, as of membranes that hold a multiple of their threshold, would be graded.""",
+    nearest="train with one spike a timestep: Sinabs' spike_fn=SingleSpike, Rockpool's "
+    "max_spikes_per_dt=1",
+)
+_WHOLE = np.unique([0.0, 1.0, 2.0, 3.0, *2.0 ** np.arange(2, 33)])
+GRID = np.concatenate([-_WHOLE[:0:-1] - 0.5, [-0.5], np.ravel([_WHOLE, _WHOLE + 0.5], "F")])
+GRID = np.unique([*GRID, *-_WHOLE])
+LINEAR = ("add", "sub", "neg")
+NEAR = 1e-6  # of a whole number: thresholds are divided by themselves in float32
+
+
+@dataclass(frozen=True)
+class Staircase:
+    """What a value is where the graph value `height` is each of the numbers of `GRID`."""
+
+    height: str
+    levels: Array
+
+
+@dataclass(frozen=True)
+class _Line:
+    """`gain * base + offset`, each element for itself; without a base it is a constant."""
+
+    base: str
+    gain: Array
+    offset: Array
+
+
+def climb(ctx: Context, node: Node, kind: str, *tensors: Tensor) -> list[Tensor] | None:
+    """An op on staircases of one value, its comparisons and numbers; None if operands are others.
+
+    One that has a single step is a comparison; another is an op of the graph if it is linear, and
+    may not be left if it is not.
+    """
+    builder, traced = ctx.builder, [each for each in tensors if isinstance(each, Traced)]
+    first = next((each for each in traced if each.value in builder.staircases), None)
+    if first is None or kind not in FUNCTIONS or any(each.reduced for each in traced):
+        return None
+    if any(not np.array_equal(each.index, first.index) for each in traced):
+        return None
+    height = builder.staircases[first.value].height
+    operands = [_levels(builder, each, height) for each in tensors]
+    known = [each for each in operands if each is not None]
+    if len(known) < len(operands):
+        return None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        levels = np.broadcast_to(FUNCTIONS[kind](*known), GRID.shape).astype(np.float64)
+    jumps = np.flatnonzero(np.diff(levels)) + 1
+    if len(jumps) <= 1:
+        return [_single(ctx, node, kind, height, levels, jumps, first)]
+    if kind in LINEAR or (kind in ("mul", "div") and len(traced) == 1):
+        found = builder.elementwise(kind, tensors, node.proto.output[0], loc_of(node))
+    else:
+        value = builder.emit("floor", (height,), {}, node.proto.output[0], loc_of(node))
+        found = replace(first, value=value)
+        builder.counted[value] = ImportFailure.of(SEVERAL_SPIKES, where=loc_of(node)[0])
+    builder.staircases[found.value] = Staircase(height, levels)
+    return [found]
+
+
+def begin(
+    ctx: Context, node: Node, kind: str, tensor: Traced, left: ImportFailure | None = None
+) -> Tensor:
+    """What floor or trunc make of a value; `left` is raised if nothing else becomes of it."""
+    builder, loc = ctx.builder, loc_of(node)
+    height, whole = builder.vector(tensor, loc)
+    value = builder.emit("floor", (height,), {}, node.proto.output[0], loc)
+    builder.staircases[value] = Staircase(height, FUNCTIONS[kind](GRID))
+    if left is not None:
+        builder.counted[value] = left
+    return replace(whole, value=value)
+
+
+def _single(
+    ctx: Context, node: Node, kind: str, height: str, levels: Array, jumps: Array, like: Traced
+) -> Tensor:
+    """A staircase of one step, or none, as the comparison that it is."""
+    builder, below, above = ctx.builder, float(levels[0]), float(levels[-1])
+    first = int(jumps[0]) if len(jumps) else 1
+    reached = GRID[first] == np.round(GRID[first])
+    edge = GRID[first] if reached else GRID[first - 1]
+    size = builder.graph.types[height].size
+    argument = builder.plus(height, np.full(size, -edge), loc_of(node))
+    step = Step(argument, below, above if reached else below, above)
+    return emit(ctx, node, step, like, truth=kind in TRUTHS)
+
+
+def _levels(builder: Builder, tensor: Tensor, height: str) -> Array | None:
+    """What an operand is on the grid: a number, another staircase, or a comparison."""
+    if isinstance(tensor, Known):
+        return np.asarray(tensor.array.flat[0], np.float64) if is_uniform(tensor) else None
+    assert isinstance(tensor, Traced)
+    found = builder.staircases.get(tensor.value)
+    if found is not None:
+        return found.levels if found.height == height else None
+    ends = ends_of(builder.graph, tensor.value)
+    return None if ends is None else _compared(builder.graph, height, *ends)
+
+
+def _compared(graph: Graph, height: str, condition: str, false: float, true: float) -> Array | None:
+    """What a comparison gives on the grid, if it is one of the height with a whole number."""
+    comparison, scale = graph.producer(condition), _line(graph, height)
+    if comparison is None or comparison.kind not in ("ge", "gt"):
+        return None
+    left, right = (_line(graph, operand) for operand in comparison.operands)
+    slope = (left.gain - right.gain) / scale.gain
+    if {left.base, right.base} - {"", scale.base} or not np.all(slope):
+        return None
+    places = (right.offset - left.offset) / slope + scale.offset
+    edge, sign = float(np.round(places.flat[0])), np.sign(slope.flat[0])
+    if np.any(np.abs(places - edge) > NEAR) or np.any(np.sign(slope) != sign):
+        return None
+    apart = sign * (GRID - edge)
+    return np.where(apart >= 0 if comparison.kind == "ge" else apart > 0, true, false)
+
+
+def _line(graph: Graph, value: str) -> _Line:
+    """A value as a line of what it is made of with numbers alone."""
+    if value in graph.constants:
+        return _Line("", np.zeros(1), graph.constants[value].astype(np.float64))
+    op, itself = graph.producer(value), _Line(value, np.ones(1), np.zeros(1))
+    if op is None or op.kind not in ("add", "sub", "mul", "div", "neg"):
+        return itself
+    lines = [_line(graph, operand) for operand in op.operands]
+    one, other = lines[0], lines[-1]
+    if op.kind == "neg":
+        return _Line(one.base, -one.gain, -one.offset)
+    if (one.base and other.base) or (op.kind == "div" and other.base):
+        return itself
+    if op.kind in ("add", "sub"):
+        sign = 1.0 if op.kind == "add" else -1.0
+        gain, offset = one.gain + sign * other.gain, one.offset + sign * other.offset
+        return _Line(one.base or other.base, gain, offset)
+    inner, number = (one, other.offset) if one.base else (other, one.offset)
+    factor = number if op.kind == "mul" else 1 / number
+    return _Line(inner.base, inner.gain * factor, inner.offset * factor)
+
+
+def check_staircases(builder: Builder, graph: Graph) -> None:
+    """No count of spikes may be left; raises ImportFailure."""
+    for value, error in builder.counted.items():
+        if graph.producer(value) is not None:
+            raise error

@@ -1,0 +1,148 @@
+"""Sinabs' neurons: its layers, networks that it converts, and the NIR that it writes."""
+
+import nir
+import numpy as np
+import pytest
+import sinabs
+import sinabs.layers as sl
+import torch
+from sinabs.activation import MaxSpike, MembraneReset, SingleSpike
+from torch import nn
+
+from dmpc.errors import ImportFailure
+from dmpc.frontend import Timing, from_torch, import_nir
+from dmpc.ir.interpret import interpret
+from dmpc.passes.base import apply
+from dmpc.passes.recognise import Recognise
+from tests.semantics.compared import STEPS, assert_same_spikes, events
+
+INPUTS, NEURONS = 6, 10
+ONE = {"spike_fn": SingleSpike}
+TIMING = Timing(dt=1.0, integration="exact", spike_at=True, reset="subtract")
+
+
+def dense(most: float, inputs: int = INPUTS, outputs: int = NEURONS) -> nn.Linear:
+    """Weights that charge neurons by about `most` in a timestep."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.uniform_(layer.weight, -most / 10, most * 6 / inputs)
+    return layer
+
+
+def network(layer: nn.Module, most: float = 0.3) -> nn.Sequential:
+    torch.manual_seed(5)
+    return nn.Sequential(dense(most), layer).eval()
+
+
+def traced(net: nn.Module):
+    return from_torch(net, events(9, INPUTS)[:3].transpose(0, 1).float().numpy()).graph
+
+
+def reset(net: nn.Module) -> None:
+    """As `sinabs.reset_states`, which forgets recurrent layers."""
+    for part in net.modules():
+        if isinstance(part, sl.StatefulLayer):
+            part.reset_states()
+
+
+def run(net: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """Events, and what a network makes of them, both [timesteps, samples, n]."""
+    x = events(3, INPUTS)
+    with torch.no_grad():
+        wanted = net(x.float().transpose(0, 1))
+    reset(net)
+    return x, wanted.transpose(0, 1)
+
+
+LAYERS = {
+    "IAF": lambda: network(sl.IAF(**ONE)),
+    "IAF, at most one spike": lambda: network(sl.IAF(spike_fn=MaxSpike(1))),
+    "LIF": lambda: network(sl.LIF(tau_mem=torch.linspace(3, 20, NEURONS), **ONE), 2.0),
+    "LIF, to zero": lambda: network(
+        sl.LIF(tau_mem=10.0, norm_input=False, reset_fn=MembraneReset(), **ONE)
+    ),
+    "LIF with a synapse": lambda: network(sl.LIF(tau_mem=10.0, tau_syn=5.0, **ONE), 0.8),
+    "recurrent LIF": lambda: network(
+        sl.LIFRecurrent(
+            tau_mem=10.0, rec_connect=nn.Linear(NEURONS, NEURONS, bias=False), **ONE
+        ), 1.0,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
+def test_layers(layer):
+    net = layer()
+    x, wanted = run(net)
+    assert_same_spikes(traced(net), x, wanted)
+
+
+class Squeezed(nn.Module):
+    """A network of layers that take [samples * timesteps, n]."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+def converted(**options) -> nn.Module:
+    torch.manual_seed(5)
+    ann = nn.Sequential(dense(0.3), nn.ReLU(), dense(0.2, NEURONS, 4), nn.ReLU())
+    found = sinabs.from_torch.from_model(ann, min_v_mem=None, batch_size=4, **options)
+    return Squeezed(found.spiking_model).eval()
+
+
+def test_a_network_that_it_converts():
+    net = converted(**ONE)
+    x, wanted = run(net)
+    net(x[:1].float().transpose(0, 1))
+    with pytest.raises(ImportFailure, match=r"'v_mem' of an earlier run.*its reset_states"):
+        traced(net)
+    reset(net)  # states of another number of samples are drawn from these
+    for layer in net.net[1::2]:
+        layer.batch_size, layer.num_timesteps = -1, 3
+    assert_same_spikes(traced(net), x, wanted)
+
+
+@pytest.mark.parametrize("options", [{}, {"spike_fn": MaxSpike(3)}])
+def test_neurons_that_may_spike_several_times_are_refused(options):
+    with pytest.raises(ImportFailure, match=r"^Sequential: 1\..*more than once in a timestep"):
+        traced(network(sl.IAF(**options)))
+
+
+def test_a_leaky_readout():
+    torch.manual_seed(5)
+    net = nn.Sequential(dense(0.3), sl.IAF(**ONE), dense(0.5, NEURONS, 3), sl.ExpLeak(tau_mem=20.0))
+    x, wanted = run(net)
+    layers = apply(Recognise(), traced(net))
+    found = interpret(layers, x.numpy().transpose(1, 0, 2)).outputs.transpose(1, 0, 2)
+    np.testing.assert_allclose(found, wanted.numpy(), rtol=0, atol=1e-5 * wanted.abs().max())
+
+
+def written(net: nn.Module, x: torch.Tensor, path) -> nir.NIRGraph:
+    """What `to_nir` makes of a network, through a file."""
+    flat = x.float().transpose(0, 1).flatten(0, 1)
+    nir.write(path, sinabs.nir.to_nir(net, flat))
+    return path
+
+
+NODES = {
+    "IAF": lambda: network(sl.IAFSqueeze(num_timesteps=STEPS, **ONE)),
+    "LIF": lambda: network(
+        sl.LIFSqueeze(
+            num_timesteps=STEPS, tau_mem=torch.linspace(3, 20, NEURONS),
+            spike_threshold=torch.ones(NEURONS), **ONE,
+        ), 2.0,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("layer", NODES.values(), ids=NODES)
+def test_files_that_it_writes(layer, tmp_path):
+    net = layer()
+    x, wanted = run(Squeezed(net))
+    graph = import_nir(written(net, x, tmp_path / "net.nir"), timing=TIMING)
+    assert_same_spikes(graph, x, wanted)
