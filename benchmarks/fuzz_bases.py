@@ -172,6 +172,9 @@ def nir_graphs() -> tuple[Any, ...]:
 
     random, one = np.random.default_rng(7), np.ones(4)
     w, v = random.normal(0.3, 1, (4, INPUTS)), random.normal(0.3, 1, (CLASSES, 4))
+    k, o = random.normal(0.3, 1, (2, 1, 3, 3)), random.normal(0.3, 1, (CLASSES, 8))
+    c, f = random.normal(0.3, 1, (3, 2, 3)), random.normal(0.3, 1, (CLASSES, 9))
+    flat = np.ones((3, 3))
     leak = {"r": one, "v_leak": 0 * one, "v_threshold": one}
     ends = nir.Input(np.array([INPUTS])), nir.Output(np.array([CLASSES]))
     return (
@@ -183,6 +186,17 @@ def nir_graphs() -> tuple[Any, ...]:
         chain(
             ends[0], nir.Delay(1e-4 * np.arange(INPUTS)), nir.Linear(w),
             nir.CubaLIF(1e-3 * one, 2e-3 * one, **leak), nir.Linear(v), ends[1],
+        ),
+        chain(
+            nir.Input(np.array([1, 5, 4])), nir.Conv2d((5, 4), k, 1, 1, 1, 1, np.zeros(2)),
+            nir.IF(np.ones((2, 5, 4)), np.ones((2, 5, 4))), nir.SumPool2d(2, 2, 0),
+            nir.Flatten({"input": np.array([2, 2, 2])}, 0, -1), nir.Linear(o),
+            nir.LI(5e-4 * np.ones(CLASSES), np.ones(CLASSES), np.zeros(CLASSES)), ends[1],
+        ),
+        chain(
+            nir.Input(np.array([2, 7])), nir.Conv1d(7, c, 2, 0, 1, 1, np.zeros(3)),
+            nir.LIF(2e-3 * flat, r=flat, v_leak=0 * flat, v_threshold=flat),
+            nir.Flatten({"input": np.array([3, 3])}, 0, -1), nir.Linear(f), ends[1],
         ),
     )  # fmt: skip
 

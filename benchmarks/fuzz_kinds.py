@@ -24,6 +24,8 @@ from benchmarks.fuzz_damage import (
     damaged_zip,
     some,
 )
+from benchmarks.fuzz_data import DATA, damaged_npy
+from benchmarks.fuzz_hdf5 import damaged_hdf5, odd_array
 from benchmarks.fuzz_judges import Case, Verdict, climbed, judged
 from benchmarks.fuzz_protobuf import damaged_model
 from benchmarks.random_networks import random_shape
@@ -117,76 +119,13 @@ def _sealed(data: bytes) -> bytes:
 
 def nir(random: Random, folder: Path) -> Case:
     """NIR: groups and datasets of the HDF5 file, or its bytes."""
-    import h5py
-
     data = random.choice(bases.nir_files())
     if random.random() < 0.3:
         data = damaged_bytes(random, data)
     path = write(folder / "graph.nir", data)
-    if h5py.is_hdf5(path) and random.random() < 0.9:
-        try:
-            with h5py.File(path, "r+") as file:
-                for _ in range(some(random)):
-                    _hdf5(random, file)
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError):
-            pass  # the library refuses what is damaged already; the reader may meet it all the same
+    if random.random() < 0.9:
+        damaged_hdf5(random, path)
     return _model(random, path)
-
-
-def _hdf5(random: Random, file: Any) -> None:
-    import h5py
-
-    places: list[str] = []
-    file.visit(places.append)
-    if not places:
-        return
-    place = random.choice(places)
-    match random.randrange(8):
-        case 0:
-            del file[place]
-        case 1:
-            file.move(place, place + random.choice(("x", "1", "/x")))
-        case 2:
-            del file[place]
-            file[place] = h5py.SoftLink("/" + random.choice(places))
-        case 3:
-            del file[place]
-            file[place] = h5py.ExternalLink("/etc/hostname", "/x")
-        case 4:
-            file.copy(random.choice(places), place + "x")
-        case _ if isinstance(file[place], h5py.Dataset):
-            value = _odd_array(random, file[place][()])
-            del file[place]
-            file[place] = value
-        case _:
-            del file[place]
-            file[place] = random.choice((np.zeros(3), "LIF", 1.0, np.zeros((0, 2))))
-
-
-def _odd_array(random: Random, old: Any) -> Any:
-    """Another value in place of an array or a text."""
-    if isinstance(old, bytes | str) or np.ndim(old) == 0 or old.dtype.kind not in "fiub":
-        word = random.choice(WORDS).encode("utf-8", "replace").replace(b"\0", b"").decode()
-        return random.choice((word, "LIF", "Linear", "Flatten", "Conv1d", 7, np.zeros(2)))
-    array = np.array(old)
-    match random.randrange(7):
-        case 0:
-            return array[..., :-1]
-        case 1:
-            return array.astype(random.choice(("c8", "i1", "u8", "f2", "?", "S4")))
-        case 2:
-            return array[None]
-        case 3:
-            return array.reshape(-1)
-        case 4:
-            return np.full(array.shape, random.choice(REALS))
-        case 5:
-            return random.choice((0.5, -1, "text", np.zeros(0), np.zeros((1, 1, 1, 1))))
-        case _:
-            flat = array.astype(np.float64).reshape(-1)
-            if flat.size:
-                flat[random.randrange(flat.size)] = random.choice(REALS)
-            return flat.reshape(array.shape)
 
 
 def npz(random: Random, folder: Path) -> Case:
@@ -194,10 +133,10 @@ def npz(random: Random, folder: Path) -> Case:
     kept = dict(bases.arrays())
     if random.random() < 0.3:
         name = random.choice(list(kept))
-        kept[name] = _odd_array(random, kept[name])
+        kept[name] = odd_array(random, kept[name])
     file = io.BytesIO()
     np.savez(file, **kept)
-    path = write(folder / "data.npz", damaged_zip(random, file.getvalue(), _npy))
+    path = write(folder / "data.npz", damaged_zip(random, file.getvalue(), damaged_npy))
     program = write(folder / "program.elf", bases.image_files()[0])
     model = write(folder / "model.onnx", bases.models()[0].SerializeToString())
     argv = random.choice((
@@ -207,19 +146,6 @@ def npz(random: Random, folder: Path) -> Case:
         ("verify", str(model), str(program), "--input", str(path)),
     ))  # fmt: skip
     return Case(argv, (path.name,) if argv[0] != "verify" else (path.name, program.name))
-
-
-def _npy(random: Random, name: str, data: bytes) -> bytes:
-    """The header of an array, which is text, or its elements."""
-    del name
-    if random.random() < 0.3 or len(data) < 80:
-        return damaged_bytes(random, data)
-    size = int.from_bytes(data[8:10], "little")
-    text = damaged_text(random, data[10 : 10 + size].decode("latin1"))[:60000]
-    header = text.encode("latin1", "replace")
-    if random.random() < 0.9:
-        return data[:8] + len(header).to_bytes(2, "little") + header + data[10 + size :]
-    return data[:10] + header + data[10 + size :]
 
 
 def checkpoint(random: Random, folder: Path) -> Case:
@@ -365,6 +291,7 @@ MAKERS: dict[str, Maker] = {
     "pt2": program,
     "toml": toml,
     "options": command,
+    **DATA,
 }
 KINDS = (*MAKERS, "networks")
 

@@ -67,9 +67,12 @@ def made(debugger: "Debugger", kind: str, arguments: Sequence[str], number: int)
     return Breakpoint(number, kind, tuple(arguments), KINDS[kind].make(debugger, arguments))
 
 
+DIGITS = 18  # of numbers that mean anything here
+
+
 def whole(text: str, what: str, most: int) -> int:
     """A number from 0 to `most`; RuntimeFailure names what it should be."""
-    if not text.isdecimal() or int(text) > most:
+    if not text.isdecimal() or len(text) > DIGITS or int(text) > most:
         raise RuntimeFailure(f"{what} is a number from 0 to {most}, not '{text}'")
     return int(text)
 

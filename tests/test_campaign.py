@@ -12,7 +12,8 @@ from dmpc.frontend.models import Model
 
 SEEDS = {
     "onnx": 200, "onnx-bytes": 200, "dmpir": 100, "asm": 60, "image": 100, "nir": 100, "npz": 100,
-    "toml": 60, "options": 60, "networks": 20,
+    "toml": 60, "options": 60, "networks": 20, "h5": 40, "nir-data": 40, "npy": 40, "events": 40,
+    "aedat": 40, "debug": 40,
 }  # fmt: skip
 
 

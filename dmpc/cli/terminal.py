@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # what makes no table must not wait for it
     from rich.table import Table
 
 UNBROKEN = 10_000  # columns: wider than any line, so that nothing wraps in a pipe or file
+SIZE = re.compile("[1-9][0-9]{,4}")  # of a terminal, in columns or lines
 WIDTH = 80  # columns that a table takes at most, where no terminal says otherwise
 
 # What a terminal obeys or cannot show: controls, marks that turn the direction of text, and halves
@@ -95,6 +96,13 @@ def _output() -> tuple[TextIO, bool]:
     return _own[-1] if _own else (sys.stdout, False)
 
 
+def _environment() -> dict[str, str]:
+    """The environment, without sizes of a terminal that are none: libraries trust them."""
+    sizes = ("COLUMNS", "LINES")
+    odd = {name for name in sizes if not SIZE.fullmatch(os.environ.get(name, ""))}
+    return {name: value for name, value in os.environ.items() if name not in odd}
+
+
 class Output:
     """Standard output for people: styled and wrapped on a terminal, plain lines elsewhere."""
 
@@ -105,7 +113,12 @@ class Output:
         self._styled = self._stream.isatty()
         width = None if self._styled else UNBROKEN
         self._console = Console(
-            file=self._stream, width=width, highlight=False, markup=False, emoji=False
+            file=self._stream,
+            width=width,
+            highlight=False,
+            markup=False,
+            emoji=False,
+            _environ=_environment(),
         )
 
     def print(self, item: "str | Table") -> None:
@@ -119,8 +132,7 @@ class Output:
             return
         from dmpc.cli.tables import fitted
 
-        given = os.environ.get("COLUMNS", "")
-        elsewhere = int(given) if given.isdecimal() and int(given) else WIDTH
+        elsewhere = int(_environment().get("COLUMNS", WIDTH))
         width = max(self._console.width, WIDTH) if self._styled else elsewhere
         wide = self._console.measure(item, options=self._console.options.update(width=UNBROKEN))
         cut = fitted(item, width, wide.maximum)
@@ -165,7 +177,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
         TimeRemainingColumn,
     )
 
-    errors = Console(stderr=True)
+    errors = Console(stderr=True, _environ=_environment())
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -197,7 +209,7 @@ def working(what: str) -> Iterator[None]:
     """A sign of life on stderr if that is a terminal, for work of unknown length."""
     from rich.console import Console
 
-    errors = Console(stderr=True)
+    errors = Console(stderr=True, _environ=_environment())
     if not errors.is_terminal:
         yield
         return

@@ -1,6 +1,7 @@
 """The fast engine: the program's microcode, run by compiled code."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,7 @@ Progress = Callable[[int], None]
 def usable_threads() -> int:
     """Threads that a run may take: the processors of this process, or DMPC_THREADS."""
     given = os.environ.get("DMPC_THREADS", "")
-    if given.isdigit() and int(given):
+    if re.fullmatch("[1-9][0-9]{,3}", given):
         return int(given)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 

@@ -266,6 +266,7 @@ def test_messages_that_are_none():
         (b"Content-Length: 3\r\n\r\n{{{", "a message that is no JSON"),
         (b"Content-Length: 2\r\n\r\n[]", "a message that is no JSON object"),
         (b"Content-Length: 99999999999\r\n\r\n", "a message of 99999999999 bytes"),
+        (b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n", "a message of "),
     ):
         there, to = os.pipe()
         os.write(to, sent)

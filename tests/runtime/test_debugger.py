@@ -264,6 +264,7 @@ def test_what_can_be_named(stepped):
     ("words", "said"),
     [
         ("nowhere", "no breakpoint at 'nowhere'; one of pc, layer"),
+        ("pc " + "9" * 5000, "a program counter is a number from 0 to "),
         ("pc 9999", "a program counter is a number from 0 to "),
         ("layer layer9", "the program has no layer 'layer9'; did you mean layer"),
         ("timestep 7", "a timestep of this sample is a number from 0 to 6, not '7'"),

@@ -13,6 +13,7 @@ from click.shell_completion import BashComplete
 from dmpc.cli.main import VERBS, main
 from dmpc.cli.tables import fitted, table
 from dmpc.cli.terminal import Output, progress
+from isa.engines.fast import usable_threads
 
 NO_DATA = {"completion"}
 """Verbs that have nothing to write as data: a script for a shell."""
@@ -137,6 +138,18 @@ def test_a_wide_table_is_cut_and_says_so(capsys, monkeypatch):
     said = capsys.readouterr().out
     assert "x" * 100 in said
     assert "cut" not in said
+
+
+@pytest.mark.parametrize("size", ["9" * 5000, "²", "0", "-1", "", "1000000000", "x"])
+@pytest.mark.parametrize("name", ["COLUMNS", "LINES", "DMPC_THREADS"])
+def test_sizes_in_the_environment_that_are_none_are_not_obeyed(name, size, capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.delenv("DMPC_THREADS", raising=False)
+    threads = usable_threads()
+    monkeypatch.setenv(name, size)
+    Output().print(wide())
+    assert "texts are cut to fit" in capsys.readouterr().out
+    assert usable_threads() == threads
 
 
 def test_numbers_and_names_are_not_cut():
