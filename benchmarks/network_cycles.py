@@ -20,6 +20,7 @@ from benchmarks.rtl import network_cycles
 from dmpc.cli.tables import table
 from dmpc.cli.terminal import Output
 from dmpc.ir.interpret import interpret
+from dmpc.ir.ops_layers import FIRING
 from isa.target import target_text
 from runtime.program import Program
 from runtime.samples import load_samples
@@ -31,7 +32,7 @@ SLOTS = (1, 2, 4, 8, 16, 32)
 
 def events(compiled: dmpc.Compiled, x: np.ndarray) -> list[np.ndarray]:
     """Active inputs of each layer and of the readout, [samples, timesteps] each."""
-    spikes = [op.results[0] for op in compiled.layers.ops if op.kind == "lif"]
+    spikes = [op.results[0] for op in compiled.layers.ops if op.kind in FIRING]
     traces = interpret(compiled.graph, x.astype(np.int64), trace=spikes).traces
     return [x.sum(axis=2), *(traces[name].sum(axis=2) for name in spikes)]
 

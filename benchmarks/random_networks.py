@@ -25,6 +25,7 @@ class Layer:
     A `recurrent` layer reads its own spikes of the timestep before. `delays` is the longest axonal
     delay of its input, which must be events, `echo` that of its own spikes, beside that timestep.
     `current` is when neurons take a synaptic current that they keep: now or late; none if empty.
+    `adapts` is what adapts to their spikes: the threshold or a current; nothing if empty.
     """
 
     neurons: int
@@ -39,6 +40,7 @@ class Layer:
     delays: int = 0
     echo: int = 0
     current: str = ""
+    adapts: str = ""
 
 
 @dataclass(frozen=True)
@@ -207,8 +209,21 @@ def _layer(
     graph.states.append(State(f"{name}.u", f"{name}.u.next"))
     graph.types[f"{name}.u"] = f32(n)
     results = (f"{name}.spikes", f"{name}.u.next")
-    lif = Op("lif", (f"{name}.u", *currents, *parameters), results, attrs, (f"/{name}/lif",))
-    graph.add(lif, event(n), f32(n))
+    if layer.adapts:
+        attrs["adapts"], results = layer.adapts, (*results, f"{name}.a.next")
+        graph.states.append(State(f"{name}.a", f"{name}.a.next"))
+        graph.types[f"{name}.a"] = f32(n)
+        # Where membranes are reset to a value, nothing bounds what follows them.
+        couples = layer.adapts == "threshold" or not layer.hard
+        drawn = {
+            "rho": random.uniform(0, 0.99, n),
+            "jump": random.uniform(-0.1, 0.5, n),
+            "coupling": random.uniform(-0.1, 0.01, n) * couples,
+        }
+        parameters += [f"{name}.a", *(_constant(graph, f"{name}.{k}", v) for k, v in drawn.items())]
+    kind = "alif" if layer.adapts else "lif"
+    lif = Op(kind, (f"{name}.u", *currents, *parameters), results, attrs, (f"/{name}/lif",))
+    graph.add(lif, event(n), *[f32(n)] * (len(results) - 1))
     return results[0]
 
 
@@ -258,4 +273,5 @@ def _random_layer(random: Random) -> Layer:
         delays=random.choice((0, 0, 1, 4)),
         echo=random.choice((0, 0, 3)),
         current=random.choice(("", "", "now", "late")),
+        adapts=random.choice(("", "", "threshold", "current")),
     )

@@ -91,7 +91,7 @@ def parameters(count: int, **columns: object) -> np.ndarray:
 
 # -- hand-made programs ---------------------------------------------------------------------------
 
-ROWS, EVENTS, VALUES, REGISTERS, LONGEST = 12, 4, 8, 4, 3
+ROWS, EVENTS, VALUES, REGISTERS, LONGEST = 18, 4, 8, 4, 3
 """Rows of state memories, elements of event and of value registers, registers of each kind, delay.
 
 v0 holds a scalar drive, v1 and v2 memory states, v3 counts.
@@ -234,11 +234,17 @@ class Author:
         ]
         cls = self.random.choice(kinds)
         groups = self.number(1, 6) if groups is None else groups
+        groups = 1 if "spikes" in fields_of(cls) else groups  # a register holds as many for sure
         rows = groups * (len(cls.states) if issubclass(cls, Neurons) else 1)
         row = self.number(0, ROWS - rows)
         source = self.number(0, ROWS - groups)
         known = {"row": row, "source": source, "groups": groups, "parameters": 0, "shift": 0}
-        known |= {"dest": self.number(0, 3), "banks": banks, "mode": "sum"}
+        known |= {
+            "dest": self.number(0, 3),
+            "spikes": self.number(0, 3),
+            "banks": banks,
+            "mode": "sum",
+        }
         given = {name: value for name, value in known.items() if name in fields_of(cls)}
         self.add(build(cls, given), stage)
 

@@ -20,6 +20,7 @@ from dmpc.backend.emit import emit
 from dmpc.compiler import Compiled, Options, as_trained, find_ranges, import_layers
 from dmpc.ir.graph import Graph
 from dmpc.ir.interpret import interpret
+from dmpc.ir.ops_layers import FIRING
 from dmpc.ir.registry import Tensor
 from dmpc.lowering import from_layers
 from dmpc.passes.ranges import Ranges
@@ -150,7 +151,7 @@ def on_sized_machine(learned: Learned, options: Options, lanes: int, folder: Pat
 
 def activity(compiled: Compiled, x: Tensor) -> list[float]:
     """Mean events per timestep: of the input and of every layer's spikes."""
-    spikes = [op.results[0] for op in compiled.layers.ops if op.kind == "lif"]
+    spikes = [op.results[0] for op in compiled.layers.ops if op.kind in FIRING]
     traces = interpret(compiled.graph, x.astype(np.int64), trace=spikes).traces
     return [float(x.sum(2).mean()), *(float(traces[n].sum(2).mean()) for n in spikes)]
 
@@ -239,7 +240,7 @@ def reproduce(
 def spike_mismatch(learned: Learned, x: Tensor) -> dict[str, float]:
     """Spikes that differ from the float graph's, per spike."""
     compiled = learned.compiled(Options())
-    names = [op.results[0] for op in compiled.layers.ops if op.kind == "lif"]
+    names = [op.results[0] for op in compiled.layers.ops if op.kind in FIRING]
     floats = interpret(compiled.layers, x.astype(np.float64), trace=names).traces
     integers = interpret(compiled.graph, x.astype(np.int64), trace=names).traces
     return {

@@ -17,6 +17,7 @@ from dmpc.compiler import AnyModel, Options, import_model, to_layers
 from dmpc.errors import DmpcError
 from dmpc.ir.graph import Graph
 from dmpc.ir.interpret import Result, interpret
+from dmpc.ir.ops_layers import FIRING
 from dmpc.ir.registry import Tensor
 from isa.engines.counts import Place
 from isa.image import Image
@@ -313,7 +314,7 @@ def _exact(rung: Rung) -> Rung:
 
 
 def _spikes(graph: Graph) -> list[str]:
-    return [op.results[0] for op in graph.ops if op.kind == "lif"]
+    return [op.results[0] for op in graph.ops if op.kind in FIRING]
 
 
 def _watched(image: Image) -> dict[str, Place]:

@@ -93,6 +93,11 @@ def leak(membrane: Any, beta: Int, leak_bits: int) -> Any:
     return shift_round(membrane * beta, leak_bits)
 
 
+def coupled(x: Any, coupling: Int, exponent: Int) -> Any:
+    """`coupling * x / 2**exponent`, rounded to nearest; a multiplier of 8 bits, as the leak's."""
+    return shift_round(x * coupling, exponent)
+
+
 def fire(membrane: Any, threshold: Int, reset: Int, subtract: bool) -> tuple[Any, Any]:
     """Spikes (0 or 1) of membranes at or above threshold, and the membranes after reset.
 

@@ -7,27 +7,32 @@ follow operands, semantics, timing and the page of every instruction of the neur
 chains of ops the compiler joins into one (`dmpc.passes.fuse`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from isa.arithmetic import fire, leak, shift_round
+from isa.arithmetic import coupled, fire, leak, select, shift_round
 from isa.machine import Data, Machine
-from isa.parameters import LEAK_BITS, Parameters
+from isa.parameters import LEAK_BITS, NOTHING, Parameters
+
+
+class Read(NamedTuple):
+    """Another state that a stage reads: as it is after its own stages, or `late`: before them."""
+
+    state: str
+    late: bool = False
 
 
 @dataclass(frozen=True)
 class State:
     """A number that each neuron keeps, and the stages of a timestep, in their order.
 
-    `source` is the state that `integrate.state` adds, as it is after its own stages, or with `late`
-    as it was before them. A state without stages is only read.
+    `reads` are the other states that some stages take. A state without stages is only read.
     """
 
     name: str
     stages: tuple[str, ...]
-    source: str = ""
-    late: bool = False
+    reads: Mapping[str, Read] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Model:
     @property
     def fires(self) -> bool:
         """Whether its neurons spike."""
-        return any("fire" in state.stages for state in self.states)
+        return any(stage in FIRING for state in self.states for stage in state.stages)
 
 
 @dataclass
@@ -50,7 +55,7 @@ class Cell:
     """The states of some groups of neurons while an instruction works on them.
 
     `events` and `values` are sums of banks, `shift` moves the former, `subtract` says what a spike
-    does to a membrane.
+    does to a membrane; `spikes` are the neurons' own, once they have fired.
     """
 
     core: Machine
@@ -72,6 +77,11 @@ class Cell:
             for stage in state.stages:
                 STAGES[stage].act(self, state)
 
+    def read(self, state: State, stage: str) -> tuple[Data, Parameters]:
+        """The other state that a stage takes, and its parameters, if the stage needs them."""
+        name, late = state.reads[stage]
+        return (self.before if late else self.value)[name], self.parameters.get(name, NOTHING)
+
     def put(self, state: State, value: Data) -> None:
         """A state's new value, saturated to its width."""
         bits = self.core.target.neuron.membrane_bits
@@ -82,8 +92,9 @@ class Cell:
 class Stage:
     """What happens to a state: in words for the page of instructions, and over the primitives.
 
-    It reads `parameters` of the state (`isa.parameters`), and gives an instruction `operands`
-    beside those that all have. It is an instruction of its own, too, of `opcode` and `title`.
+    It reads `parameters` of the state (`isa.parameters`), `others` of the state that it takes, and
+    gives an instruction `operands` beside those that all have. It is an instruction of its own,
+    too, of `opcode` and `title`.
     """
 
     opcode: int
@@ -91,6 +102,7 @@ class Stage:
     text: str
     act: Callable[[Cell, State], None]
     parameters: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
     operands: tuple[str, ...] = ()
 
 
@@ -109,13 +121,36 @@ def _integrate(cell: Cell, state: State, taken: Any) -> None:
 
 
 def _integrate_state(cell: Cell, state: State) -> None:
-    _integrate(cell, state, (cell.before if state.late else cell.value)[state.source])
+    _integrate(cell, state, cell.read(state, "integrate.state")[0])
 
 
 def _fire(cell: Cell, state: State) -> None:
     p = cell.parameters[state.name]
     cell.spikes, after = fire(cell.value[state.name], p.threshold, p.reset, cell.subtract)
     cell.put(state, after)
+
+
+def _fire_adaptive(cell: Cell, state: State) -> None:
+    p, (a, of) = cell.parameters[state.name], cell.read(state, "fire.adaptive")
+    threshold = p.threshold + shift_round(a, of.shift)
+    reset = p.reset + coupled(a, of.coupling, of.exponent) if cell.subtract else p.reset
+    cell.spikes, after = fire(cell.value[state.name], threshold, reset, cell.subtract)
+    cell.put(state, after)
+
+
+def _adapt(cell: Cell, state: State) -> None:
+    a, of = cell.read(state, "adapt")
+    cell.put(state, cell.value[state.name] + shift_round(a, of.shift))
+
+
+def _couple(cell: Cell, state: State) -> None:
+    p, (u, _) = cell.parameters[state.name], cell.read(state, "couple")
+    cell.put(state, cell.value[state.name] + coupled(u, p.coupling, p.exponent))
+
+
+def _jump(cell: Cell, state: State) -> None:
+    p, a = cell.parameters[state.name], cell.value[state.name]
+    cell.put(state, select(cell.spikes, a + p.jump, a))
 
 
 STAGES = {
@@ -157,10 +192,49 @@ STAGES = {
         parameters=("threshold", "reset"),
         operands=("dest", "subtract", "offset"),
     ),
+    "fire.adaptive": Stage(
+        44,
+        "Threshold and reset of neurons alone, the threshold raised by another state of theirs."
+        "\n\nThe other state is only read; the membranes are read, and written again.",
+        "spike where {0} >= threshold + ({1} >> shift of {1}), which resets {0}, if by subtraction "
+        "by (coupling of {1} * {1} >> its exponent) more",
+        _fire_adaptive,
+        parameters=("threshold", "reset"),
+        others=("shift", "coupling", "exponent"),
+        operands=("dest", "subtract", "offset"),
+    ),
+    "adapt": Stage(
+        45,
+        "The integration of another state of the same neurons, moved as its own parameters say."
+        "\n\nThe other state is only read; the membranes are read, and written again.",
+        "{0} += {1} >> shift of {1}",
+        _adapt,
+        others=("shift",),
+    ),
+    "couple": Stage(
+        46,
+        "The integration of another state of the same neurons, times a coupling of 8 bits."
+        "\n\nThe other state is only read; the rows are read, and written again.",
+        "{0} += coupling * {1} >> exponent",
+        _couple,
+        parameters=("coupling", "exponent"),
+    ),
+    "jump": Stage(
+        47,
+        "What a spike adds to a state alone: the rows are read, and written again.",
+        "{0} += jump where there was a spike",
+        _jump,
+        parameters=("jump",),
+        operands=("spikes",),
+    ),
 }
 """The stages of neurons, by the mnemonic of each alone."""
 
+FIRING = ("fire", "fire.adaptive")
+"""The stages that make spikes."""
+
 CHARGED = ("leak", "integrate.events", "integrate.values")
+CURRENT = ("leak", "integrate.state", "fire")
 
 LIF = Model(
     "lif",
@@ -173,15 +247,39 @@ CUBA = Model(
     "cuba",
     31,
     "Leaky integrate and fire on a synaptic current of each neuron's own.",
-    (State("i", CHARGED), State("u", ("leak", "integrate.state", "fire"), source="i")),
+    (State("i", CHARGED), State("u", CURRENT, {"integrate.state": Read("i")})),
 )
 CUBA_LATE = Model(
     "cuba.late",
     36,
     "As `cuba`, on the current that the timestep before left.",
-    (State("i", CHARGED), State("u", ("leak", "integrate.state", "fire"), source="i", late=True)),
+    (State("i", CHARGED), State("u", CURRENT, {"integrate.state": Read("i", late=True)})),
 )
-MODELS = (LIF, LI, CUBA, CUBA_LATE)
+
+
+def _adaptive(model: Model, opcode: int) -> Model:
+    """A model whose thresholds rise with its neurons' own spikes."""
+    *others, u = model.states
+    stages = tuple("fire.adaptive" if stage == "fire" else stage for stage in u.stages)
+    u = State("u", stages, {**u.reads, "fire.adaptive": Read("a", late=True)})
+    title = f"As `{model.name}`, with thresholds that rise with each spike and fall again."
+    a = State("a", ("leak", "jump"))
+    return Model(f"{model.name}.adaptive", opcode, title, (*others, u, a))
+
+
+ADLIF = Model(
+    "adlif",
+    51,
+    "Leaky integrate and fire with a current that follows each neuron's membrane and spikes.",
+    (
+        State("u", (*CHARGED, "adapt", "fire"), {"adapt": Read("a", late=True)}),
+        State("a", ("leak", "couple", "jump"), {"couple": Read("u")}),
+    ),
+)
+MODELS = (
+    *(LIF, LI, CUBA, CUBA_LATE, ADLIF),
+    *(_adaptive(one, 48 + number) for number, one in enumerate((LIF, CUBA, CUBA_LATE))),
+)
 """The models that the neuron unit takes in one instruction; others it takes stage by stage."""
 
 
@@ -189,6 +287,8 @@ def described(states: tuple[State, ...]) -> str:
     """What an instruction does to states, in words."""
     parts = []
     for state in states:
-        source = f"the last {state.source}" if state.late else state.source
-        parts += [STAGES[stage].text.format(state.name, source) for stage in state.stages]
+        for stage in state.stages:
+            name, late = state.reads.get(stage, Read(""))
+            read = f"the last {name}" if late else name
+            parts.append(STAGES[stage].text.format(state.name, read))
     return "; ".join(parts) + ". Each addition saturates to the membrane's width."

@@ -11,6 +11,11 @@ from isa.errors import IsaError
 FIELDS = (("threshold", 16), ("bias", 16), ("reset", 16), ("leak", 10), ("shift", 6))
 """Name and width, lowest bits first; 64 in all; two's complement but `leak`, a code."""
 
+ALIASES = {"coupling": "threshold", "exponent": "bias", "jump": "reset"}
+"""What fields are called in the record of a state that never spikes itself."""
+
+COUPLING_BITS = 8
+
 LEAK_BITS = 13
 """A membrane keeps `leak / 2**LEAK_BITS` of itself in a timestep."""
 
@@ -71,6 +76,21 @@ class Parameters:
     leak: Int
     shift: Int
 
+    @property
+    def coupling(self) -> Int:
+        """What another state is multiplied by, of `COUPLING_BITS`."""
+        return self.threshold
+
+    @property
+    def exponent(self) -> Int:
+        """How far right such a product moves."""
+        return self.bias
+
+    @property
+    def jump(self) -> Int:
+        """What a spike adds to the state."""
+        return self.reset
+
     def pack(self) -> NDArray[np.int64]:
         """One 64-bit element per neuron; IsaError if a value does not fit its field."""
         word = np.zeros(self.threshold.shape, np.int64)
@@ -97,6 +117,10 @@ class Parameters:
             arrays[name] = from_code(raw) if name == "leak" else signed
             low += bits
         return cls(**arrays)
+
+
+NOTHING = Parameters(*[np.zeros(1, np.int64)] * len(FIELDS))
+"""Parameters of a state that needs none."""
 
 
 def _signed_range(bits: int) -> tuple[int, int]:

@@ -63,12 +63,12 @@ class Work:
 
     A unit is busy for `cycles`, at least for `at_least`; or, `paired`, it reads and writes a row of
     its single-port memory for each of `groups` groups, the first at `row`, and as many for each of
-    `states` of a group, which lie `apart`, the first `read_only` of them not written; or it is a
-    bank that reads `rows` for each group. `reads` and `writes` name vector registers and windows;
-    what `appends` names keeps its value, which becomes longer. An instruction on a
-    bank either joins the next one on that bank (`join`) or closes the burst; a burst is handed,
-    group by group, to the instruction that `consumes` it. With `spill` partial sums lie in a memory
-    of their own while rows are read.
+    `states` of a group, which lie `apart`, the first `read_only` of them not written, the others
+    `hold` cycles later than a single state; or it is a bank that reads `rows` for each group.
+    `reads` and `writes` name vector registers and windows; what `appends` names keeps its value,
+    which becomes longer. An instruction on a bank either joins the next one on that bank (`join`)
+    or closes the burst; a burst is handed, group by group, to the instruction that `consumes` it.
+    With `spill` partial sums lie in a memory of their own while rows are read.
 
     `operations` counts what lanes do, of one `kind`.
     """
@@ -91,6 +91,7 @@ class Work:
     states: int = 1
     read_only: int = 0
     apart: int = 0
+    hold: int = 0
     operations: Count = NONE
     kind: Kind = "move"
     accesses: Mapping[tuple[str, str], Count] = field(default_factory=dict)

@@ -21,6 +21,7 @@ layers = st.builds(
     delays=st.sampled_from((0, 0, 1, 4)),
     echo=st.sampled_from((0, 0, 3)),
     current=st.sampled_from(("", "", "now", "late")),
+    adapts=st.sampled_from(("", "", "threshold", "current")),
 )
 
 

@@ -3,6 +3,8 @@
 import numpy as np
 
 from dmpc.ir.graph import Graph
+from dmpc.ir.ops_layers import FIRING
+from dmpc.ir.registry import op_def
 
 
 def coarse_thresholds(layers: Graph, integer: Graph) -> dict[str, int]:
@@ -13,11 +15,11 @@ def coarse_thresholds(layers: Graph, integer: Graph) -> dict[str, int]:
     """
     found: dict[str, int] = {}
     for op in layers.ops:
-        state = op.operands[0] if op.kind == "lif" else ""
+        state = op.operands[0] if op.kind in FIRING else ""
         scale = integer.types[state].scale if state in integer.types else None
         if not isinstance(scale, str):
             continue
-        threshold = layers.constants[op.operands[-2]]
+        threshold = layers.constants[op_def(op.kind).bind(op.operands)["threshold"][0]]
         lost = (threshold > 0) & (threshold < integer.constants[scale])
         if lost.any():
             found[str(op.attrs["layer"])] = int(np.count_nonzero(lost))

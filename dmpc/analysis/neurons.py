@@ -5,31 +5,35 @@ bound the membrane after it; and it never moves two membranes further apart. Wha
 timesteps lead to is therefore a fixed point that bisection finds exactly.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from dmpc.analysis.engine import Analysis, analyses, number
-from dmpc.analysis.interval import Interval, Vector, of_bits
+from dmpc.analysis.interval import Interval, Vector, constant, of_bits
 from dmpc.ir.chains import STAGES, Chain, chain_of, stages_of
 from dmpc.ir.graph import Op
 from dmpc.ir.ops_neurons import MODEL_OF
-from isa.arithmetic import Int, leak, shift_round
+from isa.arithmetic import Int, coupled, leak, shift_round
+from isa.neurons import FIRING
 
 FEW = 4096  # timesteps that are followed one by one, where their number is assumed
 
 
 @dataclass(frozen=True)
 class _Neurons:
-    """What a timestep adds to membranes [n], and what leak, threshold and reset do to them."""
+    """What a timestep adds to membranes [n], and what leak, threshold and reset do to them.
+
+    `events` are added to what the leak leaves, then everything of `later`, one after the other.
+    """
 
     events: Interval
-    values: Interval
+    later: tuple[Interval, ...]
     beta: Vector
     fraction: int
-    threshold: Vector
-    reset: Vector
+    threshold: Interval
+    reset: Interval
     subtract: bool
     limits: tuple[int, int]
     fires: bool
@@ -39,23 +43,31 @@ class _Neurons:
         halved: Vector = leak(u, self.beta, self.fraction) + current
         return halved
 
-    def charge(self, u: Vector, events: Int, values: Int) -> Int:
-        """Membranes before threshold and before their last saturation."""
-        return np.clip(self.half(u, events), *self.limits) + values
+    def charged(self, u: Interval) -> list[Interval]:
+        """Membranes after each addition, before it saturates."""
+        low, high = self.half(u.low, self.events.low), self.half(u.high, self.events.high)
+        found = [Interval(low, high)]
+        for added in self.later:
+            found.append(found[-1].clip(*self.limits) + added)
+        return found
+
+    def charge(self, u: Interval) -> Interval:
+        """Membranes before threshold."""
+        return self.charged(u)[-1].clip(*self.limits)
 
     def lowest(self, u: Vector) -> Int:
         """The least that a timestep leaves of membranes at `u`, resets aside."""
-        return np.clip(self.charge(u, self.events.low, self.values.low), *self.limits)
+        return self.charge(Interval(u, u)).low
 
     def highest(self, u: Vector) -> Int:
         """The most that a timestep leaves of membranes at `u`."""
-        charge: Int = np.clip(self.charge(u, self.events.high, self.values.high), *self.limits)
+        charge: Int = self.charge(Interval(u, u)).high
         if not self.fires:
             return charge
-        silent: Int = np.minimum(charge, self.threshold - 1)
+        silent: Int = np.minimum(charge, self.threshold.high - 1)
         if not self.subtract:
             return silent
-        spiked: Int = np.clip(charge - self.reset, *self.limits)
+        spiked: Int = np.clip(charge - self.reset.low, *self.limits)
         return np.maximum(silent, spiked)
 
 
@@ -82,31 +94,29 @@ def _state(found: Analysis, chain: Chain) -> None:
     start = np.zeros(size, np.int64)
     low = high = start
     if neurons.fires:
-        resets = neurons.threshold - neurons.reset if neurons.subtract else neurons.reset
-        resets = np.clip(resets, *neurons.limits)
-        low, high = np.minimum(start, resets), np.maximum(start, resets)
+        resets = neurons.reset
+        if neurons.subtract:
+            of = neurons.threshold
+            resets = Interval(of.low - resets.high, of.high - resets.low)
+        resets = resets.clip(*neurons.limits)
+        low, high = np.minimum(start, resets.low), np.maximum(start, resets.high)
     steps = found.assumed.steps
     u = Interval(
         settle(neurons.lowest, low, -1, steps, neurons.limits[0]),
         settle(neurons.highest, high, 1, steps, neurons.limits[1]),
     )
     bits = number(op, "bits")
-    half = Interval(
-        neurons.half(u.low, neurons.events.low), neurons.half(u.high, neurons.events.high)
-    )
-    charge = Interval(
-        neurons.charge(u.low, neurons.events.low, neurons.values.low),
-        neurons.charge(u.high, neurons.events.high, neurons.values.high),
-    )
-    found.prove(op, "membrane", bits, half | u)
-    kept = found.prove(op, "membrane", bits, charge)
+    half, *later = neurons.charged(u)
+    kept = found.prove(op, "membrane", bits, half | u)
+    for charge in later:
+        kept = found.prove(op, "membrane", bits, charge)
     found.ranges[chain[0].operands[0]] = found.ranges[op.results[-1]] = u
     if not neurons.fires:
         return
-    fires = (kept.high >= neurons.threshold).astype(np.int64)
+    fires = (kept.high >= neurons.threshold.low).astype(np.int64)
     if neurons.subtract:
-        least = np.maximum(kept.low, neurons.threshold) - neurons.reset
-        most = kept.high - neurons.reset
+        least = np.maximum(kept.low, neurons.threshold.low) - neurons.reset.high
+        most = kept.high - neurons.reset.low
         found.prove(op, "membrane", bits, Interval(least * fires, most * fires))
     found.ranges[op.results[0]] = Interval(np.zeros_like(fires), fires)
 
@@ -114,7 +124,8 @@ def _state(found: Analysis, chain: Chain) -> None:
 def _neurons(found: Analysis, chain: Chain) -> _Neurons:
     """What the ops of a chain add up to."""
     zero = np.zeros(found.graph.types[chain[0].operands[0]].shape, np.int64)
-    events = values = Interval(zero, zero)
+    nothing = events = Interval(zero, zero)
+    later: list[Interval] = []
     for op in chain:
         bound = found.operands(op)
         if op.kind == "integrate_events":
@@ -129,17 +140,32 @@ def _neurons(found: Analysis, chain: Chain) -> _Neurons:
                 taken = found.sums(op, bound["sums"], len(zero))
                 if bound["sums"]:
                     taken = found.prove(op, "value sums", number(op, "sum_bits"), taken)
-            values = values + _shifted(taken, shift, bias)
+            later.append(_shifted(taken, shift, bias))
+        elif op.kind == "adapt":
+            taken, shift = found.range(bound["source"][0]), found.constant(bound["shift_source"][0])
+            later.append(_shifted(taken, shift, zero))
+        elif op.kind == "couple":
+            later.append(_coupled(found, found.range(bound["source"][0]), bound, ""))
+        elif op.kind == "jump":
+            jump = found.constant(bound["jump"][0])
+            later.append(Interval(zero, jump) | Interval(jump, zero))
     leak, last = found.operands(chain[0]), chain[-1]
-    fires = last.kind == "fire"
-    given = found.operands(last) if fires else {}
+    fires = STAGES[last.kind] in FIRING
+    threshold = reset = nothing
+    if fires:
+        given = found.operands(last)
+        threshold, reset = (constant(found.constant(given[r][0])) for r in ("threshold", "reset"))
+        if last.kind == "fire_adaptive":
+            a, shift = found.range(given["source"][0]), found.constant(given["shift_source"][0])
+            threshold = threshold + _shifted(a, shift, zero)
+            reset = reset + _coupled(found, a, given, "_source")
     return _Neurons(
         events,
-        values,
+        tuple(later),
         found.constant(leak["beta"][0]),
         number(chain[0], "fraction"),
-        found.constant(given["threshold"][0]) if fires else zero,
-        found.constant(given["reset"][0]) if fires else zero,
+        threshold,
+        reset,
         fires and last.attrs["reset_mode"] == "subtract",
         of_bits(number(last, "bits")),
         fires,
@@ -149,6 +175,15 @@ def _neurons(found: Analysis, chain: Chain) -> _Neurons:
 def _shifted(taken: Interval, shift: Vector, bias: Vector) -> Interval:
     """What sums or another state add to a membrane."""
     return Interval(shift_round(taken.low, shift) + bias, shift_round(taken.high, shift) + bias)
+
+
+def _coupled(
+    found: Analysis, taken: Interval, given: Mapping[str, tuple[str, ...]], mark: str
+) -> Interval:
+    """Another state times its coupling."""
+    coupling, exponent = (found.constant(given[r + mark][0]) for r in ("coupling", "exponent"))
+    ends = [coupled(end, coupling, exponent) for end in (taken.low, taken.high)]
+    return Interval(np.minimum(*ends), np.maximum(*ends))
 
 
 def settle(

@@ -210,6 +210,8 @@ class Lowering(Pieces):
                 given["parameters"] = self._parameters(op) + ahead
             if "source" in wanted:
                 given["source"] = self.row(op.operands[1]) + piece.tile.start
+            if "spikes" in wanted:
+                given["spikes"] = self.row(op.operands[1])
             if "shift" in wanted:
                 given["shift"] = self.number(op, shift)
             values = {}

@@ -20,6 +20,8 @@ from dmpc.errors import CompileError
 from dmpc.ir.graph import Array, Graph, Op
 from dmpc.ir.interpret import repeats_of
 from dmpc.ir.ops_convolution import ONE, Convolution
+from dmpc.ir.ops_layers import ADAPTATION, PARAMETERS
+from dmpc.ir.registry import op_def
 from dmpc.onnx_scan import IR_VERSION, OPSET, TIME, initial_states, scan, value
 
 COUNTER = "timestep"
@@ -293,18 +295,40 @@ def _li(writer: _Writer, op: Op) -> None:
 
 
 def _lif(writer: _Writer, op: Op) -> None:
-    membrane, *currents, beta, threshold, reset = op.operands
-    spikes, result = op.results
+    bound = op_def(op.kind).bind(op.operands)
+    (membrane,), (a,) = bound["u"], bound.get("a") or ("",)
+    beta, threshold, reset = (bound[role][0] for role in PARAMETERS)
+    spikes, result = op.results[:2]
+    adapts = op.attrs.get("adapts")
+    currents = [*bound["currents"], *([a] if adapts == "current" else [])]
     charge = writer.node("Mul", [membrane, writer.weight(beta)], f"{spikes}.leaked")
     for number, current in enumerate(currents):
         charge = writer.node("Add", [charge, current], f"{spikes}.charge{number}")
     comparison = "Greater" if op.attrs["strict"] else "GreaterOrEqual"
-    fired = writer.node(comparison, [charge, writer.weight(threshold)], f"{spikes}.fired")
+    limit, after = writer.weight(threshold), writer.weight(reset)
+    if adapts == "threshold":
+        limit = writer.node("Add", [limit, a], f"{spikes}.limit")
+    fired = writer.node(comparison, [charge, limit], f"{spikes}.fired")
     writer.node("Cast", [fired], spikes, to=TensorProto.FLOAT)
-    after = writer.weight(reset)
     if op.attrs["reset_mode"] != "hard":
+        if adapts == "threshold":
+            more = writer.node("Mul", [a, writer.weight(bound["coupling"][0])], f"{spikes}.more")
+            after = writer.node("Add", [after, more], f"{spikes}.taken")
         after = writer.node("Sub", [charge, after], f"{spikes}.after")
     writer.node("Where", [fired, after, charge], result)
+    if adapts:
+        _adaptation(writer, op, bound)
+
+
+def _adaptation(writer: _Writer, op: Op, bound: Mapping[str, tuple[str, ...]]) -> None:
+    """What a timestep leaves of the state by which neurons adapt."""
+    spikes, u, result = op.results
+    rho, jump, coupling = (writer.weight(bound[role][0]) for role in ADAPTATION[1:])
+    value = writer.node("Mul", [bound["a"][0], rho], f"{result}.leaked")
+    if op.attrs["adapts"] == "current":
+        follows = writer.node("Mul", [u, coupling], f"{result}.follows")
+        value = writer.node("Add", [value, follows], f"{result}.coupled")
+    writer.node("Add", [value, writer.node("Mul", [spikes, jump], f"{result}.jump")], result)
 
 
 WRITERS: Mapping[str, Callable[[_Writer, Op], None]] = {
@@ -315,6 +339,7 @@ WRITERS: Mapping[str, Callable[[_Writer, Op], None]] = {
     "hold": _hold,
     "li": _li,
     "lif": _lif,
+    "alif": _lif,
     "memory": _memory,
 }
 

@@ -100,9 +100,10 @@ def _constants(layers: Graph, op: Op) -> Iterator[tuple[str, str, Real]]:
     if op.kind in NEURONS:
         bound = op_def(op.kind).bind(op.operands)
         unit, prefix = _unit(layers, op), "current " if op.kind == "li" else ""
-        for role in (one for one in ("beta", "threshold", "reset") if one in bound):
+        for role in (one for one in op_def(op.kind).parameters if one in bound):
             value = constants[bound[role][0]].astype(np.float64)
-            yield layer, f"{prefix}{role}s", value if role == "beta" else value / unit
+            scaled = role in ("threshold", "reset", "jump")
+            yield layer, f"{prefix}{role}s", value / unit if scaled else value
         return
     unit = np.ones(1)
     for reader in layers.users(op.results[0]) if op.kind == "dense" else []:
@@ -120,7 +121,7 @@ def _unit(layers: Graph, lif: Op) -> Real:
     if lif.kind == "li":
         neurons = charged(layers, lif)
         return _unit(layers, neurons) if neurons else np.ones(1)
-    threshold = layers.constants[op_def("lif").bind(lif.operands)["threshold"][0]]
+    threshold = layers.constants[op_def(lif.kind).bind(lif.operands)["threshold"][0]]
     unit: Real = np.where(threshold > 0, threshold, 1.0).astype(np.float64)
     return unit
 

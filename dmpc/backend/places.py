@@ -4,15 +4,16 @@ from dmpc.errors import CompileError
 from dmpc.ir.chains import STAGES, chains_of
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.ops_convolution import Convolution
-from dmpc.ir.ops_neurons import MODEL_OF, slots
+from dmpc.ir.ops_neurons import MODEL_OF, OTHERS, slots
 from dmpc.ir.registry import op_def
 from isa.kernel import Axis, Kernel
 from isa.layout import Layout
 from isa.limits import PERIOD
+from isa.parameters import ALIASES
 from isa.target import EXTERNAL, Target
 
 REGISTERS = ("events", "values")
-PARAMETERS = ("threshold", "bias", "reset", "beta", "shift")
+PARAMETERS = ("threshold", "bias", "reset", "beta", "shift", *ALIASES)
 """What an element of the parameter memory packs, by the names of operands."""
 
 
@@ -29,12 +30,18 @@ def records_of(graph: Graph, op: Op) -> list[dict[str, str]]:
         ]
     if op.kind not in STAGES:
         return [_record(graph, [op])]
-    chain = next(chain for chain in chains_of(graph) if any(one is op for one in chain))
-    return [_record(graph, chain)]
+    chains = chains_of(graph)
+    chain = next(chain for chain in chains if any(one is op for one in chain))
+    raised = {one.operands[1] for one in chain if "shift_source" in op_def(one.kind).operands}
+    others = [other for other in chains if other[0].operands[0] in raised]
+    return [_record(graph, one) for one in (chain, *others)]
 
 
 def _record(graph: Graph, ops: list[Op]) -> dict[str, str]:
     bound = [op_def(op.kind).bind(op.operands) for op in ops]
+    for reader in graph.users(ops[0].operands[0]):
+        given = op_def(reader.kind).bind(reader.operands)
+        bound.append({one: given.get(f"{one}_source", ()) for one in OTHERS})
     found = {slot: one[slot][0] for one in bound for slot in PARAMETERS if one.get(slot)}
     return {slot: found[slot] for slot in PARAMETERS if found.get(slot) in graph.constants}
 

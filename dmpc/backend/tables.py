@@ -5,11 +5,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from dmpc.backend.places import PARAMETERS, layout_of, records_of, section_of
+from dmpc.backend.places import layout_of, records_of, section_of
 from dmpc.backend.windows import tiles_of
 from dmpc.ir.graph import Graph, Op
+from dmpc.ir.ops_neurons import FIELD_OF
 from isa.layout import Layout, coefficients
-from isa.parameters import Parameters
+from isa.parameters import FIELDS, Parameters
 from isa.target import EXTERNAL, Memory, Target
 
 Table = NDArray[np.int64]
@@ -112,11 +113,9 @@ def _parameters(graph: Graph, op: Op, record: dict[str, str], lanes: int) -> Tab
     """Packed parameters [groups, lanes] of a state; neurons that only fill a group never fire."""
     size = graph.types[op.results[-1]].shape[0]
     padded = -(-size // lanes) * lanes
-    columns = {
-        name: np.full(padded, filler, np.int64)
-        for name, filler in {**dict.fromkeys(PARAMETERS, 0), "threshold": (1 << 15) - 1}.items()
-    }
+    columns = {name: np.zeros(padded, np.int64) for name, _ in FIELDS}
+    if "coupling" not in record:
+        columns["threshold"][:] = (1 << 15) - 1
     for slot, name in record.items():
-        columns[slot][:size] = graph.constants[name]
-    columns["leak"] = columns.pop("beta")
+        columns[FIELD_OF.get(slot, slot)][:size] = graph.constants[name]
     return Parameters(**columns).pack().reshape(-1, lanes)

@@ -13,7 +13,7 @@ from dmpc.cli.tables import table
 from dmpc.cli.terminal import Output, say
 from dmpc.compiler import Compiled
 from dmpc.ir.ops_convolution import MAPS, PRODUCTS
-from dmpc.ir.ops_layers import readout_of
+from dmpc.ir.ops_layers import FIRING, readout_of
 from dmpc.lowering import NOTE as FALLBACK
 from dmpc.passes.distribute import NOTE as BANKS
 from dmpc.passes.spill import Spiller, spilled
@@ -81,7 +81,7 @@ def _layers(compiled: Compiled) -> list[dict[str, Any]]:
     found = []
     for op in graph.ops:
         layer = str(op.attrs["layer"])
-        if op.kind == "lif":
+        if op.kind in FIRING:
             found.append({"layer": layer, **_layer(compiled, op.results[0], layer)})
         elif op.results[0] in graph.outputs:
             product = readout_of(graph)

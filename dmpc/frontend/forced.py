@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.interpret import interpret
 from dmpc.ir.ops_convolution import MAPS
+from dmpc.ir.ops_layers import FIRING, Cells
 from dmpc.ir.registry import EvalContext, Tensor, op_def
 
 TIE = 1e-5  # of all that a charge is made of: float32 sums of some hundred parts are within it
@@ -65,7 +66,7 @@ def forced(layers: Graph, x: Tensor, spikes: Mapping[str, Tensor]) -> Forced:
         if len(places):
             sample, step, neuron = map(int, places[np.argmin(places[:, 1])])
             charge = float(run.charges[name][sample, step, neuron])
-            threshold = float(np.resize(run.threshold(name), neuron + 1)[neuron])
+            threshold = float(run.limits[name][sample, step, neuron])
             fires = bool(spikes[name][sample, step, neuron])
             found.append(Decision(lif, step, neuron, charge, threshold, fires))
     return Forced(run.logits, min(found, key=lambda one: one.step, default=None))
@@ -73,7 +74,7 @@ def forced(layers: Graph, x: Tensor, spikes: Mapping[str, Tensor]) -> Forced:
 
 def tied(layers: Graph, x: Tensor, tolerance: float = TIE) -> Where:
     """Which samples [samples] hold a charge that is at its threshold but for rounding."""
-    names = [op.results[0] for op in layers.ops if op.kind == "lif"]
+    names = [op.results[0] for op in layers.ops if op.kind in FIRING]
     run = _Run(layers, x, interpret(layers, x, trace=names).traces)
     every = [near.any(axis=(1, 2)) for near in run.near(tolerance).values()]
     found: Where = np.any([np.zeros(len(x), np.bool_), *every], axis=0)
@@ -81,7 +82,8 @@ def tied(layers: Graph, x: Tensor, tolerance: float = TIE) -> Where:
 
 
 class _Run:
-    """Charges of every lif [samples, timesteps, neurons] where all spikes are given."""
+    """Charges and thresholds of every lif [samples, timesteps, neurons] where all spikes are
+    given."""
 
     def __init__(
         self,
@@ -91,22 +93,22 @@ class _Run:
         dtype: type[np.floating[Any]] = np.float64,
     ) -> None:
         self.layers, self.x, self.spikes, self.dtype = layers, x, spikes, dtype
-        self.lifs = {op.results[0]: op for op in layers.ops if op.kind == "lif"}
-        self.bound = {name: op_def("lif").bind(op.operands) for name, op in self.lifs.items()}
+        self.lifs = {op.results[0]: op for op in layers.ops if op.kind in FIRING}
+        self.bound = {name: op_def(op.kind).bind(op.operands) for name, op in self.lifs.items()}
         currents = {current for bound in self.bound.values() for current in bound["currents"]}
         sources = {op.operands[0] for op in layers.ops if op.kind in MAPS}
         result = interpret(layers, x, trace=currents | sources, fed=dict(spikes), dtype=dtype)
         self.logits = result.logits
         self.traces: dict[str, Tensor] = {**result.traces, **spikes}
-        self.charges = {name: self._charged(name) for name in self.lifs}
-
-    def threshold(self, name: str) -> Tensor:
-        """A constant of a lif, as `charges` see it."""
-        return self._constant(name, "threshold")
+        self.charges: dict[str, Tensor] = {}
+        self.limits: dict[str, Tensor] = {}
+        self.adapted: dict[str, Tensor] = {}
+        for name in self.lifs:
+            self.charges[name], self.limits[name] = self._charged(name)
 
     def fires(self, name: str) -> Where:
         """What the charges themselves decide."""
-        charge, threshold = self.charges[name], self.threshold(name)
+        charge, threshold = self.charges[name], self.limits[name]
         strict = self.lifs[name].attrs["strict"]
         return np.asarray(charge > threshold if strict else charge >= threshold, np.bool_)
 
@@ -118,35 +120,45 @@ class _Run:
         rough = _Run(self.layers, self.x, self.spikes, np.float32)
         found = {}
         for name, charge in self.charges.items():
-            gap = np.abs(charge - self.threshold(name))
-            exact = (gap == 0) & (rough.charges[name] == charge)
+            limit = self.limits[name]
+            gap = np.abs(charge - limit)
+            same = (rough.charges[name] == charge) & (rough.limits[name] == limit)
+            exact = (gap == 0) & same
             found[name] = (gap <= tolerance * self._sizes(name)) & ~exact
         return found
 
     def _constant(self, name: str, role: str) -> Tensor:
         return self.layers.constants[self.bound[name][role][0]].astype(self.dtype)
 
-    def _charged(self, name: str) -> Tensor:
-        """Charges of neurons that fire when they are told."""
+    def _charged(self, name: str) -> tuple[Tensor, Tensor]:
+        """Charges and thresholds of neurons that fire when they are told."""
         currents = [self.traces[current] for current in self.bound[name]["currents"]]
-        current = sum(currents[1:], currents[0])
-        beta, threshold, reset = (self._constant(name, r) for r in ("beta", "threshold", "reset"))
-        del threshold
+        current, op = sum(currents[1:], currents[0]), self.lifs[name]
+        roles = [role for role in op_def(op.kind).parameters if role in self.bound[name]]
+        cells = Cells.of(op.attrs, [self._constant(name, role) for role in roles])
         fired = self.spikes[name].astype(np.bool_)
-        state = self.layers.state(self.bound[name]["u"][0])
-        start = 0.0 if state is None or state.init is None else self.layers.constants[state.init]
-        u = np.broadcast_to(np.asarray(start, self.dtype), current[:, 0].shape)
-        charges = np.empty_like(current)
+        charges, limits = np.empty_like(current), np.empty_like(current)
+        bound = self.bound[name]
+        states = [*bound["u"], *bound.get("a", ())]
+        u, *a = (self._start(state, current[:, 0]) for state in states)
+        self.adapted[name] = np.zeros_like(current)
         for step in range(current.shape[1]):
-            charge = charges[:, step] = beta * u + current[:, step]
-            hard = self.lifs[name].attrs["reset_mode"] == "hard"
-            u = np.where(fired[:, step], reset if hard else charge - reset, charge)
-        return charges
+            charge = charges[:, step] = cells.charge(u, [current[:, step]], *a)
+            limits[:, step] = cells.limit(*a)
+            self.adapted[name][:, step] = sum(a)
+            u, *a = cells.after(charge.copy(), fired[:, step], *a)
+        return charges, limits
+
+    def _start(self, name: str, like: Tensor) -> Tensor:
+        """A state before the first timestep."""
+        state = self.layers.state(name)
+        start = 0.0 if state is None or state.init is None else self.layers.constants[state.init]
+        return np.broadcast_to(np.asarray(start, self.dtype), like.shape)
 
     def _sizes(self, name: str) -> Tensor:
         """How much each charge is made of, whatever the signs: what its rounding goes by."""
         beta, threshold, reset = (self._constant(name, r) for r in ("beta", "threshold", "reset"))
-        added = np.abs(threshold) + np.abs(reset)
+        added = np.abs(threshold) + np.abs(reset) + np.abs(self.adapted[name])
         added = sum(map(self._size, self.bound[name]["currents"]), added)
         sizes = np.broadcast_to(added, self.charges[name].shape).copy()
         fired = self.spikes[name].astype(np.bool_)

@@ -20,6 +20,7 @@ from dmpc.frontend.proof_input import LEAST, drawn, plan
 from dmpc.ir.graph import Graph, Loc, Op
 from dmpc.ir.interpret import interpret, repeats_of, shown
 from dmpc.ir.ops_convolution import Convolution
+from dmpc.ir.ops_layers import FIRING
 from dmpc.ir.registry import Tensor
 from dmpc.reference import OnnxReference, Series
 from dmpc.rules import Stage, rule
@@ -146,7 +147,7 @@ def _run(reference: Reference, layers: Graph, x: Tensor) -> tuple[Tensor, Series
     """The model's logits, and its comparisons that the layers' neurons may be, if it shows them."""
     if not isinstance(reference, OnnxReference):
         return reference.logits(x), {}
-    nodes = {name for op in layers.ops if op.kind == "lif" for name in op.loc}
+    nodes = {name for op in layers.ops if op.kind in FIRING for name in op.loc}
     return reference.logits_and_spikes(nodes, x)
 
 
@@ -161,7 +162,7 @@ def _spikes(layers: Graph, x: Tensor, seen: Series) -> Series:
 
     A comparison may be true where there is no spike, and another one may be of the reset.
     """
-    lifs = [op for op in layers.ops if op.kind == "lif"]
+    lifs = [op for op in layers.ops if op.kind in FIRING]
     if not seen:
         return {}
     ours = interpret(layers, x, trace=[op.results[0] for op in lifs]).traces
@@ -276,12 +277,12 @@ def _overflow(model: Model, layers: Graph, x: Tensor) -> ImportFailure | None:
 def _parting_layer(imported: Graph, layers: Graph, x: Tensor) -> tuple[Loc, str]:
     """The first neurons whose spikes are not those of the comparison that they were made from."""
     compared = [op for op in imported.ops if op.kind in ("ge", "gt")]
-    spikes = [op.results[0] for op in layers.ops if op.kind == "lif"]
+    spikes = [op.results[0] for op in layers.ops if op.kind in FIRING]
     theirs = interpret(imported, x, trace=[op.results[0] for op in compared]).traces
     ours = interpret(layers, x, trace=spikes).traces
     for op in layers.ops:
         same = [c.results[0] for c in compared if set(c.loc) & set(op.loc)]
-        if op.kind != "lif" or not same:
+        if op.kind not in FIRING or not same:
             continue
         found = ours[op.results[0]].astype(bool)
         orders = list(_orders(layers, op, theirs[same[0]].astype(bool), found.shape[-1]))

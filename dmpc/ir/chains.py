@@ -6,8 +6,9 @@ read here as the same thing, so that an analysis or a placement need not know wh
 
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph, Op
-from dmpc.ir.ops_neurons import MODEL_OF, PARAMETERS, ending
+from dmpc.ir.ops_neurons import MODEL_OF, PARAMETERS, needed, taken_by
 from dmpc.ir.registry import op_def
+from isa.neurons import FIRING, Read
 
 STAGES = {stage.replace(".", "_"): stage for stage in PARAMETERS}
 """The stage of neurons that each op is."""
@@ -18,7 +19,7 @@ Chain = list[Op]
 
 def fires(op: Op) -> bool:
     """Whether an op makes spikes of membranes."""
-    return op.kind == "fire" or (op.kind in MODEL_OF and MODEL_OF[op.kind].fires)
+    return STAGES.get(op.kind) in FIRING or (op.kind in MODEL_OF and MODEL_OF[op.kind].fires)
 
 
 def chains_of(graph: Graph) -> list[Chain]:
@@ -34,7 +35,7 @@ def chain_of(graph: Graph, end: Op) -> Chain:
     while chain[0].kind != "leak":
         membrane = chain[0].operands[0]
         producer = graph.producer(membrane)
-        if producer is None or producer.kind not in STAGES or producer.kind == "fire":
+        if producer is None or producer.kind not in STAGES or fires(producer):
             raise CompileError(
                 f"%{membrane} does not come from a leak and integration of the same neurons",
                 where=", ".join(end.loc) or graph.name,
@@ -56,24 +57,23 @@ def stages_of(op: Op) -> list[Chain]:
     assert isinstance(split, int)
     names = [state.name for state in model.states]
     after = dict(zip(names, op.results[-len(names) :], strict=True))
+
+    def read(of: Read) -> str:
+        return bound[of.state][0] if of.late else after[of.state]
+
     found = []
     for state in model.states:
-        end = ending(model, state)
         (value,), chain = bound[state.name], Chain()
         for stage in state.stages:
-            kind, own = stage.replace(".", "_"), [bound[n + end][0] for n in PARAMETERS[stage]]
-            taken: tuple[str, ...] = ()
-            if stage == "integrate.events":
-                taken = bound["sums"][:split]
-            elif stage == "integrate.values":
-                taken = bound["sums"][split:]
-            elif stage == "integrate.state":
-                taken = bound[state.source] if state.late else (after[state.source],)
+            kind = stage.replace(".", "_")
+            own = [bound[n + end][0] for end, ns in needed(state, stage).items() for n in ns]
+            taken = taken_by(state, stage, bound["sums"], split, read)
             if stage == "integrate.events" and not taken:
                 continue
+            taken = [op.results[0]] if stage == "jump" else taken
             last = stage == state.stages[-1]
             made = after[state.name] if last else f"{after[state.name]}.{kind}"
-            results = (*op.results[:1], made) if stage == "fire" else (made,)
+            results = (*op.results[:1], made) if stage in FIRING else (made,)
             attrs = {"shift": op.attrs["event_shift"], **op.attrs}
             chain.append(Op(kind, (value, *taken, *own), results, attrs, op.loc))
             value = made

@@ -13,6 +13,10 @@ Neurons whose currents decay by themselves take them through leaky integrators, 
     i'     = li(i, fast, slow, alpha)       i[k]   = alpha i[k-1] + I_f[k] + I_m[k]
     s', u' = lif(u, i', ...)                or, a timestep late, lif(u, i, ...)
 
+Neurons that adapt keep a second state, which raises their thresholds or is a current of theirs:
+
+    s', u', a' = alif(u, fast, ..., a)      a[k]   = rho a[k-1] + jump s'[k]
+
 With axonal delays, s[k] is what set out `delays[i]` timesteps ago from input i:
 
     late, r' = delay(r, s, delays)          late[k][i] = s[k - delays[i]][i]
@@ -23,6 +27,7 @@ With a dilation of d timesteps the slow current reads a held memory, `W_m m[floo
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -34,6 +39,13 @@ from dmpc.ir.types import TensorType
 
 LAYERS = ("layers",)
 LAYER = AttrSpec(str, "name of the layer: layer1, layer2, ..., readout")
+FIRE = {
+    "layer": LAYER,
+    "reset_mode": AttrSpec(str, "what a spike does to u", choices=("hard", "subtract")),
+    "strict": AttrSpec(bool, "true: spike if charge > threshold; false: if charge >= it"),
+}
+PARAMETERS, ADAPTATION = ("beta", "threshold", "reset"), ("a", "rho", "jump", "coupling")
+"""Operands of neurons that spike behind their currents, and of those that adapt behind them."""
 
 
 def _need(type_: TensorType, what: str, *shape: int) -> None:
@@ -219,27 +231,85 @@ DELAY = register(
 )
 
 
+@dataclass(frozen=True)
+class Cells:
+    """A timestep of neurons in real numbers, part by part; vectors [n], batches of them [.., n].
+
+    With `adapts` they keep a state a beside their membrane, which raises their thresholds or is a
+    current; of a it then leaves `rho`, and a spike adds `jump`. The coupling says how far a adds to
+    a subtractive reset of such thresholds, or how far a current follows the membrane.
+    """
+
+    beta: Tensor
+    threshold: Tensor
+    reset: Tensor
+    subtract: bool
+    strict: bool
+    adapts: str = ""
+    rho: Tensor | float = 0.0
+    jump: Tensor | float = 0.0
+    coupling: Tensor | float = 0.0
+
+    @classmethod
+    def of(cls, attrs: Attrs, parameters: Sequence[Tensor]) -> "Cells":
+        """Of an op's attributes and parameters, in their order."""
+        subtract, strict = attrs["reset_mode"] == "subtract", bool(attrs["strict"])
+        beta, threshold, reset, *others = parameters
+        adapts = str(attrs.get("adapts", ""))
+        return cls(beta, threshold, reset, subtract, strict, adapts, *others)
+
+    def charge(self, u: Tensor, currents: Sequence[Tensor], *a: Tensor) -> Tensor:
+        """Membranes before threshold and reset."""
+        charge = self.beta * u
+        for current in (*currents, *(a if self.adapts == "current" else ())):
+            same = current.shape == charge.shape and current.dtype == charge.dtype
+            charge = np.add(charge, current, out=charge if same else None)
+        return charge
+
+    def limit(self, *a: Tensor) -> Tensor:
+        """Thresholds."""
+        return sum(a, self.threshold) if self.adapts == "threshold" else self.threshold
+
+    def fires(self, charge: Tensor, *a: Tensor) -> Tensor:
+        """Where a charge is at the threshold, or `strict`: above it."""
+        limit = self.limit(*a)
+        return np.asarray(charge > limit if self.strict else charge >= limit)
+
+    def after(self, charge: Tensor, spikes: Tensor, *a: Tensor) -> tuple[Tensor, ...]:
+        """Membranes that a timestep leaves, where the charges were, and a if there is one."""
+        taken = self.reset
+        if self.adapts == "threshold" and self.subtract:
+            taken = taken + self.coupling * a[0]
+        np.copyto(charge, charge - taken if self.subtract else taken, where=spikes)
+        follows = self.coupling * charge if self.adapts == "current" else 0.0
+        return charge, *(self.rho * one + self.jump * spikes + follows for one in a)
+
+
 def _infer_lif(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
-    del attrs
     size = vector(types[0], "u", "f32")
-    for type_ in types[1:-3]:
+    last = 7 if "adapts" in attrs else 3
+    for type_ in types[1:-last]:
         _need(type_, "current", size)
-    for type_, what in zip(types[-3:], ("beta", "threshold", "reset"), strict=True):
+    for type_, what in zip(types[-last:], (*PARAMETERS, *ADAPTATION), strict=False):
         _need(type_, what, size)
-    return (TensorType("event", (size,)), types[0])
+    return (TensorType("event", (size,)), types[0], *([types[0]] if "adapts" in attrs else []))
 
 
 def _evaluate_lif(ctx: EvalContext, attrs: Attrs, u: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
     del ctx
-    *currents, beta, threshold, reset = rest
-    charge = beta * u
-    for current in currents:
-        same = current.shape == charge.shape and current.dtype == charge.dtype
-        charge = np.add(charge, current, out=charge if same else None)
-    spikes = charge > threshold if attrs["strict"] else charge >= threshold
-    after = reset if attrs["reset_mode"] == "hard" else charge - reset
-    np.copyto(charge, after, where=spikes)
-    return (spikes, charge)
+    cells = Cells.of(attrs, rest[-3:])
+    charge = cells.charge(u, rest[:-3])
+    spikes = cells.fires(charge)
+    return (spikes, *cells.after(charge, spikes))
+
+
+def _evaluate_alif(ctx: EvalContext, attrs: Attrs, u: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+    del ctx
+    *currents, beta, threshold, reset, a, rho, jump, coupling = rest
+    cells = Cells.of(attrs, (beta, threshold, reset, rho, jump, coupling))
+    charge = cells.charge(u, currents, a)
+    spikes = cells.fires(charge, a)
+    return (spikes, *cells.after(charge, spikes, a))
 
 
 def _infer_li(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
@@ -280,21 +350,39 @@ LIF = register(
         "charge reaches the threshold; u_next is the charge, and after a spike the reset value "
         "(hard) or the charge less the reset value (subtract). All vectors [n].",
         LAYERS,
-        ("u", "currents*", "beta", "threshold", "reset"),
+        ("u", "currents*", *PARAMETERS),
         ("spikes", "u_next"),
         _infer_lif,
         _evaluate_lif,
+        FIRE,
+        parameters=PARAMETERS,
+    )
+)
+
+ALIF = register(
+    OpDef(
+        "alif",
+        "As `lif`, of neurons that adapt by a state a of their own. Where that raises thresholds, "
+        "a spike needs threshold + a, and a subtractive reset takes coupling · a off beside the "
+        "reset value; where it is a current, the charge is beta · u + sum of currents + a. Then "
+        "a_next = rho · a + jump after a spike, and of a current coupling · u_next besides.",
+        LAYERS,
+        ("u", "currents*", *PARAMETERS, *ADAPTATION),
+        ("spikes", "u_next", "a_next"),
+        _infer_lif,
+        _evaluate_alif,
         {
-            "layer": LAYER,
-            "reset_mode": AttrSpec(str, "what a spike does to u", choices=("hard", "subtract")),
-            "strict": AttrSpec(bool, "true: spike if charge > threshold; false: if charge >= it"),
+            **FIRE,
+            "adapts": AttrSpec(str, "what a is", choices=("threshold", "current")),
         },
-        parameters=("beta", "threshold", "reset"),
+        parameters=(*PARAMETERS, *ADAPTATION[1:]),
     )
 )
 
 
-NEURONS = ("li", "lif")
+FIRING = ("lif", "alif")
+"""Ops on neurons that spike."""
+NEURONS = ("li", *FIRING)
 """Ops on neurons: leaky integrators, and those that spike as well."""
 
 
@@ -309,7 +397,7 @@ def charged(graph: Graph, integrators: Op) -> Op | None:
     """The neurons that integrators charge, now or a timestep late."""
     both = (integrators.results[0], integrators.operands[0])
     users = (user for name in both for user in graph.users(name))
-    return next((user for user in users if user.kind == "lif"), None)
+    return next((user for user in users if user.kind in FIRING), None)
 
 
 def readout_of(graph: Graph) -> Op:

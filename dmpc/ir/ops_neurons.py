@@ -1,6 +1,9 @@
 """Ops of the integer levels on neurons: the stages of a timestep, and those of a model fused."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
 
 from dmpc.ir.integer_types import (
     FUSED,
@@ -24,7 +27,22 @@ from dmpc.ir.registry import (
 )
 from dmpc.ir.types import TensorType
 from isa import arithmetic
-from isa.neurons import MODELS, STAGES, Model, State, described
+from isa.neurons import MODELS, STAGES, Model, Read, State, described
+from isa.parameters import ALIASES
+
+T_ = TypeVar("T_")
+States = Callable[[Read], T_]
+"""A state of neurons, by how it is read."""
+
+PARAMETERS = {
+    name: tuple({"leak": "beta"}.get(one, one) for one in stage.parameters)
+    for name, stage in STAGES.items()
+}
+"""The parameters that each stage of a neuron reads, by the names of operands."""
+
+OTHERS = STAGES["fire.adaptive"].others
+FIELD_OF = {"beta": "leak", **ALIASES}
+"""Fields of the parameter memory, of those operands that are called otherwise."""
 
 
 def _infer_leak(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
@@ -180,28 +198,149 @@ FIRE = register(
 )
 
 
-# -- models: all stages of all states -------------------------------------------------------------
+def _infer_fire_adaptive(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
+    size = same_vectors(types, ("u", "source", "threshold", "reset", *["parameters"] * 3))
+    return (TensorType("event", (size,)), like(types[0], number(attrs, "bits")))
 
-PARAMETERS = {
-    name: tuple({"leak": "beta"}.get(one, one) for one in stage.parameters)
-    for name, stage in STAGES.items()
-}
-"""The parameters that each stage of a neuron reads, by the names of operands."""
+
+def _evaluate_fire_adaptive(
+    ctx: EvalContext, attrs: Attrs, u: Tensor, source: Tensor, *own: Tensor
+) -> tuple[Tensor, ...]:
+    threshold, reset, shift, coupling, exponent = own
+    subtract = attrs["reset_mode"] == "subtract"
+    if subtract:
+        reset = reset + arithmetic.coupled(source, coupling, exponent)
+    raised = threshold + arithmetic.shift_round(source, shift)
+    spikes, after = arithmetic.fire(u, raised, reset, subtract)
+    return (spikes, _membrane(ctx, attrs, after))
+
+
+FIRE_ADAPTIVE = register(
+    OpDef(
+        "fire_adaptive",
+        "As `fire`, with a threshold that another state of the neurons raises, moved right by its "
+        "`shift`; a subtractive reset takes off so much more, times its coupling. Vectors [n].",
+        INTEGER,
+        ("u", "source", "threshold", "reset", *(f"{one}_source" for one in OTHERS)),
+        ("spikes", "u_next"),
+        _infer_fire_adaptive,
+        _evaluate_fire_adaptive,
+        FIRE.attrs,
+        parameters=("threshold", "reset", *(f"{one}_source" for one in OTHERS)),
+    )
+)
+
+
+def _infer_added(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
+    same_vectors(types, ["u", "source", *["parameters"] * (len(types) - 2)])
+    return (like(types[0], number(attrs, "bits")),)
+
+
+def _evaluate_adapt(
+    ctx: EvalContext, attrs: Attrs, u: Tensor, source: Tensor, shift: Tensor
+) -> tuple[Tensor, ...]:
+    return (_membrane(ctx, attrs, u + arithmetic.shift_round(source, shift)),)
+
+
+ADAPT = register(
+    OpDef(
+        "adapt",
+        "Add another state of the same neurons, moved right by its own `shift`, to membranes, "
+        "saturated. Vectors [n].",
+        INTEGER,
+        ("u", "source", "shift_source"),
+        ("charged",),
+        _infer_added,
+        _evaluate_adapt,
+        INTEGRATE_STATE.attrs,
+        parameters=("shift_source",),
+    )
+)
+
+
+def _evaluate_couple(
+    ctx: EvalContext, attrs: Attrs, u: Tensor, source: Tensor, coupling: Tensor, exponent: Tensor
+) -> tuple[Tensor, ...]:
+    return (_membrane(ctx, attrs, u + arithmetic.coupled(source, coupling, exponent)),)
+
+
+COUPLE = register(
+    OpDef(
+        "couple",
+        "Add another state of the same neurons, times a coupling and moved right by `exponent`, "
+        "saturated. Vectors [n].",
+        INTEGER,
+        ("u", "source", "coupling", "exponent"),
+        ("charged",),
+        _infer_added,
+        _evaluate_couple,
+        INTEGRATE_STATE.attrs,
+        parameters=("coupling", "exponent"),
+    )
+)
+
+
+def _infer_jump(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
+    size = same_vectors((types[0], types[2]), ("u", "jump"))
+    if types[1] != TensorType("event", (size,)):
+        raise ValueError(f"spikes must be event[{size}], not {types[1]}")
+    return (like(types[0], number(attrs, "bits")),)
+
+
+def _evaluate_jump(
+    ctx: EvalContext, attrs: Attrs, u: Tensor, spikes: Tensor, jump: Tensor
+) -> tuple[Tensor, ...]:
+    return (_membrane(ctx, attrs, u + jump * spikes.astype(np.int64)),)
+
+
+JUMP = register(
+    OpDef(
+        "jump",
+        "Add `jump` to a state of the neurons that spike, saturated. Vectors [n].",
+        INTEGER,
+        ("u", "spikes", "jump"),
+        ("after",),
+        _infer_jump,
+        _evaluate_jump,
+        INTEGRATE_STATE.attrs,
+        parameters=("jump",),
+    )
+)
+
+
+# -- models: all stages of all states -------------------------------------------------------------
 
 
 def slots(model: Model) -> dict[str, tuple[str, ...]]:
     """The names of an op's operands that are parameters, by the ending that a state gives them."""
-    found = {}
+    found: dict[str, dict[str, None]] = {ending(state.name): {} for state in model.states}
     for state in model.states:
-        end = ending(model, state)
-        names = [name for stage in state.stages for name in PARAMETERS[stage]]
-        found[end] = tuple(name + end for name in names)
-    return found
+        for stage in state.stages:
+            for end, names in needed(state, stage).items():
+                found[end].update(dict.fromkeys(name + end for name in names))
+    return {end: tuple(names) for end, names in found.items()}
 
 
-def ending(model: Model, state: State) -> str:
-    """What distinguishes a state's parameters; nothing does the last one's."""
-    return "" if state is model.states[-1] else f"_{state.name}"
+def needed(state: State, stage: str) -> dict[str, tuple[str, ...]]:
+    """The parameters that a stage reads: its state's, and another's, by their endings."""
+    own, others = {ending(state.name): PARAMETERS[stage]}, STAGES[stage].others
+    return own | ({ending(state.reads[stage].state): others} if others else {})
+
+
+def ending(state: str) -> str:
+    """What distinguishes a state's parameters; nothing does a membrane's."""
+    return "" if state == "u" else f"_{state}"
+
+
+def taken_by(
+    state: State, stage: str, sums: Sequence[T_], split: int, states: States[T_]
+) -> list[T_]:
+    """What a stage takes beside its own state: some of the sums, or another state."""
+    if stage == "integrate.events":
+        return list(sums[:split])
+    if stage == "integrate.values":
+        return list(sums[split:])
+    return [states(state.reads[stage])] if stage in state.reads else []
 
 
 def step_name(model: Model) -> str:
@@ -234,22 +373,19 @@ def _step(model: Model) -> OpDef:
         given = dict(zip(parameters, rest[len(others) :], strict=True))
         before = dict(value)
         spikes: tuple[Tensor, ...] = ()
-        split = number(attrs, "events")
+        split, shifted = number(attrs, "events"), {**attrs, "shift": attrs["event_shift"]}
+
+        def read(of: Read) -> Tensor:
+            return (before if of.late else value)[of.state]
+
         for state in model.states:
-            names = iter(by_state[ending(model, state)])
             for stage in state.stages:
-                own = [given[next(names)] for _ in PARAMETERS[stage]]
-                taken: Sequence[Tensor] = ()
-                if stage == "integrate.events":
-                    if not split:
-                        continue
-                    taken = sums[:split]
-                elif stage == "integrate.values":
-                    taken = sums[split:]
-                elif stage == "integrate.state":
-                    taken = ((before if state.late else value)[state.source],)
+                own = [given[n + e] for e, ns in needed(state, stage).items() for n in ns]
+                taken = taken_by(state, stage, sums, split, read)
+                if stage == "integrate.events" and not taken:
+                    continue
+                taken = list(spikes) if stage == "jump" else taken
                 op = op_def(stage.replace(".", "_"))
-                shifted = {**attrs, "shift": attrs["event_shift"]}
                 *spikes_now, u = op.evaluate(ctx, shifted, value[state.name], *taken, *own)
                 spikes, value[state.name] = (*spikes, *spikes_now), u
         return (*spikes, *value.values())

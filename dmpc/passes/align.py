@@ -8,7 +8,7 @@ import numpy as np
 
 from dmpc.ir.graph import Array, Graph, Op
 from dmpc.ir.ops_convolution import MAPS, Convolution
-from dmpc.ir.ops_layers import NEURONS
+from dmpc.ir.ops_layers import FIRING, NEURONS
 from dmpc.ir.prune import prune
 from dmpc.ir.registry import op_def
 from dmpc.ir.types import TensorType
@@ -24,8 +24,8 @@ DELAYED_POSITIONS = rule(
     a row would need delays of their own.""",
     nearest="a number of channels that the lanes divide",
 )
-AT_REST: Mapping[str, float] = {"beta": 0.0, "threshold": 1.0, "reset": 0.0}
-"""Parameters of neurons that nothing charges."""
+AT_REST: Mapping[str, float] = {"threshold": 1.0}
+"""Parameters of neurons that nothing charges; others are zero."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Align(Pass):
     def run(self, graph: Graph) -> Graph:
         """The graph with outputs in whole rows."""
         graph = graph.copy()
-        for op in [op for op in graph.ops if op.kind == "lif"]:
+        for op in [op for op in graph.ops if op.kind in FIRING]:
             _turn(graph, op)
         for op in [op for op in graph.ops if op.kind == "conv"]:
             _join_parts(graph, op, self.lanes)
-        for op in [op for op in graph.ops if op.kind == "lif"]:
+        for op in [op for op in graph.ops if op.kind in FIRING]:
             _fill_up(graph, op, self.lanes)
         return prune(graph)
 
@@ -97,7 +97,7 @@ class _Layer:
         for op in self.neurons:
             bound = op_def(op.kind).bind(op.operands)
             for role in op_def(op.kind).parameters:
-                yield op, op.operands.index(bound[role][0]), AT_REST[role]
+                yield op, op.operands.index(bound[role][0]), AT_REST.get(role, 0.0)
 
 
 def _turn(graph: Graph, lif: Op) -> None:
@@ -135,7 +135,7 @@ def _turn_readers(graph: Graph, name: str, order: Array) -> None:
             _turn_readers(graph, op.results[0], order)
         elif op.kind == "conv":
             op.attrs["planar"] = False
-        elif op.kind != "lif":
+        elif op.kind not in FIRING:
             _replace(graph, op, 1, graph.constants[op.operands[1]][..., order])
 
 

@@ -8,7 +8,7 @@ from dmpc.analysis.interval import Interval
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.interpret import interpret_in_parts, shown
 from dmpc.ir.ops_convolution import Convolution
-from dmpc.ir.ops_layers import NEURONS
+from dmpc.ir.ops_layers import FIRING, NEURONS
 from dmpc.ir.registry import Tensor
 from dmpc.passes.ranges import (
     QUANTILES,
@@ -91,7 +91,7 @@ class _Watch:
             ranges.activity[name] = np.quantile(counts, (np.arange(QUANTILES) + 0.5) / QUANTILES)
         for name, lif in self.lifs.items():
             roles = self.roles[name]
-            if lif.kind == "lif":
+            if lif.kind in FIRING:
                 ranges.rates[name] = traces[name].mean(axis=(0, 1), dtype=np.float64)
             products = (*roles.events, *roles.values)
             if products and all(op.kind == "dense" for op in products):
@@ -109,6 +109,8 @@ class _Watch:
         values = sum((_products(graph, op, part) for op in roles.values), np.zeros_like(half))
         values = sum((part[state] for state in roles.states), values)
         charge = half + values + total_bias(graph, roles.products)
+        if lif.attrs.get("adapts") == "current":
+            charge = charge + part[roles.adaptation[0]]
         _join(ranges.charge, name, _seen(charge) | _seen(half))
         if roles.subtract:
             _join(ranges.charge, name, _seen(part[lif.results[1]]))
@@ -156,7 +158,7 @@ def _moments(
     comes as often as a spike. So does the sum of the inputs here, with the layer's median.
     """
     kept = float(np.median(graph.constants[roles.beta]))
-    if lif.kind == "lif" and not roles.subtract:
+    if lif.kind in FIRING and not roles.subtract:
         kept *= 1 - float(traces[lif.results[0]].mean())
     names = [op.operands[0] for op in (*roles.events, *roles.values)]
     samples = len(traces[names[0]])

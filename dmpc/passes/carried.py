@@ -176,6 +176,8 @@ def _wanted(layers: Graph) -> Iterator[tuple[str, str, int]]:
     for op in layers.ops:
         if op.kind in ("drive", "memory"):
             yield "bounds", op.results[0], layers.types[op.results[0]].size
+        for name in op.results[2:] if op.kind in NEURONS else ():
+            yield "bounds", name, layers.types[name].size
         if op.kind in NEURONS:
             for field in ("charge", "values"):
                 yield field, op.results[0], layers.types[op.results[0]].size

@@ -13,7 +13,7 @@ from dmpc.ir.prune import prune
 from dmpc.ir.registry import op_def
 from dmpc.passes.base import Pass
 
-ORDER = ("delay", "drive", "memory", "hold", *MAPS, "li", "lif")
+ORDER = ("delay", "drive", "memory", "hold", *MAPS, *NEURONS)
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,18 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dmpc.ir.chains import STAGES, Chain, chains_of
+from dmpc.ir.chains import STAGES, Chain, chains_of, fires
 from dmpc.ir.graph import Graph, Op
-from dmpc.ir.ops_neurons import PARAMETERS, step_name
+from dmpc.ir.ops_neurons import ending, needed, slots, step_name
 from dmpc.ir.registry import COMMON_ATTRS, op_def
 from dmpc.passes.base import Pass
-from isa.neurons import MODELS, Model
+from isa.neurons import MODELS, Model, State
+
+EVENTS = "integrate.events"
+READING = {
+    stage.replace(".", "_") for model in MODELS for state in model.states for stage in state.reads
+}
+"""Stages that take another state, which is their second operand."""
 
 
 @dataclass(frozen=True)
@@ -27,65 +33,69 @@ class Fuse(Pass):
         """The graph with one op for the stages of neurons whose model the machine has."""
         graph = graph.copy()
         graph.level = "fused"
-        chains = {chain[-1].results[-1]: chain for chain in chains_of(graph)}
-        alone = [chain for chain in chains.values() if not _reads_states(chain)]
-        charged = [chain for chain in chains.values() if _reads_states(chain)]
-        for chain in [*charged, *alone] if self.enabled else ():
+        chains = chains_of(graph)
+        for chain in sorted(chains, key=lambda one: not _reads(one)) if self.enabled else ():
             if chain[-1] not in graph.ops:
-                continue  # a current, fused with the neurons that it charges
-            cell = [*_sources(graph, chain, chains), chain]
-            for states in (cell, [chain]):
-                model = _model_of(states)
-                if model:
-                    _replace(graph, model, states)
+                continue  # fused with the neurons that it charges
+            for cell in (_cell(graph, chain, chains), [chain]):
+                found = _model_of(cell)
+                if found:
+                    _replace(graph, *found)
                     break
         graph.ops = graph.toposort()
         return graph
 
 
-def _reads_states(chain: Chain) -> bool:
-    return any(op.kind == "integrate_state" for op in chain)
+def _reads(chain: Chain) -> list[Op]:
+    """The ops of a chain that take another state."""
+    return [op for op in chain if op.kind in READING]
 
 
-def _sources(graph: Graph, chain: Chain, chains: dict[str, Chain]) -> list[Chain]:
-    """The chains of the states that a chain integrates and nothing else reads."""
-    found = []
-    for op in chain:
-        if op.kind == "integrate_state":
-            name = op.operands[1]
-            old = graph.state(name)
-            source = chains.get(old.next if old else name)
-            if source and _readers(graph, source) == [op]:
-                found.append(source)
-    return found
+def _ends(chain: Chain) -> tuple[str, str]:
+    """A state before and after its stages."""
+    return chain[0].operands[0], chain[-1].results[-1]
+
+
+def _cell(graph: Graph, chain: Chain, chains: list[Chain]) -> list[Chain]:
+    """A chain with those of the states that it takes and nothing else reads, and so on."""
+    cell = [chain]
+    for one in cell:
+        for op in _reads(one):
+            taken = next((other for other in chains if op.operands[1] in _ends(other)), None)
+            if taken is not None and taken not in cell and _readers(graph, taken) == [op]:
+                cell.append(taken)
+    return cell
 
 
 def _readers(graph: Graph, chain: Chain) -> list[Op]:
     """The ops that read a state, before or after a chain changes it, beside the chain itself."""
-    both = (chain[0].operands[0], chain[-1].results[-1])
-    return [user for name in both for user in graph.users(name) if user is not chain[0]]
+    users = (user for name in _ends(chain) for user in graph.users(name))
+    return [user for user in users if user is not chain[0]]
 
 
-def _model_of(cell: list[Chain]) -> Model | None:
-    """The model whose states go through the stages of these chains; None: there is none."""
+def _model_of(cell: list[Chain]) -> tuple[Model, list[Chain]] | None:
+    """The model whose states go through the stages of these chains, which it puts in its order."""
+    by_stages = {tuple(_stages(chain)): chain for chain in cell}
     for model in MODELS:
-        if len(model.states) != len(cell):
+        wanted = [tuple(s for s in state.stages if s != EVENTS) for state in model.states]
+        if len(cell) != len(wanted) or by_stages.keys() != {*wanted}:
             continue
-        names = dict(zip((state.name for state in model.states), cell, strict=True))
-        for state, chain in names.items():
-            given = next(one for one in model.states if one.name == state)
-            wanted = [stage for stage in given.stages if stage != "integrate.events"]
-            stages = [STAGES[op.kind] for op in chain if op.kind != "integrate_events"]
-            if stages != wanted:
-                break
-            read = [op.operands[1] for op in chain if op.kind == "integrate_state"]
-            if given.source:
-                source = names[given.source]
-                if read != [source[0].operands[0] if given.late else source[-1].results[-1]]:
-                    break
-        else:
-            return model
+        found = [by_stages[stages] for stages in wanted]
+        ends = {state.name: _ends(chain) for state, chain in zip(model.states, found, strict=True)}
+        if all(_takes(*pair, ends) for pair in zip(model.states, found, strict=True)):
+            return model, found
     return None
+
+
+def _stages(chain: Chain) -> list[str]:
+    """Stages of a chain; events are integrated where there are any."""
+    return [STAGES[op.kind] for op in chain if STAGES[op.kind] != EVENTS]
+
+
+def _takes(state: State, chain: Chain, ends: dict[str, tuple[str, str]]) -> bool:
+    """Whether a chain takes the other states as a model's state does."""
+    reads = ((op.operands[1], state.reads[STAGES[op.kind]]) for op in _reads(chain))
+    return all(name == ends[read.state][not read.late] for name, read in reads)
 
 
 def _replace(graph: Graph, model: Model, cell: list[Chain]) -> None:
@@ -93,11 +103,12 @@ def _replace(graph: Graph, model: Model, cell: list[Chain]) -> None:
     every = [op for chain in cell for op in chain]
     ends = [chain[-1] for chain in cell]
     at = max(map(graph.ops.index, every))
+    firing = [op for op in every if fires(op)]
     graph.ops[at] = fused(model, cell)
     for op in every:
         if op in graph.ops:
             graph.ops.remove(op)
-        if op not in ends:
+        if op not in ends and op not in firing:
             for name in op.results:
                 del graph.types[name]
 
@@ -105,18 +116,16 @@ def _replace(graph: Graph, model: Model, cell: list[Chain]) -> None:
 def fused(model: Model, cell: list[Chain]) -> Op:
     """The one op of a model that does what chains of ops do."""
     first = {op.kind: op for op in cell[0]}
-    last = cell[-1][-1]
-    events = first.get("integrate_events")
+    events, values = first.get("integrate_events"), first["integrate_values"]
     event_sums = events.operands[1:] if events else ()
-    values = first["integrate_values"]
-    parameters = [
-        name
-        for chain in cell
-        for op in chain
-        for slot in PARAMETERS[STAGES[op.kind]]
-        for name in op_def(op.kind).bind(op.operands)[slot]
-    ]
-    spikes = last.results[:-1]
+    parameters: dict[str, str] = {}
+    for state, chain in zip(model.states, cell, strict=True):
+        for op in chain:
+            for end, names in needed(state, STAGES[op.kind]).items():
+                bound = op_def(op.kind).bind(op.operands)
+                mark = "" if end == ending(state.name) else "_source"
+                parameters |= {name + end: bound[name + mark][0] for name in names}
+    (last,) = [op for chain in cell for op in chain if fires(op)] or [cell[-1][-1]]
     return Op(
         step_name(model),
         (
@@ -124,9 +133,9 @@ def fused(model: Model, cell: list[Chain]) -> Op:
             *event_sums,
             *values.operands[1:-2],
             *(chain[0].operands[0] for chain in cell[1:]),
-            *parameters,
+            *(parameters[name] for names in slots(model).values() for name in names),
         ),
-        (*spikes, *(chain[-1].results[-1] for chain in cell)),
+        (*last.results[:-1], *(chain[-1].results[-1] for chain in cell)),
         {
             **{name: last.attrs[name] for name in COMMON_ATTRS if name in last.attrs},
             "layer": last.attrs["layer"],

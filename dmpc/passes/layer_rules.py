@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from dmpc.errors import CompileError, raise_all
 from dmpc.ir.excerpt import excerpt
 from dmpc.ir.graph import Graph, Op, State
 from dmpc.ir.ops_convolution import MAPS
-from dmpc.ir.ops_layers import NEURONS, integrator
+from dmpc.ir.ops_layers import FIRING, NEURONS, integrator
 from dmpc.ir.registry import op_def
 from dmpc.rules import Rule, Stage, rule
 
@@ -44,7 +46,12 @@ GRADED_DELAY = rule(
     why="""Delays hold events, one bit each, while they wait; values have 16.""",
     nearest="binarise the input, or delay the spikes of the layer behind it",
 )
-STATES = {"li": "currents", "lif": "membranes", "memory": "memory states", "hold": "held states"}
+STATES = {
+    "li": "currents",
+    **dict.fromkeys(FIRING, "membranes"),
+    "memory": "memory states",
+    "hold": "held states",
+}
 
 
 def check_layers(graph: Graph) -> None:
@@ -70,12 +77,14 @@ def _starts(graph: Graph, state: State) -> bool:
 
 def _neuron_errors(graph: Graph, op: Op) -> Iterator[CompileError]:
     bound, layer = op_def(op.kind).bind(op.operands), op.attrs["layer"]
-    chained = op.kind == "lif" or layer == "readout"  # whose logits may follow each other
+    chained = op.kind in FIRING or layer == "readout"  # whose logits may follow each other
     states = [name for name in bound["currents"] if chained and integrator(graph, name)]
     for name in bound["currents"]:
         if not (is_product(graph, name) if not states else _beside(graph, name, states)):
             yield layer_error(STRANGE_CURRENT, graph, op, current=f"%{name}", layer=layer)
     beta = graph.constants[bound["beta"][0]]
+    for rho in (graph.constants[name] for name in bound.get("rho", ())):
+        beta = np.concatenate([beta, rho])
     wrong = beta[(beta < 0) | (beta > 1)]
     if wrong.size:
         yield layer_error(
@@ -110,4 +119,4 @@ def layer_error(rule: Rule, graph: Graph, op: Op, **fields: object) -> CompileEr
 
 def spikes_of(graph: Graph) -> set[str]:
     """The spikes of all layers."""
-    return {op.results[0] for op in graph.ops if op.kind == "lif"}
+    return {op.results[0] for op in graph.ops if op.kind in FIRING}

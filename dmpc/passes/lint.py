@@ -7,6 +7,7 @@ import numpy as np
 from dmpc.findings import Finding, finding
 from dmpc.ir.excerpt import excerpt
 from dmpc.ir.graph import Array, Graph, Op
+from dmpc.ir.ops_layers import FIRING
 from dmpc.ir.registry import op_def
 from dmpc.passes.align import filling
 from dmpc.passes.fold import silent_memories
@@ -122,7 +123,7 @@ def lint_recognised(graph: Graph) -> Iterator[Finding]:
 def lint_bounds(graph: Graph, bounds: Ranges) -> Iterator[Finding]:
     """What ranges that no input can leave say of the layers."""
     for op in _neurons(graph):
-        threshold = graph.constants[op_def("lif").bind(op.operands)["threshold"][0]]
+        threshold = graph.constants[op_def(op.kind).bind(op.operands)["threshold"][0]]
         below = bounds.charge[op.results[0]].high < threshold
         below = below[~filling(graph, op)]
         if below.any():
@@ -146,14 +147,14 @@ def lint_example(graph: Graph, seen: Ranges) -> Iterator[Finding]:
 def lint_rounding(layers: Graph, integer: Graph) -> Iterator[Finding]:
     """What became of the weights and leaks of layers in integers."""
     for op in layers.ops:
-        if op.kind == "lif":
+        if op.kind in FIRING:
             yield from _leak(layers, integer, op)
         elif op.kind in ("dense", "drive") and op.operands[1] in integer.constants:
             yield from _vanished(layers, integer, op)
 
 
 def _neurons(graph: Graph) -> list[Op]:
-    return [op for op in graph.ops if op.kind == "lif"]
+    return [op for op in graph.ops if op.kind in FIRING]
 
 
 def _bias(graph: Graph, op: Op) -> Array | None:
@@ -181,7 +182,7 @@ def _unread(graph: Graph) -> Iterator[Finding]:
 
 
 def _leak(layers: Graph, integer: Graph, op: Op) -> Iterator[Finding]:
-    name = op_def("lif").bind(op.operands)["beta"][0]
+    name = op_def(op.kind).bind(op.operands)["beta"][0]
     real = layers.constants[name]
     scale = integer.types[name].scale
     if not isinstance(scale, float):

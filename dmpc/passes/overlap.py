@@ -38,8 +38,8 @@ class Overlap(Pass):
 def _stages(graph: Graph) -> dict[str, int]:
     """Stage of every value computed in a timestep: how many layers of spikes lie before it.
 
-    Products, delays and slow state go with the neurons of their layer; a count goes with its
-    spikes.
+    Products, delays and slow state go with the neurons of their layer; a count, or what spikes add
+    to a state, goes with its spikes.
     """
     stages: dict[str, int] = {}
     by_layer: dict[object, int] = {}
@@ -62,7 +62,7 @@ def _after(graph: Graph, op: Op, spikes: str) -> int:
     """How many stages an op comes after events of this timestep that it reads."""
     producer = graph.producer(spikes)
     late = producer is not None and producer.kind == "delay"
-    return 0 if late or op.kind == "count" else 1
+    return 0 if late or op.kind in ("count", "jump") else 1
 
 
 def _is_event(graph: Graph, name: str) -> bool:

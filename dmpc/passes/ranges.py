@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dmpc.analysis.interval import Interval
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.ops_convolution import MAPS
-from dmpc.ir.ops_layers import integrator
+from dmpc.ir.ops_layers import ADAPTATION, FIRING, integrator
 from dmpc.ir.registry import Tensor, op_def
 from dmpc.passes.layer_rules import GRADED_DELAY, STRANGE_CURRENT, layer_error
 
@@ -84,7 +84,9 @@ def _narrow(seen: Interval, proved: Interval | None, factor: float) -> Interval:
 
 @dataclass(frozen=True)
 class Currents:
-    """The operands of a lif or li op by role; of li, threshold and reset are empty.
+    """The operands of an op on neurons by role; of li, threshold and reset are empty.
+
+    `adaptation` are the state a, rho, jump and coupling, if it has one.
 
     `states` are the results of li ops that charge neurons, or the states before; beside them a
     `constants` product has weights of zero, and its bias alone counts.
@@ -98,6 +100,7 @@ class Currents:
     threshold: str
     reset: str
     subtract: bool
+    adaptation: tuple[str, ...] = ()
 
     @property
     def products(self) -> tuple[Op, ...]:
@@ -130,9 +133,10 @@ def currents(graph: Graph, lif: Op, events: bool) -> Currents:
         tuple(states),
         tuple(constant),
         bound["beta"][0],
-        bound["threshold"][0] if lif.kind == "lif" else "",
-        bound["reset"][0] if lif.kind == "lif" else "",
+        bound["threshold"][0] if lif.kind in FIRING else "",
+        bound["reset"][0] if lif.kind in FIRING else "",
         lif.attrs.get("reset_mode") == "subtract",
+        tuple(bound[role][0] for role in ADAPTATION if role in bound),
     )
 
 

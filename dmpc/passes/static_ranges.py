@@ -7,14 +7,14 @@ most negative current. `dmpc.analysis` does the same, exactly, for the integers 
 import numpy as np
 from numpy.typing import NDArray
 
-from dmpc.analysis.interval import Interval
+from dmpc.analysis.interval import Interval, constant
 from dmpc.analysis.response import LONGEST, System
 from dmpc.errors import CompileError, ErrorList
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.ops_convolution import Convolution
-from dmpc.ir.ops_layers import NEURONS
+from dmpc.ir.ops_layers import FIRING, NEURONS
 from dmpc.passes.layer_rules import layer_error
-from dmpc.passes.ranges import Ranges, check_delays, currents, total_bias
+from dmpc.passes.ranges import Currents, Ranges, Real, check_delays, currents, total_bias
 from dmpc.rules import Stage, rule
 
 LASTING_MEMORY = rule(
@@ -26,6 +26,16 @@ LASTING_MEMORY = rule(
     float32, or an A that was not discretised, puts them outside.""",
     nearest="a window that fits float32; or a calibration set, which gives ranges in their place",
 )
+COUPLED_MEMBRANE = rule(
+    "coupled-membrane",
+    Stage.LAYERS,
+    "membranes of {layer} and the current that follows them drive each other, so that the weights "
+    "alone give no largest value",
+    why="""What a membrane adds to its current comes back to it. That ends where both are linear and
+    decay together; a hard reset, or a loop that does not decay, gives no bound, and no scale.""",
+    nearest="a calibration set, which gives ranges in their place",
+)
+TINY = 1e-9  # of a response: what is left of it when it has died away
 ENDLESS_MEMBRANE = rule(
     "endless-membrane",
     Stage.LAYERS,
@@ -145,16 +155,20 @@ def _static_lif(graph: Graph, op: Op, ranges: Ranges) -> None:
     if op.kind == "li":
         _static_integrator(graph, op, ranges, total, events)
         return
-    threshold, reset = graph.constants[roles.threshold], graph.constants[roles.reset]
-    pushed = total.high - np.minimum(reset, 0)  # subtracting less than zero adds
+    limits = [constant(graph.constants[name]) for name in (roles.threshold, roles.reset)]
+    if op.attrs.get("adapts") == "current":
+        _static_coupled(graph, op, roles, ranges, total, events)
+        return
+    threshold, reset = _static_adapted(graph, op, roles, ranges, limits)
+    pushed = total.high - np.minimum(reset.low, 0)  # subtracting less than zero adds
     falls = (room == 0) & (total.low < 0)  # a leak above 1 is an error of its own
-    rises = (room == 0) & (pushed > np.maximum(reset, 0))
+    rises = (room == 0) & (pushed > np.maximum(reset.low, 0))
     low = np.minimum(total.low, 0) / np.where(room > 0, room, 1)
-    before = np.maximum(threshold, 0)
+    before = np.maximum(threshold.high, 0)
     if not roles.subtract:
-        low, before = np.minimum(low, reset), np.maximum(before, reset)
+        low, before = np.minimum(low, reset.low), np.maximum(before, reset.high)
     else:
-        low = np.minimum(low, threshold - reset)
+        low = np.minimum(low, threshold.low - reset.high)
         before = np.maximum(before, pushed / np.where(room > 0, room, 1))
     half = Interval(beta * low, beta * before) + events
     ranges.charge[op.results[0]] = half | Interval(low, beta * before + total.high)
@@ -162,6 +176,74 @@ def _static_lif(graph: Graph, op: Op, ranges: Ranges) -> None:
     ranges.bounds[op.results[0]] = Interval(np.zeros(size), np.ones(size))
     ranges.bounds[op.results[1]] = Interval(low, before)
     _check_ends(graph, op, falls, rises & roles.subtract)
+
+
+def _static_adapted(
+    graph: Graph, op: Op, roles: Currents, ranges: Ranges, limits: list[Interval]
+) -> list[Interval]:
+    """Thresholds and resets, which adaptation moves: that of a spike in every timestep at most."""
+    if not roles.adaptation:
+        return limits
+    rho, jump, coupling = (graph.constants[name] for name in roles.adaptation[1:])
+    for grows, how in ((jump < 0, "fall"), (jump > 0, "rise")):
+        if (grows & (rho == 1)).any():
+            raise layer_error(ENDLESS_MEMBRANE, graph, op, layer=op.attrs["layer"], how=how)
+    most = jump / np.where(rho < 1, 1 - rho, 1)
+    a = Interval(np.minimum(most, 0), np.maximum(most, 0))
+    ranges.bounds[roles.adaptation[0]] = ranges.bounds[op.results[2]] = a
+    taken = constant(coupling * a.low) | constant(coupling * a.high)
+    return [limits[0] + a, limits[1] + taken if roles.subtract else limits[1]]
+
+
+def _static_coupled(
+    graph: Graph, op: Op, roles: Currents, ranges: Ranges, total: Interval, events: Interval
+) -> None:
+    """Membranes, and a current of theirs that follows them and their spikes."""
+    beta, reset = graph.constants[roles.beta], graph.constants[roles.reset]
+    coupled = (graph.constants[name] for name in roles.adaptation[1:])
+    found = (_linear if roles.subtract else _cut_off)(total, beta, reset, *coupled)
+    if found is None:
+        raise layer_error(COUPLED_MEMBRANE, graph, op, layer=op.attrs["layer"])
+    u, a = found
+    leaked = Interval(beta * u.low, beta * u.high)
+    ranges.charge[op.results[0]] = (leaked + events) | (leaked + total + a) | u
+    ranges.bounds[op.results[0]] = Interval(np.zeros_like(beta), np.ones_like(beta))
+    ranges.bounds |= dict(zip(op.results[1:], found, strict=True))
+    ranges.bounds[roles.adaptation[0]] = a
+
+
+def _linear(
+    total: Interval, beta: Real, reset: Real, rho: Real, jump: Real, coupling: Real
+) -> tuple[Interval, Interval] | None:
+    """Both by their response to what they take in, of which a spike is a part; None: endless."""
+    one, zero = np.ones_like(beta), np.zeros_like(beta)
+    into = np.array([[one, -reset], [coupling, jump - coupling * reset]])
+    step = np.array([[beta, one], [coupling * beta, rho + coupling]])
+    if (np.abs(np.linalg.eigvals(step.transpose(2, 0, 1))) >= 1).any():
+        return None
+    least, most = np.stack([total.low, zero]), np.stack([total.high, one])
+    low, high = np.zeros((2, len(beta))), np.zeros((2, len(beta)))
+    for _ in range(LONGEST):
+        ends = into * least, into * most
+        low, high = low + np.minimum(*ends).sum(1), high + np.maximum(*ends).sum(1)
+        into = np.einsum("abn,bcn->acn", step, into)
+        if np.abs(into).max() <= TINY * max(np.abs(low).max(), high.max()):
+            return Interval(low[0], high[0]), Interval(low[1], high[1])
+    return None
+
+
+def _cut_off(
+    total: Interval, beta: Real, reset: Real, rho: Real, jump: Real, coupling: Real
+) -> tuple[Interval, Interval] | None:
+    """Both where spikes cut membranes off, which no response follows: if they decay faster than
+    they feed each other."""
+    room = (1 - beta) * (1 - rho) - np.abs(coupling)
+    if (room <= 0).any():
+        return None
+    u = (total.magnitude * (1 - rho) + np.abs(jump)) / room
+    u = np.maximum(u, np.abs(reset))
+    a = (np.abs(coupling) * u + np.abs(jump)) / (1 - rho)
+    return Interval(-u, u), Interval(-a, a)
 
 
 def _static_integrator(
@@ -197,5 +279,5 @@ _STATIC = {
     "hold": _static_hold,
     "delay": _static_delay,
     "li": _static_lif,
-    "lif": _static_lif,
+    **dict.fromkeys(FIRING, _static_lif),
 }

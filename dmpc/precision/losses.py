@@ -7,7 +7,7 @@ import numpy as np
 
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.interpret import interpret
-from dmpc.ir.ops_layers import readout_of
+from dmpc.ir.ops_layers import FIRING, readout_of
 from dmpc.passes.quantization.widths import LEAST_BITS, WidthPlan
 from dmpc.passes.quantize import Quantize, Quantized
 from dmpc.passes.ranges import Ranges, currents, unheld
@@ -52,7 +52,7 @@ def sources(graph: Graph, events: bool) -> list[Source]:
     """Everything that quantization rounds in a float graph, layer by layer."""
     found: list[Source] = []
     for op in graph.ops:
-        if op.kind == "lif":
+        if op.kind in FIRING:
             found += _of_neurons(graph, op, events)
     op = readout_of(graph)
     found.append(Source(READOUT, "weights", "weights", op.operands[1:2]))
@@ -85,6 +85,8 @@ def _of_neurons(graph: Graph, lif: Op, events: bool) -> list[Source]:
     found.append(Source(layer, "threshold", "membrane", (roles.threshold,)))
     found.append(Source(layer, "reset", "membrane", (roles.reset,)))
     found.append(Source(layer, "leak", "leak", (roles.beta,)))
+    if roles.adaptation:
+        found.append(Source(layer, "adaptation", "membrane", roles.adaptation[1:], lif.results[2:]))
     return [source for source in found if source.constants or source.values]
 
 
@@ -135,7 +137,7 @@ class _Attempt:
         self.exact = interpret(graph, self.x, trace=computed).traces
         self.wires = graph.wires(carried=True)
         self.spikes = {
-            str(op.attrs["layer"]): op.results[0] for op in graph.ops if op.kind == "lif"
+            str(op.attrs["layer"]): op.results[0] for op in graph.ops if op.kind in FIRING
         }
         self._made: dict[tuple[str, str, int], Quantized] = {}
 

@@ -9,6 +9,7 @@ from dmpc.backend.interface import interface_of
 from dmpc.errors import SampleError
 from dmpc.ir.graph import Graph
 from dmpc.ir.interpret import interpret
+from dmpc.ir.ops_layers import FIRING
 from dmpc.ir.registry import Tensor
 
 
@@ -41,7 +42,7 @@ class Yardstick:
 
     def __init__(self, layers: Graph, x: Tensor, y: Tensor | None) -> None:
         self.layers, self.x, self.y = layers, x, y
-        self.spikes = [op.results[0] for op in layers.ops if op.kind == "lif"]
+        self.spikes = [op.results[0] for op in layers.ops if op.kind in FIRING]
         self.floats = interpret(layers, x.astype(np.float64), trace=self.spikes)
         self.answers = self.floats.logits.argmax(1)
         classes = self.floats.logits.shape[1]

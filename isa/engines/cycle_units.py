@@ -279,6 +279,7 @@ class GroupUnit(Unit):
     def __init__(self, machine: "Machine", name: str, lanes: int, latency: int) -> None:
         super().__init__(machine, name, lanes, latency)
         self.in_flight = set[int]()  # rows that were read and are not written back
+        self.hold = 0  # cycles by which the latest group work writes them later
 
     def execute(self, op: Instance) -> Process:
         """Group work, or one stretch."""
@@ -289,8 +290,9 @@ class GroupUnit(Unit):
         work = op.work
         while not op.operands_complete:
             yield from self.stall("operand", op)
-        while self.in_pipeline["stretch"]:
+        while self.in_pipeline["stretch"] or (self.hold != work.hold and self.in_pipeline["group"]):
             yield from self.stall("port", op)
+        self.hold = work.hold
         for group, state in product(range(work.groups), range(work.states)):
             bursts = op.bursts if state == 0 else []
             while not all(group in burst.ready for burst in bursts):
@@ -305,7 +307,7 @@ class GroupUnit(Unit):
             last = group == work.groups - 1 and state == work.states - 1
             self.visit(op, row, written=state >= work.read_only)
             if last:
-                self.deliver(op, self.latency + 1, "group")
+                self.deliver(op, self.latency + self.hold + 1, "group")
             yield from self.work(self.lanes if state >= work.read_only else 0, op.pc)
             if last:
                 self.finish(op, end=self.machine.cycle + 1)
@@ -313,16 +315,17 @@ class GroupUnit(Unit):
 
     def visit(self, op: Instance, row: int, *, written: bool) -> None:
         """Read a row, which is in flight until the cycle in which it is, or would be, written."""
-        machine = self.machine
+        machine, latency = self.machine, self.latency + self.hold
         machine.access(self.name, "reads")
         self.in_flight.add(row)
-        machine.after(self.latency + 1, partial(self.in_flight.remove, row))
+        machine.after(latency + 1, partial(self.in_flight.remove, row))
         if not written:
-            machine.after(self.latency, lambda: machine.take(self.name, (self.name, "nothing")))
+            machine.after(latency, lambda: machine.take(self.name, (self.name, "nothing")))
         else:
-            machine.after(self.latency, lambda: machine.access(self.name, "writes"))
-            if op.accesses["parameter", "reads"]:
-                machine.access("parameter", "reads", port=f"parameter of {self.name}")
+            machine.after(latency, lambda: machine.access(self.name, "writes"))
+        every = op.accesses["parameter", "reads"] == op.work.groups * op.work.states
+        if every or (written and op.accesses["parameter", "reads"]):
+            machine.access("parameter", "reads", port=f"parameter of {self.name}")
 
 
 class Bank(Unit):

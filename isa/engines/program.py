@@ -186,7 +186,7 @@ class Native:
             to["active_size"] = size
         to["cycles_fixed"], to["cycles_active"] = work.cycles.fixed, work.cycles.active
         to["at_least"], to["groups"], to["row"] = work.at_least, work.groups, work.row
-        to["states"], to["apart"] = work.states, work.apart
+        to["states"], to["apart"], to["hold"] = work.states, work.apart, work.hold
         if work.rows:
             rows = work.rows
             to["inputs"] = rows.layout.inputs

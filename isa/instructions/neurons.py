@@ -49,8 +49,9 @@ class Neurons(Instruction):
     """An instruction on groups of neurons: it takes `states` through their stages.
 
     The states lie one after the other from `row` on, each in as many rows as there are groups, and
-    so do their parameters. The machine visits a group's rows one by one. Subclasses have those of
-    the operands below that their stages need.
+    so do their parameters, behind which follow those of a state that is only read. The machine
+    visits a group's rows one by one. Subclasses have those of the operands below that their stages
+    need.
     """
 
     states: ClassVar[tuple[State, ...]]
@@ -59,6 +60,7 @@ class Neurons(Instruction):
     window: int | None
     dest: int | None = None
     source: int | None = None
+    spikes: int | None = None
     parameters: int | None = None
     banks: tuple[int, ...] = ()
     shift: int = 0
@@ -67,10 +69,11 @@ class Neurons(Instruction):
 
     @property
     def left(self) -> Mapping[str, int]:
-        """Rows of each state: the last one's are `row`, another's are called by its name, too."""
-        *others, _ = self.states
-        names = [*(f"row.{state.name}" for state in others), "row"]
-        return dict(zip(names, self._rows, strict=True))
+        """Rows of each state that it changes: several are told by their names but a membrane's."""
+        changed = self._changed
+        named = [state.name if len(changed) > 1 else "u" for state in changed]
+        called = ("row" if name == "u" else f"row.{name}" for name in named)
+        return dict(zip(called, self._rows[-len(named) :], strict=True))
 
     @property
     def _rows(self) -> tuple[int, ...]:
@@ -84,23 +87,49 @@ class Neurons(Instruction):
         """The states that are written; those before them are only read."""
         return tuple(state for state in self.states if state.stages)
 
+    @property
+    def _records(self) -> dict[str, int]:
+        """The first row of the parameters of each state, of those that some stage needs."""
+        needs: dict[str, tuple[str, ...]] = {state.name: () for state in self._changed}
+        for state in self._changed:
+            for name in state.stages:
+                needs[state.name] += STAGES[name].parameters
+                if STAGES[name].others:
+                    other = state.reads[name].state
+                    needs[other] = needs.get(other, ()) + STAGES[name].others
+        first = self.parameters or 0
+        return {
+            name: first + number * self.groups
+            for number, (name, some) in enumerate(needs.items())
+            if some
+        }
+
+    @property
+    def _hold(self) -> int:
+        """Cycles by which rows are written later: a state may need the row of one behind it."""
+        at = {state.name: number for number, state in enumerate(self.states)}
+        reads = (at[read.state] - at[s.name] for s in self.states for read in s.reads.values())
+        return 2 * max([0, *reads])
+
     def work(self, target: Target) -> Work:
         """A pass over membranes: each row is read once, and written once unless it is only read."""
         writes: tuple[str, ...] = ()
         appends: tuple[str, ...] = ()
+        size, records = self.groups * target.lanes, len(self._records)
         if self.dest is not None:
-            size = self.offset + self.groups * target.lanes
-            writes = registers(target, "e", self.dest, size, self.offset)
+            writes = registers(target, "e", self.dest, self.offset + size, self.offset)
             if self.offset % target.events.width:
                 appends = (f"e{self.dest + self.offset // target.events.width}",)
         rows, changed = self._rows, Count(self.groups * len(self._changed))
+        spikes = () if self.spikes is None else registers(target, "e", self.spikes, size)
         return Work(
             unit="neuron",
             groups=self.groups,
             states=len(rows),
             read_only=len(rows) - len(self._changed),
             apart=rows[1] - rows[0] if len(rows) > 1 else 0,
-            reads=in_window(self.window),
+            hold=self._hold,
+            reads=(*in_window(self.window), *spikes),
             writes=writes,
             appends=appends,
             consumes=self.banks,
@@ -111,7 +140,7 @@ class Neurons(Instruction):
             accesses={
                 ("neuron", "reads"): Count(self.groups * len(rows)),
                 ("neuron", "writes"): changed,
-                ("parameter", "reads"): NONE if self.parameters is None else changed,
+                ("parameter", "reads"): Count(self.groups * records) if records else NONE,
             },
         )
 
@@ -131,23 +160,24 @@ class Neurons(Instruction):
         for row in rows.values():
             core.near(self.window, "neuron", row, self.groups)
         parameters = {}
-        for number, state in enumerate(self._changed):
-            if self.parameters is None:
-                break
-            at = self.parameters + number * self.groups
+        for name, at in self._records.items():
             core.near(self.window, "parameter", at, self.groups)
-            parameters[state.name] = core.parameters(at, self.groups)
+            parameters[name] = core.parameters(at, self.groups)
         sums = (0, 0)
         if any("banks" in STAGES[stage].operands for one in self.states for stage in one.stages):
             sums = core.take(self.banks, self.groups, core.target.accumulators.bits)
         value = {name: core.read_state("neuron", row, self.groups) for name, row in rows.items()}
-        return Cell(core, parameters, value, *sums, shift=self.shift, subtract=self.subtract)
+        cell = Cell(core, parameters, value, *sums, shift=self.shift, subtract=self.subtract)
+        if self.spikes is not None:
+            cell.spikes = core.events.read(self.spikes, self.groups * core.target.lanes)
+        return cell
 
 
 OPERANDS: dict[str, tuple[Any, Callable[[], Any]]] = {
     "dest": (int, lambda: event_register("output spikes")),
     "row": (int, lambda: row_number("first row of membranes in the neuron memory")),
     "source": (int, lambda: row_number("first row of the other state in the neuron memory")),
+    "spikes": (int, lambda: event_register("the spikes of these neurons")),
     "parameters": (int, lambda: row_number("first row in the parameter memory")),
     "groups": (int, lambda: group_count("groups of neurons")),
     "banks": (tuple[int, ...], lambda: bank_set("banks whose sums to integrate")),
@@ -169,8 +199,9 @@ def _made(mnemonic: str, opcode: int, text: str, states: tuple[State, ...]) -> t
     """The instruction that takes states through their stages, with the operands that those need."""
     stages = [STAGES[stage] for state in states for stage in state.stages]
     wanted = {"row", "groups", "window"}.union(*(stage.operands for stage in stages))
-    wanted |= {"parameters"} if any(stage.parameters for stage in stages) else set()
+    wanted |= {"parameters"} if any(stage.parameters or stage.others for stage in stages) else set()
     wanted |= set() if all(state.stages for state in states) else {"source"}
+    wanted -= {"spikes"} if "dest" in wanted else set()
     made = make_dataclass(
         "".join(part.capitalize() for part in mnemonic.split(".")),
         [(name, kind, field()) for name, (kind, field) in OPERANDS.items() if name in wanted],
@@ -183,10 +214,13 @@ def _made(mnemonic: str, opcode: int, text: str, states: tuple[State, ...]) -> t
 
 
 def _alone(name: str) -> tuple[State, ...]:
-    """A membrane with one stage, and the state that it reads beside it."""
-    if name == "integrate.state":
-        return (State("i", ()), State("u", (name,), source="i"))
-    return (State("u", (name,)),)
+    """A state with one stage, as models have it, and the state that it reads beside it."""
+    models = (state for model in MODELS for state in model.states if name in state.stages)
+    state = next(models)
+    read = state.reads.get(name)
+    if read is None:
+        return (State("u", (name,)),)
+    return (State(read.state, ()), State(state.name, (name,), {name: read}))
 
 
 ALONE = {name: _made(name, one.opcode, one.title, _alone(name)) for name, one in STAGES.items()}

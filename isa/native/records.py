@@ -9,6 +9,7 @@ from isa.limits import (
     COLUMNS,
     LOCKSTEP,
     MOST_BANKS,
+    MOST_HOLD,
     MOST_LATENCY,
     MOST_LOOPS,
     MOST_QUEUE,
@@ -65,7 +66,7 @@ INSTR = _fields(
     "kind stage every unit active active_size cycles_fixed cycles_active at_least "
     "groups inputs first share every_row period kernel "
     "reads read0 read1 read2 count0 count1 count2 write writes append "
-    "consumes bank join spill row states apart counter value drain length code codes",
+    "consumes bank join spill row states apart hold counter value drain length code codes",
 )
 """An instruction: its control, its demand on a unit (`isa.work`), its share of the microcode.
 
@@ -134,7 +135,7 @@ def header() -> str:
         "MOST_BANKS": MOST_BANKS, "REGISTERS": MOST_REGISTERS, "WINDOWS": MOST_WINDOWS,
         "PAGED": PAGED, "MOST_LOOPS": MOST_LOOPS,
         "MOST_QUEUE": MOST_QUEUE, "MOST_SLOTS": MOST_SLOTS,
-        "MOST_READS": MOST_LATENCY // 2,
+        "MOST_READS": (MOST_LATENCY + MOST_HOLD) // 2,
         "UNITS": MOST_BANKS + len(UNITS), "CAUSES": len(CAUSES), "MEMORIES": len(MEMORIES),
         "NO_EVENTS": NO_EVENTS, "ARRIVING": ARRIVING, "SUMS": SUMS,
     }  # fmt: skip

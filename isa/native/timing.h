@@ -67,7 +67,7 @@ typedef struct {
     Time starts[MOST_QUEUE];                  /* of the latest instructions, a ring */
     int oldest, started, unknown;             /* the last `unknown` have not started */
     Time read[MOST_READS];                    /* the latest row reads of group work, a ring */
-    int row[MOST_READS], first_read, reading, most_reads;
+    int row[MOST_READS], first_read, reading, most_reads, hold;
     Time slot[MOST_SLOTS];                    /* cycles from which slots can be used, a ring */
     int first_slot, free_slots;
     int has_burst, waits;                     /* whether `behind` is to be charged */
@@ -393,13 +393,16 @@ static inline void N(avoid_writes)(Timing *t, Unit *unit, int number, int pc, in
 static void N(group_work)(Timing *t, const Instr *op, int pc, const Parity pages) {
     const Sizes *sizes = t->sizes;
     Unit *unit = &t->unit[op->unit];
-    int latency = t->latency[op->unit];
+    int latency = t->latency[op->unit] + op->hold;
     Time start, two;
     EACH start[l] = t->issued[l] + 1, two[l] = 2;
     N(wait_for_issue)(t, op->unit, pc, start);
     if (op->reads) {                          /* windows of its rows */
         N(operands)(t, op, pages, start);
         N(wait)(t, op->unit, pc, CAUSE_OPERAND, unit->free, start);
+    }
+    if (unit->hold != op->hold) {             /* writes of both might fall together */
+        unit->hold = op->hold, unit->reading = unit->first_read = 0, unit->most_reads = latency / 2;
     }
     if (!unit->reading) N(wait)(t, op->unit, pc, CAUSE_PORT, unit->free, unit->drained);
     int first = 0;

@@ -7,8 +7,9 @@ import numpy as np
 
 from dmpc.analysis.interval import Interval
 from dmpc.ir.graph import Array, Attr, Graph, Op
-from dmpc.ir.ops_layers import charged, integrator
+from dmpc.ir.ops_layers import FIRING, charged, integrator
 from dmpc.ir.types import TensorType
+from dmpc.passes.quantization.adaptation import Adaptation, adaptation
 from dmpc.passes.quantization.builder import Builder
 from dmpc.passes.quantization.positions import Shared, weights_by_neuron
 from dmpc.passes.quantization.rounding import Int, compensated, to_nearest
@@ -39,7 +40,7 @@ def add_neurons(build: Builder, op: Op) -> None:
     widths = build.widths(op)
     build.units |= layer.units
     build.meant |= layer.meant
-    build.membranes[op.results[-1]] = neuron.step
+    build.membranes[op.results[0 if op.kind == "li" else 1]] = neuron.step
     for product in roles.events:
         build.product(product, layer.weights[product.results[0]], widths.weights)
     for product in roles.values:
@@ -47,8 +48,11 @@ def add_neurons(build: Builder, op: Op) -> None:
     _add_parameters(build, op, roles, neuron, values.shift, layer.bias)
     scale = build.scale(f"{_prefix(op)}.scale", neuron.step)
     membrane = TensorType(f"i{widths.membrane}", neuron.step.shape, scale)
-    build.state(op.operands[0], op.results[-1], membrane)
-    _add_ops(build, op, roles, neuron, membrane)
+    build.state(op.operands[0], op.results[0 if op.kind == "li" else 1], membrane)
+    raised = adaptation(build, op, roles, neuron) if roles.adaptation else None
+    charged = _add_ops(build, op, roles, neuron, membrane)
+    if op.kind != "li":
+        _add_fire(build, op, roles, membrane, raised, charged)
 
 
 def _prefix(op: Op) -> str:
@@ -249,7 +253,7 @@ def _add_parameters(
     leak = nearest_leak(graph.constants[roles.beta].astype(np.float64), widths.leak)
     build.constant(roles.beta, leak, LEAK_BITS + 2, 2.0**-LEAK_BITS)
     build.meant[roles.beta] = leak / KEPT
-    if op.kind == "lif":
+    if op.kind in FIRING:
         threshold = neuron.threshold + (1 if op.attrs["strict"] else 0)
         build.constant(roles.threshold, rounded(threshold, 1.0, bits), bits, None)
         build.meant[roles.threshold] = neuron.threshold * neuron.step
@@ -264,8 +268,8 @@ def _add_parameters(
 
 def _add_ops(
     build: Builder, op: Op, roles: Currents, neuron: NeuronScale, membrane: TensorType
-) -> None:
-    """Leak, integration of events, of values or another state, and bias; fire."""
+) -> str:
+    """Leak, integration of events, of values or another state, and bias; what results."""
     layer, sums = str(op.attrs["layer"]), build.widths(op).sums
     common: dict[str, Attr] = {"layer": layer, "bits": membrane.bits}
     leaked, half, whole = (f"{_prefix(op)}.u.{stage}" for stage in ("leaked", "events", "charged"))
@@ -287,12 +291,31 @@ def _add_ops(
     else:
         operands = (value, *(product.results[0] for product in roles.values), *own)
         add("integrate_values", operands, total, **common, sum_bits=sums)
-    if op.kind == "li":
-        return
+    return total
+
+
+def _add_fire(
+    build: Builder,
+    op: Op,
+    roles: Currents,
+    membrane: TensorType,
+    raised: Adaptation | None,
+    charged: str,
+) -> None:
+    """Threshold and reset, and what neurons adapt by."""
+    common: dict[str, Attr] = {"layer": op.attrs["layer"], "bits": membrane.bits}
     fire: dict[str, Attr] = {**common, "reset_mode": op.attrs["reset_mode"]}
-    operands = (total, roles.threshold, roles.reset)
-    build.add(
-        Op("fire", operands, op.results, fire, op.loc),
-        TensorType("event", membrane.shape),
-        membrane,
-    )
+    limits = (roles.threshold, roles.reset)
+    operands: tuple[str, ...] = (charged, *limits)
+    kind = "fire"
+    if raised and op.attrs["adapts"] == "threshold":
+        operands, kind = (charged, raised.state, *limits, *raised.read), "fire_adaptive"
+    elif raised:
+        whole = f"{charged}.adapted"
+        added = Op("adapt", (charged, raised.state, raised.read[0]), (whole,), common, op.loc)
+        build.add(added, membrane)
+        operands = (whole, *limits)
+    spikes = TensorType("event", membrane.shape)
+    build.add(Op(kind, operands, op.results[:2], fire, op.loc), spikes, membrane)
+    if raised:
+        raised.add(build, op)

@@ -13,6 +13,7 @@ from isa.target import target_text
 from tests.networks import Layer, Shape, network
 
 PLAIN = Shape(inputs=5, layers=(Layer(neurons=6, states=3),), seed=3)
+COUPLED = Shape(inputs=5, layers=(Layer(neurons=6, hard=False, adapts="current"),), seed=3)
 LATE = Shape(inputs=5, layers=(Layer(neurons=6, delays=3),), seed=3)
 Change = Callable[[Graph], None]
 
@@ -122,6 +123,7 @@ def cases(folder: Path) -> dict[str, Callable[[], Report]]:
         **{name: lambda c=c: check(changed(c)) for name, c in CHANGES.items()},
         **{name: lambda n=name, e=e: on_target(n, *e) for name, e in TARGETS.items()},
         **{name: lambda c=c: check(changed(c), calibration=quiet) for name, c in EXAMPLES.items()},
+        "coupled-membrane": lambda: check(changed(constant("layer1.coupling", 2.0), COUPLED)),
         "too-large": _too_large,
         "graded-delay": lambda: check(network(LATE), options=Options(input_range=(-1.0, 1.0))),
         "long-delay": lambda: check(network(replace(LATE, layers=(Layer(3, delays=9999),)))),
