@@ -24,6 +24,7 @@ class Layer:
 
     A `recurrent` layer reads its own spikes of the timestep before. `delays` is the longest axonal
     delay of its input, which must be events, `echo` that of its own spikes, beside that timestep.
+    `heard` is how many layers ahead, if there are as many, the one is whose last spikes it reads.
     `current` is when neurons take a synaptic current that they keep: now or late; none if empty.
     `adapts` is what adapts to their spikes: the threshold or a current; nothing if empty.
     """
@@ -39,6 +40,7 @@ class Layer:
     recurrent: bool = False
     delays: int = 0
     echo: int = 0
+    heard: int = 0
     current: str = ""
     adapts: str = ""
 
@@ -105,7 +107,9 @@ def network(shape: Shape) -> Graph:
     for number, layer in enumerate(shape.layers, 1):
         if shape.graded and number == 1:  # values cannot wait
             layer = replace(layer, delays=0)
-        source = _layer(graph, random, f"layer{number}", layer, source, size)
+        ahead = min(number + layer.heard, len(shape.layers))
+        later = (f"layer{ahead}", shape.layers[ahead - 1].neurons) if ahead > number else None
+        source = _layer(graph, random, f"layer{number}", layer, (source, size), later)
         size = layer.neurons
     _constant(graph, "readout.weight", weights(random, "normal", shape.classes, size))
     _constant(graph, "readout.bias", random.normal(0, 1, shape.classes))
@@ -131,7 +135,12 @@ def _constant(graph: Graph, name: str, value: np.ndarray) -> str:
 
 
 def _layer(
-    graph: Graph, random: np.random.Generator, name: str, layer: Layer, source: str, inputs: int
+    graph: Graph,
+    random: np.random.Generator,
+    name: str,
+    layer: Layer,
+    feed: tuple[str, int],
+    later: tuple[str, int] | None,
 ) -> str:
     def dense(part: str, operand: str, width: int, flavour: str) -> str:
         weight = _constant(graph, f"{name}.{part}.weight", weights(random, flavour, n, width))
@@ -157,14 +166,20 @@ def _layer(
         graph.add(op, event(width), ring)
         return late
 
-    n, d = layer.neurons, layer.states
+    def before(of: str, width: int) -> str:
+        if f"{of}.before" not in graph.types:
+            graph.states.append(State(f"{of}.before", f"{of}.spikes"))
+            graph.types[f"{of}.before"] = event(width)
+        return f"{of}.before"
+
+    (source, inputs), n, d = feed, layer.neurons, layer.states
     source = delay("late", source, inputs, layer.delays)
     currents = [dense("fast", source, inputs, layer.flavour)]
     if layer.recurrent:
-        graph.states.append(State(f"{name}.before", f"{name}.spikes"))
-        graph.types[f"{name}.before"] = event(n)
-        own = delay("echo", f"{name}.before", n, layer.echo)
+        own = delay("echo", before(name, n), n, layer.echo)
         currents.append(dense("recurrent", own, n, layer.flavour))
+    if later is not None:
+        currents.append(dense("heard", before(*later), later[1], layer.flavour))
     if d:
         graph.states.append(State(f"{name}.m", f"{name}.m.next"))
         graph.types[f"{name}.m"] = f32(d)
@@ -272,6 +287,7 @@ def _random_layer(random: Random) -> Layer:
         recurrent=either(),
         delays=random.choice((0, 0, 1, 4)),
         echo=random.choice((0, 0, 3)),
+        heard=random.choice((0, 0, 1, 2)),
         current=random.choice(("", "", "now", "late")),
         adapts=random.choice(("", "", "threshold", "current")),
     )

@@ -47,6 +47,10 @@ class Wires(Generic[Node]):
         self.add(target)
         self.after[source][target] = self.before[target][source] = None
 
+    def unwire(self, source: Node, target: Node) -> None:
+        """Take away the wire from a node to another."""
+        del self.after[source][target], self.before[target][source]
+
     def cut(self, node: Node) -> None:
         """Take away the wires that run from a node."""
         for target in self.after[node]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dmpc.ir.graph import Graph, Op
+from dmpc.ir.wires import Wires
 from dmpc.passes.base import Pass
 from isa.limits import STAGE_BITS
 
@@ -39,23 +40,39 @@ def _stages(graph: Graph) -> dict[str, int]:
     """Stage of every value computed in a timestep: how many layers of spikes lie before it.
 
     Products, delays and slow state go with the neurons of their layer; a count, or what spikes add
-    to a state, goes with its spikes.
+    to a state, goes with its spikes. Layers that hear of each other in the next timestep work on
+    the same one.
     """
-    stages: dict[str, int] = {}
-    by_layer: dict[object, int] = {}
-    for op in graph.ops:
-        if op.attrs.get("when") == "end":
-            continue
-        stage = max((stages[n] + _after(graph, op, n) for n in _spikes_read(graph, op)), default=0)
-        layer = op.attrs["layer"]
-        by_layer[layer] = max(by_layer.get(layer, 0), stage)
-        stages.update(dict.fromkeys(op.results, by_layer[layer]))
-    for op in graph.ops:
-        if op.attrs.get("when") != "end":
-            stages.update(dict.fromkeys(op.results, by_layer[op.attrs["layer"]]))
+    circle = _circles(graph)
+    ops = [op for op in graph.ops if op.attrs.get("when") != "end"]
+    made = {name: op for op in ops for name in op.results}
+    by_circle = dict.fromkeys(circle.values(), 0)
+    settled = False
+    while not settled:
+        settled = True
+        for op in ops:
+            own = circle[op.attrs["layer"]]
+            for name in _spikes_read(graph, op):
+                theirs = circle[made[name].attrs["layer"]]
+                least = by_circle[theirs] + (_after(graph, op, name) if theirs != own else 0)
+                if least > by_circle[own]:
+                    by_circle[own], settled = least, False
+    stages = {name: by_circle[circle[op.attrs["layer"]]] for name, op in made.items()}
     # A layer's own spikes of the timestep before lie where it puts the next ones.
     stages.update({s.name: stages[s.next] for s in graph.states if _is_event(graph, s.name)})
     return stages
+
+
+def _circles(graph: Graph) -> dict[object, int]:
+    """The number of each layer's circle: layers of which each hears of the others in time."""
+    made = {name: op.attrs["layer"] for op in graph.ops for name in op.results}
+    made |= {state.name: made[state.next] for state in graph.states if state.next in made}
+    flow = Wires[object](dict.fromkeys(made.values()))
+    for op in graph.ops:
+        for name in op.operands:
+            if made.get(name, op.attrs["layer"]) != op.attrs["layer"]:
+                flow.wire(made[name], op.attrs["layer"])
+    return {layer: number for number, cell in enumerate(flow.cells(list(flow))) for layer in cell}
 
 
 def _after(graph: Graph, op: Op, spikes: str) -> int:

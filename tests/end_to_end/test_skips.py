@@ -1,4 +1,4 @@
-"""A layer that reads the input of a network beside the spikes of the layer before it."""
+"""Layers that read the input of a network, or a later layer, beside the layer before them."""
 
 import numpy as np
 
@@ -6,6 +6,7 @@ import dmpc
 from dmpc.ir.graph import Op
 from dmpc.ir.types import f32
 from dmpc.verification import verify
+from runtime.program import Program
 from tests.networks import Layer, Shape, network, samples
 
 SHAPE = Shape(inputs=6, layers=(Layer(neurons=5), Layer(neurons=4)), samples=4, steps=9, seed=2)
@@ -30,3 +31,19 @@ def test_a_copy_of_the_input_is_made_before_the_next_one_is_taken():
     compiled = dmpc.compile(with_skip(), calibration=x)
     assert any("move.events     dest=" in line for line in compiled.graph.listing)
     assert [rung.ok for rung in verify(with_skip(), compiled.image, x).rungs] == [True] * 4
+
+
+def test_layers_that_feed_each_other_share_a_stage_and_others_overlap():
+    layers = (Layer(12), Layer(10, heard=1), Layer(9, recurrent=True), Layer(7))
+    shape = Shape(8, layers, steps=10, samples=4, seed=4)
+    x = samples(shape)
+    cycles = []
+    for overlap in (True, False):
+        options = dmpc.Options(overlap=overlap)
+        compiled = dmpc.compile(network(shape), calibration=x, options=options)
+        assert [rung.ok for rung in verify(network(shape), compiled.image, x).rungs] == [True] * 4
+        cycles.append(Program(compiled.image, "feedback").run(x).cycles.sum())
+        stages = {op.attrs["layer"]: op.attrs.get("stage", 0) for op in compiled.graph.ops}
+        found = [stages[f"layer{number}"] for number in range(1, 5)]
+        assert found == ([0, 1, 1, 2] if overlap else [0] * 4)
+    assert cycles[0] < 0.9 * cycles[1]

@@ -22,34 +22,77 @@ from dmpc.passes.recognition.network import (
     Source,
     Synapses,
 )
-from dmpc.passes.recognition.network_rules import FEEDBACK, READOUT
+from dmpc.passes.recognition.network_rules import READOUT
 from dmpc.passes.recognition.terms import Matrix
 
 
 def ordered(network: Network, neurons: Iterable[Neurons]) -> list[Neurons]:
-    """Layers in the order in which spikes run through them."""
+    """Layers in the order in which spikes run through them.
+
+    Where they run in a circle, a layer reads what a later one made of the timestep before.
+    """
     by_spikes = {layer.spikes: layer for layer in neurons}
     rank = {leaf: number for number, leaf in enumerate(network.comparisons())}
     flow = Wires(by_spikes)
+    at_once: set[tuple[str, str]] = set()
     for layer in by_spikes.values():
-        read = [found.source for found in layer.synapses if not found.source.own]
-        read += [layer.slow.memory.drive.source] if layer.slow is not None else []
-        for source in (s.leaf for s in read if s.leaf in by_spikes):
-            flow.wire(source, layer.spikes)
+        for found in _read(layer):
+            way = (found.source.leaf, layer.spikes)
+            if found.source.leaf in by_spikes and not found.source.past:
+                flow.wire(*way)
+                at_once |= set() if _is_late(found) else {way}
+    while (ring := _ring(flow, rank)) is not None:
+        ways = set(zip(ring, [*ring[1:], ring[0]], strict=True)) - at_once
+        assert ways  # within a timestep nothing runs in a circle
+        flow.unwire(*max(ways, key=lambda way: rank[way[0]] - rank[way[1]]))
+    order = flow.ordered(rank.__getitem__)
+    place = {leaf: number for number, leaf in enumerate(order)}
+    return [_with_past(by_spikes[leaf], place) for leaf in order]
+
+
+def _ring(flow: Wires[str], rank: Mapping[str, int]) -> list[str] | None:
+    """Layers of which each reads the one before, and the first the last; None without such."""
     try:
-        order = flow.ordered(rank.__getitem__)
-    except Ring as found:
-        ring = found.nodes
-        names = network.names([*ring, ring[0]])
-        raise network.failure(FEEDBACK, ring[0], culprits=ring, layers=names) from None
-    return [by_spikes[leaf] for leaf in order]
+        flow.ordered(rank.__getitem__)
+    except Ring as ring:
+        return ring.nodes
+    return None
+
+
+def _read(layer: Neurons) -> list[Synapses]:
+    """All events that a layer reads."""
+    return [*layer.synapses, *([layer.slow.memory.drive] if layer.slow is not None else [])]
+
+
+def _is_late(found: Synapses) -> bool:
+    """Whether all events that synapses read set out in a timestep before."""
+    used = found.weight.any(axis=0)
+    delays = np.array(found.source.delays)
+    return bool(np.all(delays[used] if used.shape == delays.shape else delays))
+
+
+def _with_past(layer: Neurons, place: Mapping[str, int]) -> Neurons:
+    """A layer; what it reads of itself and of later ones counts from the timestep before."""
+
+    def turned(found: Synapses) -> Synapses:
+        source = found.source
+        if source.past or place.get(source.leaf, -1) < place[layer.spikes]:
+            return found
+        delays = tuple(max(delay - 1, 0) for delay in source.delays)
+        return replace(found, source=replace(source, delays=delays, past=True))
+
+    slow = layer.slow
+    if slow is not None:
+        slow = replace(slow, memory=replace(slow.memory, drive=turned(slow.memory.drive)))
+    return replace(layer, synapses=tuple(map(turned, layer.synapses)), slow=slow)
 
 
 def assemble(network: Network, layers: list[Neurons], decays: Sequence[Decay]) -> Graph:
     """The layers-level graph of some layers, in order. Raises CompileError on a strange output."""
-    assembly = _Assembly(network)
-    for number, layer in enumerate(layers, 1):
-        assembly.layer(f"layer{number}", layer)
+    names = {layer.spikes: f"layer{number}" for number, layer in enumerate(layers, 1)}
+    assembly = _Assembly(network, names)
+    for layer in layers:
+        assembly.layer(names[layer.spikes], layer)
     assembly.readout(decays)
     return assembly.graph
 
@@ -57,8 +100,8 @@ def assemble(network: Network, layers: list[Neurons], decays: Sequence[Decay]) -
 class _Assembly:
     """A layers-level graph under construction."""
 
-    def __init__(self, network: Network) -> None:
-        self.network = network
+    def __init__(self, network: Network, names: Mapping[str, str]) -> None:
+        self.network, self.names = network, names
         old = network.graph
         self.graph = Graph(old.name, "layers", attrs=dict(old.attrs))
         self.graph.inputs = ["x"]
@@ -81,7 +124,7 @@ class _Assembly:
         currents: list[str] = []
         comparison = layer.spikes
         for found in layer.synapses:
-            part = self.graph.fresh(f"{name}.{'recurrent' if found.source.own else 'fast'}")
+            part = self.graph.fresh(f"{name}.{'recurrent' if found.source.past else 'fast'}")
             ops = self.ways(found, comparison, self.slow_ways)
             value = self.source(name, found)
             bias = None if currents else layer.bias
@@ -132,15 +175,16 @@ class _Assembly:
         return list({id(op): op for ops in every for op in ops}.values())
 
     def source(self, name: str, synapses: Synapses) -> str:
-        """The value of the events that a layer reads; its own are of the timestep before."""
+        """The value of the events that a layer reads."""
         source = synapses.source
-        value = self.before(name, synapses) if source.own else self.values[source.leaf]
+        value = self.before(synapses) if source.past else self.values[source.leaf]
         if any(source.delays) and source not in self.late:
             self.late[source] = self.delay(name, value, synapses)
         return self.late.get(source, value)
 
-    def before(self, name: str, synapses: Synapses) -> str:
-        """A layer's own spikes of the timestep before."""
+    def before(self, synapses: Synapses) -> str:
+        """The spikes of the timestep before of the layer that reads them, or of a later one."""
+        name = self.names[synapses.source.leaf]
         before = f"{name}.before"
         if before not in self.graph.types:
             self.graph.types[before] = event(len(synapses.source.delays))
@@ -348,7 +392,7 @@ class _Assembly:
 
 def driven(memory: Memory, synapses: Iterable[Synapses]) -> Memory:
     """A memory, what drives it with weights of zero alone reading the layer's own input."""
-    source = next((found.source for found in synapses if not found.source.own), None)
+    source = next((found.source for found in synapses if not found.source.past), None)
     if memory.drive.via or source is None:
         return memory
     weight = np.zeros((1, len(source.delays)))

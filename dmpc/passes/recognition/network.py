@@ -68,12 +68,12 @@ NO_LINES = Lines(frozenset(), {}, ())
 class Source:
     """Events that a layer reads: those of `leaf`, element i `delays[i]` timesteps late.
 
-    `own`: they are the layer's own spikes, of the timestep before.
+    `past`: they count from the timestep before, as spikes of the layer itself or a later one do.
     """
 
     leaf: str
     delays: tuple[int, ...]
-    own: bool = False
+    past: bool = False
 
 
 @dataclass(frozen=True)

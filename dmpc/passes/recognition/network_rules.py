@@ -17,12 +17,3 @@ READOUT = rule(
     readout (softmax, argmax) change no prediction and are left to the host.""",
     nearest="a readout is a linear map of the spikes of one layer",
 )
-FEEDBACK = rule(
-    "feedback",
-    Stage.NETWORK,
-    "layers feed each other through time: {layers}",
-    why="""Layers run one after the other, and each may be a timestep behind the one before. A layer
-    can see its own last spikes; those of a later layer, and what would run in a circle through the
-    layer's own memory, come too late.""",
-    nearest="a layer's own last spikes as synapses of its neurons",
-)

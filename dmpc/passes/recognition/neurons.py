@@ -265,7 +265,7 @@ def _neurons(
         subtract=firing.subtract,
         strict=(producer.kind == "gt") != (comparison in network.forms.flipped),
         bias=bias,
-        synapses=tuple(sorted(synapses, key=lambda found: found.source.own)),
+        synapses=tuple(sorted(synapses, key=lambda found: found.source.past)),
         slow=_slow(network, comparison, _moving(inputs, held), memories, held),
     )
 

@@ -62,4 +62,4 @@ def _synapses(
             )
         delays[active] = age - first
         taken |= active
-    return Synapses(Source(source, tuple(map(int, delays)), own), weight, via)
+    return Synapses(Source(source, tuple(map(int, delays)), past=own), weight, via)

@@ -173,7 +173,9 @@ def test_feedback_from_a_later_layer_takes_a_timestep():
             v = np.where(last, 0, v)
             spikes.append(last)
         wanted.append(spikes)
-    assert_spikes(import_nir(graph, timing=Timing(dt=DT)), np.array(wanted))
+    imported = import_nir(graph, timing=Timing(dt=DT))
+    assert_spikes(imported, np.array(wanted))
+    assert_spikes(apply(Recognise(), imported), np.array(wanted))
 
 
 @pytest.mark.parametrize("delays", [[2, 2, 2, 2], [0, 1, 3, 0], [0, 0, 0, 0]])

@@ -67,12 +67,61 @@ STRANGE_PAST = {
         "",
         "net: state 'last': the state holds events of earlier timesteps, but does not start from",
     ),
-    "a drive by own spikes": (
-        "%d = matmul(%x, %wx) => %d = matmul(%last, %wx)",
-        "",
-        "net: '/fire': layers feed each other through time: '/fire', '/fire'",
-    ),
 }
+
+
+def test_a_memory_that_own_spikes_drive():
+    edits = (*RECURRENT, ("%d = matmul(%x, %wx)", "%d = matmul(%last, %wx)"))
+    graph = recognised(*edits)
+    assert graph.producer("layer1.x").operands[0] == "layer1.before"
+    assert_same(graph, edits)
+
+
+SECOND = (
+    ("  const %wf", """  state %u2 : f32[2] = zeros next %v2 loc("second")
+  state %later : f32[2] = zeros next %s2 loc("later")
+  const %wb : f32[2, 2]
+  const %wf"""),
+    ("  %i = add(%f, %sl)", """  %back = matmul(%later, %wb) : f32[2] loc("/back")
+  %both = add(%f, %back) : f32[2]
+  %i = add(%both, %sl)"""),
+    ("  %y = matmul(%s, %wf)", """  %kept2 = mul(%u2, %rest) : f32[2]
+  %go = matmul(%s, %wb) : f32[2] loc("/go")
+  %h2 = add(%kept2, %go) : f32[2]
+  %c2 = ge(%h2, %theta) : bool[2] loc("/fire2")
+  %s2 = cast(%c2) : f32[2]
+  %v2 = where(%c2, %rest, %h2) : f32[2]
+  %y = matmul(%s2, %wf)"""),
+    ("data {", "data {\n  %wb = f64 [1.5, -1.0, -0.5, 1.25]"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_spikes_of_a_later_layer(older):
+    """Of the timestep before, and of two timesteps before."""
+    edits = SECOND
+    if older:
+        edits = (
+            *SECOND,
+            ("  const %wb", "  state %oldest : f32[2] = zeros next %later\n  const %wb"),
+            ("matmul(%later, %wb)", "matmul(%oldest, %wb)"),
+        )
+    graph = recognised(*edits)
+    read = graph.producer("layer1.recurrent").operands[0]
+    assert read == ("layer1.late" if older else "layer2.before")
+    assert graph.state("layer2.before").next == "layer2.spikes"
+    assert_same(graph, edits)
+
+
+def assert_same(graph, edits):
+    """A recognised graph computes what the network with some edits does."""
+    text = TEXT
+    for old, new in edits:
+        text = text.replace(old, new, 1)
+    x = np.random.default_rng(0).normal(size=(3, 20, 2)) * 3
+    wanted, found = interpret(parse(text), x), interpret(graph, x)
+    assert wanted.outputs.any()
+    np.testing.assert_allclose(found.outputs, wanted.outputs, atol=1e-12)
 
 
 @pytest.mark.parametrize(("first", "second", "message"), STRANGE_PAST.values(), ids=STRANGE_PAST)
