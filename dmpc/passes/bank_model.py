@@ -25,7 +25,8 @@ GROUP = 2
 """Cycles from a group to the next in the unit that takes the sums."""
 LATENCY = 8
 """Cycles from the last group to events that others can read."""
-STEPS, SAMPLES = 20, 6
+STEPS, FEWEST, SAMPLES = 20, 2, 6
+"""Timesteps that are followed, at most and at least; layers overlap from the second on."""
 WORK = 1 << 9
 """Chunks of a run, which bound its time: in large networks fewer timesteps are followed."""
 
@@ -54,7 +55,8 @@ class BankModel:
             for name, numbers in self.consumers.items()
         }
         known = min((len(one[0]) for one in rows.values()), default=0)
-        self.steps = min(STEPS, known, WORK // max(sum(self.chunks.values()), 1))
+        afforded = WORK // max(sum(self.chunks.values()), 1)
+        self.steps = min(STEPS, known, max(afforded, FEWEST))
         part = np.s_[:SAMPLES, : self.steps]
         self.rows = [rows[product.name][part] / PERIOD for product in problem.products]
 
