@@ -2,26 +2,28 @@
 
     python -m benchmarks.convolution
 
-The bound of a product is the rows that it must read: each active input, times the positions that
-see it, times the groups of a position. Networks have random weights; events are random, too, as
-dense as the table says. `reader` is shaped like the digit reader that public NIR files hold,
-`gesture` like a network for gestures, whose dense layer has a slow memory that is read every ten
-timesteps.
+The bound of a product is the rows that it must read, each active input, times the positions that
+see it, times the groups of a position, and a cycle for each group that sees nothing. Networks have
+random weights; events are random, too, as dense as the table says. `reader` is shaped like the
+digit reader that public NIR files hold, `gesture` like a network for gestures, whose dense layer
+has a slow memory that is read every ten timesteps.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import click
 import numpy as np
 
 from benchmarks.random_networks import Layer, Shape, network
-from dmpc import Options
+from dmpc import Compiled, Options
 from dmpc import compile as compile_network
+from dmpc.backend.places import layout_of
 from dmpc.ir.graph import Graph, Op, State
+from dmpc.ir.interpret import interpret
 from dmpc.ir.ops_convolution import Convolution
 from dmpc.ir.types import event, f32
-from isa.image import Image
 from isa.instructions import AccumulateEvents
 from isa.target import target_names
 from runtime.program import Program
@@ -122,46 +124,74 @@ def parameters(graph: Graph) -> int:
     return sum(graph.constants[n].size for n in graph.constants if n.endswith("weight"))
 
 
-def bounds(image: Image, x: np.ndarray) -> list[tuple[str, float, float]]:
-    """For each convolution: its layer, rows that it reads a timestep, cycles that it takes."""
-    program = Program(image, "image")
+@dataclass(frozen=True)
+class Bound:
+    """What a timestep must do for the neurons of a convolution, and what its bank did.
+
+    `rows` are those of its product: each active input, times the positions that see it, times the
+    groups of a position. `unseen` are groups that see nothing, whose sum, zero, is handed on all
+    the same: a neuron leaks in every timestep. `neurons` are rows of membranes, read and written
+    on one port, by the neuron unit, beside the bank.
+    """
+
+    layer: str
+    rows: float
+    unseen: float
+    neurons: float
+    busy: float
+
+    @property
+    def over(self) -> float:
+        """How much longer the bank worked than rows and groups need."""
+        return self.busy / max(self.rows + self.unseen, 1)
+
+
+def bounds(compiled: Compiled, x: np.ndarray) -> list[Bound]:
+    """The bound of each convolution beside the cycles of its bank, a timestep."""
+    program, graph, target = Program(compiled.image, "image"), compiled.graph, compiled.image.target
     counts = program.run(x).counts
-    found: dict[str, list[float]] = {}
-    for pc, op in enumerate(image.code):
-        if not isinstance(op, AccumulateEvents) or op.kernel is None:
-            continue
-        unit = image.target.bank[op.bank].name
-        one = found.setdefault(program.provenance[pc].layer, [0.0, 0.0])
-        one[0] += sum(rows for (at, _, _), rows in counts.accesses_at.items() if at == pc)
-        one[1] += counts.busy_at[pc, unit]
-    steps = x.shape[0] * x.shape[1]
-    return [(layer, rows / steps, busy / steps) for layer, (rows, busy) in found.items()]
+    ops = [op for op in graph.ops if op.kind == "convolve"]
+    traces = interpret(graph, x.astype(np.int64), trace=[op.operands[0] for op in ops]).traces
+    found = []
+    for op in ops:
+        layout, layer = layout_of(graph, op, target), str(op.attrs["layer"])
+        active = traces.get(op.operands[0], x).reshape(-1, layout.inputs).astype(np.int64)
+        read = layout.read(active)
+        busy = sum(
+            counts.busy_at[pc, target.bank[code.bank].name]
+            for pc, code in enumerate(compiled.image.code)
+            if isinstance(code, AccumulateEvents)
+            and code.kernel is not None
+            and program.provenance[pc].layer == layer
+        )
+        steps, unseen = len(active), np.count_nonzero(read == 0)
+        per_step = (read.sum() / steps, unseen / steps, 2.0 * layout.groups, busy / steps)
+        found.append(Bound(layer, *map(float, per_step)))
+    return found
 
 
 @click.command()
 @click.argument("names", nargs=-1)
-def main(names: tuple[str, ...]) -> None:
+@click.option("--target", "targets", multiple=True, help="Of those that ship; all of them.")
+@click.option("--density", "densities", multiple=True, type=float, default=DENSITIES)
+def main(names: tuple[str, ...], targets: tuple[str, ...], densities: tuple[float, ...]) -> None:
     """Print the tables."""
-    print("| network | parameters | density | target | layer | rows | cycles | over | timestep |")
-    print("|---" * 9 + "|")
-    for name, shape in NETWORKS.items():
-        if names and name not in names:
-            continue
-        graph = built(*shape)
-        for density in DENSITIES:
-            inputs = graph.types["x"].size
-            x = np.random.default_rng(0).random((SAMPLES, STEPS, inputs)) < density
-            for target in target_names():
-                options = Options(target=target)
-                image = compile_network(graph, calibration=x, options=options).image
-                cycles = Program(image, name).run(x).cycles.sum() / (SAMPLES * STEPS)
-                for layer, rows, busy in bounds(image, x):
-                    print(
-                        f"| {name} | {parameters(graph):,} | {100 * density:g} % | `{target}` | "
-                        f"{layer} | {rows:,.0f} | {busy:,.0f} | {busy / max(rows, 1):.3f} | "
-                        f"{cycles:,.0f} |",
-                        flush=True,
-                    )
+    columns = "rows | unseen | cycles | of the bound | neurons | timestep"
+    print(f"| network | active | target | layer | {columns} |")
+    print("|---" * 10 + "|")
+    for name, density, target in product(names or NETWORKS, densities, targets or target_names()):
+        graph = built(*NETWORKS[name])
+        size = (SAMPLES, STEPS, graph.types["x"].size)
+        x = np.random.default_rng(0).random(size) < density
+        compiled = compile_network(graph, calibration=x, options=Options(target=target))
+        cycles = Program(compiled.image, name).run(x).cycles.sum() / (SAMPLES * STEPS)
+        for one in bounds(compiled, x):
+            numbers = f"{one.rows:,.0f} | {one.unseen:,.0f} | {one.busy:,.0f} | {one.over:.3f}"
+            print(
+                f"| {name} | {100 * density:g} % | `{target}` | {one.layer} | {numbers} | "
+                f"{one.neurons:,.0f} | {cycles:,.0f} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

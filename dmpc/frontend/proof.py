@@ -19,7 +19,7 @@ from dmpc.frontend.models import Model, Reference, held
 from dmpc.frontend.proof_input import LEAST, drawn, plan
 from dmpc.ir.graph import Graph, Loc, Op
 from dmpc.ir.interpret import interpret, repeats_of, shown
-from dmpc.ir.ops_convolution import Convolution
+from dmpc.ir.ops_convolution import Convolution, beside
 from dmpc.ir.ops_layers import FIRING
 from dmpc.ir.registry import Tensor
 from dmpc.reference import OnnxReference, Series
@@ -194,7 +194,8 @@ def _orders(layers: Graph, lif: Op, seen: Tensor, neurons: int) -> Iterator[Tens
     conv = next((op for op in own if op.kind == "conv"), None)
     if conv is None:
         return
-    places = Convolution.of(conv.attrs, layers.types[conv.operands[1]].shape).places
+    made = Convolution.of(conv.attrs, layers.types[conv.operands[1]].shape)
+    places = made.places * beside(conv.attrs)[0]
     outputs, rest = divmod(seen.shape[-1], places)
     more = shape[-1] // places - outputs
     if rest or more < 0:

@@ -196,6 +196,11 @@ class Convolution:
         return padded.reshape(*padded.shape[:3], self.parts, -1)
 
 
+def beside(attrs: Attrs) -> Pair:
+    """How many neighbouring positions were taken for one, and the dilation that each had."""
+    return _pair(attrs, "beside")
+
+
 def _whole(attrs: Attrs, name: str, count: int, least: int) -> tuple[int, ...]:
     given = attrs.get(name, (least,) * count)
     found = tuple(v for v in given if type(v) is int) if isinstance(given, tuple) else ()
@@ -218,6 +223,12 @@ _ATTRS = {
     "pool": AttrSpec(tuple, "inputs that are summed in a place; 1 if absent", required=False),
     "parts": AttrSpec(int, "parts of channels and outputs that meet; 1 if absent", required=False),
     "planar": AttrSpec(bool, "inputs come plane by plane", required=False),
+    "beside": AttrSpec(
+        tuple,
+        "neighbouring positions of a line that `align` took for one, and the places between the "
+        "taps of each; 1 if absent",
+        required=False,
+    ),
     "planar_result": AttrSpec(bool, "results, too; never after align", required=False),
 }
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from dmpc.ir.graph import Array, Graph, Op
-from dmpc.ir.ops_convolution import MAPS, Convolution
+from dmpc.ir.ops_convolution import MAPS, Convolution, beside
 from dmpc.ir.ops_layers import FIRING, NEURONS
 from dmpc.ir.prune import prune
 from dmpc.ir.registry import op_def
@@ -24,6 +24,8 @@ DELAYED_POSITIONS = rule(
     a row would need delays of their own.""",
     nearest="a number of channels that the lanes divide",
 )
+MOST_TAPS = 31
+"""Taps of a kernel, and places from position to position, that its description has room for."""
 AT_REST: Mapping[str, float] = {"threshold": 1.0}
 """Parameters of neurons that nothing charges; others are zero."""
 
@@ -34,7 +36,10 @@ class Align(Pass):
 
     - results that come plane by plane come position by position, with all that reads them;
     - parts of a convolution whose outputs fill no whole rows are joined, with zeros between them;
-    - a convolution whose outputs fill no whole rows gets further ones, whose neurons never spike.
+    - where neighbouring positions of a line fill whole rows together, they are one position, with
+      the outputs of all of them and taps as far as these reach: neurons stay where they are;
+    - any other convolution whose outputs fill no whole rows gets further ones, whose neurons never
+      spike.
     """
 
     name: ClassVar[str] = "align"
@@ -46,8 +51,10 @@ class Align(Pass):
         for op in [op for op in graph.ops if op.kind in FIRING]:
             _turn(graph, op)
         for op in [op for op in graph.ops if op.kind == "conv"]:
+            _apart(graph, op)
             _join_parts(graph, op, self.lanes)
         for op in [op for op in graph.ops if op.kind in FIRING]:
+            _side_by_side(graph, op, self.lanes)
             _fill_up(graph, op, self.lanes)
         return prune(graph)
 
@@ -161,6 +168,48 @@ def _join(graph: Graph, op: Op, joint: int) -> None:
         wide[:, number, :, :, :, number] = split[:, number]
     op.attrs["parts"] = parts
     _replace(graph, op, 1, wide.reshape(made.outputs, *weight.shape[1:3], joint * depth))
+
+
+def _side_by_side(graph: Graph, lif: Op, lanes: int) -> None:
+    """Take neighbouring positions of a layer for one, if they fill whole rows together."""
+    convolved = _Layer.of(graph, lif).convolved
+    every = [geometry(graph, op) for op in convolved]
+    if not every or every[0].outputs % lanes == 0:
+        return
+    columns, outputs = every[0].positions[1], every[0].outputs
+    fitting = (n for n in range(2, columns + 1) if columns % n == 0 and n * outputs % lanes == 0)
+    number = next(fitting, 0)
+    if not number or any(one.parts > 1 for one in every):
+        return
+    reaches = [
+        one.stride[1] * (number - 1) + one.dilation[1] * (one.taps[1] - 1) + 1 for one in every
+    ]
+    if max(*reaches, *(one.stride[1] * number for one in every)) > MOST_TAPS:
+        return
+    for op, made, reach in zip(convolved, every, reaches, strict=True):
+        weight = graph.constants[op.operands[1]]
+        wide = np.zeros((number, *weight.shape[:2], reach, weight.shape[3]))
+        (down, along), (dilation, between) = made.stride, made.dilation
+        for at in range(number):
+            end = at * along + between * (made.taps[1] - 1) + 1
+            wide[at, :, :, at * along : end : between] = weight
+        op.attrs["positions"] = (made.positions[0], columns // number)
+        op.attrs["stride"], op.attrs["dilation"] = (down, along * number), (dilation, 1)
+        op.attrs["beside"] = (number, between)
+        _replace(graph, op, 1, wide.reshape(number * outputs, *wide.shape[2:]))
+
+
+def _apart(graph: Graph, op: Op) -> None:
+    """Take positions again as they were, before a graph is aligned to other lanes."""
+    made, (number, between) = geometry(graph, op), beside(op.attrs)
+    if op.attrs.pop("beside", None) is None:
+        return
+    outputs, along = made.outputs // number, made.stride[1] // number
+    weight = graph.constants[op.operands[1]][:outputs]
+    op.attrs["positions"] = (made.positions[0], made.positions[1] * number)
+    op.attrs["stride"] = (made.stride[0], along)
+    op.attrs["dilation"] = (made.dilation[0], between)
+    _replace(graph, op, 1, weight[:, :, : weight.shape[2] - along * (number - 1) : between])
 
 
 def _fill_up(graph: Graph, lif: Op, lanes: int) -> None:

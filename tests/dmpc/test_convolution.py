@@ -101,6 +101,13 @@ NETS = {
     "sums at the end": (
         (2, 4, 4), [conv(4, 2, (3, 3), padding=1), lif(64), nir.SumPool2d((2, 2), (2, 2), (0, 0))]
     ),
+    "positions side by side": (
+        (2, 5, 9),
+        [
+            conv(8, 2, (2, 3), (1, 2), 1, (1, 2), bias=0.2), lif(192), conv(6, 8, (3, 2)), lif(72),
+            linear(2, 72), lif(2),
+        ],
+    ),
     "one axis": ((2, 9), [conv(4, 2, (3,), 2, 1), lif(20), linear(2, 20), lif(2)]),
 }  # fmt: skip
 
@@ -144,6 +151,7 @@ ON_TARGETS = [
     ("pooled", "stride and padding"),
     ("edge", "two, of three and five channels"),
     ("edge", "means before a linear map"),
+    ("edge", "positions side by side"),
 ]
 
 
@@ -205,8 +213,37 @@ def test_a_dense_layer_with_a_memory_stands_on_convolutions():
     x = np.random.default_rng(0).random((2, 9, 128)) < 0.3
     compiled = dmpc.compile(graph, calibration=x)
     agree(compiled, graph, x, Options())
-    for _, rows, busy in bounds(compiled.image, x):
-        assert 0 < rows <= busy <= 1.15 * rows + 16
+    for one in bounds(compiled, x):
+        assert one.unseen < one.rows <= one.busy
+        assert one.over == 1.0  # each row and each group that sees nothing takes its cycle, alone
+
+
+def test_neighbouring_positions_fill_a_row_together():
+    """On 32 lanes 4 positions of 8 channels are one, and nobody behind them sees a difference."""
+    layers = to_layers(imported("positions side by side"), Options())
+    wide = Align(32).run(layers)
+    first, second = (op for op in wide.ops if op.kind == "conv")
+    assert (first.attrs["positions"], first.attrs["beside"]) == ((6, 1), (4, 2))
+    assert wide.types["layer1.spikes"].size == 192
+    assert second.attrs["grid"] == (6, 4, 8)
+    back = Align(4).run(wide)
+    assert [op.attrs for op in back.ops][:2] == [op.attrs for op in layers.ops][:2]
+    np.testing.assert_array_equal(
+        back.constants["layer1.fast.weight"], layers.constants["layer1.fast.weight"]
+    )
+
+
+def test_where_little_is_active_groups_that_see_nothing_are_the_bound():
+    """Each hands on a sum of zero; the neuron unit takes two cycles for it, the bank one."""
+    graph = built((8, 8, 2), (Front(4, 3, 1, 1),), (), 3)
+    x = np.random.default_rng(0).random((2, 40, 128)) < 0.01
+    compiled = dmpc.compile(graph, calibration=x)
+    (one,) = bounds(compiled, x)
+    assert one.over == 1.0
+    assert one.unseen > one.rows
+    assert one.busy < one.neurons == 2 * 64
+    cycles = engine(compiled.image).run(x.astype(np.int64)).cycles.sum() / x[..., 0].size
+    assert one.neurons <= cycles < 1.15 * one.neurons + 8
 
 
 def test_neurons_with_a_synaptic_current():
