@@ -138,10 +138,11 @@ def check_labels(y: Numbers, samples: int, classes: int | None = None) -> NDArra
         raise RuntimeFailure(what)
     if y.dtype.kind not in "biuf":
         raise RuntimeFailure(f"y holds {y.dtype}; labels must be numbers of classes")
-    if y.dtype.kind == "f":
-        y = y.astype(np.float64)
     most = np.iinfo(np.int32).max if classes is None else classes - 1
-    wrong = ~((y >= 0) & (y <= most) & (y == np.floor(y)))
+    with np.errstate(invalid="ignore"):  # a NaN of any kind is no class
+        if y.dtype.kind == "f":
+            y = y.astype(np.float64)
+        wrong = ~((y >= 0) & (y <= most) & (y == np.floor(y)))
     if wrong.any():
         at = int(wrong.argmax())
         known = "classes are" if classes is None else f"the network has {classes},"

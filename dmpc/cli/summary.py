@@ -12,8 +12,9 @@ from dmpc.cli.memory_table import shared_registers
 from dmpc.cli.tables import table
 from dmpc.cli.terminal import Output, say
 from dmpc.compiler import Compiled
+from dmpc.ir.graph import Graph, Op
 from dmpc.ir.ops_convolution import MAPS, PRODUCTS
-from dmpc.ir.ops_layers import FIRING, readout_of
+from dmpc.ir.ops_layers import FIRING, integrator, readout_of
 from dmpc.lowering import NOTE as FALLBACK
 from dmpc.passes.distribute import NOTE as BANKS
 from dmpc.passes.spill import Spiller, spilled
@@ -92,12 +93,20 @@ def _layers(compiled: Compiled) -> list[dict[str, Any]]:
     return found
 
 
+def _charging(graph: Graph, neurons: Op) -> Op:
+    """The first product that charges neurons; graph text may call its layer otherwise."""
+    made = [integrator(graph, name) or graph.producer(name) for name in neurons.operands[1:]]
+    first = next(op for op in made if op is not None and op.kind in (*MAPS, "li"))
+    return _charging(graph, first) if first.kind == "li" else first
+
+
 def _layer(compiled: Compiled, spikes: str, layer: str) -> dict[str, Any]:
     graph = compiled.layers
     lif = graph.producer(spikes)
     memory = next((o for o in graph.ops if o.kind == "memory" and o.attrs["layer"] == layer), None)
-    drive = next(o for o in graph.ops if o.kind in MAPS and o.attrs["layer"] == layer)
+    own = (o for o in graph.ops if o.kind in MAPS and o.attrs["layer"] == layer)
     assert lif is not None
+    drive = next(own, None) or _charging(graph, lif)
     window = memory.attrs.get("window") if memory else None
     return {
         "inputs": graph.types[drive.operands[0]].shape[0],

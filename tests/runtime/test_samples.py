@@ -80,6 +80,10 @@ FAULTS = {
     "negative label": ({"x": X, "y": np.array([0, 1, -1])}, "y[2] is -1, which is no class; "),
     "half a label": ({"x": X, "y": np.array([0, 1.5, 1])}, "y[1] is 1.5, which is no class; "),
     "NaN label": ({"x": X, "y": np.array([np.nan, 0, 1])}, "y[0] is nan, which is no class; "),
+    "signalling NaN label": (
+        {"x": X, "y": np.full(3, 0x7FA00000, np.uint32).view(np.float32)},
+        "y[0] is nan, which is no class; ",
+    ),
     "label beyond int64": (
         {"x": X, "y": np.array([2**64 - 1, 0, 1], np.uint64)},
         "y[0] is 18446744073709551615, which is no class; classes are numbered from 0",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -12,10 +13,12 @@ import pytest
 from dmpc.frontend import open_model
 from dmpc.ir.levels import LEVELS
 from dmpc.ir.parser import parse
+from dmpc.ir.printer import to_text
 from dmpc.passes import PASSES
 from isa.image import read_image
 from tests.dmpc.cli.conftest import CLASSES, INPUTS, NEURONS, SAMPLES, STATES, STEPS
 from tests.dmpc.frontend.repeated import T, Unrolled
+from tests.networks import Layer, Shape, network
 
 
 def test_compile_alone_writes_beside_the_model_and_says_what_calibration_improves(dmpc, files):
@@ -176,6 +179,17 @@ def test_a_graph_as_text_compiles_to_the_same_image(dmpc, files):
     text.write_text(dmpc.ok("inspect", files.model, "--level", "model", "--data"))
     dmpc.ok("compile", text, "--calibration", files.data, "-o", files.folder / "text.elf")
     assert read_image(files.folder / "text.elf").code == read_image(files.image).code
+
+
+def test_neurons_may_bear_another_layers_name_than_their_products(dmpc, tmp_path):
+    """So graph text may say, by hand; what they read is what charges them."""
+    text = to_text(network(Shape(6, (Layer(4), Layer(5, current="now")), seed=1)), data=True)
+    for name in ("layer1", "layer2"):
+        text = re.sub(rf'(= lif\(.*layer = )"{name}"', rf'\1"other{name[-1]}"', text)
+    (tmp_path / "odd.dmpir").write_text(text)
+    said = dmpc("compile", str(tmp_path / "odd.dmpir")).stdout
+    assert re.search(r"other1 +6 +4 ", said)
+    assert re.search(r"other2 +4 +5 ", said)
 
 
 def test_inspect_an_image(dmpc, shared):
