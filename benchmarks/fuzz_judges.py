@@ -109,11 +109,13 @@ def _spoken(case: Case, result: Any) -> Verdict:
         return Verdict("accepted") if fine else find(f"stderr: {_masked(said)}", result.stderr)
     if code not in (1, 2):
         return find(f"exit code {code}", said)
-    if code == 1 and case.argv[0] in ("diff", "fit") and not result.stderr:
+    lines = result.stderr.splitlines(keepends=True)
+    errors = "".join(line for line in lines if not line.startswith("dmpc: note: "))
+    if code == 1 and case.argv[0] in ("diff", "fit") and not errors:
         return Verdict("accepted")  # something differs, or is too large
-    if code == 1 and case.argv[0] in ("check", "verify") and not result.stderr:
+    if code == 1 and case.argv[0] in ("check", "verify") and not errors:
         return Verdict("caught" if CAUGHT.search(said) else "refused", detail=said)
-    return _one_line(case if code == 1 else Case(case.argv), result.stderr)
+    return _one_line(case if code == 1 else Case(case.argv), errors)
 
 
 def _one_line(case: Case, text: str) -> Verdict:

@@ -5,11 +5,12 @@ apply them. The model is cut where they begin, as if what goes into them were it
 library is asked for the same tensor, so that all forms of the network are compared before them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import TypeVar
 
-from onnx import ModelProto, NodeProto
+from onnx import ModelProto, NodeProto, numpy_helper
 
 from dmpc.errors import ImportFailure
 from dmpc.findings import finding, tell
@@ -23,6 +24,8 @@ SHIFTS = "log_softmax"
 OVER_CLASSES = (SHIFTS, "softmax")
 RISING = ("exp", "log_sigmoid", "sigmoid", "softplus", "tanh")
 LOG = "log"  # rises as well, but of positive numbers alone: those of another function
+FACTOR, OFFSET = "a factor", "an offset"  # behind other functions; elsewhere part of the readout
+ONLY_BEHIND = (LOG, FACTOR, OFFSET)
 FUNCTIONS = (*OVER_CLASSES, *RISING, LOG)
 ONNX_FUNCTIONS = {
     "Exp": "exp", "Log": LOG, "LogSoftmax": SHIFTS, "Sigmoid": "sigmoid", "Softmax": "softmax",
@@ -75,7 +78,7 @@ def beginning(answer: T, maker: Callable[[T], tuple[Link, T] | None]) -> tuple[T
         found.insert(0, link.function)
         if link.axis is not None:
             axis, moved = link.axis, False
-        if link.function != LOG:
+        if link.function not in ONLY_BEHIND:
             begin, finish = at, Finish(tuple(found), axis)
     return begin, finish
 
@@ -87,10 +90,11 @@ def without_finish(model: ModelProto, wanted: str | None) -> tuple[ModelProto, s
     function over classes, as no state does.
     """
     makers = {name: node for node in model.graph.node for name in node.output}
+    numbers = _numbers(model)
     names = [value.name for value in model.graph.output]
     found = {}
     for name in names if wanted is None else [wanted]:
-        begin, finish = beginning(name, lambda at: _maker(makers.get(at)))
+        begin, finish = beginning(name, lambda at: _maker(makers.get(at), numbers))
         if begin in makers and begin not in names and finish.functions:
             found[name] = begin, finish
     sure = wanted is not None or inputs_of(model) == 1
@@ -110,7 +114,8 @@ def check_finish(finish: Finish, axes: Axes, readout: str, every_step: bool) -> 
     if finish.axis is not None and finish.axis not in axes.classes:
         name = next(name for name in finish.functions if name in OVER_CLASSES)
         raise ImportFailure.of(ACTIVATION_AXIS, function=name, axis=finish.axis)
-    kept = finish.functions == (SHIFTS,) and readout != "max"
+    bending = tuple(name for name in finish.functions if name not in (FACTOR, OFFSET))
+    kept = bending == (SHIFTS,) and readout != "max"
     if every_step and finish.functions and readout != "last" and not kept:
         raise ImportFailure.of(ACTIVATION_EVERY_STEP, functions=listed(finish), readout=readout)
 
@@ -132,11 +137,42 @@ def shows(model: ModelProto, name: str) -> ModelProto:
     return model if name in outputs else with_outputs(model, [*outputs, name])
 
 
-def _maker(node: NodeProto | None) -> tuple[Link, str] | None:
+def arithmetic(kind: str, number: float, first: bool) -> str:
+    """What `add`, `mul` or `div` of a value and a number is, if it keeps order and sign; or "".
+
+    `first` says whether the value is the first operand.
+    """
+    if not isfinite(number) or number < 0 or kind not in ("add", "mul", "div"):
+        return ""
+    if kind == "add":
+        return OFFSET
+    return FACTOR if number and (first or kind == "mul") else ""
+
+
+def _numbers(model: ModelProto) -> dict[str, float]:
+    """Constants of one element, by name."""
+    stored = {one.name: one for one in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
+            stored[node.output[0]] = node.attribute[0].t
+    single = {name: one for name, one in stored.items() if list(one.dims) in ([], [1])}
+    arrays = {name: numpy_helper.to_array(one) for name, one in single.items()}
+    return {
+        name: float(array.item()) for name, array in arrays.items() if array.dtype.kind in "fiu"
+    }
+
+
+def _maker(node: NodeProto | None, numbers: Mapping[str, float]) -> tuple[Link, str] | None:
     if node is None or node.domain or not node.input:
         return None
     if node.op_type in ONNX_MOVES:
         return Link(), node.input[0]
+    if node.op_type in ("Add", "Mul", "Div"):
+        for at, number in enumerate(map(numbers.get, node.input)):
+            named = number is not None and arithmetic(node.op_type.lower(), number, at == 1)
+            if named:
+                return Link(named), node.input[1 - at]
+        return None
     function = ONNX_FUNCTIONS.get(node.op_type)
     if function is None:
         return None

@@ -178,6 +178,10 @@ def test_aedat4():
 def test_a_damaged_aedat4(tmp_path):
     (tmp_path / "a.aedat4").write_bytes((HERE / "small.aedat4").read_bytes()[:200])
     assert refused(tmp_path / "a.aedat4")
+    whole = (HERE / "small.aedat4").read_bytes()
+    at = whole.index(b"attr") + 1  # of its description: its decoder ends the process
+    (tmp_path / "c.aedat4").write_bytes(whole[:at] + b"\xc0" + whole[at + 1 :])
+    assert refused(tmp_path / "c.aedat4").startswith("damaged, or no AEDAT4 file: ")
     (tmp_path / "b.aedat").write_bytes(b"#!AER-DAT2.0\r\n" + bytes(99))
     assert refused(tmp_path / "b.aedat").startswith("an AEDAT file; samples are")
 

@@ -9,7 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dmpc.errors import DmpcError
-from dmpc.frontend.finish import LOG, OVER_CLASSES, RISING, Finish, Link, beginning
+from dmpc.frontend.finish import (
+    FACTOR,
+    LOG,
+    OFFSET,
+    OVER_CLASSES,
+    RISING,
+    Finish,
+    Link,
+    arithmetic,
+    beginning,
+)
 from dmpc.frontend.torch_program.nodes import kind_of, named_arguments
 
 if TYPE_CHECKING:
@@ -24,6 +34,7 @@ FUNCTIONS: Mapping[str, str] = {
     "special_softmax": "softmax", **{name: name for name in (*OVER_CLASSES, *RISING, LOG)},
 }  # fmt: skip
 """Functions by torch's names: those that programs call, and those that torch makes of them."""
+ARITHMETIC = {"add": OFFSET, "div": FACTOR, "mul": FACTOR}
 MOVES = (
     "_to_copy", "alias", "clone", "contiguous", "detach", "dropout", "feature_dropout", "flatten",
     "permute", "reshape", "squeeze", "t", "to", "transpose", "unflatten", "unsqueeze", "view",
@@ -42,7 +53,9 @@ def before_finish(answer: Any) -> tuple[Any, Finish]:
 class Watch:
     """Sees what goes into functions that may be the last ones, while a module runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, finish: Finish) -> None:
+        more = set(ARITHMETIC.values()).intersection(finish.functions)  # seen everywhere else, too
+        self.known = {**FUNCTIONS, **{k: name for k, name in ARITHMETIC.items() if name in more}}
         self.seen: list[tuple[str, torch.Tensor, torch.Tensor, torch.Tensor]] = []
 
     def watching(self) -> AbstractContextManager[object]:
@@ -66,7 +79,7 @@ class Watch:
     def _run(self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operation, and keep operand and result of one that is looked for."""
         kind = str(operation._schema.name).removeprefix("aten::").removesuffix("_")
-        function = FUNCTIONS.get(kind, "")
+        function = self.known.get(kind, "")
         if not function and kind not in MOVES:
             return operation(*args, **kwargs)
         operand = args[0].clone()  # it may be written over
@@ -95,10 +108,19 @@ def _memory(tensor: torch.Tensor) -> int:
 
 
 def _maker(node: Any) -> tuple[Link, Any] | None:
-    kind = kind_of(node)
+    kind = kind_of(node).removesuffix("_")
+    if kind in ARITHMETIC:
+        return _arithmetic(kind, node)
     if kind not in FUNCTIONS and kind not in MOVES:
         return None
     arguments = named_arguments(node)
     function = FUNCTIONS.get(kind, "")
     axis = int(arguments["dim"]) if function in OVER_CLASSES else None
     return Link(function, axis), node.all_input_nodes[0]
+
+
+def _arithmetic(kind: str, node: Any) -> tuple[Link, Any] | None:
+    value, number = node.args
+    plain = isinstance(number, int | float) and node.kwargs.get("alpha", 1) == 1
+    named = plain and arithmetic(kind, float(number), first=True)
+    return (Link(named), value) if named and not node.kwargs.get("rounding_mode") else None

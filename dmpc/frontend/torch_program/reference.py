@@ -97,7 +97,7 @@ class TorchReference:
         source = torch.from_numpy(held(filled, self.type)).to(self.dtype)
         if self.time_first and self.vector is None:
             source = source.transpose(0, 1).contiguous()
-        watch = Watch() if self.finish.functions else None
+        watch = Watch(self.finish) if self.finish.functions else None
         with untouched(self.module), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:

@@ -113,6 +113,24 @@ def test_several_outputs_are_still_the_users_choice(tmp_path):
     assert wanted.shape == (len(X), C)
 
 
+@pytest.mark.parametrize("last", [("Mul", 3.0), ("Div", 0.5), ("Add", 1.0)])
+def test_a_positive_number_behind_a_function_goes_with_it(tmp_path, last):
+    op, number = last
+    wanted, _ = answers(scan_model(Form()), tmp_path / "plain.onnx")
+    model = ending(scan_model(Form()), "Softmax", op, "Log")
+    node = next(node for node in model.graph.node if node.name == "/end1")
+    node.input.append("number")
+    array = np.array(number, np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(array, "number"))
+    found, (said,) = answers(model, tmp_path / "model.onnx")
+    np.testing.assert_array_equal(found, wanted)
+    name = "an offset" if op == "Add" else "a factor"
+    assert said.startswith(f"the model ends in softmax and {name} and log: left out")
+    model.graph.initializer[-1].CopyFrom(onnx.numpy_helper.from_array(-array, "number"))
+    with pytest.raises(ImportFailure, match="is not supported"):
+        import_onnx(model)
+
+
 CHAINS = {
     "nothing": ([], 0, NOTHING),
     "moves alone stay": ([Link(), Link()], 0, NOTHING),

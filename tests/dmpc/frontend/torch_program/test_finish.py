@@ -43,6 +43,7 @@ ENDS = {
     "softmax": lambda y: torch.nn.Softmax(dim=1)(y).contiguous().clone(),
     "sigmoid": lambda y: y.sigmoid_(),
     "log_sigmoid": lambda y: functional.logsigmoid(y).transpose(0, 1).transpose(0, 1),
+    "softmax and a factor and a factor and an offset": lambda y: 100 * y.softmax(1) / 2.5 + 1,
     "tanh": lambda y: {"answer": torch.tanh(y.view(-1, y.shape[1]))},
 }
 
@@ -77,4 +78,4 @@ def test_a_softmax_over_samples_or_in_the_middle_is_refused():
 
 def test_what_torch_does_not_show_is_no_number():
     with pytest.raises(DmpcError, match="does not show what goes into softmax"):
-        Watch().before(PLAIN, Finish(("softmax",), 1), "net")
+        Watch(Finish()).before(PLAIN, Finish(("softmax",), 1), "net")
