@@ -24,6 +24,7 @@ class Layer:
 
     A `recurrent` layer reads its own spikes of the timestep before. `delays` is the longest axonal
     delay of its input, which must be events, `echo` that of its own spikes, beside that timestep.
+    `again` is how often its input arrives once more, later.
     `heard` is how many layers ahead, if there are as many, the one is whose last spikes it reads.
     `current` is when neurons take a synaptic current that they keep: now or late; none if empty.
     `adapts` is what adapts to their spikes: the threshold or a current; nothing if empty.
@@ -40,6 +41,7 @@ class Layer:
     recurrent: bool = False
     delays: int = 0
     echo: int = 0
+    again: int = 0
     heard: int = 0
     current: str = ""
     adapts: str = ""
@@ -106,7 +108,7 @@ def network(shape: Shape) -> Graph:
     source, size = "x", shape.inputs
     for number, layer in enumerate(shape.layers, 1):
         if shape.graded and number == 1:  # values cannot wait
-            layer = replace(layer, delays=0)
+            layer = replace(layer, delays=0, again=0)
         ahead = min(number + layer.heard, len(shape.layers))
         later = (f"layer{ahead}", shape.layers[ahead - 1].neurons) if ahead > number else None
         source = _layer(graph, random, f"layer{number}", layer, (source, size), later)
@@ -175,6 +177,10 @@ def _layer(
     (source, inputs), n, d = feed, layer.neurons, layer.states
     source = delay("late", source, inputs, layer.delays)
     currents = [dense("fast", source, inputs, layer.flavour)]
+    older = source
+    for number in range(layer.again):
+        older = delay(f"older{number}", older, inputs, 1 + number)
+        currents.append(dense(f"again{number}", older, inputs, layer.flavour))
     if layer.recurrent:
         own = delay("echo", before(name, n), n, layer.echo)
         currents.append(dense("recurrent", own, n, layer.flavour))
@@ -287,6 +293,7 @@ def _random_layer(random: Random) -> Layer:
         recurrent=either(),
         delays=random.choice((0, 0, 1, 4)),
         echo=random.choice((0, 0, 3)),
+        again=random.choice((0, 0, 1, 2)),
         heard=random.choice((0, 0, 1, 2)),
         current=random.choice(("", "", "now", "late")),
         adapts=random.choice(("", "", "threshold", "current")),

@@ -20,6 +20,7 @@ layers = st.builds(
     recurrent=st.booleans(),
     delays=st.sampled_from((0, 0, 1, 4)),
     echo=st.sampled_from((0, 0, 3)),
+    again=st.sampled_from((0, 0, 1, 2)),
     heard=st.sampled_from((0, 0, 1, 2)),
     current=st.sampled_from(("", "", "now", "late")),
     adapts=st.sampled_from(("", "", "threshold", "current")),

@@ -52,7 +52,7 @@ def settle(builder: Builder, systems: Systems, tensor: Mixed, loc: Loc) -> Trace
             found = late(builder, view, elements.arranged(view), loc)
         if found is None and tensor.features == 1:
             found = _filtered(builder, systems, view, loc)
-        elif found is None:
+        if found is None and (tensor.features > 1 or tensor.value in builder.graph.inputs):
             found = weighted(builder, view, loc)
         if found is not None:
             tensor.domain.time = view.time

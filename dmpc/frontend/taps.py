@@ -1,11 +1,13 @@
-"""Weighted sums of elements that are each late by their own time: a kernel of one tap an input."""
+"""Weighted sums of elements that are each late by their own times: kernels with some taps."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from dmpc.frontend.builder import Builder
-from dmpc.frontend.tensors import Traced
+from dmpc.frontend.tensors import Index, Traced
 from dmpc.frontend.views import RANDOM, ZERO, View, as_stored
-from dmpc.ir.graph import Array, Loc
+from dmpc.ir.graph import Loc
 from dmpc.legendre import Matrix
 
 SAME = 1e-5  # of the largest element; transforms of kernels are stored in float32
@@ -13,48 +15,58 @@ DUST = 1e-9  # of the largest element: rounding of what is zero
 MOST = 1 << 24  # numbers of a kernel that is looked at
 
 
-def weighted(builder: Builder, view: View, loc: Loc) -> Traced | None:
-    """The outputs of a linear map of elements that each come their own number of timesteps late.
+@dataclass(frozen=True)
+class _Taps:
+    """What an event adds `lags` timesteps after element `elements`: `weights` [taps, outputs]."""
 
-    A kernel with taps at several times, which is a slow state's or none of the machine's, is None.
+    lags: Index
+    elements: Index
+    weights: Matrix
+
+
+def weighted(builder: Builder, view: View, loc: Loc) -> Traced | None:
+    """The outputs of a linear map of elements that each come some numbers of timesteps late.
+
+    None for a kernel that has not ended when the sequence does, as a slow state's.
     """
-    found = _response(view)
-    if found is None:
+    taps = _response(view)
+    if taps is None:
         return None
-    lags, matrix = found
     offset = view.probe(ZERO)
-    late = np.zeros_like(view.random)
-    for lag in np.unique(lags):
-        stop = view.random.shape[1] - lag
-        late[:, lag:, lags == lag] = view.random[:, :stop, lags == lag]
-    wanted, expected = view.probe(RANDOM), late @ matrix + offset[:1, :1]
+    expected = offset[:1, :1].repeat(view.random.shape[1], axis=1).repeat(len(view.random), axis=0)
+    for lag in np.unique(taps.lags):
+        here, stop = taps.lags == lag, view.random.shape[1] - lag
+        expected[:, lag:] += view.random[:, :stop, taps.elements[here]] @ taps.weights[here]
+    wanted = view.probe(RANDOM)
     if np.abs(wanted - expected).max() > SAME * np.abs(wanted).max():
         return None
-    read = np.flatnonzero(matrix.any(axis=1))
-    value = builder.delayed(view.tensor.value, lags[read], read, loc)
-    value = builder.product(value, matrix[read].T, loc)
+    value = builder.delayed(view.tensor.value, taps.lags, taps.elements, loc)
+    value = builder.product(value, taps.weights.T, loc)
     if offset[0, 0].any():
         value = builder.plus(value, offset[0, 0], loc)
-    outputs = matrix.shape[1]
+    outputs = taps.weights.shape[1]
     return view.traced(value, outputs, np.arange(outputs))
 
 
-def _response(view: View) -> tuple[Array, Matrix] | None:
-    """How late each element is, and what an event of it adds to each output [elements, outputs]."""
+def _response(view: View) -> _Taps | None:
+    """The taps of what may be a kernel."""
     samples, steps = view.positions.shape
     features, outputs = view.tensor.features, view.probe(ZERO).shape[-1]
     if features * steps * outputs > MOST:
         return None
     offset, scale = view.probe(ZERO), float(np.abs(view.probe(RANDOM)).max())
-    lags, matrix = np.zeros(features, np.int64), np.zeros((features, outputs))
+    lags, elements = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    weights = [np.zeros((0, outputs))]
     for first in range(0, features, samples):
-        elements = np.arange(first, min(first + samples, features))
+        chosen = np.arange(first, min(first + samples, features))
         stimulus = np.zeros(view.tensor.domain.size * features)
-        stimulus[view.positions[: len(elements), 0] * features + elements] = 1.0
-        heard = view.arranged(view.tensor.respond(stimulus)) - offset
-        times = np.abs(heard[: len(elements)]).max(axis=2) > DUST * scale
-        if np.any(times.sum(axis=1) > 1):
-            return None
-        lags[elements] = times.argmax(axis=1)
-        matrix[elements] = heard[np.arange(len(elements)), lags[elements]]
-    return lags, as_stored(matrix)
+        stimulus[view.positions[: len(chosen), 0] * features + chosen] = 1.0
+        heard = (view.arranged(view.tensor.respond(stimulus)) - offset)[: len(chosen)]
+        which, when = np.nonzero(np.abs(heard).max(axis=2) > DUST * scale)
+        lags.append(when)
+        elements.append(chosen[which])
+        weights.append(heard[which, when])
+    matrix = as_stored(np.concatenate(weights))
+    found = _Taps(np.concatenate(lags), np.concatenate(elements), matrix)
+    ended = len(np.unique(found.lags)) == 1 or np.all(found.lags < steps - 1)
+    return found if ended else None

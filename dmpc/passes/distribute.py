@@ -1,5 +1,6 @@
 """Distribution: every product gets a bank, or shares of banks, so that a timestep is shortest."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -16,6 +17,7 @@ from dmpc.ir.registry import Tensor
 from dmpc.passes.bank_model import BankModel, descend, different
 from dmpc.passes.bank_search import LEVELS, WIDEST, candidates
 from dmpc.passes.base import Pass
+from dmpc.passes.layer_rules import MANY_PRODUCTS
 from dmpc.passes.loads import Assignment, Problem, Product, Shares
 from dmpc.passes.partition import DENSITY, active_inputs
 from dmpc.passes.ranges import Real
@@ -69,7 +71,15 @@ class Distribute(Pass):
     exact: bool = True
 
     def run(self, graph: Graph) -> Graph:
-        """The graph with `bank` on every product that left its own, and a matvec for each share."""
+        """The graph with `bank` on every product that left its own, and a matvec for each share.
+
+        Raises CompileError where neurons add up more products than queues of banks hold.
+        """
+        found = self._chosen(graph)
+        check_bursts(found, self.target)
+        return found
+
+    def _chosen(self, graph: Graph) -> Graph:
         if self.dedicated:
             return graph
         problem = self.problem(graph)
@@ -166,6 +176,25 @@ class Distribute(Pass):
                 )
             )  # fmt: skip
         return Problem(tuple(products), self.target, self.objective == "energy")
+
+
+def check_bursts(graph: Graph, target: Target) -> None:
+    """Raise CompileError where neurons add up more products in a bank than its queue holds."""
+    made = {op.results[0]: op for op in graph.ops if op.kind in PRODUCTS}
+    for op in graph.ops:
+        summed = [made[name] for name in op.operands if name in made]
+        most = Counter(bank_of(product, target) for product in summed).most_common(1)
+        if most and most[0][1] > target.sequencer.queue:
+            bank, number = most[0]
+            raise CompileError.of(
+                MANY_PRODUCTS,
+                where=", ".join(summed[-1].loc) or graph.name,
+                layer=op.attrs["layer"],
+                products=len(summed),
+                number=number,
+                bank=target.bank[bank].name,
+                queue=target.sequencer.queue,
+            )
 
 
 def levels(quantiles: Real) -> Real:

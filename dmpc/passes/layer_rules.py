@@ -46,6 +46,16 @@ GRADED_DELAY = rule(
     why="""Delays hold events, one bit each, while they wait; values have 16.""",
     nearest="binarise the input, or delay the spikes of the layer behind it",
 )
+MANY_PRODUCTS = rule(
+    "many-products",
+    Stage.MACHINE,
+    "{layer} adds up {products} products, {number} of them in bank {bank}, which takes {queue} at "
+    "a time",
+    why="""What a group of neurons adds up in a bank is one burst, which waits whole in the queue
+    before it: a product for each layer that is read, and one for each time at which an input
+    arrives. Banks that are full of weights send products to others.""",
+    nearest="fewer delays of synapses, or a target with wider banks",
+)
 STATES = {
     "li": "currents",
     **dict.fromkeys(FIRING, "membranes"),

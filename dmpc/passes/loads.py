@@ -95,11 +95,20 @@ class Problem:
         return int(self.all_missing(np.array(assignment)[None])[0])
 
     def all_missing(self, assignments: Whole) -> Whole:
-        """The same of many assignments, [assignments, products, banks]."""
+        """The same of many assignments, [assignments, products, banks].
+
+        What a bank is to add up beyond what its queue holds counts as much as all that it holds.
+        """
         used = np.zeros((len(assignments), self.banks), np.int64)
+        bursts: dict[str, Whole] = {}
         for number, product in enumerate(self.products):
             used += self.stored(product, assignments[:, number])
-        return np.asarray(np.maximum(used - self.capacity, 0).sum(1))
+            before = bursts.get(product.consumer, np.zeros_like(used))
+            bursts[product.consumer] = before + (assignments[:, number] > 0)
+        missing = np.maximum(used - self.capacity, 0)
+        for one in bursts.values():
+            missing += np.maximum(one - self.target.sequencer.queue, 0) * self.capacity
+        return np.asarray(missing.sum(1))
 
     def cost(self, assignment: Assignment, cycles: float) -> float:
         """What is to be least: cycles of a timestep, or what it takes of energy with so many."""

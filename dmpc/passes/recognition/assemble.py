@@ -18,6 +18,7 @@ from dmpc.passes.recognition.network import (
     Memory,
     Network,
     Neurons,
+    Numbers,
     Slow,
     Source,
     Synapses,
@@ -177,10 +178,20 @@ class _Assembly:
     def source(self, name: str, synapses: Synapses) -> str:
         """The value of the events that a layer reads."""
         source = synapses.source
-        value = self.before(synapses) if source.past else self.values[source.leaf]
-        if any(source.delays) and source not in self.late:
-            self.late[source] = self.delay(name, value, synapses)
-        return self.late.get(source, value)
+        if source in self.late or not any(source.delays):
+            fresh = self.before(synapses) if source.past else self.values[source.leaf]
+            return self.late.get(source, fresh)
+        self.late[source] = self.delay(name, *self.nearest(source, synapses), synapses)
+        return self.late[source]
+
+    def nearest(self, source: Source, synapses: Synapses) -> tuple[str, Numbers]:
+        """What holds a source's events with least left to wait, and how long that is for each."""
+        fresh = self.before(synapses) if source.past else self.values[source.leaf]
+        waits = [(fresh, np.array(source.delays))]
+        for other, value in self.late.items():
+            if (other.leaf, other.past) == (source.leaf, source.past):
+                waits.append((value, np.array(source.delays) - other.delays))
+        return min((one for one in waits if (one[1] >= 0).all()), key=lambda one: one[1].sum())
 
     def before(self, synapses: Synapses) -> str:
         """The spikes of the timestep before of the layer that reads them, or of a later one."""
@@ -191,9 +202,9 @@ class _Assembly:
             self.graph.states.append(State(before, f"{name}.spikes", None, self.held(synapses)))
         return before
 
-    def delay(self, name: str, value: str, synapses: Synapses) -> str:
+    def delay(self, name: str, value: str, delays: Numbers, synapses: Synapses) -> str:
         """Add axonal delays of a value of the new graph."""
-        delays, loc = np.array(synapses.source.delays), self.held(synapses)
+        loc = self.held(synapses)
         late = self.graph.fresh(f"{name}.late")
         waiting = f"{late}.waiting"
         ring = event(int(delays.max()) + 1, len(delays))

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from dmpc.errors import CompileError
 from dmpc.ir.graph import State
 from dmpc.passes.recognition.convolutions import flattened
 from dmpc.passes.recognition.network import Memory, Network, Source, Synapses
@@ -11,6 +12,7 @@ from dmpc.passes.recognition.state_rules import (
     MEMORY_BIAS,
     NO_RELU,
     STRANGE_DRIVE,
+    TWO_DELAYS,
     UNKNOWN_STATE,
     VECTOR_DRIVE,
 )
@@ -53,7 +55,9 @@ def _driven(network: Network, state: State, form: Affine, relu: str) -> Memory:
     assert producer is not None
     argument = network.forms.form(producer.operands[0])
     strange = [leaf for leaf in argument.terms if not network.holds_events(leaf)]
-    synapses = [] if strange else find_synapses(network, relu, flattened(network, argument))
+    synapses = [] if strange else find_synapses(network, flattened(network, argument))
+    if len({found.source.leaf for found in synapses}) == 1 < len(synapses):
+        raise _twice(network, relu, *synapses[:2])
     if len(synapses) != 1:
         names = network.names(argument.terms)
         raise network.failure(STRANGE_DRIVE, relu, culprits=argument.terms, sources=names)
@@ -65,6 +69,22 @@ def _driven(network: Network, state: State, form: Affine, relu: str) -> Memory:
         relu=relu,
         drive=synapses[0],
         drive_bias=float(argument.bias[0]),
+    )
+
+
+def _twice(network: Network, at: str, one: Synapses, other: Synapses) -> CompileError:
+    """The error for a drive that reads an element twice."""
+    element = int(np.flatnonzero(other.weight.any(axis=0))[0])
+    delays = [found.source.delays[element] for found in (one, other)]
+    name = network.name(one.source.leaf)
+    return network.failure(
+        TWO_DELAYS,
+        at,
+        culprits=one.via,
+        element=element,
+        source=name,
+        one=delays[0],
+        other=delays[1],
     )
 
 
@@ -86,7 +106,7 @@ def _switched(network: Network, state: State, form: Affine, others: list[str]) -
         return None
     row = np.zeros((1, form.terms[leaf].shape[1]))
     row[0, inputs] = weight
-    synapses = find_synapses(network, state.next, {leaf: row})
+    synapses = find_synapses(network, {leaf: row})
     if len(synapses) != 1:
         return None
     a = _kept(state, form)

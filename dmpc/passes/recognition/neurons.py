@@ -250,7 +250,7 @@ def _neurons(
     inputs = {leaf: term.matrix for leaf, term in charge.parts.items() if leaf != name}
     kept = charge.parts.get(name or "", Term(np.zeros(charge.size)))
     events = {leaf: inputs.pop(leaf) for leaf in list(inputs) if network.holds_events(leaf)}
-    synapses = [*convolved, *find_synapses(network, comparison, events, own=comparison)]
+    synapses = [*convolved, *find_synapses(network, events, own=comparison)]
     producer = network.graph.producer(comparison)
     assert producer is not None
     bias = charge.bias + sum(

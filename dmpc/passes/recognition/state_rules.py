@@ -75,10 +75,9 @@ TWO_DELAYS = rule(
     "two-delays",
     Stage.NETWORK,
     "element {element} of {source} arrives after both {one} and {other} timesteps",
-    why="""A delay belongs to an axon: every event of an input arrives once, at all neurons of a
-    layer at the same time. A kernel over time would be several arrivals.""",
-    nearest="a delay is one number of timesteps for each input, the same for all neurons (axonal); "
-    "a kernel over time is a slow state",
+    why="""The drive unit reads events of one source, and takes each of them once. Synapses of
+    neurons may have delays of their own: each arrival is a product of its own there.""",
+    nearest="one number of timesteps for each input of a slow state's drive",
 )
 HOLDS_OPPOSITE = rule(
     "holds-opposite",

@@ -5,17 +5,16 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from dmpc.passes.recognition.network import Network, Source, Synapses
-from dmpc.passes.recognition.state_rules import TWO_DELAYS
 from dmpc.passes.recognition.terms import Matrix
 
 
 def find_synapses(
-    network: Network, at: str, terms: Mapping[str, Matrix], own: str | None = None
+    network: Network, terms: Mapping[str, Matrix], own: str | None = None
 ) -> list[Synapses]:
-    """The products of events that `terms` (leaf -> matrix [n, m]) add up to, by source.
+    """The products of events that `terms` (leaf -> matrix [n, m]) add up to.
 
-    `own` is the leaf of the spikes of the layer that reads them. Raises CompileError about `at`
-    where an element arrives at more than one time.
+    `own` is the leaf of the spikes of the layer that reads them. There is one product for each
+    source, and a further one for elements that arrive once more, later.
     """
     parts: dict[str, dict[int, Matrix]] = {}
     via: dict[str, list[str]] = {}
@@ -25,8 +24,9 @@ def find_synapses(
             ages[age] = ages[age] + part if age in ages else part
             via.setdefault(source, []).append(leaf)
     return [
-        _synapses(network, at, source, ages, tuple(via[source]), own=source == own)
+        Synapses(Source(source, delays, past=source == own), weight, tuple(via[source]))
         for source, ages in parts.items()
+        for delays, weight in _arrivals(ages, int(source == own))
     ]
 
 
@@ -34,32 +34,22 @@ def _size(network: Network) -> Callable[[str], int]:
     return lambda name: network.graph.types[name].size
 
 
-def _synapses(
-    network: Network,
-    at: str,
-    source: str,
-    ages: Mapping[int, Matrix],
-    via: tuple[str, ...],
-    *,
-    own: bool,
-) -> Synapses:
-    first = int(own)
-    weight = sum(ages.values(), np.zeros(()))
-    delays = np.zeros(weight.shape[1], np.int64)
-    taken = np.zeros(weight.shape[1], np.bool_)
+def _arrivals(ages: Mapping[int, Matrix], first: int) -> list[tuple[tuple[int, ...], Matrix]]:
+    """Delays, less `first`, of all elements, and the weights [n, m] with which they then arrive.
+
+    Part r holds the r-th arrival of each element; one that has none is as late as before.
+    """
+    shape = next(iter(ages.values())).shape
+    times = np.zeros(shape[1], np.int64)  # how often each element has arrived
+    found: list[tuple[Matrix, Matrix]] = [(np.zeros(shape[1], np.int64), np.zeros(shape))]
     for age, matrix in sorted(ages.items()):
         active = matrix.any(axis=0)
-        twice = np.flatnonzero(active & taken)
-        if twice.size:
-            raise network.failure(
-                TWO_DELAYS,
-                at,
-                culprits=via,
-                element=twice[0],
-                source=network.name(source),
-                one=delays[twice[0]] + first,
-                other=age,
-            )
-        delays[active] = age - first
-        taken |= active
-    return Synapses(Source(source, tuple(map(int, delays)), past=own), weight, via)
+        for part in np.unique(times[active]):
+            if part == len(found):
+                found.append((found[-1][0].copy(), np.zeros(shape)))
+            here = active & (times == part)
+            found[part][1][:, here] = matrix[:, here]
+            for delays, _ in found[part:]:
+                delays[here] = age - first
+        times += active
+    return [(tuple(map(int, delays)), weight) for delays, weight in found]

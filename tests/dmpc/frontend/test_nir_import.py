@@ -4,7 +4,7 @@ import nir
 import numpy as np
 import pytest
 
-from dmpc.errors import CompileError, ImportFailure
+from dmpc.errors import ImportFailure
 from dmpc.frontend import Timing, import_nir, load
 from dmpc.ir.interpret import interpret
 from dmpc.passes.base import apply
@@ -282,12 +282,27 @@ def test_a_delay_behind_weights_in_a_loop():
     assert_spikes(import_nir(graph, timing=Timing(dt=DT)), wanted)
 
 
-def test_a_delay_for_each_synapse_is_refused():
-    full = nir.Linear(RANDOM.normal(0, 4, (NEURONS, INPUTS)))
-    delay = nir.Delay(np.arange(NEURONS) * DT)
-    graph = import_nir(nir.NIRGraph.from_list(full, delay, lif(NEURONS)), timing=Timing(dt=DT))
-    with pytest.raises(CompileError, match="element 0 of input 'input' arrives after both 0 and 1"):
-        apply(Recognise(), graph)
+def test_a_delay_for_each_synapse():
+    """Behind weights every neuron has its own: each input arrives at as many times."""
+    full, node = nir.Linear(RANDOM.normal(0, 4, (NEURONS, INPUTS))), lif(NEURONS)
+    late = np.arange(NEURONS) % 3
+    graph = import_nir(
+        nir.NIRGraph.from_list(full, nir.Delay(late * DT), node), timing=Timing(dt=DT)
+    )
+
+    def currents(x):
+        def sums(k, _):
+            return np.array(
+                [w @ x[k - d] if k >= d else 0 for w, d in zip(full.weight, late, strict=True)]
+            )
+
+        return sums
+
+    wanted = np.array([steps(node, currents(x)) for x in X])
+    layers = apply(Recognise(), graph)
+    assert [op.kind for op in layers.ops].count("delay") == 2
+    assert_spikes(graph, wanted)
+    assert_spikes(layers, wanted)
 
 
 # -- integration -----------------------------------------------------------------------------------

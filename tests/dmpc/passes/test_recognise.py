@@ -203,12 +203,12 @@ STRANGE = {
             "timestep (delay the spikes as they are, and weight them afterwards)"
         ),
     ),
-    "an input that arrives twice": (
-        "zeros next %mn => zeros next %x",
+    "a drive that an input reaches twice": (
+        """state %u : => state %old : f32[2] = zeros next %x ; state %u :
+        %d = matmul(%x, %wx) => %two = add(%x, %old) : f32[2] ; %d = matmul(%two, %wx)""",
         (
-            "net: '/fire': element 0 of input 'x' arrives after both 0 and 1 timesteps (a delay is "
-            "one number of timesteps for each input, the same for all neurons (axonal); "
-            "a kernel over time is a slow state)"
+            "net: '/relu': element 0 of input 'x' arrives after both 0 and 1 timesteps "
+            "(one number of timesteps for each input of a slow state's drive)"
         ),
     ),
     "memory read twice": (

@@ -125,6 +125,7 @@ def cases(folder: Path) -> dict[str, Callable[[], Report]]:
         **{name: lambda c=c: check(changed(c), calibration=quiet) for name, c in EXAMPLES.items()},
         "coupled-membrane": lambda: check(changed(constant("layer1.coupling", 2.0), COUPLED)),
         "too-large": _too_large,
+        "many-products": lambda: check(network(Shape(inputs=2, layers=(Layer(4, again=13),)))),
         "graded-delay": lambda: check(network(LATE), options=Options(input_range=(-1.0, 1.0))),
         "long-delay": lambda: check(network(replace(LATE, layers=(Layer(3, delays=9999),)))),
     }
