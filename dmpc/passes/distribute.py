@@ -1,6 +1,5 @@
 """Distribution: every product gets a bank, or shares of banks, so that a timestep is shortest."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -17,7 +16,8 @@ from dmpc.ir.registry import Tensor
 from dmpc.passes.bank_model import BankModel, descend, different
 from dmpc.passes.bank_search import LEVELS, WIDEST, candidates
 from dmpc.passes.base import Pass
-from dmpc.passes.layer_rules import MANY_PRODUCTS
+from dmpc.passes.bursts import crowded
+from dmpc.passes.halves import Halves, halved
 from dmpc.passes.loads import Assignment, Problem, Product, Shares
 from dmpc.passes.partition import DENSITY, active_inputs
 from dmpc.passes.ranges import Real
@@ -51,11 +51,12 @@ ISSUES = 1 << 17
 class Distribute(Pass):
     """Assigns products to banks: one search over all of them, under the banks' rows.
 
-    All banks do `acc[lanes] += row[lanes] * value`; those without multipliers take events alone.
-    On a target that pools its banks, a product may be split into shares; otherwise each lies in one
-    bank. The assignments that load the busiest bank least are found first (`bank_search`), then
-    what a model of the banks likes better near them (`bank_model`); the best of those are timed
-    exactly, on `samples` or on events of the usual density.
+    All banks do `acc[lanes] += row[lanes] * value`; those without multipliers take events alone. On
+    a target that pools its banks, a product may be split into shares, a convolution into two parts
+    (`halves`); otherwise each lies in one bank. The assignments that load the busiest bank least
+    are found first (`bank_search`), then what a model of the banks likes better near them
+    (`bank_model`); the best of those are timed exactly, on `samples` or on events of the usual
+    density.
 
     `activity` holds quantiles of the number of events in a timestep, by name of the events.
     `objective` is cycles or energy. `dedicated`, each product stays in its pathway's own bank, as
@@ -76,13 +77,28 @@ class Distribute(Pass):
         Raises CompileError where neurons add up more products than queues of banks hold.
         """
         found = self._chosen(graph)
-        check_bursts(found, self.target)
+        if error := crowded(found, self.target):
+            raise error
         return found
 
     def _chosen(self, graph: Graph) -> Graph:
         if self.dedicated:
             return graph
-        problem = self.problem(graph)
+        whole = _Ways.of(graph, Halves(graph, {}), self)
+        split = halved(graph) if self.target.pooled else whole.split
+        if not split.parts:
+            return self._assigned(whole)[0]
+        (best, cost), (other, less) = (
+            self._assigned(one, alone=False) for one in (whole, _Ways.of(graph, split, self))
+        )
+        return other if less < cost and not crowded(other, self.target) else best
+
+    def _assigned(self, ways: "_Ways", *, alone: bool = True) -> tuple[Graph, float]:
+        """The best of all ways that are tried, and its cost; infinite where nothing is timed.
+
+        Where there is one way, and it stands `alone`, there is nothing to time.
+        """
+        graph, problem = ways.split.graph, ways.problem
         most = min(TIMED, ISSUES // (STEPS * len(graph.ops)))
         timed = self.exact and most >= 2 and self._tells(problem)
         waits, widest = (WAITING, WIDEST) if timed else (WAITING[:1], UNTIMED)
@@ -91,11 +107,11 @@ class Distribute(Pass):
         if not fitting:
             fitting = sorted((*found, *candidates(problem, None, 1)), key=problem.missing)[:1]
         if not timed:
-            return distributed(graph, problem, fitting[0])
+            return ways.made(fitting[0]), np.inf
         own = problem.dedicated()
         if not problem.missing(own):
             fitting = [own, *(one for one in fitting if one != own)]
-        return self._fastest(graph, problem, fitting, most)
+        return self._fastest(ways, fitting, most, alone=alone)
 
     def _tells(self, problem: Problem) -> bool:
         """Whether timing says more than loads do: of enough timesteps, or of enough work."""
@@ -104,19 +120,22 @@ class Distribute(Pass):
         read: float = sum(product.mean for product in problem.products)
         return read >= LEAST_ROWS
 
-    def _fastest(self, graph: Graph, problem: Problem, found: list[Assignment], most: int) -> Graph:
+    def _fastest(
+        self, ways: "_Ways", found: list[Assignment], most: int, *, alone: bool
+    ) -> tuple[Graph, float]:
         """The best of some assignments, and of those around them, by exact cycles.
 
         The first if none can be timed.
         """
+        graph, problem = ways.split.graph, ways.problem
         watch = Stopwatch(graph, self.target, self.samples, DENSITY)
         model = self._model(graph, problem, watch)
         near = descend(model, found)
         own = [one for one in found[:1] if one == problem.dedicated()]
         found = list(dict.fromkeys([*own, *different(problem, near, most)]))
-        made = [distributed(graph, problem, one) for one in found]
+        made = [ways.made(one) for one in found]
         costs = [np.inf] * len(found)
-        for number, one in enumerate(found if len(found) > 1 else ()):
+        for number, one in enumerate(() if alone and len(found) == 1 else found):
             try:
                 cycles = watch.cycles(made[number])
             except (CompileError, IsaError):
@@ -130,7 +149,7 @@ class Distribute(Pass):
                 f"banks: the {what} of {len(found)} choices that were timed, "
                 f"{saved:.1f} % below each pathway in a bank of its own"
             )
-        return best
+        return best, min(costs)
 
     def _model(self, graph: Graph, problem: Problem, watch: Stopwatch) -> BankModel:
         rows: dict[str, Real] = {}
@@ -178,23 +197,36 @@ class Distribute(Pass):
         return Problem(tuple(products), self.target, self.objective == "energy")
 
 
-def check_bursts(graph: Graph, target: Target) -> None:
-    """Raise CompileError where neurons add up more products in a bank than its queue holds."""
-    made = {op.results[0]: op for op in graph.ops if op.kind in PRODUCTS}
-    for op in graph.ops:
-        summed = [made[name] for name in op.operands if name in made]
-        most = Counter(bank_of(product, target) for product in summed).most_common(1)
-        if most and most[0][1] > target.sequencer.queue:
-            bank, number = most[0]
-            raise CompileError.of(
-                MANY_PRODUCTS,
-                where=", ".join(summed[-1].loc) or graph.name,
-                layer=op.attrs["layer"],
-                products=len(summed),
-                number=number,
-                bank=target.bank[bank].name,
-                queue=target.sequencer.queue,
-            )
+@dataclass(frozen=True)
+class _Ways:
+    """A graph's products, with convolutions in two parts where banks are pooled."""
+
+    whole: Graph
+    split: Halves
+    problem: Problem  # of the parts
+    uncut: Problem
+
+    @classmethod
+    def of(cls, graph: Graph, split: Halves, distribute: Distribute) -> "_Ways":
+        """What a pass has to assign."""
+        uncut = distribute.problem(graph)
+        problem = distribute.problem(split.graph) if split.parts else uncut
+        return cls(graph, split, problem, uncut)
+
+    def made(self, assignment: Assignment) -> Graph:
+        """The graph with products where they belong; parts that meet in a bank are one again."""
+        names = (product.name for product in self.problem.products)
+        shares = dict(zip(names, assignment, strict=True))
+        meet = {n: shares[a] for n, (a, b) in self.split.parts.items() if shares[a] == shares[b]}
+        if not self.split.parts:
+            return distributed(self.whole, self.problem, assignment)
+        graph = halved(self.whole, meet).graph
+        known = {
+            product.name: product for product in (*self.uncut.products, *self.problem.products)
+        }
+        kept = [op.results[0] for op in graph.ops if op.kind in PRODUCTS]
+        problem = replace(self.problem, products=tuple(known[name] for name in kept))
+        return distributed(graph, problem, tuple((shares | meet)[name] for name in kept))
 
 
 def levels(quantiles: Real) -> Real:
