@@ -8,6 +8,7 @@ result.predictions, result.cycles
 TYPE_CHECKING = False  # as typing's, which takes longer to load than all of this
 
 if TYPE_CHECKING:
+    from runtime.data.binning import Binning
     from runtime.errors import RuntimeFailure
     from runtime.profile import Profile
     from runtime.program import Program, Result, load
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
+    "Binning",
     "Profile",
     "Program",
     "Result",
@@ -30,6 +32,7 @@ __all__ = [
 
 _HOMES = {
     "Answer": "runtime.stream",
+    "Binning": "runtime.data.binning",
     "Profile": "runtime.profile",
     "Program": "runtime.program",
     "Result": "runtime.program",

@@ -45,15 +45,17 @@ class DMPNetwork(nn.Module):
 
     Parameters: `inputs`; `hidden`, the neurons of each layer; `classes`; `memory` states and
     `window` (timesteps) of every layer; whether layers are `recurrent`; the longest of the learned
-    `delays` of every layer's inputs, 0 for none; `dropout`, the probability of losing a layer's
-    spike, in training only; `lif`, the neurons' parameters; `dilation` in timesteps and `alpha`,
-    what a timestep leaves of synaptic currents, of every layer or of each; `readout_beta`, what it
-    leaves of a readout that leaks: a membrane for each class, which the linear readout charges, and
-    which never fires; `over_time`, whether the answer is the mean, the last or the largest of the
-    readouts. With `learn_leaks` alphas and readout_beta are trained, for each neuron and class.
+    `delays` of inputs, 0 for none; `dropout`, the probability of losing a layer's spike, in
+    training only; `lif`, the neurons' parameters; `dilation` in timesteps and `alpha`, what a
+    timestep leaves of synaptic currents; `readout_beta`, what it leaves of a readout that leaks: a
+    membrane for each class, which the linear readout charges, and which never fires; `over_time`,
+    whether the answer is the mean, the last or the largest of the readouts. Delays, dilation and
+    alpha are those of every layer, or of each. With `learn_leaks` alphas and readout_beta are
+    trained, for each neuron and class.
 
-    Raises ValueError if there is no hidden layer, not one dilation or alpha for each layer,
-    `dropout` is outside [0, 1), a leak outside (0, 1), `over_time` unknown, or as `DMPLayer` does.
+    Raises ValueError if there is no hidden layer, not as many delays, dilations or alphas as
+    layers, `dropout` is outside [0, 1), a leak outside (0, 1), `over_time` unknown, or as
+    `DMPLayer` does.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class DMPNetwork(nn.Module):
         memory: int = 0,
         window: float | None = None,
         recurrent: bool = False,
-        delays: int = 0,
+        delays: int | Sequence[int] = 0,
         dropout: float = 0.0,
         lif: LIF | None = None,
         dilation: int | Sequence[int] = 1,
@@ -102,11 +104,17 @@ class DMPNetwork(nn.Module):
             DMPLayer(
                 *(m, n, memory, window, lif, d),
                 recurrent=recurrent,
-                delays=delays,
+                delays=late,
                 alpha=a,
                 learn_alpha=learn_leaks,
             )
-            for (m, n), d, a in zip(pairwise(sizes), dilations, alphas, strict=True)
+            for (m, n), d, a, late in zip(
+                pairwise(sizes),
+                dilations,
+                alphas,
+                _each("delays", delays, len(hidden)),
+                strict=True,
+            )
         ]
         self.layers = nn.ModuleList([*seen, *hidden_layers])
         self.dropout = nn.Dropout(dropout)
