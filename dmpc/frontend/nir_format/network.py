@@ -99,7 +99,11 @@ class Node:
         weight = self.parameters["weight"]
         if weight.shape[1] != size:
             raise self.error(
-                f"weight {list(weight.shape)} takes {weight.shape[1]} elements, but is fed {size}"
+                f"weight {list(weight.shape)} takes {weight.shape[1]} elements, but is fed {size}",
+                "NIR's weights are [outputs, inputs]; are all of this file transposed, as old "
+                "versions of Spyx write them?"
+                if weight.shape[0] == size
+                else "",
             )
         return weight
 

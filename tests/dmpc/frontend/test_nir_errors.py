@@ -61,6 +61,11 @@ WRONG = {
         graph(nir.Linear(np.ones((2, 4))), lif()),
         "node 'n0' (Linear): weight [2, 4] takes 4 elements, but is fed 3",
     ),
+    "a transposed weight": (
+        graph(nir.Linear(np.ones((3, 2))), lif()),
+        "node 'n0' (Linear): weight [3, 2] takes 2 elements, but is fed 3 (NIR's weights are "
+        "[outputs, inputs]; are all of this file transposed, as old versions of Spyx write them?)",
+    ),
     "axes of a weight": (
         graph(nir.Linear(np.ones((1, 2, 3))), lif()),
         "node 'n0' (Linear): weight has shape [1, 2, 3], not two axes",
