@@ -32,8 +32,8 @@ from dmpc.passes.recognition.network_rules import INPUT_COUNT
 from dmpc.passes.recognition.neurons import (
     find_comparison,
     find_firing,
-    find_forgetful,
     find_neurons,
+    find_unreset,
 )
 from dmpc.passes.recognition.resets import settled
 from dmpc.passes.recognition.state_rules import HOLDS_OPPOSITE
@@ -117,7 +117,7 @@ class _Recognition:
                 neurons.append(find_neurons(network, state, comparison, memories, held, decays))
         for comparison in self._free(network, {comparison for _, comparison in membranes}):
             with self._about(comparison):
-                neurons.append(find_forgetful(network, comparison, memories, held))
+                neurons.append(find_unreset(network, comparison, memories, held, decays))
         self.errors.check()
         return prune(assemble(network, ordered(network, neurons), decays))
 

@@ -71,6 +71,7 @@ class _Importer:
     before: dict[str, str] = field(default_factory=dict)
     lines: dict[tuple[str, int], Line] = field(default_factory=dict)
     known: dict[str, str] = field(default_factory=dict)
+    integrated: dict[str, str] = field(default_factory=dict)
     pictures: dict[str, Picture] = field(default_factory=dict)
 
     def run(self) -> Graph:
@@ -247,16 +248,18 @@ class _Importer:
         made = neuron(node, size, self.timing)
         self.pace.look(node, self._lasting(node, made), self.builder.graph, current)
         current = self._synapse(node, current)
-        membrane = self.builder.input(f"{node.name}.v", size)
-        leaked = self._scaled(node, membrane, made.beta, "leak")
-        driven = self._scaled(node, current, made.gain, "gain")
-        charge = self._emit("add", (leaked, driven), node, "charge")
+        membrane = None if node.kind == "Threshold" else self.builder.input(f"{node.name}.v", size)
+        charge = self._scaled(node, current, made.gain, "gain")
+        if membrane:
+            leaked = self._scaled(node, membrane, made.beta, "leak")
+            charge = self._emit("add", (leaked, charge), node, "charge")
         threshold = self._constant(made.threshold, node, "threshold")
         fired = self._emit(
             "ge" if self.timing.spike_at else "gt", (charge, threshold), node, "fired"
         )
         self.spikes[node.name] = self._emit("cast", (fired,), node, "spikes")
-        self.builder.make_state(membrane, self._reset(node, made, charge, fired))
+        if membrane:
+            self.builder.make_state(membrane, self._reset(node, made, charge, fired))
 
     def _lasting(self, node: Node, made: Neuron) -> Neuron:
         """Neurons that take at once what a synaptic current gives them over time."""
@@ -359,29 +362,33 @@ class _Importer:
     # -- integrators ------------------------------------------------------------------------------
 
     def _integrated(self, node: Node, current: str) -> str:
-        """A membrane without spikes, where it is what a readout can give."""
+        """A membrane without spikes: a readout's, or one that other neurons take as a current."""
         size = self._size(current)
-        if node.kind in ("LI", "CubaLI"):
-            tau = "tau" if node.kind == "LI" else "tau_mem"
-            if node.kind == "CubaLI" and self._ends(node):
-                current = self._synapse(node, current)
-            kept, taken = response(node, tau, size, self.timing)
-            value = self._scaled(node, current, taken * node.vector("r", size), "gain")
-            if (kept <= ROUNDING).all() and node.kind == "LI":
-                return self._raised(node, value, node.vector("v_leak", size))
-            if self._ends(node) and not node.vector("v_leak", size).any():
+        if node.kind == "I":
+            if self._summed(node):
+                factor = self.timing.dt * node.vector("r", size)
+                return self._scaled(node, current, factor, "gain")
+            raise node.error(
+                "keeps a sum of all that came; the machine has one at the network's end",
+                "end the network with it, read --readout last; or an LI node, which leaks",
+            )
+        rest = node.vector("v_leak", size)
+        kept, taken = response(node, "tau" if node.kind == "LI" else "tau_mem", size, self.timing)
+        if (kept > ROUNDING).any() and rest.any():
+            raise node.error(
+                "keeps a membrane that never spikes; the machine has leaky ones that rest at zero",
+                "v_leak = 0",
+            )
+        if node.name not in self.integrated:  # once a timestep, whoever reads it
+            taken = taken * node.vector("r", size)
+            fed = self._scaled(node, self._synapse(node, current), taken, "gain")
+            if (kept > ROUNDING).any():
                 state = self.builder.input(f"{node.name}.v", size)
                 left = self._scaled(node, state, kept, "kept")
-                after = self._emit("add", (left, value), node, "v")
-                self.builder.make_state(state, after)
-                return after
-        elif node.kind == "I" and self._summed(node):
-            return self._scaled(node, current, self.timing.dt * node.vector("r", size), "gain")
-        raise node.error(
-            "keeps a membrane that never spikes; the machine has one leaky integrator of a linear "
-            "map of the last spikes, at the network's end, which rests at zero",
-            "end the network with an LI node of v_leak = 0, or with neurons that are counted",
-        )
+                fed = self._emit("add", (left, fed), node, "v")
+                self.builder.make_state(state, fed)
+            self.integrated[node.name] = self._raised(node, fed, rest)
+        return self.integrated[node.name]
 
     def _summed(self, node: Node) -> bool:
         """True for an integrator whose last value is the network's answer: a sum over time."""

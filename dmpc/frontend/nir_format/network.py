@@ -34,6 +34,7 @@ PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "IF": ("r", "v_threshold", "v_reset"),
     "LIF": ("tau", "r", "v_leak", "v_threshold", "v_reset"),
     "CubaLIF": ("tau_syn", "tau_mem", "r", "v_leak", "v_threshold", "v_reset", "w_in"),
+    "Threshold": ("threshold",),
     "LI": ("tau", "r", "v_leak"),
     "CubaLI": ("tau_syn", "tau_mem", "r", "v_leak", "w_in"),
     "I": ("r",),
@@ -53,11 +54,6 @@ MOST_INPUTS = 1 << 24  # elements of a declared shape
 LARGEST = float(np.finfo(np.float32).max)  # parameter
 LONGEST_SHOWN = 60  # characters of what was found in a place
 DEEPEST = 32  # graphs in graphs
-
-REFUSED: Mapping[str, str] = {
-    "Threshold": "an LIF node with tau = dt is a threshold on its input",
-}
-"""Kinds that NIR has and the machine has not, with what would help."""
 
 
 @dataclass(frozen=True)
@@ -221,10 +217,8 @@ def _node(name: str, given: Mapping[str, Any], *, nested: bool) -> Node:
     kind = _kind(given)
     if kind not in PARAMETERS:
         known = did_you_mean(kind, PARAMETERS)
-        what = f"the machine has no {kind}" if kind in REFUSED else f"unknown kind of node '{kind}'"
-        near = REFUSED.get(kind, known)
-        where = f"node '{name}'"
-        raise ImportFailure.of(NODE_KIND, where=where, nodes=(name,), what=what, nearest=near)
+        where, what = f"node '{name}'", f"unknown kind of node '{kind}'"
+        raise ImportFailure.of(NODE_KIND, where=where, nodes=(name,), what=what, nearest=known)
     bare = Node(name, PORT if nested and kind in ("Input", "Output") else kind, {}, None)
     parameters = {key: _parameter(bare, key, given) for key in PARAMETERS[kind]}
     made = replace(bare, parameters=parameters, size=_size(bare, parameters, given))

@@ -5,6 +5,7 @@ With u the membrane above its rest, and I the sum of a node's inputs:
     LIF   tau dv/dt = v_leak - v + r I      u = beta u + gain r I,   u = v - v_leak
     IF        dv/dt = r I                   u = u + dt r I,          u = v - v_reset
     CubaLIF   tau_syn di/dt = -i + w_in I   i = alpha i + taken w_in I, and LIF with i for I
+    Threshold                               u = I, kept by no neuron
 
               beta           gain
     euler     1 - dt/tau     dt/tau
@@ -74,6 +75,9 @@ class Neuron:
 
 def neuron(node: Node, size: int, timing: Timing) -> Neuron:
     """A node of neurons in timesteps. Raises ImportFailure where the machine has no such neuron."""
+    if node.kind == "Threshold":
+        none = np.zeros(size)
+        return Neuron(none, none + 1, node.vector("threshold", size), none, subtract=False)
     parameter = {name: node.vector(name, size) for name in node.parameters}
     if node.kind == "IF":
         beta, gain, rest = np.ones(size), timing.dt * parameter["r"], parameter["v_reset"]

@@ -6,7 +6,7 @@ from dmpc.frontend.nir_format.delays import steps_of
 from dmpc.frontend.nir_format.network import Net, Node
 from dmpc.frontend.nir_format.neurons import Timing
 
-SPIKING = ("IF", "LIF", "CubaLIF")
+SPIKING = ("IF", "LIF", "CubaLIF", "Threshold")
 
 
 def firing_order(net: Net, timing: Timing, entry: Node) -> list[Node]:

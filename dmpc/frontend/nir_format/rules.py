@@ -6,9 +6,9 @@ NODE_KIND = rule(
     "node-kind",
     Stage.IMPORT,
     "{what}",
-    why="""The machine has linear maps, convolutions, scales, axonal delays and neurons whose
-    membrane, with or without a synaptic current, leaks, fires and is reset; at the end,
-    integrators that leak. Other kinds of NIR nodes have no place on it.""",
+    why="""The machine has linear maps, convolutions, scales, axonal delays, integrators that leak,
+    and neurons whose membrane, with or without a synaptic current, leaks, fires and is reset. Other
+    kinds of NIR nodes have no place on it.""",
     nearest="{nearest}",
 )
 PORT_COUNT = rule(

@@ -130,7 +130,7 @@ def _no_threshold(network: Network, state: State, comparison: str, charge: Affin
 
 def threshold_of(difference: Affine, charge: Affine, state: str) -> Matrix | None:
     """theta where `difference = k (charge - theta)` with k > 0 per neuron; None where it is not."""
-    if charge.terms.keys() != difference.terms.keys():
+    if charge.size != difference.size or charge.terms.keys() != difference.terms.keys():
         return None
     factor = ratio(difference, charge, state)
     if np.any(factor <= 0):
@@ -276,13 +276,18 @@ def _moving(inputs: dict[str, Matrix], held: Sequence[Held]) -> dict[str, Matrix
     return {leaf: matrix for leaf, matrix in inputs.items() if leaf not in constant}
 
 
-def find_forgetful(
-    network: Network, comparison: str, memories: Sequence[Memory], held: Sequence[Held]
+def find_unreset(
+    network: Network,
+    comparison: str,
+    memories: Sequence[Memory],
+    held: Sequence[Held],
+    decays: Sequence[Decay],
 ) -> Neurons:
-    """The neurons that a comparison without a membrane makes: they keep nothing of one.
+    """The neurons that a comparison makes which resets nothing.
 
-    Raises CompileError where it compares anything but what may charge neurons, or makes events of
-    the input itself.
+    They keep nothing of a membrane; or what is compared decays, as a membrane does that goes on as
+    if its neuron had not fired. Raises CompileError where it compares anything but what may charge
+    neurons, or makes events of the input itself.
     """
     producer = network.graph.producer(comparison)
     assert producer is not None
@@ -294,6 +299,12 @@ def find_forgetful(
     (source,) = network.graph.inputs
     binarised = size > 1 and list(charge.terms) == [source]
     binarised = binarised and charge.parts[source].diagonal() is not None
+    beta = zero = np.zeros(size)
+    rest, current, feed = without_current(network, comparison, charge, decays)
+    if current is not None and not current.late and not rest.parts:
+        state = network.graph.state(current.state)
+        if state is not None and state.init is None:
+            beta, charge, limit = current.alpha, feed, limit.plus(rest, -1.0)
     known = {leaf for one in memories for leaf in (one.state, one.next, one.relu)}
     known |= {one.hold.next for one in held}
     strange = [
@@ -301,9 +312,8 @@ def find_forgetful(
     ]
     if binarised or strange:
         raise network.failure(FREE_COMPARISON, comparison)
-    zero = np.zeros(size)
-    none = Firing(charge, limit.bias, zero, subtract=False, flipped=False)
-    return _neurons(network, None, comparison, none, memories, held)
+    firing = Firing(charge, limit.bias, zero, subtract=bool(beta.any()), flipped=False)
+    return replace(_neurons(network, None, comparison, firing, memories, held), beta=beta)
 
 
 def _full_leak(network: Network, state: State, beta: Matrix) -> NotRecognised:

@@ -139,7 +139,7 @@ def _missing(graph: Graph, forms: Forms, state: State, leaves: list[str]) -> Res
             signed = forms.difference(leaf)
             signed = signed.scaled(np.full(signed.size, sign))
             threshold = threshold_of(signed, charge, state.name)
-            if signed.size == charge.size and threshold is not None:
+            if threshold is not None:
                 strict = (forms.producers[leaf].kind == "gt") == (sign > 0)
                 told = leaf if sign > 0 else None
                 return Reset(state, threshold, strict, zero, zero, {}, told)

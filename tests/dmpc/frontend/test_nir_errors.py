@@ -63,8 +63,8 @@ WRONG = {
     ),
     "a transposed weight": (
         graph(nir.Linear(np.ones((3, 2))), lif()),
-        "node 'n0' (Linear): weight [3, 2] takes 2 elements, but is fed 3 (NIR's weights are "
-        "[outputs, inputs]; are all of this file transposed, as old versions of Spyx write them?)",
+        ("node 'n0' (Linear): weight [3, 2] takes 2 elements, but is fed 3 (NIR's weights are "
+        "[outputs, inputs]; are all of this file transposed, as old versions of Spyx write them?)"),
     ),
     "axes of a weight": (
         graph(nir.Linear(np.ones((1, 2, 3))), lif()),
@@ -102,9 +102,8 @@ WRONG = {
     ),
     "an integrator inside": (
         graph(W, nir.I(ONE), lif()),
-        "node 'n1' (I): keeps a membrane that never spikes",
+        "node 'n1' (I): keeps a sum of all that came; the machine has one at the network",
     ),
-    "a threshold": (graph(W, nir.Threshold(ONE)), "node 'n1': the machine has no Threshold"),
     "part of a timestep": (
         graph(nir.Delay(1.5e-4 * np.ones(3)), W, lif()),
         ("node 'n0' (Delay): a delay of 0.00015 s is no whole number of timesteps of 0.0001 s "

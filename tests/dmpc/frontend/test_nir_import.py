@@ -378,6 +378,42 @@ def test_a_leaky_readout(kind):
         np.testing.assert_allclose(outputs[:, timestep], v, atol=1e-9)
 
 
+def test_a_threshold_is_a_neuron_without_membrane():
+    first, out = affine(INPUTS, NEURONS), affine(NEURONS, CLASSES)
+    fires = nir.Threshold(np.linspace(0.1, 0.9, NEURONS))
+    found = import_nir(nir.NIRGraph.from_list(first, fires, out), timing=Timing(dt=DT))
+    spikes = (X @ first.weight.T + first.bias > fires.threshold).astype(float)
+    assert 0.05 < spikes.mean() < 0.95
+    np.testing.assert_allclose(interpret(found, X).outputs, spikes @ out.weight.T + out.bias)
+
+
+@pytest.mark.parametrize("between", [False, True])
+@pytest.mark.parametrize("fires", ["Threshold", "LIF"])
+def test_a_leaky_integrator_feeds_neurons(between, fires):
+    """What is compared alone is never reset; what weights mix is a filter of spikes."""
+    first, out = affine(INPUTS, NEURONS), affine(NEURONS, CLASSES)
+    leaky = nir.LI(np.full(NEURONS, 4 * DT), np.full(NEURONS, 3.0), np.zeros(NEURONS))
+    last = lif(NEURONS) if fires == "LIF" else nir.Threshold(np.full(NEURONS, 0.5))
+    mixed = affine(NEURONS, NEURONS)
+    nodes = [first, leaky, *([mixed] if between else []), last, out]
+    found = import_nir(nir.NIRGraph.from_list(*nodes), timing=Timing(dt=DT))
+    fed, i, u = X @ first.weight.T + first.bias, 0.0, 0.0
+    outputs = interpret(found, X).outputs
+    for step in range(X.shape[1]):
+        i = 0.75 * i + 0.25 * 3 * fed[:, step]
+        current = i @ mixed.weight.T + mixed.bias if between else i
+        if fires == "LIF":
+            kept = 1 - DT / last.tau
+            u = kept * u + (1 - kept) * last.r * (current + last.v_leak)
+        else:
+            u = current
+        spikes = u > (last.v_threshold if fires == "LIF" else last.threshold)
+        np.testing.assert_allclose(outputs[:, step], spikes @ out.weight.T + out.bias)
+        u = np.where(spikes, last.v_reset, u) if fires == "LIF" else u
+    layers = apply(Recognise(), found)
+    np.testing.assert_allclose(interpret(layers, X).outputs, outputs, atol=1e-9)
+
+
 def test_a_leaky_readout_that_keeps_nothing_adds_its_rest():
     first, node, out = affine(INPUTS, NEURONS), lif(NEURONS), affine(NEURONS, CLASSES)
     rest = nir.LI(np.full(CLASSES, DT), np.full(CLASSES, 2.0), np.full(CLASSES, 0.5))

@@ -11,8 +11,13 @@ from dmpc.check import Report, check
 from tests.dmpc.frontend.in_space import convolved, in_space
 from tests.dmpc.frontend.test_nir_errors import ONE, W, graph, lif
 
+
+class Resonator(nir.Threshold):
+    """A kind of neuron that NIR does not have."""
+
+
 GRAPHS = {
-    "node-kind": lambda: graph(W, nir.Threshold(ONE)),
+    "node-kind": lambda: graph(W, Resonator(ONE)),
     "port-count": lambda: graph(W, lif(), ends=("Input",)),
     "unfed-node": lambda: graph(W, lif(), edges=[("input", "n0"), ("n1", "output")]),
     "node-size": lambda: graph(lif()),
@@ -35,7 +40,7 @@ GRAPHS = {
     "uneven-convolution": lambda: in_space(convolved(2, 1), nir.Scale(np.arange(1.0, 9))),
     "position-thresholds": lambda: in_space(convolved(2, 1), thresholds=np.arange(1.0, 9)),
     "delayed-positions": lambda: in_space(convolved(2, 1), after=nir.Delay(1e-4 * np.ones(8))),
-    "two kinds": lambda: graph(nir.Linear(np.full((2, 3), np.nan)), nir.Threshold(ONE)),
+    "two kinds": lambda: graph(nir.Linear(np.full((2, 3), np.nan)), Resonator(ONE)),
 }
 
 
