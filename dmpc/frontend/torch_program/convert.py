@@ -44,6 +44,7 @@ from dmpc.frontend.torch_program.nodes import (
     place,
     value_like,
 )
+from dmpc.frontend.torch_program.rearranged import emit, rearranged
 from dmpc.frontend.torch_program.results import answer_of
 from dmpc.frontend.torch_program.rules import (
     COMPLEX_RESULT,
@@ -115,6 +116,8 @@ class _Conversion:
         self.program = program
         self.nodes = list(program.graph.nodes)
         self.writes = writes_of(self.nodes) or {}
+        inputs = program.graph_signature.user_inputs
+        self.whole = {} if self.writes else rearranged(self.nodes, inputs, _needed)
         self.emitter = Emitter()
         self.env: dict[Any, Any] = {}
         self.input: Value | None = None
@@ -144,7 +147,7 @@ class _Conversion:
         operation is unknown.
         """
         try:
-            if self.lost.isdisjoint(_needed(node)):
+            if self.lost.isdisjoint(self._read(node)):
                 self._convert(node, live)
                 return
             if node.op == "call_function" and kind_of(node) not in (*HANDLERS, *SHAPED, ""):
@@ -171,6 +174,8 @@ class _Conversion:
             self.env[node] = self._placeholder(node)
         elif node in self.writes:
             self._write(node)
+        elif node in self.whole:
+            self.env[node] = emit(self.emitter, self.whole[node], node, self.env, name_of(node))
         elif node.op == "call_function":
             self.env[node] = self._call(node, live)
 
@@ -277,11 +282,14 @@ class _Conversion:
         seen, left = {output}, [output]
         while left:
             node = left.pop()
-            needed = [*_needed(node), *written.get(node, ())]
+            needed = [*self._read(node), *written.get(node, ())]
             fresh = [each for each in needed if each not in seen]
             seen.update(fresh)
             left.extend(fresh)
         return seen
+
+    def _read(self, node: Any) -> list[Any]:
+        return self.whole[node].roots if node in self.whole else _needed(node)
 
     def _found(self, argument: Any) -> Any:
         """An argument with nodes replaced by what they became."""
