@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -12,6 +12,7 @@ from dmpc.ir.excerpt import depends_on
 from dmpc.ir.graph import Graph, State
 from dmpc.ir.prune import prune
 from dmpc.passes.base import Pass
+from dmpc.passes.recognition.adaptation import find_adapted, find_pairs
 from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.assemble import assemble, ordered
 from dmpc.passes.recognition.currents import find_decay
@@ -99,8 +100,14 @@ class _Recognition:
         known = {name for hold in holds for name in (hold.state, hold.counter)} | lines.states
         states = [state for state in graph.states if state.name not in known | self.broken]
         plain = Network(graph, Forms(graph, stops=stops), lines)
-        slow, claims = self._sorted_out(plain, states)
+        pairs = find_pairs(plain)
+        paired = {state.name for pair in pairs.values() for state in pair}
+        slow, claims = self._sorted_out(plain, [one for one in states if one.name not in paired])
         membranes, flipped = self._membranes(plain, claims)
+        for comparison, (state, other) in pairs.items():
+            membranes.append((state, comparison))
+            made = find_adapted(plain, state, other, comparison)
+            flipped |= {comparison} if made and made.firing.flipped else set()
         # From here on every comparison is true where there is a spike.
         self._check_signs(plain, flipped)
         forms = Forms(graph, flipped=flipped, stops=stops, base=plain.forms)
@@ -114,7 +121,13 @@ class _Recognition:
         neurons: list[Neurons] = []
         for state, comparison in membranes:
             with self._about(state.name):
-                neurons.append(find_neurons(network, state, comparison, memories, held, decays))
+                adapted = None
+                if comparison in pairs:
+                    adapted = find_adapted(network, *pairs[comparison], comparison)
+                firing = adapted.firing if adapted else None
+                layer = find_neurons(network, state, comparison, memories, held, decays, firing)
+                adaptation = adapted.adaptation if adapted else None
+                neurons.append(replace(layer, adaptation=adaptation))
         for comparison in self._free(network, {comparison for _, comparison in membranes}):
             with self._about(comparison):
                 neurons.append(find_unreset(network, comparison, memories, held, decays))

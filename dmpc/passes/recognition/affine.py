@@ -53,7 +53,7 @@ class Forms:
             self._share()
 
     def assuming(self, leaf: str, value: Matrix) -> "Forms":
-        """The forms where a spike vector has a given value [n]."""
+        """The forms where a spike vector, or a state that holds one, has a given value [n]."""
         other = Forms(self.graph, stops=self.stops, flipped=self.flipped, base=self)
         other.assumed = {**self.assumed, leaf: value}
         other.known = {
@@ -64,7 +64,7 @@ class Forms:
     def _told_by(self, leaf: str) -> frozenset[str]:
         """Everything that a spike has a part in within its timestep, and it itself."""
         if leaf not in self._below:
-            values = {name for name, (own, _) in self.shared.items() if own == leaf}
+            values = {leaf, *(name for name, (own, _) in self.shared.items() if own == leaf)}
             for op in self.graph.ops:
                 if not values.isdisjoint(op.operands):
                     values.update(op.results)
@@ -96,7 +96,7 @@ class Forms:
         if value in self.graph.constants:
             return Affine(self.graph.constants[value].astype(np.float64), {})
         if value in self.stops or value not in self.producers:
-            return self.leaf(value)
+            return Affine(self.assumed[value], {}) if value in self.assumed else self.leaf(value)
         return self._result(self.producers[value], value)
 
     def _result(self, op: Op, value: str) -> Affine:
@@ -172,6 +172,8 @@ class Forms:
     def _mapped(self, value: str, matrix: Matrix) -> Affine:
         """`matrix · value`; joined vectors part by part, and a leaf without its own wide form."""
         op = self.producers.get(value)
+        if value in self.assumed and op is None:
+            return Affine(matrix @ self.assumed[value], {})
         if value in self.stops or (op is None and value not in self.graph.constants):
             return affine(np.zeros(len(matrix)), {value: Term.of(matrix)})
         if op is None or op.kind != "concat":

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from dmpc.ir.graph import Graph, Loc, Op, State
+from dmpc.ir.ops_layers import ADAPTATION
 from dmpc.ir.types import TensorType, event, f32
 from dmpc.ir.wires import Ring, Wires
 from dmpc.passes.recognition.convolutions import flattened
@@ -13,6 +14,7 @@ from dmpc.passes.recognition.currents import Decay, without_current
 from dmpc.passes.recognition.legendre import legendre_window
 from dmpc.passes.recognition.network import (
     LOC_LENGTH,
+    Adaptation,
     Current,
     Hold,
     Memory,
@@ -339,8 +341,19 @@ class _Assembly:
             self.graph.states.append(State(u, u_next, None, loc))
         op = Op("lif", (u, *currents, *names), (spikes, u_next), dict(attrs), loc)
         self.graph.add(op, event(size), f32(size))
+        if layer.adaptation is not None:
+            self.adaptation(name, op, layer.adaptation)
         self.values[layer.spikes] = spikes
         self.spikes = layer.spikes
+
+    def adaptation(self, name: str, op: Op, found: Adaptation) -> None:
+        """Let neurons adapt."""
+        a, after, size = f"{name}.a", f"{name}.a.next", len(found.rho)
+        self.state(a, after, found.state, found.factor)
+        names = [self.constant(f"{name}.{key}", getattr(found, key)) for key in ADAPTATION[1:]]
+        op.kind, op.attrs["adapts"] = "alif", found.adapts
+        op.operands, op.results = (*op.operands, a, *names), (*op.results, after)
+        self.graph.types[after] = f32(size)
 
     def readout(self, decays: Sequence[Decay]) -> None:
         """Add the output: a linear map of the last spikes, or what integrates one."""
@@ -385,13 +398,13 @@ class _Assembly:
         """Add a parameter; -0.0 becomes 0.0."""
         return self.graph.add_constant(name, np.array(value + 0.0), f32(*value.shape), loc)
 
-    def state(self, name: str, next_: str, old_name: str) -> None:
-        """Add a state with the old one's initial value."""
+    def state(self, name: str, next_: str, old_name: str, factor: Matrix | float = 1.0) -> None:
+        """Add a state with the old one's initial value, times a factor."""
         old = self.network.graph.state(old_name)
         assert old is not None
         init = None
         if old.init is not None:
-            start = self.network.graph.constants[old.init].astype(np.float64)
+            start = self.network.graph.constants[old.init].astype(np.float64) * factor
             init = self.constant(f"{name}.init", start, self.network.graph.locs.get(old.init, ()))
         self.graph.types[name] = self.network.graph.types[old_name]
         self.graph.states.append(State(name, next_, init, old.loc))

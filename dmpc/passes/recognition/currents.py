@@ -91,7 +91,7 @@ def _taken(
         mix = kept.matrix if late else kept.matrix / alpha[:, None]
         after, driven = decay.whole.mapped(mix), decay.driven.mapped(mix)
     taken = affine(np.zeros(charge.size), {decay.state: kept}) if late else after
-    rest = _without(charge, taken)
+    rest = without(charge, taken)
     return rest, Current(decay.state, alpha, late, rest.bias), driven
 
 
@@ -104,7 +104,7 @@ def _common(network: Network, comparison: str, mix: Matrix, decay: Decay) -> Mat
     return alpha
 
 
-def _without(form: Affine, other: Affine) -> Affine:
+def without(form: Affine, other: Affine) -> Affine:
     """A form less another, without what rounding leaves."""
     left = form.plus(other, -1.0)
     bias = np.where(np.abs(left.bias) <= ROUNDING * np.abs(form.bias), 0.0, left.bias)

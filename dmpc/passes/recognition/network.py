@@ -167,6 +167,7 @@ class Neurons:
     synapses: tuple[Synapses, ...]
     slow: Slow | None
     current: "Current | None" = None
+    adaptation: "Adaptation | None" = None
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,18 @@ class Current:
     alpha: Matrix
     late: bool
     constant: Matrix
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What neurons adapt by, `factor` [n] times a state: see the op `alif`."""
+
+    state: str
+    adapts: str
+    factor: Matrix
+    rho: Matrix
+    jump: Matrix
+    coupling: Matrix
 
 
 class NotRecognised(CompileError):

@@ -39,11 +39,13 @@ INPUT_NOT_LINEAR = rule(
 ADAPTIVE_THRESHOLD = rule(
     "adaptive-threshold",
     Stage.NETWORK,
-    "the threshold of {state} is not constant: it moves with {moving}",
-    why="""A neuron's threshold is a number in the parameter memory, the same in every timestep.
-    Adaptive and learned-by-input thresholds would need a state of their own for each neuron.""",
-    nearest="a constant threshold for each neuron; a slow negative current from the slow state "
-    "adapts the neurons in its place",
+    "the threshold of {state} moves with {moving}, which does more than decay and jump with the "
+    "neuron's own spikes",
+    why="""A neuron that adapts keeps one state of its own beside its membrane. It decays by a
+    constant factor, a spike of that neuron adds a constant to it, and its threshold rises by it;
+    or it is a current, which may follow the membrane besides.""",
+    nearest="a' = rho a + jump s, s = u >= threshold + a; or u' = beta u + I + a, "
+    "a' = rho a + coupling u' + jump s",
 )
 SEVERAL_CURRENTS = rule(
     "several-currents",

@@ -193,9 +193,13 @@ def find_neurons(
     memories: Sequence[Memory],
     held: Sequence[Held],
     decays: Sequence[Decay],
+    firing: Firing | None = None,
 ) -> Neurons:
-    """The LIF neurons that a state and a comparison make. Raises CompileError if they are not."""
-    firing = find_firing(network, state, comparison)
+    """The LIF neurons that a state and a comparison make. Raises CompileError if they are not.
+
+    Without `firing` it is found out how they fire.
+    """
+    firing = firing or find_firing(network, state, comparison)
     beta = firing.charge.parts.get(state.name)
     if beta is not None and beta.diagonal() is None:
         raise _full_leak(network, state, beta.matrix)

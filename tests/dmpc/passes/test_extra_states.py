@@ -108,25 +108,14 @@ NETWORKS = {
         + "m = matmul(%in, %wo)\n" + DRIVEN.replace("%in", "%m"),
         "mixed-decays", "i",
     ),
-    "threshold": ((U, B), MOVING + SPIKES, "adaptive-threshold", "b"),
-    "threshold that is taken off": (
+    "threshold that others move": (
         (U, B),
-        MOVING.replace("un = where(%c, %zero, %h)", "d = sub(%h, %th)\nun = where(%c, %d, %h)")
-        + SPIKES,
+        MOVING + SPIKES.replace("mul(%b, %most)", "matmul(%b, %wo)"),
         "adaptive-threshold", "b",
     ),
-    "threshold that is taken off late": ((U, B, P), LATE + OUT, "adaptive-threshold", "b"),
-    "current of spikes": (
-        (U, W), PULLED + "\nwl = mul(%w, %most)\nwn = add(%wl, %s)" + OUT,
-        "adaptive-threshold", "w",
+    "threshold that is a charge of its own": (
+        (U, B), MOVING + SPIKES.replace("%s)", "%f)", 1), "adaptive-threshold", "b",
     ),
-    "current of the membrane": (
-        (U, W),
-        PULLED + "\nwl = mul(%w, %most)\nwm = mul(%un, %half)\nwa = add(%wl, %wm)"
-        "\nwn = add(%wa, %s)" + OUT,
-        "adaptive-threshold", "w",
-    ),
-    "current, late": ((U, W, P), PULLED_LATE + OUT, "adaptive-threshold", "w"),
     "refractory": ((U, R), COUNTED + OUT, "refractory", "r"),
     "refractory for one timestep": ((U, P), SHUT + OUT, "refractory", "p"),
 }  # fmt: skip
@@ -170,7 +159,7 @@ vc = ge(%vh, %theta)
 vs = cast(%vc)
 vn = where(%vc, %zero, %vh)
 y = matmul(%vs, %wo)"""
-    timestep = MOVING + SPIKES.replace(OUT, second)
+    timestep = MOVING + SPIKES.replace(OUT, second).replace("mul(%b, %most)", "matmul(%b, %wo)")
     with pytest.raises(CompileError) as caught:
         apply(Recognise(), parse(text_with((U, B, ("v", "vn")), timestep)))
     assert [one.rule.name for one in caught.value.every] == ["adaptive-threshold", "full-leak"]
@@ -213,6 +202,53 @@ def test_a_synaptic_current_in_any_spelling(case):
     graph = parse(text_with(states, timestep))
     layers = apply(Recognise(), graph)
     assert [op.kind for op in layers.ops if op.kind in ("li", "lif")] == ["li", "lif"]
+    x = (np.random.default_rng(3).random((8, 40, 3)) < 0.4).astype(np.float64)
+    wanted = interpret(graph, x).outputs
+    assert np.abs(wanted).sum() > 10  # spikes
+    np.testing.assert_allclose(interpret(layers, x).outputs, wanted, rtol=0, atol=1e-9)
+
+
+ADAPTING = {
+    "threshold": ((U, B), MOVING + SPIKES),
+    "threshold that is taken off": (
+        (U, B),
+        MOVING.replace("un = where(%c, %zero, %h)", "d = sub(%h, %th)\nun = where(%c, %d, %h)")
+        + SPIKES,
+    ),
+    "threshold that is taken off late": ((U, B, P), LATE + OUT),
+    "threshold of spikes before": (
+        (U, B, P), LATE.replace("where(%op, %th, %zero)", "mul(%p, %half)") + OUT,
+    ),
+    "threshold and recurrence": (
+        (U, B, P),
+        LATE.replace("%x, %wf)", "%x, %wf)\nrx = matmul(%p, %wr)\nfr = add(%fx, %rx)").replace(
+            "sub(%fx", "sub(%fr"
+        ) + OUT,
+    ),
+    "each neuron its own": (
+        (U, B), MOVING.replace("%b, %half", "%b, %uneven") + SPIKES.replace("%most", "%uneven"),
+    ),
+    "true without a spike": (
+        (U, B),
+        MOVING.replace("ge(%h, %th)", "gt(%th, %h)").replace("%c, %zero, %h", "%c, %h, %zero")
+        .replace("cast(%c)", "where(%c, %zero, %ones)") + SPIKES,
+    ),
+    "current of spikes": ((U, W), PULLED + "\nwl = mul(%w, %most)\nwn = add(%wl, %s)" + OUT),
+    "current of the membrane": (
+        (U, W),
+        PULLED + "\nwl = mul(%w, %most)\nwm = mul(%un, %half)\nwa = add(%wl, %wm)"
+        "\nwn = add(%wa, %s)" + OUT,
+    ),
+    "current, late": ((U, W, P), PULLED_LATE + OUT),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ADAPTING.values(), ids=ADAPTING)
+def test_neurons_that_adapt_in_any_spelling(case):
+    states, timestep = case
+    graph = parse(text_with(states, timestep))
+    layers = apply(Recognise(), graph)
+    assert [op.kind for op in layers.ops if op.kind in ("li", "lif", "alif")] == ["alif"]
     x = (np.random.default_rng(3).random((8, 40, 3)) < 0.4).astype(np.float64)
     wanted = interpret(graph, x).outputs
     assert np.abs(wanted).sum() > 10  # spikes

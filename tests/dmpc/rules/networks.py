@@ -31,7 +31,7 @@ BROKEN: dict[str, Edits] = {
         ),
         (
             "  %y =",
-            """  %adl = matmul(%ad, %beta) : f32[2] loc("/adaptation/leak")
+            """  %adl = matmul(%ad, %wf) : f32[2] loc("/adaptation/leak")
   %adn = add(%adl, %s) : f32[2] loc("/adaptation/next")
   %y =""",
         ),

@@ -110,12 +110,12 @@ def test_weights_that_nothing_reads_are_no_cause():
 
 
 def adapting(step: int, texts: list[str]) -> list[str]:
-    """A threshold that moves with the neurons' own spikes, and does not start from zero."""
+    """A threshold that grows with each spike by a part of itself, and does not start from zero."""
     old, spikes = f"b{step - 1}", f"s{step - 1}"
     texts[4] = f"o{step} = GreaterOrEqual(u{step}, b{step})"
     moved = [
         f"d{step} = Mul({old}, beta)",
-        f"a{step} = Mul({spikes}, beta)",
+        f"a{step} = Mul({spikes}, {old})",
         f"b{step} = Add(d{step}, a{step})",
     ]
     if not step:  # as torch computes ahead what starts from numbers

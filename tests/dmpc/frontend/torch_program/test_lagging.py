@@ -32,8 +32,8 @@ class Late(nn.Module):
         return total
 
 
-@pytest.mark.parametrize(("adapts", "rule"), [(0.5, "adaptive-threshold"), (0, "no-counterpart")])
-def test_the_reason_is_not_the_lag(adapts, rule):
+@pytest.mark.parametrize("adapts", [0.5, 0])
+def test_the_reason_is_the_lag(adapts):
     with pytest.raises(ImportFailure) as info:
         from_torch(Late(adapts), X)
-    assert [one.rule.name for one in info.value.every] == [rule]
+    assert [one.rule.name for one in info.value.every] == ["no-counterpart"]

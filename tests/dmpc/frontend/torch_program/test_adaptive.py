@@ -1,0 +1,66 @@
+"""Neurons that adapt, as people write them in torch: found, proved against torch, bit for bit."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dmpc import Options, from_torch
+from dmpc import compile as compile_network
+from dmpc.verification import verify
+
+X = (np.random.default_rng(0).random((4, 16, 8)) < 0.4).astype(np.float32)
+
+
+class Net(nn.Module):
+    """A layer of neurons with spikes z, membranes m and what they adapt by, b, from zero."""
+
+    def __init__(self, step, recurrent=False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.w, self.r, self.o = nn.Linear(8, 12), nn.Linear(12, 12, bias=False), nn.Linear(12, 4)
+        self.w.weight.data *= 3
+        self.step, self.recurrent = step, recurrent
+
+    def forward(self, x):
+        z = m = b = torch.zeros(x.shape[0], 12)
+        total = 0
+        for now in x.unbind(1):
+            current = self.w(now) + (self.r(z) if self.recurrent else 0)
+            z, m, b = self.step(current, z, m, b)
+            total = total + self.o(z)
+        return total / x.shape[1]
+
+
+def taken_off(i, z, m, b):
+    m = 0.9 * m + i
+    z = (m >= 0.5 + 1.8 * b).float()
+    return z, m - (0.5 + 1.8 * b) * z, 0.95 * b + 0.05 * z
+
+
+def lsnn(i, z, m, b):
+    b = 0.95 * b + 0.05 * z
+    m = 0.9 * m + 0.1 * i - 0.5 * z
+    return ((m - (0.5 + 1.8 * b)) / 0.5 > 0).float(), m, b
+
+
+def cut_off(i, z, m, b):
+    b = 0.95 * b + 0.05 * z
+    m = m * 0.9 * (1 - z) + 0.1 * i
+    return (m - (0.5 + 1.8 * b) > 0).float(), m, b
+
+
+def adlif(i, z, m, b):
+    b = 0.95 * b + 0.1 * m + 0.3 * z
+    m = 0.9 * (m - z) + 0.1 * (i - b)
+    return (m > 0.3).float(), m, b
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+@pytest.mark.parametrize("step", [taken_off, lsnn, cut_off, adlif], ids=lambda one: one.__name__)
+def test_it_is_compiled_and_every_bit_is_the_integer_graphs(step, recurrent):
+    module = from_torch(Net(step, recurrent).eval(), X)
+    made = compile_network(module, calibration=X, options=Options(balance=False))
+    assert [op.kind for op in made.layers.ops].count("alif") == 1
+    found = verify(module, made.image, X, max_drop=100)
+    assert not [(rung.name, rung.reason) for rung in found.rungs if not rung.ok]
