@@ -125,7 +125,7 @@ def _command(output: StandardOutput) -> int:
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     except output.Failure as error:
-        return _say(str(error), 1)
+        return _unwritten(error)
     except MemoryError as error:
         _show_traceback()
         return _say(f"{_doing(error)}there is not enough memory", 1)
@@ -140,8 +140,15 @@ def _ended(output: StandardOutput, status: int) -> int:
     try:
         sys.stdout.flush()
     except output.Failure as error:
-        return _say(str(error), 1)
+        return _unwritten(error)
     return status
+
+
+def _unwritten(error: Exception) -> int:
+    """Whoever reads has seen enough, as `head` has: not a word, and the exit code of SIGPIPE."""
+    if isinstance(error.__cause__, BrokenPipeError):
+        return 128 + signal.SIGPIPE
+    return _say(str(error), 1)
 
 
 def _show_traceback() -> None:
