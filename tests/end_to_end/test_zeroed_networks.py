@@ -45,14 +45,14 @@ def zeroed(shape: Shape, share: float, seed: int) -> Graph:
 def calm(shape: Shape) -> Shape:
     """Without weights so large or small that float32 alone decides on a spike.
 
-    And without currents and readouts that leak: with leaks of zero some of them are refused.
+    And without thresholds that move, which are not read from files.
     """
     flavours = ("normal", "sparse", "zero", "positive")
     layers = (
-        replace(one, flavour=one.flavour if one.flavour in flavours else "normal", current="")
+        replace(one, flavour=one.flavour if one.flavour in flavours else "normal", adapts="")
         for one in shape.layers
     )
-    return replace(shape, layers=tuple(layers), steps=max(shape.steps, 5), leaks=0)
+    return replace(shape, layers=tuple(layers), steps=max(shape.steps, 5))
 
 
 zeros = st.sampled_from((0.1, 0.3, 0.6, 0.9)), st.integers(0, 2**32 - 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import io
 import logging
 import os
@@ -27,6 +28,7 @@ from dmpc.frontend.torch_program.repeatable import check_alike, check_repeatable
 from dmpc.frontend.torch_program.rules import (
     DAMAGED_PROGRAM,
     FORWARD_FAILS,
+    MANY_ARGUMENTS,
     NO_PROGRAM,
     OWN_INTERFACE,
     RESULT_TYPE,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from dmpc.ir.registry import Tensor
 
 SPIKINGJELLY = "torch.ops.sj_"
+POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 BATCHES = (2, 3)  # the second where the sequence has as many timesteps as the first
 
 
@@ -189,6 +192,7 @@ def export(module: nn.Module, example: torch.Tensor, name: str) -> ExportedProgr
 
 def _answer(module: nn.Module, example: torch.Tensor, name: str) -> Any:
     """What the module makes of the example: the user's own error comes before those of tracing."""
+    _check_one_argument(module, name)
     with untouched(module), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -199,6 +203,13 @@ def _answer(module: nn.Module, example: torch.Tensor, name: str) -> Any:
             raise ImportFailure.of(FORWARD_FAILS, where=name, shape=shape, error=said) from error
     _check_result(answer, name)
     return answer
+
+
+def _check_one_argument(module: nn.Module, name: str) -> None:
+    given = inspect.signature(module.forward).parameters.values()
+    needed = [one.name for one in given if one.default is one.empty and one.kind in POSITIONAL]
+    if len(needed) > 1:
+        raise ImportFailure.of(MANY_ARGUMENTS, where=name, first=needed[0], second=needed[1])
 
 
 def _check_result(answer: Any, name: str) -> None:

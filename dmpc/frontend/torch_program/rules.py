@@ -178,8 +178,9 @@ MANY_ARGUMENTS = rule(
     "many-arguments",
     Stage.IMPORT,
     "the module takes more than one input: '{first}' and '{second}'",
-    why="A sample is one sequence. States start from zero inside, masks and lengths are not known.",
-    nearest="wrap it in a module that takes the sequence alone",
+    why="""A sample is one sequence of vectors; two are one whose vectors are joined. States start
+    from zero inside, masks and lengths are not known.""",
+    nearest="wrap it in a module that takes one sequence, and splits it: x[..., :n], x[..., n:]",
 )
 INNER_FUNCTION = rule(
     "inner-function",

@@ -26,13 +26,15 @@ from dmpc.passes.recognition.network import (
     Synapses,
 )
 from dmpc.passes.recognition.network_rules import READOUT
+from dmpc.passes.recognition.neuron_rules import FREE_COMPARISON
 from dmpc.passes.recognition.terms import Matrix
 
 
 def ordered(network: Network, neurons: Iterable[Neurons]) -> list[Neurons]:
     """Layers in the order in which spikes run through them.
 
-    Where they run in a circle, a layer reads what a later one made of the timestep before.
+    Where they run in a circle, a layer reads what a later one made of the timestep before. Raises
+    CompileError where nothing on the way is late.
     """
     by_spikes = {layer.spikes: layer for layer in neurons}
     rank = {leaf: number for number, leaf in enumerate(network.comparisons())}
@@ -46,7 +48,8 @@ def ordered(network: Network, neurons: Iterable[Neurons]) -> list[Neurons]:
                 at_once |= set() if _is_late(found) else {way}
     while (ring := _ring(flow, rank)) is not None:
         ways = set(zip(ring, [*ring[1:], ring[0]], strict=True)) - at_once
-        assert ways  # within a timestep nothing runs in a circle
+        if not ways:  # a memory charges neurons of which it takes in the spikes
+            raise network.failure(FREE_COMPARISON, ring[0], culprits=ring)
         flow.unwire(*max(ways, key=lambda way: rank[way[0]] - rank[way[1]]))
     order = flow.ordered(rank.__getitem__)
     place = {leaf: number for number, leaf in enumerate(order)}

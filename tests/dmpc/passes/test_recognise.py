@@ -409,6 +409,24 @@ def test_two_sources_of_one_layer():
     np.testing.assert_allclose(interpret(layers, x).outputs, wanted, atol=1e-9)
 
 
+def test_a_layer_reads_a_concatenation():
+    """Of the spikes of the layer before, and of the input, one after the other."""
+    product = "%two = concat(%x, %s) : f32[4]\n  %sum = matmul(%two, %wide) : f32[2]"
+    joined = SECOND.replace("%sum = add(%s, %x) : f32[2]", product)
+    edits = (
+        ("  %y = matmul(%s, %wf)", joined + "  %y = matmul(%s2, %wf)"),
+        ("  const %wf", "  const %wide : f32[2, 4]\n  const %wf"),
+        ("data {", "data {\n  %wide = f64 [0.5, 1, 0.25, 0.75, -0.5, 1, 1.5, 0.25]"),
+    )
+    layers = recognised(*edits)
+    read = {
+        op.operands[0]: layers.constants[op.operands[1]].tolist()
+        for op in layers.ops
+        if op.attrs["layer"] == "layer2" and op.kind == "dense"
+    }
+    assert read == {"x": [[0.5, 1], [-0.5, 1]], "layer1.spikes": [[0.25, 0.75], [1.5, 0.25]]}
+
+
 def test_two_layers_read_out_together():
     second = SECOND.replace("%sum = add(%s, %x)", "%sum = add(%s, %s)")
     both = "  %both = add(%s, %s2) : f32[2]\n  %y = matmul(%both, %wf)"

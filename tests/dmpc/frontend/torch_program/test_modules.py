@@ -359,3 +359,13 @@ def test_a_module_of_one_vector_is_traced_on_the_first_timestep(tmp_path):
     torch.export.save(program, tmp_path / "net.pt2")
     saved = open_model(tmp_path / "net.pt2")
     np.testing.assert_allclose(saved.reference.logits(x[:, :1]), wanted, rtol=1e-6)
+
+
+class TwoSequences(torch.nn.Module):
+    def forward(self, x, other):
+        return x + other
+
+
+def test_two_sequences_are_one_that_the_module_splits():
+    with pytest.raises(ImportFailure, match=r"input: 'x' and 'other' \(.*x\[\.\.\., :n\]"):
+        from_torch(TwoSequences(), np.zeros((2, 4, 3), np.float32))
