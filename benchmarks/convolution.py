@@ -10,7 +10,7 @@ has a slow memory that is read every ten timesteps.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import click
@@ -152,22 +152,21 @@ def bounds(compiled: Compiled, x: np.ndarray) -> list[Bound]:
     counts = program.run(x).counts
     ops = [op for op in graph.ops if op.kind == "convolve"]
     traces = interpret(graph, x.astype(np.int64), trace=[op.operands[0] for op in ops]).traces
-    found = []
-    for op in ops:
+    found: dict[str, Bound] = {}
+    for op in ops:  # of a layer one, or two parts of one in two banks
         layout, layer = layout_of(graph, op, target), str(op.attrs["layer"])
         active = traces.get(op.operands[0], x).reshape(-1, layout.inputs).astype(np.int64)
-        read = layout.read(active)
-        busy = sum(
-            counts.busy_at[pc, target.bank[code.bank].name]
-            for pc, code in enumerate(compiled.image.code)
-            if isinstance(code, AccumulateEvents)
-            and code.kernel is not None
-            and program.provenance[pc].layer == layer
-        )
-        steps, unseen = len(active), np.count_nonzero(read == 0)
-        per_step = (read.sum() / steps, unseen / steps, 2.0 * layout.groups, busy / steps)
-        found.append(Bound(layer, *map(float, per_step)))
-    return found
+        read, steps = layout.read(active), len(active)
+        before = found.get(layer, Bound(layer, 0.0, 0.0, 0.0, 0.0))
+        rows = before.rows + float(read.sum()) / steps
+        unseen = before.unseen + np.count_nonzero(read == 0) / steps
+        found[layer] = Bound(layer, rows, unseen, 2.0 * layout.groups, before.busy)
+    for pc, code in enumerate(compiled.image.code):
+        if isinstance(code, AccumulateEvents) and code.kernel is not None:
+            layer = program.provenance[pc].layer
+            busy = counts.busy_at[pc, target.bank[code.bank].name] / x[..., 0].size
+            found[layer] = replace(found[layer], busy=found[layer].busy + busy)
+    return list(found.values())
 
 
 @click.command()

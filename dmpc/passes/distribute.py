@@ -128,7 +128,7 @@ class Distribute(Pass):
         The first if none can be timed.
         """
         graph, problem = ways.split.graph, ways.problem
-        watch = Stopwatch(graph, self.target, self.samples, DENSITY)
+        watch = Stopwatch(graph, self.target, self.samples, DENSITY, self.activity)
         model = self._model(graph, problem, watch)
         near = descend(model, found)
         own = [one for one in found[:1] if one == problem.dedicated()]

@@ -1,6 +1,7 @@
 """Exact cycles of a network's programs, for activity that is found once."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -14,6 +15,7 @@ from dmpc.ir.graph import Graph, Op
 from dmpc.ir.interpret import interpret
 from dmpc.ir.registry import Tensor
 from dmpc.passes.place import PlaceInMemory
+from dmpc.passes.ranges import Real
 from isa.arithmetic import Int
 from isa.image import Image
 from isa.instructions.neurons import Neurons
@@ -33,13 +35,14 @@ class Stopwatch:
 
     Which events are active depends on none of that. They are those of samples
     [samples, timesteps, inputs], of which a stretch is timed; without samples a share `density` of
-    all inputs and neurons is active, at random.
+    all inputs and neurons is active, at random. `activity` is what placement will go by.
     """
 
     graph: Graph
     target: Target
     samples: Tensor | None
     density: float
+    activity: Mapping[str, Real] = field(default_factory=dict)
 
     @cached_property
     def inputs(self) -> Int:
@@ -72,7 +75,7 @@ class Stopwatch:
 
         Raises CompileError where it has no room, and Trap where it cannot run.
         """
-        placed = PlaceInMemory(self.target).run(graph)
+        placed = PlaceInMemory(self.target, self.activity).run(graph)
         program = lower(placed, self.target)
         image = _Sketch(self.target, program, placed)
         spikes = {

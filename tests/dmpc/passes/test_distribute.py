@@ -22,7 +22,7 @@ from dmpc.passes.loads import Problem, Product
 from dmpc.passes.place import PlaceInMemory
 from dmpc.passes.stopwatch import Stopwatch
 from isa.limits import PERIOD
-from isa.target import load_target
+from isa.target import load_target, target_text
 from runtime.program import Program
 from tests.networks import Layer, Shape, network, networks, samples
 
@@ -137,6 +137,25 @@ def test_the_stopwatch_shows_what_the_prediction_does(target):
     program = Program(compiled.image, "net")
     encoded = program.encode(compiled.ranges.examples)[0]
     assert watch.cycles(made) == predict(compiled.image, encoded).mean() / SLOW.steps
+
+
+def test_the_stopwatch_times_what_does_not_fit_where_it_will_be(tmp_path):
+    """What leaves the chip is chosen by how active a layer is, in a trial as in the end."""
+    path = tmp_path / "small.toml"
+    path.write_text(target_text("pooled").replace("= 8192", "= 400").replace("= 32768", "= 400"))
+    layers = (Layer(neurons=64, states=6), Layer(neurons=64))
+    shape = Shape(inputs=60, layers=layers, density=0.02, samples=3, steps=12, seed=3)
+    target, seen = load_target(str(path)), {}
+    options = Options(target=str(path))
+    compiled = compile_network(network(shape), calibration=samples(shape), options=options)
+    assert "external.spike" in compiled.image.memories
+    options = Options(target=str(path), balance=False)
+    from_layers(compiled.layers, compiled.ranges, target, options, seen.__setitem__)
+    ranges = compiled.ranges
+    watch = Stopwatch(seen["fuse"], target, ranges.examples, 0.05, ranges.activity)
+    made = Distribute(target, ranges.activity, ranges.examples).run(seen["fuse"])
+    encoded = Program(compiled.image, "net").encode(ranges.examples)[0]
+    assert watch.cycles(made) == predict(compiled.image, encoded).mean() / shape.steps
 
 
 @pytest.mark.parametrize("target", ["paper", "pooled"])
