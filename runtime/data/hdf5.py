@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isa.errors import one_line
+from isa.local_heaps import ENDLESS, endless_list
 from runtime.errors import RuntimeFailure
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def opened(path: Path | str) -> "Iterator[h5py.File]":
     import h5py
 
     try:
+        if endless_list(path):
+            raise OSError(ENDLESS)
         with h5py.File(path, "r") as file:
             yield file
     except RuntimeFailure:

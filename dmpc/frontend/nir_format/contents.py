@@ -14,6 +14,7 @@ from dmpc.errors import ImportFailure
 from dmpc.frontend.model_rules import NO_FILE
 from dmpc.frontend.nir_format.rules import NIR_LINK, NIR_VALUE
 from dmpc.ir.graph import Array
+from isa.local_heaps import ENDLESS, endless_list
 
 if TYPE_CHECKING:
     import h5py
@@ -51,6 +52,8 @@ def _of_file(path: str) -> Mapping[str, Any]:
     if not os.path.isfile(path):
         raise ImportFailure.of(NO_FILE, where=path)
     try:
+        if endless_list(path):
+            raise OSError(ENDLESS)
         with h5py.File(path, "r") as file:
             found = _group(file, "", ()) if "node" in file else {}
     except ODD as error:
