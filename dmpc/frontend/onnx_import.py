@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
-from dmpc.errors import DmpcError, ImportFailure
+from dmpc.errors import CompileError, DmpcError, ImportFailure
 from dmpc.frontend.answers import NO_AXES, Axes, axes_of, sample_axis
 from dmpc.frontend.boundary import boundary, check_size
 from dmpc.frontend.builder import Builder
@@ -30,6 +30,7 @@ from dmpc.frontend.model_rules import (
     REPEATED_INPUT,
     SCAN_INPUTS,
     SIZE_DEPENDENT,
+    STALE_STATE,
     UNKNOWN_SIZE,
 )
 from dmpc.frontend.models import stem
@@ -46,6 +47,7 @@ from dmpc.frontend.unsettled import unsettled
 from dmpc.ir.graph import Graph
 from dmpc.ir.prune import prune
 from dmpc.ir.verify import READOUTS, verify
+from dmpc.passes.recognise import Recognise
 
 # Sizes that stand for those known at run time only: (batch, time). Importing twice, with different
 # ones, shows whether the result depends on them.
@@ -151,7 +153,25 @@ def _either(
     try:
         return _import(model, opset, options, sizes, systems)
     except ImportFailure as error:
-        return _repeated(model, opset, options, sizes, error)
+        resting = _resting(model, opset, options, sizes, error)
+        return resting or _repeated(model, opset, options, sizes, error)
+
+
+def _resting(
+    model: ModelProto, opset: int, options: Options, sizes: tuple[int, int], error: ImportFailure
+) -> tuple[Graph, Signature] | None:
+    """A model whose states start from where they rest, such as a threshold that adapts; None if
+    that is not what is wrong, or some of its layers' states do not start from zero."""
+    if {one.rule for one in error.every} != {STALE_STATE}:
+        return None
+    keeping = replace(options, initial_states="keep")
+    graph, signature = _import(model, opset, keeping, sizes, Systems())
+    try:
+        layers = Recognise().run(graph)
+    except CompileError:
+        return None
+    starts = (layers.constants[state.init] for state in layers.states if state.init)
+    return None if any(start.any() for start in starts) else (graph, signature)
 
 
 def _repeated(

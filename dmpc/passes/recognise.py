@@ -12,9 +12,10 @@ from dmpc.ir.excerpt import depends_on
 from dmpc.ir.graph import Graph, State
 from dmpc.ir.prune import prune
 from dmpc.passes.base import Pass
-from dmpc.passes.recognition.adaptation import find_adapted, find_pairs
+from dmpc.passes.recognition.adaptation import find_adapted, find_pairs, resets
 from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.assemble import assemble, ordered
+from dmpc.passes.recognition.copies import without_copies
 from dmpc.passes.recognition.currents import find_decay
 from dmpc.passes.recognition.extra_states import raise_causes
 from dmpc.passes.recognition.holds import find_held, find_hold, timing_of
@@ -60,7 +61,7 @@ class Recognise(Pass):
             raise CompileError(f"needs a graph of level model, not {graph.level}", where=graph.name)
         if len(graph.inputs) != 1:
             raise CompileError.of(INPUT_COUNT, where=graph.name, number=len(graph.inputs))
-        graph = settled(prune(graph))
+        graph = settled(without_copies(prune(graph)))
         try:
             return _Recognition(graph).run()
         except CompileError as error:
@@ -102,6 +103,7 @@ class _Recognition:
         plain = Network(graph, Forms(graph, stops=stops), lines)
         pairs = find_pairs(plain)
         paired = {state.name for pair in pairs.values() for state in pair}
+        paired |= {one.name for c, pair in pairs.items() for one in resets(plain.forms, *pair, c)}
         slow, claims = self._sorted_out(plain, [one for one in states if one.name not in paired])
         membranes, flipped = self._membranes(plain, claims)
         for comparison, (state, other) in pairs.items():

@@ -35,6 +35,7 @@ class _OtherError(Exception):
 def find_pairs(network: Network) -> dict[str, tuple[State, State]]:
     """Membrane and adaptation of neurons that adapt, by the comparison that makes them fire."""
     states = [one for one in network.graph.states if one.name not in network.lines.states]
+    states = [one for one in states if not one.init]
     found: dict[str, tuple[State, State]] = {}
     for comparison in network.comparisons():
         seen = network.forms.difference(comparison).parts
@@ -169,7 +170,27 @@ def _system(forms: Forms, u: State, a: State, comparison: str) -> _System:
     silent, fired, kept, raised = (one.form(s.next) for s in (u, a) for one in assumed)
     for state, ends in ((u, (silent, fired)), (a, (kept, raised))):
         _need(heeds_own_spikes(forms, comparison, state.next, ends))
+    for late in resets(forms, u, a, comparison):  # at once, less what the leak makes of it
+        factor = _over(_weight(silent, late.name), _weight(silent, u.name))
+        _need(near(_weight(difference, u.name) * factor, _weight(difference, late.name)))
+        fired = _less(fired, late.name).plus(assumed[1].form(late.next).scaled(factor))
+        silent, difference = _less(silent, late.name), _less(difference, late.name)
     return _System(u.name, a.name, difference, silent, fired, kept, raised)
+
+
+def resets(forms: Forms, u: State, a: State, comparison: str) -> list[State]:
+    """States that hold what spikes of the timestep before take off a membrane, and nothing else."""
+    size = forms.difference(comparison).size
+    assumed = [forms.assuming(comparison, np.full(size, value)) for value in (0.0, 1.0)]
+    charge = assumed[0].form(u.next)
+    found = []
+    for state in forms.graph.states:
+        if state in (u, a) or state.init or state.name not in charge.parts:
+            continue
+        silent, fired = (one.form(state.next) for one in assumed)
+        if not silent.parts and not silent.bias.any() and a.name in fired.parts:
+            found.append(state)
+    return found
 
 
 def _settled(forms: Forms, u: State, a: State, comparison: str, past: str) -> _System:

@@ -44,6 +44,13 @@ def lsnn(i, z, m, b):
     return ((m - (0.5 + 1.8 * b)) / 0.5 > 0).float(), m, b
 
 
+def taken_off_late(i, z, m, b):
+    b = 0.95 * b + 0.05 * z
+    threshold = 0.5 + 1.8 * b
+    m = 0.9 * m + 0.1 * i - threshold * z
+    return (m - threshold > 0).float(), m, b
+
+
 def cut_off(i, z, m, b):
     b = 0.95 * b + 0.05 * z
     m = m * 0.9 * (1 - z) + 0.1 * i
@@ -56,8 +63,11 @@ def adlif(i, z, m, b):
     return (m > 0.3).float(), m, b
 
 
+STEPS = (taken_off, lsnn, taken_off_late, cut_off, adlif)
+
+
 @pytest.mark.parametrize("recurrent", [False, True])
-@pytest.mark.parametrize("step", [taken_off, lsnn, cut_off, adlif], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("step", STEPS, ids=lambda one: one.__name__)
 def test_it_is_compiled_and_every_bit_is_the_integer_graphs(step, recurrent):
     module = from_torch(Net(step, recurrent).eval(), X)
     made = compile_network(module, calibration=X, options=Options(balance=False))
