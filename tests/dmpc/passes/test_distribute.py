@@ -6,7 +6,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dmpc.backend.predict import predict
@@ -18,6 +18,7 @@ from dmpc.ir.verify import verify
 from dmpc.lowering import NOTE, from_layers
 from dmpc.passes.bank_search import LEVELS, candidates
 from dmpc.passes.distribute import Distribute, distributed
+from dmpc.passes.layer_rules import MANY_PRODUCTS
 from dmpc.passes.loads import Problem, Product
 from dmpc.passes.place import PlaceInMemory
 from dmpc.passes.stopwatch import Stopwatch
@@ -76,7 +77,11 @@ def any_assignment(problem, random):
 @settings(max_examples=15, deadline=None)
 @given(networks(), st.booleans(), st.booleans(), st.randoms(use_true_random=False))
 def test_no_assignment_changes_a_bit(shape, pooled, fusion, random):
-    graph, ranges = fused(shape, fusion=fusion)
+    try:
+        graph, ranges = fused(shape, fusion=fusion)
+    except CompileError as error:  # each pathway in its own bank, some have too many to wait for
+        assume(error.rule is not MANY_PRODUCTS)
+        raise
     target = POOLED if pooled else PAPER
     problem = Distribute(target, ranges.activity).problem(graph)
     made = distributed(graph, problem, any_assignment(problem, random))
