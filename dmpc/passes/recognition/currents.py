@@ -40,7 +40,7 @@ def find_decay(network: Network, state: State) -> Decay | None:
     form = network.forms.form(state.next)
     parts = dict(form.parts)
     own = parts.pop(state.name, None)
-    alpha = None if own is None else own.diagonal()
+    alpha = np.zeros(form.size) if own is None else own.diagonal()
     if alpha is None or any(map(network.forms.opaque, parts)):
         return None
     graph = network.graph
@@ -68,7 +68,8 @@ def without_current(
         raise network.failure(
             SEVERAL_CURRENTS, comparison, culprits=[one.state for one in read], currents=names
         )
-    found = [_taken(network, comparison, charge, read[0], late=late) for late in (False, True)]
+    ways = (False, True) if read[0].alpha.any() else (True,)
+    found = [_taken(network, comparison, charge, read[0], late=late) for late in ways]
     return min((one for one in found if one), key=lambda one: len(one[0].parts))
 
 

@@ -33,6 +33,7 @@ from dmpc.passes.recognition.neuron_rules import (
     SEVERAL_CURRENTS,
     STRANGE_CHARGE,
 )
+from dmpc.passes.recognition.state_rules import KEEPS_NOTHING
 from dmpc.passes.recognition.synapses import find_synapses
 from dmpc.passes.recognition.terms import Affine, Matrix, Term, near, ratio
 
@@ -209,6 +210,9 @@ def find_neurons(
         return _neurons(network, state, comparison, firing, memories, held)
     rest = firing.charge
     beside = [leaf for leaf in rest.parts if leaf != state.name]
+    if beside and not current.alpha.any():
+        others = network.names(feed.parts)
+        raise network.failure(KEEPS_NOTHING, current.state, culprits=feed.parts, others=others)
     if beside:
         names = network.names([current.state, *beside])
         raise network.failure(SEVERAL_CURRENTS, comparison, culprits=beside, currents=names)
@@ -289,9 +293,9 @@ def find_unreset(
 ) -> Neurons:
     """The neurons that a comparison makes which resets nothing.
 
-    They keep nothing of a membrane; or what is compared decays, as a membrane does that goes on as
-    if its neuron had not fired. Raises CompileError where it compares anything but what may charge
-    neurons, or makes events of the input itself.
+    They keep nothing of a membrane, beside a current that charges them late; or what is compared
+    decays, as a membrane does that goes on as if its neuron had not fired. Raises CompileError
+    where it compares anything but what may charge neurons, or makes events of the input itself.
     """
     producer = network.graph.producer(comparison)
     assert producer is not None
@@ -309,6 +313,8 @@ def find_unreset(
         state = network.graph.state(current.state)
         if state is not None and state.init is None:
             beta, charge, limit = current.alpha, feed, limit.plus(rest, -1.0)
+    kept = current if current is not None and current.late and not rest.parts else None
+    charge = feed if kept is not None else charge
     known = {leaf for one in memories for leaf in (one.state, one.next, one.relu)}
     known |= {one.hold.next for one in held}
     strange = [
@@ -317,7 +323,8 @@ def find_unreset(
     if binarised or strange:
         raise network.failure(FREE_COMPARISON, comparison)
     firing = Firing(charge, limit.bias, zero, subtract=bool(beta.any()), flipped=False)
-    return replace(_neurons(network, None, comparison, firing, memories, held), beta=beta)
+    made = _neurons(network, None, comparison, firing, memories, held)
+    return replace(made, beta=beta, current=kept)
 
 
 def _full_leak(network: Network, state: State, beta: Matrix) -> NotRecognised:

@@ -57,6 +57,9 @@ def _find(graph: Graph, forms: Forms, state: State) -> Reset | None:
         leaf for leaf, _ in forms.shared.values() if forms.producers[leaf].kind in COMPARISONS
     )
     looking = [leaf for leaf in leaves if set(forms.difference(leaf).terms) == {state.name}]
+    if looking:  # at the old value, and not at the next one that constants alone feed
+        above = graph.wires().above
+        looking = [leaf for leaf in looking if state.next not in above(leaf)]
     if len(looking) == 1:
         return _late(graph, forms, state, looking[0])
     return None if looking else _missing(graph, forms, state, list(leaves))

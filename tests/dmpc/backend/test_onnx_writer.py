@@ -178,3 +178,18 @@ def test_one_graded_input_that_could_be_late_feeds_a_current():
     assert not graph.constants["layer1.late.delays"].any()
     found = imported(to_onnx(graph))
     assert not any(op.kind == "memory" for op in found.ops)
+
+
+@pytest.mark.parametrize("current", ["now", "late"])
+@pytest.mark.parametrize("gone", ["alpha", "beta", "alpha beta", "beta fast.weight"])
+def test_leaks_of_zero_beside_a_current(current, gone):
+    """Without weights a current is a constant's alone: what it becomes is not what it was."""
+    shape = Shape(4, (Layer(6, current=current),), samples=4, steps=9, seed=3)
+    graph = network(shape)
+    for name in gone.split():
+        graph.constants[f"layer1.{name}"] = np.zeros_like(graph.constants[f"layer1.{name}"])
+    x = samples(shape).astype(np.float64)
+    wanted = interpret(graph, x).logits
+    found = interpret(imported(to_onnx(apply(Fold(), graph))), x).logits
+    assert np.ptp(wanted) > 0.1
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
