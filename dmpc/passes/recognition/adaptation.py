@@ -35,7 +35,6 @@ class _OtherError(Exception):
 def find_pairs(network: Network) -> dict[str, tuple[State, State]]:
     """Membrane and adaptation of neurons that adapt, by the comparison that makes them fire."""
     states = [one for one in network.graph.states if one.name not in network.lines.states]
-    states = [one for one in states if not one.init]
     found: dict[str, tuple[State, State]] = {}
     for comparison in network.comparisons():
         seen = network.forms.difference(comparison).parts
