@@ -1,6 +1,7 @@
 """Files written whole or not at all: the one place of the project that writes what a user names."""
 
 import errno
+import io
 import os
 import shutil
 import stat
@@ -10,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+MOST_PIPED = 1 << 28
+"""Bytes that are read of what is no regular file: a device may have no end."""
 READER_SECONDS = 5.0
 """How long a FIFO that is written waits for somebody to read it."""
 
@@ -41,6 +44,22 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> None:
         os.replace(beside, target)
     finally:
         _remove(beside)
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """What a file holds, or a pipe gives. OSError, also if it gives more than can be meant."""
+    with open(path, "rb") as file:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file.read()
+        content = file.read(MOST_PIPED + 1)
+    if len(content) > MOST_PIPED:
+        raise _failure(errno.EFBIG, path)
+    return content
+
+
+def read_text(path: str | os.PathLike[str], encoding: str = "utf-8-sig") -> str:
+    """The same as text, with lines that end alike. OSError or UnicodeDecodeError."""
+    return io.TextIOWrapper(io.BytesIO(read_file(path)), encoding).read()
 
 
 def check_output(path: str | os.PathLike[str]) -> os.stat_result | None:

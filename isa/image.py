@@ -18,7 +18,7 @@ from isa import instructions as instructions  # so that `decode` knows them
 from isa.core import Contents, Table
 from isa.elf import ElfSymbol, Section
 from isa.errors import IsaError, named
-from isa.files import write_file
+from isa.files import read_file, write_file
 from isa.format import ISA_VERSION, WORD_BITS, Instruction, decode, encode
 from isa.kinds import kind_of
 from isa.target import EXTERNAL, Memory, Target, parse_target
@@ -132,7 +132,7 @@ def write_image(image: Image, path: Path | str) -> None:
 def read_image(path: Path | str) -> Image:
     """The image in a file; IsaError names the file and what is wrong with it."""
     try:
-        data = Path(path).read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise IsaError(f"{path}: cannot read the image: {error.strerror or error}") from error
     return parse_image(data, str(path))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isa.disassembler import disassemble
+from isa.files import read_text
 from isa.format import INSTRUCTIONS
 from isa.image import Image
 from runtime.errors import RuntimeFailure
@@ -33,7 +34,7 @@ def disassembled(image: Image, name: str) -> Text:
 def from_file(path: str, image: Image) -> Text:
     """The text in a file; RuntimeFailure unless it is that of the image's program."""
     try:
-        text = Path(path).read_text("utf-8-sig")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise RuntimeFailure(f"{path}: cannot read assembly text: {error}") from error
     lines, found = _lines(text), text.splitlines()

@@ -1,7 +1,6 @@
 """`dmpc disasm` and `dmpc asm`."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 import click
@@ -21,6 +20,7 @@ from dmpc.cli.terminal import Output
 from isa.assembler import assemble
 from isa.disassembler import disassemble
 from isa.errors import IsaError
+from isa.files import read_text
 from isa.format import encode, layout
 from isa.image import Image, image_bytes, read_image
 from isa.interface import provenance
@@ -80,7 +80,7 @@ def disasm(image: str, output: str, code_only: bool, json_path: str | None) -> N
 def asm(source: str, output: str, json_path: str | None) -> None:
     """Assemble SOURCE, text in the form that disasm prints, to an image."""
     try:
-        text = Path(source).read_text(encoding="utf-8-sig")
+        text = read_text(source)
     except OSError as error:
         reason = error.strerror or error
         raise IsaError(f"{source}: cannot read assembly text: {reason}") from error

@@ -24,6 +24,7 @@ from dmpc.errors import DmpcError
 from isa.arithmetic import Int
 from isa.engines import ENGINES
 from isa.errors import IsaError
+from isa.files import read_text
 from runtime.debug_adapter import Adapter, Opened
 from runtime.debug_commands import Console
 from runtime.debugger import Debugger, Expected
@@ -188,7 +189,7 @@ def _text(arguments: dict[str, Any], name: str, default: str | None) -> str | No
 def _run_script(console: Console, path: str, out: Output) -> list[dict[str, Any]]:
     """Carry out the commands of a file; what was told, command by command."""
     try:
-        lines = Path(path).read_text("utf-8").splitlines()
+        lines = read_text(path, "utf-8").splitlines()
     except OSError as error:
         raise DmpcError(f"cannot read commands: {error.strerror or error}", where=path) from error
     except UnicodeDecodeError as error:

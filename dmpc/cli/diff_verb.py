@@ -20,6 +20,7 @@ from dmpc.frontend.models import is_factory
 from dmpc.ir.graph import Graph
 from dmpc.ir.levels import rank
 from dmpc.report.graph_changes import of_graphs
+from isa.files import read_text
 from isa.image import read_image
 from isa.target import load_target, target_names
 from runtime.changes import Change, by_section, of_images, of_runs, of_targets
@@ -116,7 +117,7 @@ def _changes(kind: str, before: str, after: str) -> Iterator[Change]:
 def _run(name: str) -> dict[str, Any]:
     """What a verb wrote with --json."""
     try:
-        found = json.loads(Path(name).read_text("utf-8"))
+        found = json.loads(read_text(name, "utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DmpcError(f"no JSON: {error}", where=name) from None
     samples = found.get("samples", []) if isinstance(found, dict) else None

@@ -1,12 +1,12 @@
 """Graphs from text files."""
 
 import os
-from pathlib import Path
 
 from dmpc.errors import ImportFailure, VerifyError
 from dmpc.frontend.model_rules import NO_FILE
 from dmpc.ir.graph import Graph
 from dmpc.ir.verify import verify
+from isa.files import read_text
 
 
 def load_dmpir(path: str | os.PathLike[str]) -> Graph:
@@ -19,7 +19,7 @@ def load_dmpir(path: str | os.PathLike[str]) -> Graph:
 
     where = os.fspath(path)
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = read_text(path)
     except FileNotFoundError:
         raise ImportFailure.of(NO_FILE, where=where) from None
     except (OSError, UnicodeDecodeError) as error:

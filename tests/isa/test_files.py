@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from isa import files
-from isa.files import discard, unfinished, write_file
+from isa.files import discard, read_file, read_text, unfinished, write_file
 
 
 def mode(path):
@@ -129,3 +129,14 @@ def test_what_is_unfinished_can_be_removed_before_the_process_ends(tmp_path):
     discard()
     assert not path.exists()
     assert not unfinished
+
+
+def test_what_has_no_end_is_not_read_to_its_end(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(b"12345")
+    monkeypatch.setattr("isa.files.MOST_PIPED", 4)
+    assert read_file(tmp_path / "a") == b"12345"
+    with pytest.raises(OSError, match="File too large"):
+        read_file("/dev/zero")
+    assert read_file("/dev/null") == b""
+    (tmp_path / "a").write_bytes(b"\xef\xbb\xbf1\r\n2\n")
+    assert read_text(tmp_path / "a") == "1\n2\n"

@@ -3,11 +3,11 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from dmpc.errors import CompileError
 from dmpc.ir.registry import did_you_mean
+from isa.files import read_text
 from isa.parameters import LOSS_BITS
 from isa.target import Target
 
@@ -168,7 +168,7 @@ def read_widths(path: str) -> dict[str, dict[str, int]]:
     Raises CompileError if it cannot be read or is no such file.
     """
     try:
-        found = tomllib.loads(Path(path).read_text("utf-8"))
+        found = tomllib.loads(read_text(path, "utf-8"))
     except OSError as error:
         raise CompileError(f"cannot read: {error.strerror or error}", where=path) from error
     except (ValueError, RecursionError) as error:  # also numbers that Python cannot hold

@@ -211,7 +211,7 @@ class Forms:
 
     def _product(self, kind: str, a: Affine, b: Affine) -> Affine | None:
         if kind == "div":
-            return None if b.parts else a.scaled(1.0 / b.bias)
+            return None if b.parts or not b.bias.all() else a.scaled(1.0 / b.bias)
         if not b.parts:
             return a.scaled(b.bias)
         return None if a.parts else b.scaled(a.bias)
