@@ -79,8 +79,14 @@ def test_what_comes_back_from_a_file_is_the_network(shape, share, seed, folded):
 @settings(max_examples=12, deadline=None)
 @given(networks(), *zeros, st.sampled_from(target_names()), st.booleans())
 def test_they_compile_and_run(shape, share, seed, target, seen):
-    """Every bit of the image that is made of the file, against the file."""
+    """Every bit of the image that is made of the file, against the file.
+
+    Without currents: of zeros, some are found as one that follows its membrane, whose range weights
+    alone do not tell.
+    """
     shape = calm(shape)
+    plain = tuple(replace(layer, current="") for layer in shape.layers)
+    shape = replace(shape, layers=plain, leaks=0)
     x = samples(shape).astype(np.float64)
     layers = to_layers(import_onnx(to_onnx(zeroed(shape, share, seed))), Options())
     options = Options(target=target, input_range=(-1.0, 1.0) if shape.graded else None)
