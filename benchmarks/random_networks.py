@@ -239,7 +239,7 @@ def _layer(
         drawn = {
             "rho": random.uniform(0, 0.99, n),
             "jump": random.uniform(-0.1, 0.5, n),
-            "coupling": random.uniform(-0.1, 0.01, n) * couples,
+            "coupling": random.uniform(-0.1, 0, n) * couples,
         }
         parameters += [f"{name}.a", *(_constant(graph, f"{name}.{k}", v) for k, v in drawn.items())]
     kind = "alif" if layer.adapts else "lif"

@@ -267,18 +267,21 @@ def _adaptive(model: Model, opcode: int) -> Model:
     return Model(f"{model.name}.adaptive", opcode, title, (*others, u, a))
 
 
-ADLIF = Model(
-    "adlif",
-    51,
-    "Leaky integrate and fire with a current that follows each neuron's membrane and spikes.",
-    (
-        State("u", (*CHARGED, "adapt", "fire"), {"adapt": Read("a", late=True)}),
-        State("a", ("leak", "couple", "jump"), {"couple": Read("u")}),
-    ),
-)
+def _pulled(model: Model, opcode: int) -> Model:
+    """A model with a current that follows each neuron's membrane and spikes (adLIF)."""
+    *others, u = model.states
+    stages = (*u.stages[:-1], "adapt", "fire")
+    u = State("u", stages, {**u.reads, "adapt": Read("a", late=True)})
+    title = f"As `{model.name}`, with a current that follows each neuron's membrane and spikes."
+    a = State("a", ("leak", "couple", "jump"), {"couple": Read("u")})
+    return Model(f"{model.name}.pulled", opcode, title, (*others, u, a))
+
+
+FIRED = (LIF, CUBA, CUBA_LATE)
 MODELS = (
-    *(LIF, LI, CUBA, CUBA_LATE, ADLIF),
-    *(_adaptive(one, 48 + number) for number, one in enumerate((LIF, CUBA, CUBA_LATE))),
+    *(LIF, LI, CUBA, CUBA_LATE),
+    *(_adaptive(one, 48 + number) for number, one in enumerate(FIRED)),
+    *(_pulled(one, 51 + number) for number, one in enumerate(FIRED)),
 )
 """The models that the neuron unit takes in one instruction; others it takes stage by stage."""
 

@@ -1,4 +1,4 @@
-"""Neurons that adapt, `lif.adaptive` and `adlif`: fused and stage by stage, on all engines."""
+"""Neurons that adapt, `lif.adaptive` and `lif.pulled`: fused and stage by stage, on all engines."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def stages(kind, subtract):
         ALONE["integrate.events"](row=0, groups=GROUPS, banks=(0,), shift=0),
         ALONE["integrate.values"](**u, banks=()),
     ]
-    if kind == "adlif":
+    if kind == "lif.pulled":
         yield from charge
         yield ALONE["adapt"](**u, source=GROUPS)
         yield ALONE["fire"](**u, dest=1, subtract=subtract)
@@ -76,7 +76,7 @@ def expected(kind, weights, x, *, subtract):
             u = clipped(u + sum(int(weights[group * 3 + i, lane]) for i in range(3) if timestep[i]))
             u = clipped(u + U["bias"])
             threshold, amount = U["threshold"], U["reset"]
-            if kind == "adlif":
+            if kind == "lif.pulled":
                 u = clipped(u + rounded(a, A["shift"]))
             else:
                 threshold += rounded(a, A["shift"])
@@ -85,13 +85,13 @@ def expected(kind, weights, x, *, subtract):
             if spike:
                 u = clipped(u - amount) if subtract else U["reset"]
             a = rounded(a * A["leak"], LEAK_BITS)
-            if kind == "adlif":
+            if kind == "lif.pulled":
                 a = clipped(a + rounded(u * A["coupling"], A["exponent"]))
             us[n], ads[n] = u, clipped(a + A["jump"] * spike)
     return us, ads
 
 
-@pytest.mark.parametrize("kind", ["lif.adaptive", "adlif"])
+@pytest.mark.parametrize("kind", ["lif.adaptive", "lif.pulled"])
 @pytest.mark.parametrize("subtract", [False, True])
 @pytest.mark.parametrize("fused", [True, False])
 def test_against_plain_integers(kind, subtract, fused):
