@@ -56,7 +56,7 @@ def neuron_scale(
     """
     reach = np.maximum(charge.magnitude * margin, np.abs(threshold))
     reach = np.maximum.reduce([reach, *(np.abs(other) for other in others)])
-    least = np.maximum(reach, np.finfo(np.float32).tiny) / (largest(membrane_bits) - 1)
+    least = np.maximum(reach, np.finfo(np.float32).tiny) / max(largest(membrane_bits) - 1, 1)
     most = np.zeros_like(threshold)
     for weight in weights:
         most = np.maximum(most, np.abs(weight).max(axis=1, initial=0))
@@ -118,7 +118,7 @@ def charged_scale(
     can divide the threshold both grow to make it do so, by a sixteenth at most.
     """
     reach = np.maximum.reduce([charge.magnitude * margin, np.abs(threshold), np.abs(reset)])
-    least = np.maximum(reach, np.finfo(np.float32).tiny) / (largest(membrane_bits) - 1)
+    least = np.maximum(reach, np.finfo(np.float32).tiny) / max(largest(membrane_bits) - 1, 1)
     shift = np.clip(np.ceil(np.log2(least / current.step)), MIN_SHIFT, MAX_SHIFT)
     step = current.step * 2.0**shift
     steps = np.floor(threshold / step)

@@ -145,3 +145,9 @@ def test_a_balanced_step_leaves_the_value_between_its_least_and_its_full_width(s
 def test_rounding_is_to_nearest_and_clips_to_a_symmetric_width():
     real = np.array([0.49, 0.51, -0.51, 1.5, 2.5, 900.0, -900.0])
     assert rounded(real, 1.0, 8).tolist() == [0, 1, -1, 2, 2, 127, -127]
+
+
+def test_a_membrane_of_two_bits_has_a_step():
+    one, ranges = np.ones(1), Interval(-np.ones(1), np.ones(1))
+    made = neuron_scale([np.ones((1, 2))], ranges, one, margin=1.0, weight_bits=8, membrane_bits=2)
+    assert np.isfinite(made.step).all()
