@@ -161,6 +161,9 @@ class _Beam:
 
     def close(self) -> None:
         """A consumer has all its products."""
+        over = np.maximum(self.bursts - self.problem.target.sequencer.queue, 0).sum(0)
+        if over.any() and not over.all():  # what no queue holds is no choice any more
+            self._keep(np.flatnonzero(over == 0))
         self.total, self.waits = self._times()
         self.rows, self.bursts = np.zeros_like(self.rows), np.zeros_like(self.bursts)
         self.last = None
