@@ -17,7 +17,7 @@ from dmpc.passes.partition import DENSITY, Partition
 from dmpc.passes.quantize import Quantize
 from dmpc.passes.static_ranges import static_ranges
 from isa.target import load_target
-from tests.networks import Layer, Shape, network, networks
+from tests.networks import Layer, Shape, network, networks, samples
 
 SLOW = Shape(inputs=3, layers=(Layer(neurons=4, states=3),), seed=5)
 TARGET = load_target("paper")
@@ -27,8 +27,11 @@ def integer(shape, *, broken=True, ranges=None):
     graph = network(shape)
     if broken:
         graph = apply(BreakDependency(), graph)
-    found = static_ranges(graph, (-1.0, 1.0) if shape.graded else None)
-    return apply(Quantize(TARGET, ranges or found), graph)
+    if ranges is None and any(layer.adapts == "current" for layer in shape.layers):
+        x = samples(shape).astype(np.float64)  # weights alone may give no ranges
+        ranges = calibrate(graph, x, samples=len(x), margin=1.25)
+    found = ranges or static_ranges(graph, (-1.0, 1.0) if shape.graded else None)
+    return apply(Quantize(TARGET, found), graph)
 
 
 def anything(graph, shape, seed):
