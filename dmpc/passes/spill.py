@@ -6,6 +6,7 @@ every timestep. So what is seldom active goes first. Neurons are worked on in pi
 that two pages of their rows, one that is worked on and one that is filled, fit on the chip.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -214,7 +215,9 @@ class Spiller:
         """Layers whose neurons keep several states, which stay on the chip."""
         ops = self.graph.ops
         several = [op for op in ops if op.kind == "integrate_state" or len(states_of(op)) > 1]
-        return {op.attrs["layer"] for op in several}
+        leaks = Counter(op.attrs["layer"] for op in ops if op.kind == "leak")  # one of each state
+        alone = {layer for layer, states in leaks.items() if states > 1}
+        return alone.union(op.attrs["layer"] for op in several)
 
     def _groups(self, op: Op) -> int:
         return -(-self.graph.types[op.results[-1]].shape[0] // self.target.lanes)
