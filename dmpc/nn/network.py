@@ -216,10 +216,14 @@ class DMPNetwork(nn.Module):
 
 def _each(what: str, value: object, layers: int) -> list[Any]:
     """A value for each layer; ValueError unless there is one for all, or as many as layers."""
-    if isinstance(value, Iterable) and getattr(value, "ndim", None) != 0:
-        values = list(value)
-    else:
+    if (
+        isinstance(value, str)
+        or not isinstance(value, Iterable)
+        or getattr(value, "ndim", None) == 0
+    ):
         values = [value] * layers
+    else:
+        values = list(value)
     if len(values) != layers:
         raise ValueError(
             f"DMPNetwork: {len(values)} {what} for {layers} layers; give one number for all, or "
