@@ -1,11 +1,26 @@
 """Random networks at level layers, as hypothesis draws them: `networks()` is a strategy."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from benchmarks.random_networks import FLAVOURS, READOUTS, Layer, Shape, network, samples
+from dmpc.errors import CompileError
 from dmpc.ir.types import TensorType
+from dmpc.passes.layer_rules import MANY_PRODUCTS
 
-__all__ = ["Layer", "Shape", "integer_type", "layers", "network", "networks", "samples"]
+__all__ = [
+    "Layer",
+    "Shape",
+    "banks_hold_them",
+    "integer_type",
+    "layers",
+    "network",
+    "networks",
+    "samples",
+]
 
 layers = st.builds(
     Layer,
@@ -47,3 +62,13 @@ def networks(*, graded: bool | None = None) -> st.SearchStrategy[Shape]:
 def integer_type(bits: int, *shape: int) -> TensorType:
     """An integer type without a scale."""
     return TensorType(f"i{bits}", shape)
+
+
+@contextmanager
+def banks_hold_them() -> Iterator[None]:
+    """Networks with more products in a bank than it can wait for are refused, and no examples."""
+    try:
+        yield
+    except CompileError as error:
+        assume(error.rule is not MANY_PRODUCTS)
+        raise

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 import dmpc
@@ -127,7 +127,12 @@ def test_real_numbers_are_refused():
 @settings(max_examples=20, deadline=None)
 @given(networks(graded=False))
 def test_scales_from_the_weights_alone_leave_nothing_to_saturate(shape):
-    """But for sums over time, in very long samples."""
-    shape = replace(shape, layers=tuple(replace(one, flavour="normal") for one in shape.layers))
+    """But for sums over time, in very long samples.
+
+    Ranges of a membrane and a current that follows it do not know how their coupling is rounded.
+    """
+    plain = [one for one in shape.layers if one.adapts != "current"]
+    assume(plain)
+    shape = replace(shape, layers=tuple(replace(one, flavour="normal") for one in plain))
     proofs = prove(dmpc.compile(network(shape)).graph).proofs
     assert not [proof.cause for proof in proofs.values() if proof.safe_steps in range(4096)]

@@ -40,6 +40,8 @@ def charges(graph, traces):
         (u,), currents = bound["u"], bound["currents"]
         beta = graph.constants[bound["beta"][0]]
         whole = beta * traces[u] + sum(traces[name] for name in currents)
+        if lif.attrs.get("adapts") == "current":
+            whole = whole + traces[bound["a"][0]]
         half = beta * traces[u]
         for dense in map(graph.producer, currents):
             if dense is None or dense.kind != "dense":
