@@ -1,20 +1,20 @@
 """HDF5 files, read as data: whatever in one would lead elsewhere is refused."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isa.errors import one_line
-from isa.local_heaps import ENDLESS, endless_list
+from isa.hdf5 import read_hdf5
 from runtime.errors import RuntimeFailure
 
 if TYPE_CHECKING:
     import h5py
 
+T = TypeVar("T")
 MOST = 1 << 28
 """Elements of one dataset."""
 ODD = (
@@ -24,16 +24,10 @@ ODD = (
 """What libraries raise on contents that they did not expect."""
 
 
-@contextmanager
-def opened(path: Path | str) -> "Iterator[h5py.File]":
-    """An open file; whatever a damaged one raises is a RuntimeFailure."""
-    import h5py
-
+def read_file(path: Path | str, read: "Callable[[h5py.File], T]") -> T:
+    """What `read` makes of an open file; whatever a damaged one raises is a RuntimeFailure."""
     try:
-        if endless_list(path):
-            raise OSError(ENDLESS)
-        with h5py.File(path, "r") as file:
-            yield file
+        return read_hdf5(path, read)
     except RuntimeFailure:
         raise
     except ODD as error:

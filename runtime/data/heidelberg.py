@@ -8,40 +8,45 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from runtime.data.binning import Binning, Events, Recordings, binned, whole
-from runtime.data.hdf5 import array, member, opened
+from runtime.data.hdf5 import array, member, read_file
 from runtime.errors import RuntimeFailure
 from runtime.samples import Samples
 
 if TYPE_CHECKING:
     import h5py
 
+Array = NDArray[np.generic]
+Lists = list[Array]
 CHANNELS = 700
 """Channels of the cochlea that the data sets were made with."""
 
 
 def holds(path: Path | str) -> bool:
     """Whether an HDF5 file is laid out like that."""
-    with opened(path) as file:
-        return member(file, "spikes", path) is not None
+    return read_file(path, lambda file: member(file, "spikes", path) is not None)
 
 
 def read(path: Path | str, binning: Binning) -> tuple[Samples, str]:
     """Its samples in timesteps, and what is to be said of them."""
-    with opened(path) as file:
-        times, units = (_lists(file, f"spikes/{name}", path) for name in ("times", "units"))
-        labels = array(file, "labels", path)
-        for name, size in (
-            ("spikes/units", len(units)),
-            ("labels", None if labels is None else len(labels)),
-        ):
-            if size not in (None, len(times)):
-                raise RuntimeFailure(
-                    f"{path}: {name} has {size} samples, spikes/times {len(times)}"
-                )
-        events = list(_events(times, units, path))
-    return binned(Recordings(events, CHANNELS, labels), binning, str(path))
+    times, units, labels = read_file(path, lambda file: _contents(file, path))
+    recorded = Recordings(_events(times, units, path), CHANNELS, labels)
+    return binned(recorded, binning, str(path))
+
+
+def _contents(file: "h5py.File", path: Path | str) -> tuple[Lists, Lists, Array | None]:
+    """Times, units and labels of each sample, as they are stored."""
+    times, units = (_lists(file, f"spikes/{name}", path) for name in ("times", "units"))
+    labels = array(file, "labels", path)
+    for name, size in (
+        ("spikes/units", len(units)),
+        ("labels", None if labels is None else len(labels)),
+    ):
+        if size not in (None, len(times)):
+            raise RuntimeFailure(f"{path}: {name} has {size} samples, spikes/times {len(times)}")
+    return list(times[()]), list(units[()]), labels
 
 
 def _lists(file: "h5py.File", name: str, path: Path | str) -> "h5py.Dataset":
@@ -59,9 +64,8 @@ def _lists(file: "h5py.File", name: str, path: Path | str) -> "h5py.Dataset":
     return found
 
 
-def _events(times: "h5py.Dataset", units: "h5py.Dataset", path: Path | str) -> Iterator[Events]:
-    for number in range(len(times)):
-        when, where = np.asarray(times[number]), np.asarray(units[number])
+def _events(times: Lists, units: Lists, path: Path | str) -> Iterator[Events]:
+    for number, (when, where) in enumerate(zip(times, units, strict=True)):
         if when.shape != where.shape:
             raise RuntimeFailure(
                 f"{path}: sample {number} has {len(when)} times and {len(where)} units"

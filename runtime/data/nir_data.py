@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from runtime.data.binning import Binning, Events, Recordings, binned, whole
-from runtime.data.hdf5 import array, member, opened
+from runtime.data.hdf5 import array, member, read_file
 from runtime.errors import RuntimeFailure
 from runtime.samples import Samples
 
@@ -26,37 +26,45 @@ MOST_SECONDS = 1e9
 
 def holds(path: Path | str) -> bool:
     """Whether an HDF5 file says that it is NIRData."""
-    with opened(path) as file:
-        return bool(file.attrs.get(ROOT) == GRAPH)
+    return read_file(path, lambda file: bool(file.attrs.get(ROOT) == GRAPH))
 
 
 def read(path: Path | str, binning: Binning) -> tuple[Samples, str]:
     """Its samples in timesteps, and what is to be said of them."""
-    with opened(path) as file:
-        found = dict(_observables(file, "", path))
-        names = [name for name in found if f"/{name}".split("/")[-2] == INPUT] or list(found)
-        if len(names) != 1:
-            held = ", ".join(names[:8]) or "none"
-            raise RuntimeFailure(
-                f"{path}: holds {len(names)} observables ({held}); the samples are those of a node "
-                f"'{INPUT}', or the only ones"
-            )
-        group, kind = found[names[0]], found[names[0]].attrs.get(ROOT)
-        if kind == "TimeGriddedData":
-            return Samples(_needed(group, "data", path), None), ""
-        if kind != "EventData":
-            raise RuntimeFailure(
-                f"{path}: {names[0]} is {kind}; samples are EventData or TimeGriddedData"
-            )
-        return binned(_recordings(group, path), binning, str(path))
+    found = read_file(path, lambda file: _contents(file, path))
+    if isinstance(found, Recordings):
+        return binned(found, binning, str(path))
+    return Samples(found, None), ""
+
+
+def _contents(file: "h5py.File", path: Path | str) -> Recordings | np.ndarray:
+    """Events, or timesteps."""
+    found = dict(_observables(file, "", path))
+    names = [name for name in found if f"/{name}".split("/")[-2] == INPUT] or list(found)
+    if len(names) != 1:
+        held = ", ".join(names[:8]) or "none"
+        raise RuntimeFailure(
+            f"{path}: holds {len(names)} observables ({held}); the samples are those of a node "
+            f"'{INPUT}', or the only ones"
+        )
+    group, kind = found[names[0]], found[names[0]].attrs.get(ROOT)
+    if kind == "TimeGriddedData":
+        return _needed(group, "data", path)
+    if kind != "EventData":
+        raise RuntimeFailure(
+            f"{path}: {names[0]} is {kind}; samples are EventData or TimeGriddedData"
+        )
+    return _recordings(group, path)
 
 
 def is_gridded(path: Path | str) -> bool:
     """Whether its data are timesteps already."""
-    with opened(path) as file:
-        return any(
-            group.attrs.get(ROOT) == "TimeGriddedData" for _, group in _observables(file, "", path)
-        )
+    return read_file(path, lambda file: _gridded(file, path))
+
+
+def _gridded(file: "h5py.File", path: Path | str) -> bool:
+    observables = _observables(file, "", path)
+    return any(group.attrs.get(ROOT) == "TimeGriddedData" for _, group in observables)
 
 
 def _observables(
@@ -89,7 +97,7 @@ def _recordings(group: "h5py.Group", path: Path | str) -> Recordings:
     if not isinstance(lasts, np.floating | float) or not 0 < lasts < MOST_SECONDS:
         raise RuntimeFailure(f"{path}: t_max is {lasts}; it must be seconds, more than 0")
     length = int(whole(np.array([lasts]), 10**9)[0])
-    return Recordings(_events(times, units, path), int(neurons), None, length)
+    return Recordings([*_events(times, units, path)], int(neurons), None, length)
 
 
 def _events(times: np.ndarray, units: np.ndarray, path: Path | str) -> Iterator[Events]:

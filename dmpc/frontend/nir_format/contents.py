@@ -14,7 +14,7 @@ from dmpc.errors import ImportFailure
 from dmpc.frontend.model_rules import NO_FILE
 from dmpc.frontend.nir_format.rules import NIR_LINK, NIR_VALUE
 from dmpc.ir.graph import Array
-from isa.local_heaps import ENDLESS, endless_list
+from isa.hdf5 import read_hdf5
 
 if TYPE_CHECKING:
     import h5py
@@ -47,15 +47,10 @@ def contents(source: "str | os.PathLike[str] | nir.NIRGraph") -> Mapping[str, An
 
 
 def _of_file(path: str) -> Mapping[str, Any]:
-    import h5py
-
     if not os.path.isfile(path):
         raise ImportFailure.of(NO_FILE, where=path)
     try:
-        if endless_list(path):
-            raise OSError(ENDLESS)
-        with h5py.File(path, "r") as file:
-            found = _group(file, "", ()) if "node" in file else {}
+        found = read_hdf5(path, lambda file: _group(file, "", ()) if "node" in file else {})
     except ODD as error:
         reason = _reason(error)
         raise ImportFailure(f"this is not a NIR file, or it is damaged: {reason}") from None
@@ -93,9 +88,11 @@ def _group(group: "h5py.Group", path: str, above: tuple[int, ...]) -> dict[str, 
 
 
 def _dataset(dataset: "h5py.Dataset", place: str) -> Any:
+    import h5py
+
     if dataset.external or dataset.is_virtual:
         raise ImportFailure.of(NIR_LINK, where=f"'{place}'", problem="is stored in another file")
-    if dataset.size is None:  # a null dataspace
+    if dataset.size is None or h5py.check_ref_dtype(dataset.dtype):  # nothing, or an address
         return None
     if dataset.size > MOST_ELEMENTS:
         problem = f"has {dataset.size} elements, more than {MOST_ELEMENTS}"
