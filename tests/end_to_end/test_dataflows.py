@@ -7,12 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmpc import Options
-from dmpc import compile as compile_network
 from dmpc.backend.predict import predict
 from dmpc.verification import verify
 from isa.target import target_names
 from runtime.program import Program
-from tests.networks import banks_hold_them, network, networks, samples
+from tests.networks import compile_network, network, networks, samples
 
 SWITCHES = ("fusion", "heterogeneous_stationarity", "count_readout", "overlap")
 
@@ -49,7 +48,6 @@ def test_dataflows_leave_every_bit_as_it_was(shape, options):
     """All but dependency breaking, which rounds P and nu instead of W_m."""
     x = samples(shape)
     plain = Options(dependency_breaking=options.dependency_breaking)
-    with banks_hold_them():
-        images = [compiled(shape, chosen, x).image for chosen in (plain, options)]
+    images = [compiled(shape, chosen, x).image for chosen in (plain, options)]
     logits = [Program(image, "random").run(x).integers for image in images]
     assert np.array_equal(*logits)

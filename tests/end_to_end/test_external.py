@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 
 from benchmarks.random_networks import Layer, Shape
 from dmpc import Options
-from dmpc import compile as compile_network
 from dmpc.backend.predict import predict
 from dmpc.errors import CompileError
 from dmpc.verification import verify
 from isa.target import target_text
 from runtime.program import Program
-from tests.networks import network, networks, samples
+from tests.networks import compile_network, network, networks, samples
 
 TIGHT = {
     ("events", "width"): 8, ("events", "count"): 40, ("values", "width"): 5,

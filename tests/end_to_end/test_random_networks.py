@@ -6,14 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmpc import Options
-from dmpc import compile as compile_network
 from dmpc.backend.emit import embedded_graph
 from dmpc.ir.interpret import interpret
 from dmpc.verification import verify
 from isa.image import image_bytes
 from isa.target import target_names
 from runtime.program import Program
-from tests.networks import Layer, Shape, network, networks, samples
+from tests.networks import Layer, Shape, compile_network, network, networks, samples
 
 
 def compiled(shape, *, calibration=None, **chosen):

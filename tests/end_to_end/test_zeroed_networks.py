@@ -26,7 +26,7 @@ from dmpc.verification import verify
 from isa.target import target_names
 from tests.dmpc.frontend import sequences
 from tests.dmpc.frontend.spellings import PLAIN, Form, scan_model, step_model, two_scans
-from tests.networks import Layer, Shape, network, networks, samples
+from tests.networks import Layer, Shape, compile_network, network, networks, samples
 
 ROUNDED = 1e-6  # of the largest logit: W_m is recovered from W_m A
 
@@ -92,7 +92,7 @@ def test_they_compile_and_run(shape, share, seed, target, seen):
     options = Options(target=target, input_range=(-1.0, 1.0) if shape.graded else None)
     if seen and shape.graded:
         x[0, 0, 0] = 0.25  # so that it is seen to be graded
-    made = dmpc.compile(layers, calibration=x if seen else None, options=options)
+    made = compile_network(layers, calibration=x if seen else None, options=options)
     assert verify(layers, made.image, x, max_drop=100).ok
 
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from benchmarks.random_programs import EVENTS, VALUES, first_values, hand_made
 from dmpc.compiler import Options
-from dmpc.compiler import compile as compile_network
 from isa.engines import ENGINES, engine
 from isa.engines.counts import Counts
 from isa.engines.trace import Span
@@ -40,7 +39,7 @@ from isa.instructions import (
 )
 from isa.target import load_target, target_names, target_text
 from tests.isa.machine import LANES, PAPER, TARGET, outcome, parameters, program
-from tests.networks import network, networks, samples
+from tests.networks import compile_network, network, networks, samples
 
 SPOKEN = Path(__file__).parents[2] / "examples" / "spoken_digits"
 

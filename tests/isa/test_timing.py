@@ -8,11 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmpc.compiler import Options
-from dmpc.compiler import compile as compile_network
 from isa.engines import engine
 from tests.isa.machine import LANES, program, run
 from tests.isa.test_simulator import IMAGE, X
-from tests.networks import Layer, Shape, network, networks, samples
+from tests.networks import Layer, Shape, compile_network, network, networks, samples
 
 TWO = Shape(
     inputs=9,

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from dmpc import Options
-from dmpc import compile as compile_network
 from isa.engines import engine
 from isa.target import target_names
 from runtime import Program, RuntimeFailure
-from tests.networks import Layer, Shape, network, samples
+from tests.networks import Layer, Shape, compile_network, network, samples
 
 SEVERAL = (
     Layer(neurons=9, states=3, delays=4, dilation=3),

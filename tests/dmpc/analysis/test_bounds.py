@@ -15,7 +15,7 @@ from dmpc.ir.interpret import interpret
 from dmpc.ir.ops_integer import INTEGER
 from dmpc.ir.registry import all_ops
 from isa.target import target_names
-from tests.networks import Layer, Shape, network, networks, samples
+from tests.networks import Layer, Shape, compile_network, network, networks, samples
 
 LONG = 40
 SILENT_DRIVE = Shape(
@@ -35,7 +35,7 @@ def compiled(shape, **chosen):
     """The scheduled graph of a shape, its scales taken from samples quieter than those to come."""
     x = samples(shape)
     x = x * 0.4 if shape.graded else x & (np.random.default_rng(1).random(x.shape) < 0.5)
-    return dmpc.compile(network(shape), calibration=x, options=dmpc.Options(**chosen)).graph
+    return compile_network(network(shape), calibration=x, options=dmpc.Options(**chosen)).graph
 
 
 def hostile(graph, shape, seed=0, steps=LONG):

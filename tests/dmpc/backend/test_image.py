@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from dmpc import compile as compile_network
 from dmpc.backend.emit import embedded_graph
 from dmpc.backend.tables import product_rows
 from dmpc.compiler import Options
@@ -21,7 +20,7 @@ from isa.interface import interface, provenance
 from isa.layout import Layout
 from isa.target import target_text
 from tests.isa.machine import program
-from tests.networks import Layer, Shape, network, networks
+from tests.networks import Layer, Shape, compile_network, network, networks
 
 SHAPE = Shape(
     inputs=6, layers=(Layer(neurons=9, states=3), Layer(neurons=5, states=2, hard=False)), seed=5

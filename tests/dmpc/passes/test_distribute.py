@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from dmpc.backend.predict import predict
 from dmpc.compiler import Options
-from dmpc.compiler import compile as compile_network
 from dmpc.errors import CompileError
 from dmpc.ir.interpret import interpret
 from dmpc.ir.verify import verify
@@ -24,7 +23,14 @@ from dmpc.passes.stopwatch import Stopwatch
 from isa.limits import PERIOD
 from isa.target import load_target, target_text
 from runtime.program import Program
-from tests.networks import Layer, Shape, banks_hold_them, network, networks, samples
+from tests.networks import (
+    Layer,
+    Shape,
+    compile_network,
+    network,
+    networks,
+    samples,
+)
 
 PAPER, POOLED = load_target("paper"), load_target("pooled")
 SLOW = Shape(
@@ -76,8 +82,7 @@ def any_assignment(problem, random):
 @settings(max_examples=15, deadline=None)
 @given(networks(), st.booleans(), st.booleans(), st.randoms(use_true_random=False))
 def test_no_assignment_changes_a_bit(shape, pooled, fusion, random):
-    with banks_hold_them():
-        graph, ranges = fused(shape, fusion=fusion)
+    graph, ranges = fused(shape, fusion=fusion)
     target = POOLED if pooled else PAPER
     problem = Distribute(target, ranges.activity).problem(graph)
     made = distributed(graph, problem, any_assignment(problem, random))

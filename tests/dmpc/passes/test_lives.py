@@ -9,14 +9,21 @@ from hypothesis import strategies as st
 from dmpc.backend.lower import lower
 from dmpc.backend.order import Life, lives
 from dmpc.compiler import Options
-from dmpc.compiler import compile as compile_network
 from dmpc.errors import CompileError
 from dmpc.passes.place import PlaceInMemory
 from dmpc.passes.rooms import Wanted, rooms
 from dmpc.verification import verify
 from isa.instructions import Loop
 from isa.target import load_target, target_text
-from tests.networks import Layer, Shape, banks_hold_them, network, networks, samples
+from tests.networks import (
+    Layer,
+    Shape,
+    banks_hold_them,
+    compile_network,
+    network,
+    networks,
+    samples,
+)
 
 PAPER = load_target("paper")
 STEPS = 4

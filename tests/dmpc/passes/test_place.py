@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given, settings
 
 from dmpc.compiler import Options, to_layers
-from dmpc.compiler import compile as compile_network
 from dmpc.errors import CompileError
 from dmpc.lowering import check_size
 from isa.target import load_target, target_text
-from tests.networks import Layer, Shape, network, networks
+from tests.networks import Layer, Shape, compile_network, network, networks
 
 SLOW = Shape(inputs=6, layers=(Layer(neurons=9, states=3), Layer(neurons=5, states=2)), seed=5)
 
