@@ -43,13 +43,13 @@ class Input(_Note):
         once = self.repeats is not None and x.shape[1] == 1
         return np.repeat(x, self.repeats or 1, axis=1) if once else x
 
-    def integers(self, x: Numbers) -> tuple[NDArray[np.int64], int]:
+    def integers(self, x: Numbers) -> tuple[NDArray[np.integer[Any]], int]:
         """The machine's integers for numbers `x`, rounded to nearest, and how many were clipped.
 
-        Events are 0 and 1 as they are.
+        Events are 0 and 1 as they are, in bytes.
         """
         if self.kind == "events":
-            return x.astype(np.int64), 0
+            return x.astype(np.uint8, copy=False), 0
         limit = (1 << (self.bits - 1)) - 1
         with np.errstate(over="ignore"):  # beyond every limit, like other large numbers
             real = np.rint(x.astype(np.float64) / self.scale)

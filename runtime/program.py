@@ -259,15 +259,15 @@ class Program:
         with named(self.origin):
             return self.engine.trace(inputs[0])
 
-    def encode(self, x: Numbers) -> tuple[Integers, int]:
+    def encode(self, x: Numbers) -> tuple[Numbers, int]:
         """The device's integers for samples `x`, and how many of them had to be clipped."""
         return self.encode_timesteps(self.interface.input.shown(check_input(np.asarray(x))))
 
-    def _encode_sample(self, number: int, sample: Numbers) -> tuple[Integers, int]:
+    def _encode_sample(self, number: int, sample: Numbers) -> tuple[Numbers, int]:
         name = f"x[{number}]"
         return self.encode_timesteps(check_numbers(sample, name), name)
 
-    def encode_timesteps(self, x: Numbers, name: str = "x") -> tuple[Integers, int]:
+    def encode_timesteps(self, x: Numbers, name: str = "x") -> tuple[Numbers, int]:
         """The same for finite numbers [.., inputs]; messages call them by `name`."""
         if x.shape[-1] != self.inputs:
             raise RuntimeFailure(
