@@ -38,7 +38,7 @@ def usable_threads() -> int:
 class FastEngine:
     """Runs an image in compiled code, sixteen samples in lockstep on each thread.
 
-    Where the machine traps, the reference engine runs the batch again and says what the trap was.
+    Where the machine traps, the reference engine runs the block again and says what the trap was.
     """
 
     name = "fast"
@@ -61,17 +61,14 @@ class FastEngine:
         check_inputs(inputs)
         places = tuple(dict.fromkeys(watched))
         given = as_input(inputs)
-        lanes = LOCKSTEP if min(batch, len(inputs)) > FEW else 1
-        pool = _Pool(self.prepared, places, lanes, threads or usable_threads(), limit)
-        parts = []
-        for first in range(0, len(given), batch):
-            blocks = pool.run(given[first : first + batch], progress)
-            if blocks is None:
-                self._explain(inputs[first : first + batch], limit)
-            parts.extend(blocks or [])
+        together = min(batch, LOCKSTEP) if min(batch, len(inputs)) > FEW else 1
+        pool = _Pool(self.prepared, places, together, threads or usable_threads(), limit)
+        blocks = pool.run(given, progress)
+        if (done := len(blocks) * together) < len(given):
+            self._explain(inputs[done : done + together], limit)
         if pool.unseen:
             raise pool.unseen
-        return _joined(parts, places, pool.counts())
+        return _joined(blocks, places, pool.counts())
 
     def reset(self, sample: Inputs) -> "FastSession":
         """The start of one sample [timesteps, inputs], to be stepped through."""
@@ -159,6 +156,9 @@ class FastSession:
 
 _Block = tuple[Int, Int, dict[Place, Int]]
 
+_SHARE = 4096
+"""Timesteps of samples that a thread takes at once: many, for to hand them out costs time, too."""
+
 
 class _Pool:
     """Machines on threads, and what they counted."""
@@ -167,38 +167,38 @@ class _Pool:
         self,
         prepared: Prepared,
         places: tuple[Place, ...],
-        lanes: int,
+        together: int,
         threads: int,
         limit: int | None,
     ) -> None:
-        self.prepared, self.lanes, self.threads, self.limit = prepared, lanes, threads, limit
+        self.prepared, self.together, self.threads, self.limit = prepared, together, threads, limit
         self.places = places
         self.watches = [watch(prepared, place) for place in places]
         self.unseen: IsaError | None = None
         self.machines: list[Machine] = []
         self.idle: list[Machine] = []
 
-    def run(self, inputs: Inputs, progress: Progress | None = None) -> list[_Block] | None:
-        """Run a batch; None if the machine trapped in it."""
-        starts = range(0, len(inputs), self.lanes)
+    def run(self, inputs: Inputs, progress: Progress | None = None) -> list[_Block]:
+        """Run samples in blocks of `together`; those before the first that trapped."""
+        starts = range(0, len(inputs), self.together)
         if self.threads == 1 or len(starts) == 1:
             return self._collected(self._some(inputs, starts), progress)
-        # A thread takes several blocks at a time, so that handing them out costs little.
-        share = -(-len(starts) // (4 * self.threads))
+        share = max(1, _SHARE // (self.together * inputs.shape[1]))
         groups = [starts[n : n + share] for n in range(0, len(starts), share)]
-        with ThreadPoolExecutor(self.threads) as pool:
+        pool = ThreadPoolExecutor(self.threads)
+        try:
             done = pool.map(lambda g: list(self._some(inputs, g)), groups)
             return self._collected((block for group in done for block in group), progress)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     @staticmethod
-    def _collected(
-        blocks: Iterable[_Block | None], progress: Progress | None
-    ) -> list[_Block] | None:
-        """Blocks as they come, each told to `progress`; None if there is one that is none."""
+    def _collected(blocks: Iterable[_Block | None], progress: Progress | None) -> list[_Block]:
+        """Blocks as they come, each told to `progress`, up to the first that is none."""
         found = []
         for block in blocks:
             if block is None:
-                return None
+                break
             found.append(block)
             if progress:
                 progress(len(block[1]))
@@ -206,13 +206,13 @@ class _Pool:
 
     def _some(self, inputs: Inputs, starts: range) -> Iterator[_Block | None]:
         for at in starts:
-            yield self._block(inputs[at : at + self.lanes])
+            yield self._block(inputs[at : at + self.together])
 
     def _block(self, inputs: Inputs) -> _Block | None:
         try:
             machine = self.idle.pop()
         except IndexError:
-            machine = Machine(self.prepared, self.lanes, self.watches)
+            machine = Machine(self.prepared, LOCKSTEP if self.together > 1 else 1, self.watches)
             self.machines.append(machine)
         machine.begin(inputs)
         budget = UNBOUNDED if self.limit is None else self.limit
