@@ -58,10 +58,11 @@ def shift_round(x: Any, shift: Int | int) -> Any:
         moved: Int = x + ((np.int64(1) << shift) >> 1)
         moved >>= shift
         return moved
-    right = np.maximum(np.asarray(shift, np.int64), 0)
-    left = np.maximum(-np.asarray(shift, np.int64), 0)
-    limit = (np.int64(1) << WIDEST) >> left
-    widened: Int = np.clip(shift_round(x, right), -limit, limit) << left
+    limit = (np.int64(1) << WIDEST) >> (left := np.maximum(-np.int64(shift), 0))
+    if not isinstance(shift, int):  # some of them may move right
+        x = shift_round(x, np.maximum(shift, 0))
+    widened: Int = np.clip(x, -limit, limit)
+    widened <<= left
     return widened
 
 
