@@ -10,6 +10,7 @@ Tensors are [batch, time, features]. The equations are the paper's (Sun et al., 
 
 from dmpc.legendre import legendre_system, zero_order_hold
 from dmpc.nn.activity import TrainingWarning
+from dmpc.nn.adaptation import Adaptation
 from dmpc.nn.delays import AxonalDelays
 from dmpc.nn.export import export_onnx, load_weights, to_onnx
 from dmpc.nn.initial import initialise
@@ -25,6 +26,7 @@ from dmpc.nn.training import Measurement, fit, measure
 
 __all__ = [
     "LIF",
+    "Adaptation",
     "AxonalDelays",
     "Convolution",
     "DMPLayer",

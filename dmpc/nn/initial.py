@@ -60,6 +60,7 @@ def initialise(network: DMPNetwork, x: Tensor, rate: float = RATE) -> None:
 def _settled(layer: DMPLayer, x: Tensor, rate: float) -> Tensor:
     """The spikes of a layer for `x` [batch, time, inputs], after its weights were scaled."""
     lif, late = layer.lif, layer.late(x)
+    beta, gain = lif.kept(), lif.gain
     paths: list[tuple[nn.Linear | Convolution, Tensor]] = [(layer.fast, late)]
     if layer.slow_path is not None:
         drive, memory, slow = layer.slow_path
@@ -71,13 +72,13 @@ def _settled(layer: DMPLayer, x: Tensor, rate: float) -> Tensor:
     if layer.recurrent is not None:
         each = layer.recurrent.weight.square().sum(dim=1).mean() * rate * (1 - rate)
         alpha = 0.0 if layer.synapse is None else layer.synapse.kept().mean().item()
-        both = alpha * lif.beta  # the spread of what leaks twice
-        leaks = (1 - both) * (1 - alpha**2) * (1 - lif.beta**2) / (1 + both)
-        spread = lif.gain * (each / leaks).sqrt()
+        both = alpha * beta  # the spread of what leaks twice
+        leaks = (1 - both) * (1 - alpha**2) * (1 - beta**2) / (1 + both)
+        spread = (gain * (each / leaks).sqrt()).mean()
         _scale(layer.recurrent, FEEDBACK * lif.threshold, spread)
     wanted = lif.threshold / NormalDist().inv_cdf(1 - rate) / math.sqrt(len(paths))
     for linear, source in paths:
-        _center(linear, source, wanted, lif.beta, lif.gain, layer.arriving)
+        _center(linear, source, wanted, beta, gain, layer.arriving)
     spikes: Tensor = layer(x)
     for _ in range(WIDENED):
         if spikes.mean() >= rate / 2:
@@ -93,8 +94,8 @@ def _center(
     linear: nn.Linear | Convolution,
     x: Tensor,
     spread: float,
-    beta: float = 0.0,
-    gain: float = 1.0,
+    beta: float | Tensor = 0.0,
+    gain: float | Tensor = 1.0,
     arriving: Callable[[Tensor], Tensor] = lambda current: current,
 ) -> None:
     """Give what a module adds to leaking membranes this spread and a mean of 0 in each neuron.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dmpc.nn.delays import AxonalDelays
+from dmpc.nn.dynamics import NeuronState
 from dmpc.nn.leak import Leak
 from dmpc.nn.lif import LIF
 from dmpc.nn.memory import LegendreMemory
@@ -27,6 +28,7 @@ class LayerState(NamedTuple):
     before: Tensor  # [batch, neurons], the last spikes, of a recurrent layer
     past: Tensor  # [batch, longest delay, inputs], the last inputs, the latest first
     synapse: Tensor  # [batch, neurons], the synaptic currents
+    adaptation: Tensor  # [batch, neurons], by what neurons adapt
 
 
 class SlowPath(NamedTuple):
@@ -58,10 +60,10 @@ class DMPLayer(nn.Module):
     and `neurons` there are: those of a front end, plane by plane.
 
     Parameters: `inputs` (M), `neurons` (N), `memory` (d, the number of memory states), `window`
-    in timesteps, `lif` (default: beta 0.5, gain 0.5, threshold 1, hard reset to 0), `dilation` in
-    timesteps (1: the slow current reads every timestep's memory). Raises ValueError if a size or
-    `dilation` is below 1, `memory` or `delays` below 0, one of them is no whole number, or a memory
-    has no window of at least 1.
+    in timesteps, `lif`, of which the layer has as many as neurons (default: beta 0.5, gain 0.5,
+    threshold 1, hard reset to 0), `dilation` in timesteps (1: the slow current reads every
+    timestep's memory). Raises ValueError if a size or `dilation` is below 1, `memory` or `delays`
+    below 0, one of them is no whole number, or a memory has no window of at least 1.
     """
 
     def __init__(
@@ -102,7 +104,7 @@ class DMPLayer(nn.Module):
         self.synapse: Leak | None = None
         if alpha is not None:
             self.synapse = Leak("DMPLayer: alpha", self.neurons, alpha, learned=learn_alpha)
-        self.lif = LIF() if lif is None else lif
+        self.lif = (LIF() if lif is None else lif).of(self.neurons)
 
     @property
     def states(self) -> int:
@@ -113,19 +115,19 @@ class DMPLayer(nn.Module):
         """State before the first timestep: zeros."""
         zeros = self.fast.weight.new_zeros
         longest = 0 if self.delays is None else self.delays.longest
+        neurons = self.lif.dynamics(self.keep()).rest(zeros(batch, self.neurons))
         return LayerState(
-            membrane=zeros(batch, self.neurons),
+            **neurons._asdict(),
             memory=zeros(batch, self.states),
             held=zeros(batch, self.states),
             timestep=zeros(batch, 1),
             before=zeros(batch, 0 if self.recurrent is None else self.neurons),
             past=zeros(batch, longest, self.inputs),
-            synapse=zeros(batch, 0 if self.synapse is None else self.neurons),
         )
 
     def step(self, x: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """One timestep: `x` [batch, inputs] -> spikes [batch, neurons] and the new state."""
-        _, memory, held, timestep, before, past, synapse = state
+        _, memory, held, timestep, before, past, *_ = state
         if self.delays is not None:
             x, past = self.delays.step(x, past)
         current = self.fast(x)
@@ -135,11 +137,10 @@ class DMPLayer(nn.Module):
             current = current + self.slow(held)
         if self.recurrent is not None:
             current = current + self.recurrent(before)
-        if self.synapse is not None:
-            current = synapse = self.synapse.kept() * synapse + current
-        spikes, membrane = self.lif.step(current, state.membrane)
+        neurons = NeuronState(state.membrane, state.synapse, state.adaptation)
+        spikes, (membrane, *others) = self.lif.step(current, neurons, self.keep())
         before = before if self.recurrent is None else spikes
-        return spikes, LayerState(membrane, memory, held, timestep + 1, before, past, synapse)
+        return spikes, LayerState(membrane, memory, held, timestep + 1, before, past, *others)
 
     def forward(self, x: Tensor) -> Tensor:
         """Whole sequence from state 0: `x` [batch, time, inputs] -> spikes [batch, time, neurons].
@@ -151,10 +152,12 @@ class DMPLayer(nn.Module):
         if self.slow_path is not None:
             memory = self.memory(torch.relu(self.drive(x)).squeeze(2))
             current = current + self.slow(self.held(memory))
-        if self.recurrent is not None:
-            return self.lif.recur(current, self.recurrent.weight, self.keep())
-        spikes: Tensor = self.lif(self.arriving(current))
+        spikes: Tensor = self.lif(current, weight=self.feedback(), keep=self.keep())
         return spikes
+
+    def feedback(self) -> Tensor | None:
+        """The weights [neurons, neurons] of the neurons' own last spikes, if they hear them."""
+        return None if self.recurrent is None else self.recurrent.weight
 
     def keep(self) -> Tensor | None:
         """What a timestep leaves of the synaptic currents [neurons], if there are any."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 LEARNED: Final = 0.01, 0.999  # between which training keeps what a timestep leaves
+Each = float | Sequence[float] | Tensor
+"""A number for all neurons, or one for each."""
 
 
 def integrate(x: Tensor, keep: Tensor) -> Tensor:
@@ -18,6 +20,44 @@ def integrate(x: Tensor, keep: Tensor) -> Tensor:
         now = torch.addcmul(arriving, keep, now)
         sums.append(now)
     return torch.stack(sums, dim=1)
+
+
+def each_of(
+    owner: str, value: object, size: int | None, what: str, holds: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Numbers [size], or as they are given where no size is known yet.
+
+    Raises ValueError, in the name of `owner` and in the words of `what`, unless they are one
+    number or `size` of them, for which `holds`.
+    """
+    try:
+        values = torch.as_tensor(value, dtype=torch.get_default_dtype()).detach().cpu()
+    except (TypeError, ValueError, RuntimeError):
+        values = torch.empty(0)
+    fits = values.dim() <= 1 if size is None else values.shape in ((), (size,))
+    if not (fits and values.numel() and bool(holds(values).all())):
+        many = "one for each neuron" if size is None else f"{size} of them"
+        raise ValueError(f"{owner} is {value!r}; {what}: a number, or {many}")
+    return values.clone() if size is None else values.expand(size).clone()
+
+
+def hold(module: nn.Module, name: str, values: Tensor, *, learned: bool) -> None:
+    """Make numbers part of a module: parameters that are trained, or buffers."""
+    if learned:
+        module.register_parameter(name, nn.Parameter(values))
+    else:
+        module.register_buffer(name, values)
+
+
+def within(module: nn.Module, held: Tensor, least: float | Tensor, most: float | Tensor) -> Tensor:
+    """What a module holds; parameters within limits that training may have left."""
+    if not isinstance(held, nn.Parameter):
+        return held
+    low, high = (torch.as_tensor(limit, dtype=held.dtype) for limit in (least, most))
+    if module.training and bool(((held < low) | (held > high)).any()):
+        with torch.no_grad():  # so that the next step starts from where a gradient is
+            held.clamp_(low, high)
+    return held.clamp(low, high)
 
 
 class Leak(nn.Module):
@@ -30,34 +70,15 @@ class Leak(nn.Module):
 
     keep: Tensor
 
-    def __init__(
-        self, owner: str, size: int, keep: float | Sequence[float] | Tensor, *, learned: bool
-    ) -> None:
+    def __init__(self, owner: str, size: int | None, keep: Each, *, learned: bool) -> None:
         super().__init__()
-        try:
-            values = torch.as_tensor(keep, dtype=torch.get_default_dtype()).detach().cpu()
-        except (TypeError, ValueError, RuntimeError):
-            values = torch.empty(0)
-        fits = values.shape in ((), (size,)) and values.numel() > 0
-        if not (fits and bool(((values > 0) & (values < 1)).all())):
-            raise ValueError(
-                f"{owner} is {keep!r}; it is what a timestep leaves, above 0 and below 1: a "
-                f"number, or {size} of them"
-            )
-        values = values.expand(size).clone()
-        if learned:
-            self.keep = nn.Parameter(values)
-        else:
-            self.register_buffer("keep", values)
+        what = "it is what a timestep leaves, above 0 and below 1"
+        values = each_of(owner, keep, size, what, lambda each: (each > 0) & (each < 1))
+        hold(self, "keep", values, learned=learned)
 
     def kept(self) -> Tensor:
         """The shares [size]; learned ones within their limits, where training left them."""
-        if not isinstance(self.keep, nn.Parameter):
-            return self.keep
-        if self.training:  # so that the next step starts from where a gradient is
-            with torch.no_grad():
-                self.keep.clamp_(*LEARNED)
-        return self.keep.clamp(*LEARNED)
+        return within(self, self.keep, *LEARNED)
 
     def forward(self, x: Tensor) -> Tensor:
         """Whole sequence from 0: `x` [batch, time, size] -> the numbers after each timestep."""
@@ -66,4 +87,4 @@ class Leak(nn.Module):
     def extra_repr(self) -> str:
         """What torch prints between the brackets."""
         low, high = self.kept().min().item(), self.kept().max().item()
-        return f"size={len(self.keep)}, keep={low:.3g} to {high:.3g}"
+        return f"size={self.keep.numel()}, keep={low:.3g} to {high:.3g}"

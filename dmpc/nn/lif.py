@@ -3,170 +3,49 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
-from dmpc.nn.leak import integrate
-
-SURROGATE_SLOPE: Final = 2.0
-
-
-def surrogate(excess: Tensor) -> Tensor:
-    """Slope that stands in for the step's at `excess` (membrane minus threshold): an arc tangent's.
-
-    Fang et al., 2021; 1 at the threshold, same shape as `excess`.
-    """
-    scaled = (math.pi / 2 * SURROGATE_SLOPE) * excess
-    return (SURROGATE_SLOPE / 2) / (1 + scaled * scaled)
-
-
-class _Sequence(torch.autograd.Function):
-    """All timesteps of `LIF.step`, with the surrogate gradient through time written out.
-
-    Autograd would record half a dozen small ops per timestep, and training spend its time there.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, lif: LIF, current: Tensor, membrane: Tensor) -> Tensor:
-        charged, spikes = torch.empty_like(current), torch.empty_like(current)
-        for k in range(current.shape[1]):
-            torch.add(lif.beta * membrane, lif.gain * current[:, k], out=charged[:, k])
-            spikes[:, k] = charged[:, k] >= lif.threshold
-            membrane = lif.after(charged[:, k], spikes[:, k])
-        ctx.save_for_backward(charged, spikes)
-        ctx.lif = lif
-        return spikes
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, Tensor]:
-        lif: LIF = ctx.lif
-        grad = _through_time(lif, gradients[0], *ctx.saved_tensors)
-        return None, lif.gain * grad, lif.beta * grad[:, 0]
-
-
-class _Recurrent(torch.autograd.Function):
-    """`_Sequence` with `weight` [neurons, neurons] on the spikes of the timestep before.
-
-    With `keep` [neurons] what arrives is a synaptic current, of which a timestep leaves that share.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, lif: LIF, current: Tensor, weight: Tensor, keep: Tensor | None) -> Tensor:
-        charged, spikes = torch.empty_like(current), torch.empty_like(current)
-        membrane = fired = total = torch.zeros_like(current[:, 0])
-        for k in range(current.shape[1]):
-            arriving = torch.addmm(current[:, k], fired, weight.T)
-            total = arriving if keep is None else torch.addcmul(arriving, keep, total)
-            torch.add(lif.beta * membrane, lif.gain * total, out=charged[:, k])
-            fired = spikes[:, k] = (charged[:, k] >= lif.threshold).to(current.dtype)
-            membrane = lif.after(charged[:, k], fired)
-        ctx.save_for_backward(current, charged, spikes, weight, keep)
-        ctx.lif = lif
-        return spikes
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        return None, *_through_recurrence(ctx.lif, gradients[0], *ctx.saved_tensors)
-
-
-class _Replay(torch.autograd.Function):
-    """Spikes that were computed elsewhere, with the gradient of `_Sequence` at those membranes.
-
-    With `weight`, and `keep` if there is one, the gradient of `_Recurrent`.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        lif: LIF,
-        current: Tensor,
-        charged: Tensor,
-        spikes: Tensor,
-        weight: Tensor | None,
-        keep: Tensor | None,
-    ) -> Tensor:
-        ctx.save_for_backward(current, charged, spikes, weight, keep)
-        ctx.lif = lif
-        return spikes.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        lif: LIF = ctx.lif
-        _, charged, spikes, weight, _ = ctx.saved_tensors
-        if weight is None:
-            current = lif.gain * _through_time(lif, gradients[0], charged, spikes)
-            return None, current, None, None, None, None
-        current, *others = _through_recurrence(lif, gradients[0], *ctx.saved_tensors)
-        return None, current, None, None, *others
-
-
-def _through_time(lif: LIF, gradient: Tensor, charged: Tensor, spikes: Tensor) -> Tensor:
-    """Gradient of the charged membranes [batch, time, neurons] from that of the spikes."""
-    grad = gradient * surrogate(charged - lif.threshold)
-    # A hard reset forgets the charged membrane. No gradient through the reset itself: it
-    # would chain the surrogate over all timesteps.
-    kept = lif.beta * (torch.ones_like(spikes) if lif.reset is None else 1 - spikes)
-    carried = torch.zeros_like(grad[:, 0])
-    for k in reversed(range(grad.shape[1])):
-        grad[:, k] += carried * kept[:, k]
-        carried = grad[:, k]
-    return grad
-
-
-def _through_recurrence(
-    lif: LIF,
-    gradient: Tensor,
-    current: Tensor,
-    charged: Tensor,
-    spikes: Tensor,
-    weight: Tensor,
-    keep: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Gradients of `current`, `weight` and `keep` of `_Recurrent` from that of the spikes."""
-    slope = surrogate(charged - lif.threshold)
-    kept = lif.beta * (torch.ones_like(spikes) if lif.reset is None else 1 - spikes)
-    grad = torch.empty_like(charged)
-    carried = arriving = torch.zeros_like(charged[:, 0])
-    for k in reversed(range(grad.shape[1])):
-        fed_back = torch.addmm(gradient[:, k], arriving, weight)
-        carried = fed_back * slope[:, k] + carried * kept[:, k]
-        later = 0 if keep is None else keep * arriving
-        arriving = grad[:, k] = lif.gain * carried + later
-    before = spikes[:, :-1]
-    of_weight = grad[:, 1:].flatten(0, 1).T @ before.flatten(0, 1)
-    if keep is None:
-        return grad, of_weight, None
-    total = current.clone()
-    total[:, 1:] += before @ weight.T
-    of_keep = (grad[:, 1:] * integrate(total, keep)[:, :-1]).sum(dim=(0, 1))
-    return grad, of_weight, of_keep
+from dmpc.nn.adaptation import Adaptation
+from dmpc.nn.dynamics import Dynamics, NeuronState
+from dmpc.nn.leak import LEARNED, Each, each_of, hold, within
 
 
 class LIF(nn.Module):
     """Neurons that leak, integrate and fire: `u = beta u + gain I`, spike where `u >= threshold`.
 
     Paper, section on the DMP layer: membrane and reset. A membrane that equals the threshold
-    fires. After a spike the membrane becomes `reset` (hard reset), or loses `threshold`
+    fires. After a spike the membrane becomes `reset` (hard reset), or loses the threshold
     (`reset=None`, soft reset). Membrane, threshold and reset share one unit, that of `gain * I`.
+
+    `beta` is a number, or one for each neuron, and is trained with `learn_beta`, for each neuron by
+    itself. A `gain` of None is `1 - beta`, whatever that becomes. With an `adaptation` neurons have
+    a state that rises with their spikes. `neurons` says how many there are; `of` makes as many of
+    neurons that were described without, which layers do.
 
     Raises ValueError if `beta` is outside [0, 1), `gain` or `threshold` is not above 0, or
     `reset` is not below `threshold` (the neuron would fire for ever).
     """
 
+    beta: float | Tensor
+
     def __init__(
         self,
-        beta: float = 0.5,
-        gain: float = 0.5,
+        beta: Each = 0.5,
+        gain: float | None = 0.5,
         threshold: float = 1.0,
         reset: float | None = 0.0,
+        *,
+        learn_beta: bool = False,
+        adaptation: Adaptation | None = None,
+        neurons: int | None = None,
     ) -> None:
         super().__init__()
-        if not 0 <= beta < 1:
-            raise ValueError(f"LIF: beta is {beta}; the membrane leaks only if 0 <= beta < 1")
-        if not (gain > 0 and math.isfinite(gain)):
-            raise ValueError(f"LIF: gain is {gain}; it must be finite and above 0")
+        what = "the membrane leaks only if 0 <= beta < 1"
+        betas = each_of("LIF: beta", beta, neurons, what, lambda each: (each >= 0) & (each < 1))
+        if gain is not None and not (gain > 0 and math.isfinite(gain)):
+            raise ValueError(f"LIF: gain is {gain}; it must be finite and above 0, or None")
         if not (threshold > 0 and math.isfinite(threshold)):
             raise ValueError(f"LIF: threshold is {threshold}; it must be finite and above 0")
         if reset is not None and not (math.isfinite(reset) and reset < threshold):
@@ -174,59 +53,101 @@ class LIF(nn.Module):
                 f"LIF: reset is {reset}; it must be finite and below the threshold {threshold}, "
                 "or None to subtract the threshold"
             )
-        self.beta, self.gain, self.threshold, self.reset = beta, gain, threshold, reset
+        self.given_gain, self.threshold, self.reset = gain, threshold, reset
+        self.adaptation: Adaptation | None = None
+        if adaptation is not None:
+            self.adaptation = adaptation if neurons is None else adaptation.of(neurons)
+        if isinstance(beta, float | int) and not learn_beta:
+            self.beta = float(beta)
+        else:
+            hold(self, "beta", betas, learned=learn_beta)
 
     @classmethod
     def from_tau(
         cls,
-        tau: float,
+        tau: Each,
         decay_input: bool = True,
         threshold: float = 1.0,
         reset: float | None = 0.0,
+        *,
+        learn_tau: bool = False,
+        adaptation: Adaptation | None = None,
     ) -> LIF:
-        """LIF from a time constant in timesteps, as SpikingJelly writes it.
+        """LIF from a time constant in timesteps, or one for each neuron, as SpikingJelly writes it.
 
         `beta = 1 - 1/tau`; `gain = 1/tau` with `decay_input`, else 1. The membrane decays to 0
         also where `reset` is another value. Raises ValueError if `tau` is below 1.
         """
-        if not tau >= 1:
-            raise ValueError(f"LIF: tau is {tau}; a time constant is at least 1 timestep")
-        return cls(1 - 1 / tau, 1 / tau if decay_input else 1.0, threshold, reset)
+        what = "a time constant is at least 1 timestep"
+        taus = each_of("LIF: tau", tau, None, what, lambda each: each >= 1)
+        beta = 1 - 1 / (tau if isinstance(tau, float | int) else taus)
+        gain = None if decay_input else 1.0
+        return cls(beta, gain, threshold, reset, learn_beta=learn_tau, adaptation=adaptation)
 
-    def after(self, charged: Tensor, spikes: Tensor) -> Tensor:
-        """Membrane after the reset: where `spikes` is 1, the reset value or minus threshold."""
-        if self.reset is None:
-            return charged - self.threshold * spikes
-        return torch.where(spikes > 0, self.reset, charged)
+    def of(self, neurons: int) -> LIF:
+        """The same for so many neurons."""
+        return LIF(
+            self.kept(),
+            self.given_gain,
+            self.threshold,
+            self.reset,
+            learn_beta=isinstance(self.beta, nn.Parameter),
+            adaptation=self.adaptation,
+            neurons=neurons,
+        )
 
-    def step(self, current: Tensor, membrane: Tensor) -> tuple[Tensor, Tensor]:
-        """One timestep: `current`, `membrane` [..., neurons] -> spikes and membrane, no gradient.
+    def kept(self) -> float | Tensor:
+        """What a timestep leaves of membranes; a learned one within its limits."""
+        return within(self, self.beta, *LEARNED) if isinstance(self.beta, Tensor) else self.beta
+
+    @property
+    def gain(self) -> float | Tensor:
+        """By what a current charges membranes."""
+        return self.dynamics().gain
+
+    def dynamics(self, keep: Tensor | None = None) -> Dynamics:
+        """The numbers of these neurons; a timestep leaves `keep` of their synaptic currents."""
+        a, beta = self.adaptation, self.kept()
+        gain = 1 - beta if self.given_gain is None else self.given_gain
+        own = Dynamics(self.threshold, self.reset, False, beta, gain, keep)
+        if a is None:
+            return own
+        rho = a.leak.kept()
+        limits = (torch.as_tensor(each).detach() for each in (beta, gain, rho))
+        return own._replace(raises=a.raises, rho=rho, jump=a.jump, coupling=a.coupled(*limits))
+
+    def rest(self, like: Tensor) -> NeuronState:
+        """The state before the first timestep of neurons without a synaptic current: zeros.
+
+        It has the shape and type of `like` [batch, neurons].
+        """
+        return self.dynamics().rest(like)
+
+    def step(
+        self, current: Tensor, state: NeuronState, keep: Tensor | None = None
+    ) -> tuple[Tensor, NeuronState]:
+        """One timestep: `current` [batch, neurons] and the state -> spikes and state, no gradient.
 
         Spikes are 0 or 1 in the dtype of `current`; train on whole sequences (`forward`).
         """
-        charged = self.beta * membrane + self.gain * current
-        spikes = (charged >= self.threshold).to(charged.dtype)
-        return spikes, self.after(charged, spikes)
+        _, spikes, state = self.dynamics(keep).step(current, state)
+        return spikes, state
 
-    def forward(self, current: Tensor, membrane: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        current: Tensor,
+        membrane: Tensor | None = None,
+        *,
+        weight: Tensor | None = None,
+        keep: Tensor | None = None,
+    ) -> Tensor:
         """Whole sequence: `current` [batch, time, neurons] -> spikes of that shape.
 
-        `membrane` [batch, neurons] is the state before the first timestep, 0 if not given.
+        `membrane` [batch, neurons] is the state before the first timestep, 0 if not given. With
+        `weight` [neurons, neurons] the last spikes, times it, are part of the current; with `keep`
+        what arrives is a synaptic current, of which a timestep leaves that share.
         """
-        if membrane is None:
-            membrane = torch.zeros_like(current[:, 0])
-        spikes: Tensor = _Sequence.apply(self, current, membrane)  # type: ignore[no-untyped-call]
-        return spikes
-
-    def recur(self, current: Tensor, weight: Tensor, keep: Tensor | None = None) -> Tensor:
-        """As `forward`, with `weight` [neurons, neurons] times the last spikes in the current.
-
-        Of a synaptic current a timestep leaves `keep` [neurons].
-        """
-        spikes: Tensor = _Recurrent.apply(  # type: ignore[no-untyped-call]
-            self, current, weight, keep
-        )
-        return spikes
+        return self.dynamics(keep).sequence(current, weight, membrane)
 
     def replay(
         self,
@@ -239,14 +160,13 @@ class LIF(nn.Module):
         """`spikes` that another machine fired, with the gradient of these neurons for `current`.
 
         `charged` are that machine's membranes before reset; all are [batch, time, neurons].
-        `weight` and `keep` are those of `recur`, of recurrent neurons.
         """
-        result: Tensor = _Replay.apply(  # type: ignore[no-untyped-call]
-            self, current, charged, spikes, weight, keep
-        )
-        return result
+        return self.dynamics(keep).sequence(current, weight, found=(charged, spikes))
 
     def extra_repr(self) -> str:
         """What torch prints between the brackets."""
         reset = "subtract threshold" if self.reset is None else self.reset
-        return f"beta={self.beta}, gain={self.gain}, threshold={self.threshold}, reset={reset}"
+        beta = torch.as_tensor(self.kept())
+        leaks = f"{beta:.3g}" if beta.numel() == 1 else f"{beta.min():.3g} to {beta.max():.3g}"
+        gain = "1 - beta" if self.given_gain is None else self.given_gain
+        return f"beta={leaks}, gain={gain}, threshold={self.threshold}, reset={reset}"

@@ -46,12 +46,12 @@ class DMPNetwork(nn.Module):
     Parameters: `inputs`; `hidden`, the neurons of each layer; `classes`; `memory` states and
     `window` (timesteps) of every layer; whether layers are `recurrent`; the longest of the learned
     `delays` of inputs, 0 for none; `dropout`, the probability of losing a layer's spike, in
-    training only; `lif`, the neurons' parameters; `dilation` in timesteps and `alpha`, what a
-    timestep leaves of synaptic currents; `readout_beta`, what it leaves of a readout that leaks: a
-    membrane for each class, which the linear readout charges, and which never fires; `over_time`,
-    whether the answer is the mean, the last or the largest of the readouts. Delays, dilation and
-    alpha are those of every layer, or of each. With `learn_leaks` alphas and readout_beta are
-    trained, for each neuron and class.
+    training only; `lif`, the neurons; `dilation` in timesteps and `alpha`, what a timestep leaves
+    of synaptic currents; `readout_beta`, what it leaves of a readout that leaks: a membrane for
+    each class, which the linear readout charges, and which never fires; `over_time`, whether the
+    answer is the mean, the last or the largest of the readouts. Delays, dilation and alpha are
+    those of every layer, or of each; so is lif, those of a front first. With `learn_leaks` alphas
+    and readout_beta are trained, for each neuron and class; `lif` says what of it is.
 
     Raises ValueError if there is no hidden layer, not as many delays, dilations or alphas as
     layers, `dropout` is outside [0, 1), a leak outside (0, 1), `over_time` unknown, or as
@@ -69,7 +69,7 @@ class DMPNetwork(nn.Module):
         recurrent: bool = False,
         delays: int | Sequence[int] = 0,
         dropout: float = 0.0,
-        lif: LIF | None = None,
+        lif: LIF | Sequence[LIF] | None = None,
         dilation: int | Sequence[int] = 1,
         alpha: float | Sequence[float | Sequence[float]] | None = None,
         readout_beta: float | Sequence[float] | Tensor | None = None,
@@ -97,19 +97,22 @@ class DMPNetwork(nn.Module):
             )
         dilations = _each("dilations", dilation, len(hidden))
         alphas = _each("alphas", alpha, len(hidden))
+        lifs = _each("kinds of neurons", lif, len(convolved) + len(hidden))
         seen = [
-            DMPLayer(math.prod(c.planes), c.neurons, 0, None, lif, convolution=c) for c in convolved
+            DMPLayer(math.prod(c.planes), c.neurons, 0, None, neurons, convolution=c)
+            for c, neurons in zip(convolved, lifs[: len(convolved)], strict=True)
         ]
         hidden_layers = [
             DMPLayer(
-                *(m, n, memory, window, lif, d),
+                *(m, n, memory, window, neurons, d),
                 recurrent=recurrent,
                 delays=late,
                 alpha=a,
                 learn_alpha=learn_leaks,
             )
-            for (m, n), d, a, late in zip(
+            for (m, n), neurons, d, a, late in zip(
                 pairwise(sizes),
+                lifs[len(convolved) :],
                 dilations,
                 alphas,
                 _each("delays", delays, len(hidden)),
@@ -226,7 +229,7 @@ def _each(what: str, value: object, layers: int) -> list[Any]:
         values = list(value)
     if len(values) != layers:
         raise ValueError(
-            f"DMPNetwork: {len(values)} {what} for {layers} layers; give one number for all, or "
+            f"DMPNetwork: {len(values)} {what} for {layers} layers; give one for all, or "
             "one for each"
         )
     return values

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
-from torch import nn
+from torch import Tensor, nn
 
 from dmpc.nn.layer import DMPLayer
 from dmpc.nn.leak import Leak
@@ -26,13 +29,7 @@ def layer_nodes(name: str, layer: DMPLayer, spikes: str) -> list[NodeProto]:
     their names. One node per line of the equations of `DMPLayer`.
     """
 
-    def op(kind: str, node: str, inputs: list[str], **attributes: int) -> NodeProto:
-        # `node` names the node and its result; a leading dot stands for the layer's name.
-        inputs = [name + i if i.startswith(".") else i for i in inputs]
-        made = helper.make_node(kind, inputs, [name + node], name=name + node)
-        made.attribute.extend(helper.make_attribute(k, v) for k, v in attributes.items())
-        return made
-
+    op = _Ops(name)
     nodes: list[NodeProto] = []
     if layer.delays is not None:
         past = [spikes, *(f".past.{age + 1}" for age in range(longest(layer)))]
@@ -82,24 +79,66 @@ def layer_nodes(name: str, layer: DMPLayer, spikes: str) -> list[NodeProto]:
             op("Add", ".synapse_next", [".synapse.kept", current]),
         ]
         current = ".synapse_next"
-    fired = [
+    nodes += neuron_nodes(op, layer.lif, current)
+    if layer.recurrent is not None:
+        nodes.append(op("Identity", ".before_next", [".spikes"]))
+    return nodes
+
+
+@dataclass(frozen=True)
+class _Ops:
+    """Makes the nodes of a layer; a leading dot stands for its name."""
+
+    layer: str
+
+    def __call__(self, kind: str, node: str, inputs: list[str], **attributes: int) -> NodeProto:
+        """A node; `node` names it and its result."""
+        inputs = [self.layer + i if i.startswith(".") else i for i in inputs]
+        made = helper.make_node(kind, inputs, [self.layer + node], name=self.layer + node)
+        made.attribute.extend(helper.make_attribute(k, v) for k, v in attributes.items())
+        return made
+
+
+def neuron_nodes(op: _Ops, lif: LIF, current: str) -> list[NodeProto]:
+    """Nodes from what charges membranes to spikes and the neurons' new states."""
+    raises = lif.adaptation is not None and lif.adaptation.raises
+    nodes, threshold = [], ".lif.raised" if raises else ".lif.threshold"
+    if raises:
+        nodes.append(op("Add", threshold, [".lif.threshold", ".adaptation"]))
+    elif lif.adaptation is not None:
+        nodes.append(op("Sub", ".lif.pulled", [current, ".adaptation"]))
+        current = ".lif.pulled"
+    nodes += [
         op("Mul", ".lif.leaked", [".membrane", ".lif.beta"]),
         op("Mul", ".lif.input", [current, ".lif.gain"]),
         op("Add", ".lif.charged", [".lif.leaked", ".lif.input"]),
-        op("GreaterOrEqual", ".lif.fired", [".lif.charged", ".lif.threshold"]),
+        op("GreaterOrEqual", ".lif.fired", [".lif.charged", threshold]),
         op("Cast", ".spikes", [".lif.fired"], to=TensorProto.FLOAT),
-        *(
-            [
-                op("Mul", ".lif.subtracted", [".spikes", ".lif.threshold"]),
-                op("Sub", ".membrane_next", [".lif.charged", ".lif.subtracted"]),
-            ]
-            if layer.lif.reset is None
-            else [op("Where", ".membrane_next", [".lif.fired", ".lif.reset", ".lif.charged"])]
-        ),
     ]
-    if layer.recurrent is not None:
-        fired.append(op("Identity", ".before_next", [".spikes"]))
-    return [*nodes, *fired]
+    if lif.reset is None:
+        nodes += [
+            op("Mul", ".lif.subtracted", [".spikes", threshold]),
+            op("Sub", ".membrane_next", [".lif.charged", ".lif.subtracted"]),
+        ]
+    else:
+        nodes.append(op("Where", ".membrane_next", [".lif.fired", ".lif.reset", ".lif.charged"]))
+    return nodes if lif.adaptation is None else [*nodes, *_adapting(op, raises)]
+
+
+def _adapting(op: _Ops, raises: bool) -> list[NodeProto]:
+    own = ".lif.adaptation"
+    risen = ".adaptation_next" if raises else f"{own}.risen"
+    nodes = [
+        op("Mul", f"{own}.kept", [".adaptation", f"{own}.leak.keep"]),
+        op("Mul", f"{own}.jumped", [".spikes", f"{own}.jump"]),
+        op("Add", risen, [f"{own}.kept", f"{own}.jumped"]),
+    ]
+    if not raises:
+        nodes += [
+            op("Mul", f"{own}.coupled", [".membrane_next", f"{own}.coupling"]),
+            op("Add", ".adaptation_next", [risen, f"{own}.coupled"]),
+        ]
+    return nodes
 
 
 def fast_nodes(name: str, fast: nn.Linear | Convolution, spikes: str) -> list[NodeProto]:
@@ -163,9 +202,13 @@ def weights(network: DMPNetwork) -> list[TensorProto]:
 
     Raises ValueError if a weight is NaN or infinite.
     """
-    tensors = []
-    leaks = {f"{name}.keep": m.kept() for name, m in network.named_modules() if isinstance(m, Leak)}
-    for name, tensor in (network.state_dict() | leaks).items():
+    tensors, limited = [], {}
+    for name, module in network.named_modules():
+        if isinstance(module, Leak):
+            limited[f"{name}.keep"] = module.kept()
+        elif isinstance(module, LIF):
+            limited |= {f"{name}.{key}": value for key, value in _limited(module)}
+    for name, tensor in (network.state_dict() | limited).items():
         tensor = tensor.detach().cpu().float()
         if not tensor.isfinite().all():
             raise ValueError(f"export_onnx: {name!r} holds NaN or infinity; did training diverge?")
@@ -186,11 +229,25 @@ def weights(network: DMPNetwork) -> list[TensorProto]:
     return tensors
 
 
+def _limited(lif: LIF) -> Iterator[tuple[str, Tensor]]:
+    """The learned numbers of neurons, within their limits."""
+    numbers = lif.dynamics()
+    if isinstance(numbers.beta, Tensor):
+        yield "beta", numbers.beta
+    if numbers.coupling is not None:
+        yield "adaptation.coupling", numbers.coupling
+
+
 def _neuron(name: str, lif: LIF) -> list[TensorProto]:
-    values = {"beta": lif.beta, "gain": lif.gain, "threshold": lif.threshold}
+    values = {"gain": lif.gain, "threshold": lif.threshold}
+    if not isinstance(lif.beta, Tensor):
+        values = {"beta": lif.beta, **values}
     if lif.reset is not None:
         values["reset"] = lif.reset
-    return [_constant(f"{name}.{key}", np.array(v, np.float32)) for key, v in values.items()]
+    return [
+        _constant(f"{name}.{key}", torch.as_tensor(v).detach().numpy().astype(np.float32))
+        for key, v in values.items()
+    ]
 
 
 def state_sizes(network: DMPNetwork) -> dict[str, int]:
@@ -209,6 +266,8 @@ def state_sizes(network: DMPNetwork) -> dict[str, int]:
             sizes[f"layers.{i}.past.{age + 1}"] = layer.inputs
         if layer.synapse is not None:
             sizes[f"layers.{i}.synapse"] = layer.neurons
+        if layer.lif.adaptation is not None:
+            sizes[f"layers.{i}.adaptation"] = layer.neurons
     if network.readout_leak is not None:
         sizes[MEMBRANE] = network.readout.out_features
     return sizes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
@@ -104,9 +105,12 @@ class QuantizedNetwork(nn.Module):
         return self.run(x).logits
 
 
+WATCHED: Final = "x", "m.next", "u.charged", "u.charged.adapted", "spikes"
+
+
 def _watched(layers: Iterable[str]) -> Iterator[str]:
     for layer in layers:
-        yield from (f"{layer}.{value}" for value in ("x", "m.next", "u.charged", "spikes"))
+        yield from (f"{layer}.{value}" for value in WATCHED)
 
 
 class _Trace:
@@ -139,10 +143,10 @@ def _replay(layer: DMPLayer, x: Tensor, machine: _Trace, name: str) -> Tensor:
         drive = _as(torch.relu(layer.drive(x)), machine(f"{name}.x"))
         memory = _as(layer.memory(drive.squeeze(2)), machine(f"{name}.m.next"))
         current = current + layer.slow(layer.held(memory))
-    charged, spikes = (layer.of_machine(machine(f"{name}.{of}")) for of in ("u.charged", "spikes"))
-    if layer.recurrent is None:
-        return layer.lif.replay(layer.arriving(current), charged, spikes)
-    return layer.lif.replay(current, charged, spikes, layer.recurrent.weight, layer.keep())
+    adapted = f"{name}.u.charged.adapted"  # by a current
+    charged = adapted if adapted in machine else f"{name}.u.charged"
+    membranes, spikes = (layer.of_machine(machine(of)) for of in (charged, f"{name}.spikes"))
+    return layer.lif.replay(current, membranes, spikes, layer.feedback(), layer.keep())
 
 
 def _as(real: Tensor, value: Tensor) -> Tensor:

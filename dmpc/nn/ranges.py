@@ -16,11 +16,13 @@ class LayerRange(NamedTuple):
     membrane: tuple[float, float]  # after the reset
     memory: tuple[float, float]
     current: tuple[float, float] = (0.0, 0.0)  # of synapses that keep one
+    adaptation: tuple[float, float] = (0.0, 0.0)  # of neurons that adapt
 
     def __str__(self) -> str:
         shown = self._asdict()
-        if self.current == (0.0, 0.0):
-            del shown["current"]
+        for name in ("current", "adaptation"):
+            if shown[name] == (0.0, 0.0):
+                del shown[name]
         return ", ".join(f"{name} {low:.1f} to {high:.1f}" for name, (low, high) in shown.items())
 
 
@@ -41,6 +43,7 @@ def state_ranges(network: DMPNetwork, x: Tensor) -> list[LayerRange]:
                 _widened(old.membrane, state.membrane),
                 _widened(old.memory, state.memory),
                 _widened(old.current, state.synapse),
+                _widened(old.adaptation, state.adaptation),
             )
             for old, state in zip(ranges, states, strict=True)
         ]

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from dmpc.nn.activity import Activity, note, warn
+from dmpc.nn.adaptation import Adaptation
 from dmpc.nn.delays import AxonalDelays
 from dmpc.nn.initial import RATE, initialise
 from dmpc.nn.leak import Leak
+from dmpc.nn.lif import LIF
 from dmpc.nn.network import DMPNetwork
 from dmpc.nn.quantized import QuantizedNetwork
 from dmpc.nn.samples import Pairs, check_pairs
@@ -145,8 +147,8 @@ def _optimizer(
     network: nn.Module, delays: list[AxonalDelays], learning_rate: float, weight_decay: float
 ) -> torch.optim.Optimizer:
     # Delays and leaks are places in time and spans of it: nothing draws them to 0.
-    leaks = [m.keep for m in network.modules() if isinstance(m, Leak)]
-    times = [*(m.delay for m in delays), *(p for p in leaks if isinstance(p, nn.Parameter))]
+    own = [m for m in network.modules() if isinstance(m, Leak | LIF | Adaptation)]
+    times = [*(m.delay for m in delays), *(p for m in own for p in m.parameters(recurse=False))]
     late = {id(p) for p in times}
     groups: list[dict[str, Any]] = [
         {"params": [p for p in network.parameters() if id(p) not in late]},

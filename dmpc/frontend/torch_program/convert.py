@@ -73,6 +73,8 @@ SHAPED = (
     "empty_like", "full_like", "new_empty", "new_full", "new_ones", "new_zeros", "ones_like",
     "zeros_like",
 )  # fmt: skip
+# What takes the shape or type alone of its second.
+FITTED = ("expand_as", "reshape_as", "type_as", "view_as")
 USED = frozenset({0})  # of operations with one result
 
 
@@ -226,7 +228,8 @@ class _Conversion:
         ):
             what = f"{kind} of the places where a mask is true"
             raise ImportFailure.of(FORM, where=place(node), what=what, nearest="the mask itself")
-        if kind in SHAPED or not any(_values(arguments.values())):
+        read = list(arguments.values())
+        if kind in SHAPED or not any(_values(read[:1] if kind in FITTED else read)):
             return self._folded(node, arguments, drawn)
         places = masks.places(self.emitter, kind, arguments)
         if places is not None:
@@ -330,6 +333,8 @@ def _needed(node: Any) -> list[Any]:
     """The nodes whose elements a node reads."""
     if kind_of(node) in (*SHAPED, "copy", "copy_"):
         return [each for each in node.all_input_nodes if each is not node.args[0]]
+    if kind_of(node) in FITTED:
+        return [node.args[0]]
     return list(node.all_input_nodes)
 
 

@@ -1,13 +1,13 @@
 """The families beside DMP: no memory, recurrence, learned delays."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
 from dmpc import from_torch
 from dmpc.compiler import Options, import_model, to_layers
@@ -16,6 +16,7 @@ from dmpc.frontend.proof import prove
 from dmpc.ir.interpret import interpret
 from dmpc.nn import (
     LIF,
+    Adaptation,
     AxonalDelays,
     DMPLayer,
     DMPNetwork,
@@ -26,10 +27,11 @@ from dmpc.nn import (
     measure,
     parameter_count,
 )
-from dmpc.nn.lif import surrogate
 from dmpc.verification import verify
 
-FAMILIES = {
+RAISED = Adaptation("threshold", 0.9, 0.3, learned=True)
+PULLED = Adaptation("current", 0.8, 0.3, 0.1, learned=True)
+FAMILIES: dict[str, dict[str, Any]] = {
     "fsnn": {},
     "rsnn": {"recurrent": True},
     "dsnn": {"delays": 5},
@@ -37,13 +39,15 @@ FAMILIES = {
     "currents": {"recurrent": True, "alpha": (0.8, 0.3), "readout_beta": 0.9, "learn_leaks": True},
     "slow currents": {"memory": 3, "window": 8.0, "alpha": 0.7, "dilation": 2, "over_time": "last"},
     "everything": {"memory": 3, "window": 8.0, "recurrent": True, "delays": 4, "dilation": 2},
+    "raised": {"recurrent": True, "lif": LIF(0.7, 2.0, 1.0, None, adaptation=RAISED)},
+    "pulled": {"alpha": 0.5, "lif": LIF(0.6, None, 0.3, learn_beta=True, adaptation=PULLED)},
 }
 families = pytest.mark.parametrize("family", FAMILIES)
 
 
-def network_of(family: str) -> DMPNetwork:
-    torch.manual_seed(1)
-    return DMPNetwork(12, [16, 20], 5, lif=LIF(0.5, 2.0), **FAMILIES[family]).eval()
+def network_of(family: str, seed: int = 1) -> DMPNetwork:
+    torch.manual_seed(seed)
+    return DMPNetwork(12, [16, 20], 5, **({"lif": LIF(0.5, 2.0)} | FAMILIES[family])).eval()
 
 
 def events(*shape: int) -> Tensor:
@@ -74,40 +78,6 @@ def test_parameters_of_the_families() -> None:
     assert count["rsnn"] == fast + 16 * 16 + 20 * 20
     assert count["dsnn"] == fast + 12 + 16
     assert count["dmp"] == fast + 12 + 1 + 3 * 16 + 16 + 16 + 1 + 3 * 20 + 20
-
-
-def by_autograd(lif: LIF, current: Tensor, weight: Tensor, keep: Tensor | float = 0.0) -> Tensor:
-    """Recurrent neurons written out, with the surrogate's slope and no gradient of the reset."""
-    membrane = fired = total = torch.zeros_like(current[:, 0])
-    spikes = []
-    for now in current.unbind(1):
-        total = keep * total + now + linear(fired, weight)
-        charged = lif.beta * membrane + lif.gain * total
-        slope = surrogate(charged - lif.threshold).detach()
-        step = (charged >= lif.threshold).to(charged.dtype)
-        fired = step + slope * (charged - charged.detach())
-        membrane = lif.after(charged, step)
-        spikes.append(fired)
-    return torch.stack(spikes, dim=1)
-
-
-@pytest.mark.parametrize("currents", [False, True])
-@pytest.mark.parametrize("reset", [0.0, None])
-def test_the_gradient_through_recurrence(reset: float | None, currents: bool) -> None:
-    lif = LIF(0.7, 1.5, reset=reset)
-    random = torch.Generator().manual_seed(0)
-    current = torch.randn(3, 12, 5, generator=random, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(5, 5, generator=random, dtype=torch.float64, requires_grad=True)
-    wanted = torch.randn(3, 12, 5, generator=random, dtype=torch.float64)
-    keep = torch.rand(5, generator=random, dtype=torch.float64, requires_grad=True)
-    given = (current, weight, keep) if currents else (current, weight)
-    found = [
-        torch.autograd.grad((spikes * wanted).sum(), given)
-        for spikes in (lif.recur(*given), by_autograd(lif, *given))
-    ]
-    for one, other in zip(*found, strict=True):
-        assert one.abs().max() > 0
-        torch.testing.assert_close(one, other)
 
 
 def test_delays_are_whole_in_inference() -> None:
@@ -187,12 +157,12 @@ def test_the_exported_file_compiles_to_the_same_network(
         np.testing.assert_allclose(logits, run.logits.numpy(), atol=1e-5)
     image = compile_model(path, options=options, calibration=x.numpy()).image
     assert verify(path, image, x.numpy(), options=options, max_drop=100).ok
-    other = DMPNetwork(12, [16, 20], 5, lif=LIF(0.5, 2.0), **FAMILIES[family]).eval()
+    other = network_of(family, seed=2)
     load_weights(other, path)
     assert torch.equal(other(x), run.logits)
 
 
-@pytest.mark.parametrize("family", ["fsnn", "dsnn", "dmp", "everything", "currents"])
+@pytest.mark.parametrize("family", ["fsnn", "dsnn", "dmp", "everything", "currents", "raised"])
 @torch.no_grad()
 def test_the_module_itself_imports_as_its_export(tmp_path: Path, family: str) -> None:
     network, x = network_of(family), events(8, 10, 12).numpy()

@@ -155,7 +155,7 @@ def test_state_ranges_by_hand() -> None:
     # Membranes 0.75, -1.625, 0 (fired); drives 0, 4, 0 and memories 0, -4, -2.
     x = torch.tensor([[[1.5], [-4.0], [6.0]]])
     (found,) = state_ranges(network, x)
-    assert found == ((-1.625, 0.75), (-4.0, 0.0), (0.0, 0.0))
+    assert found == ((-1.625, 0.75), (-4.0, 0.0), (0.0, 0.0), (0.0, 0.0))
     assert str(found) == "membrane -1.6 to 0.8, memory -4.0 to 0.0"
     with pytest.raises(ValueError, match="no sample"):
         state_ranges(network, x[:0])
@@ -221,7 +221,7 @@ def test_wrong_inputs_are_refused() -> None:
         ({"delays": "long"}, "delays is 'long'"),
         ({"dilation": 0}, "dilation is 0; it is a whole number, at least 1"),
         ({"dilation": [2.5]}, r"dilation is 2\.5"),
-        ({"dilation": [1, 2]}, "2 dilations for 1 layers; give one number for all"),
+        ({"dilation": [1, 2]}, "2 dilations for 1 layers; give one for all"),
     ],
 )
 def test_impossible_networks_are_refused(change: dict[str, object], message: str) -> None:

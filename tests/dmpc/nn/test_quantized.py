@@ -15,11 +15,22 @@ from dmpc.compiler import Compiled, Options
 from dmpc.compiler import compile as compile_model
 from dmpc.errors import CompileError
 from dmpc.ir.interpret import interpret
-from dmpc.nn import LIF, DMPNetwork, QuantizedNetwork, export_onnx, fit, load_weights, measure
+from dmpc.nn import (
+    LIF,
+    Adaptation,
+    DMPNetwork,
+    QuantizedNetwork,
+    export_onnx,
+    fit,
+    load_weights,
+    measure,
+)
 from isa.image import image_bytes
 
 ROOT = Path(__file__).parents[3]
 INPUTS, CLASSES = 12, 5
+RAISED = Adaptation("threshold", 0.9, 0.3, learned=True)
+PULLED = Adaptation("current", 0.8, 0.3, 0.1, learned=True)
 LEAKS: dict[str, Any] = {"alpha": (0.8, 0.3), "readout_beta": 0.9, "learn_leaks": True}
 
 
@@ -27,10 +38,9 @@ def network_of(
     reset: float | None = 0.0, dilation: int = 1, seed: int = 3, **family: Any
 ) -> DMPNetwork:
     torch.manual_seed(seed)
-    lif = LIF(0.7, 2.0, 1.1, reset)
     sizes: dict[str, Any] = {"memory": 4, "window": 9.0, "dilation": dilation, "dropout": 0.5}
-    sizes |= family
-    return DMPNetwork(INPUTS, [16, 20], CLASSES, lif=lif, **sizes)
+    sizes |= {"lif": LIF(0.7, 2.0, 1.1, reset)} | family
+    return DMPNetwork(INPUTS, [16, 20], CLASSES, **sizes)
 
 
 def samples(count: int = 24, *, graded: bool = False) -> Tensor:
@@ -69,8 +79,10 @@ def test_spikes_and_logits_are_those_of_the_compiled_program(
         {"memory": 0, "delays": 6},
         {"memory": 0, "recurrent": True, **LEAKS, "over_time": "max"},
         {"dilation": 3, **LEAKS, "over_time": "last"},
+        {"lif": LIF(0.7, 2.0, 1.1, None, learn_beta=True, adaptation=RAISED), "recurrent": True},
+        {"memory": 0, "lif": LIF(0.7, 2.0, 1.1, adaptation=PULLED), **LEAKS},
     ],
-    ids=["FSNN", "RSNN", "DSNN", "currents", "slow currents"],
+    ids=["FSNN", "RSNN", "DSNN", "currents", "slow currents", "raised", "pulled"],
 )
 def test_other_families_are_those_of_the_compiled_program(
     tmp_path: Path, family: dict[str, Any]
@@ -113,12 +125,9 @@ def test_replayed_spikes_have_the_gradient_of_the_neuron_that_fires_them(
     current = torch.randn(3, 15, 4, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(3, 15, 4, dtype=torch.float64)
     own = lif(current)
-    membrane, charged = torch.zeros(3, 4), []
     with torch.no_grad():
-        for now in current.unbind(1):
-            charged.append(lif.beta * membrane + lif.gain * now)
-            _, membrane = lif.step(now, membrane)
-    replayed = lif.replay(current, torch.stack(charged, dim=1), own.detach())
+        charged, _ = lif.dynamics().run(current, None, torch.zeros_like(current[:, 0]))
+    replayed = lif.replay(current, charged, own.detach())
     assert torch.equal(replayed, own)
     (expected,) = torch.autograd.grad((own * weight).sum(), current)
     (found,) = torch.autograd.grad((replayed * weight).sum(), current)

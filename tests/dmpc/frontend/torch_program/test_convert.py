@@ -62,7 +62,7 @@ def movement(m, x):
     d = c.reshape(B, 1, -1).squeeze(1).unflatten(1, (-1, 2)).permute(1, 0, 2).movedim(0, 1)
     e = torch.index_select(d, 1, torch.tensor([3, 1, 1])).repeat(1, 2, 1)
     f = functional.pad(e, (1, 2, 0, 3), value=0.5)[:, :, [2, 0]].narrow(1, 1, 4)
-    f = f.gather(1, torch.tensor([1, 0, 2, 3])[None, :, None].expand(f.shape))
+    f = f.gather(1, torch.tensor([1, 0, 2, 3])[None, :, None].expand_as(f))
     return torch.cat([f, f.t() if f.dim() < 3 else f.swapaxes(0, 1).swapaxes(0, 1)], -1)
 
 
