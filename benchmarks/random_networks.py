@@ -10,6 +10,7 @@ from random import Random
 import numpy as np
 
 from dmpc.ir.graph import Graph, Op, State
+from dmpc.ir.ops_layers import NO_LIMIT
 from dmpc.ir.types import TensorType, event, f32
 from dmpc.ir.verify import verify
 from dmpc.legendre import legendre_system, zero_order_hold
@@ -28,6 +29,8 @@ class Layer:
     `heard` is how many layers ahead, if there are as many, the one is whose last spikes it reads.
     `current` is when neurons take a synaptic current that they keep: now or late; none if empty.
     `adapts` is what adapts to their spikes: the threshold or a current; nothing if empty.
+    Membranes of those that do not adapt are `clamped` between a floor and a ceiling, or one of the
+    two.
     """
 
     neurons: int
@@ -45,6 +48,7 @@ class Layer:
     heard: int = 0
     current: str = ""
     adapts: str = ""
+    clamped: str = ""
 
 
 @dataclass(frozen=True)
@@ -243,6 +247,13 @@ def _layer(
         }
         parameters += [f"{name}.a", *(_constant(graph, f"{name}.{k}", v) for k, v in drawn.items())]
     kind = "alif" if layer.adapts else "lif"
+    if layer.clamped and not layer.adapts:
+        kind, none = "clif", np.full(n, NO_LIMIT)
+        floor = random.uniform(-1, 0.1, n) if layer.clamped != "above" else -none
+        ceiling = random.uniform(1, 4, n) if layer.clamped != "below" else none
+        parameters += [
+            _constant(graph, f"{name}.floor", floor), _constant(graph, f"{name}.ceiling", ceiling),
+        ]  # fmt: skip
     lif = Op(kind, (f"{name}.u", *currents, *parameters), results, attrs, (f"/{name}/lif",))
     graph.add(lif, event(n), *[f32(n)] * (len(results) - 1))
     return results[0]
@@ -297,4 +308,5 @@ def _random_layer(random: Random) -> Layer:
         heard=random.choice((0, 0, 1, 2)),
         current=random.choice(("", "", "now", "late")),
         adapts=random.choice(("", "", "threshold", "current")),
+        clamped=random.choice(("", "", "below", "above", "both")),
     )

@@ -99,6 +99,12 @@ def coupled(x: Any, coupling: Int, exponent: Int) -> Any:
     return shift_round(x * coupling, exponent)
 
 
+def clamped(x: Any, floor: Int, ceiling: Int) -> Any:
+    """A number no smaller than its floor, then no larger than its ceiling."""
+    raised = larger(x, floor)
+    return select(reached(raised, ceiling), ceiling, raised)
+
+
 def fire(membrane: Any, threshold: Int, reset: Int, subtract: bool) -> tuple[Any, Any]:
     """Spikes (0 or 1) of membranes at or above threshold, and the membranes after reset.
 

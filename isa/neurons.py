@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from isa.arithmetic import coupled, fire, leak, select, shift_round
+from isa.arithmetic import clamped, coupled, fire, leak, select, shift_round
 from isa.machine import Data, Machine
 from isa.parameters import LEAK_BITS, NOTHING, Parameters
 
@@ -92,9 +92,9 @@ class Cell:
 class Stage:
     """What happens to a state: in words for the page of instructions, and over the primitives.
 
-    It reads `parameters` of the state (`isa.parameters`), `others` of the state that it takes, and
-    gives an instruction `operands` beside those that all have. It is an instruction of its own,
-    too, of `opcode` and `title`.
+    It reads `parameters` of the state (`isa.parameters`), `others` of the state that it takes,
+    `limits` of the state's second record, and gives an instruction `operands` beside those that all
+    have. It is an instruction of its own, too, of `opcode` and `title`.
     """
 
     opcode: int
@@ -103,7 +103,13 @@ class Stage:
     act: Callable[[Cell, State], None]
     parameters: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
     operands: tuple[str, ...] = ()
+
+    @property
+    def reads(self) -> bool:
+        """Whether it reads the parameter memory."""
+        return bool(self.parameters or self.others or self.limits)
 
 
 def _leak(cell: Cell, state: State) -> None:
@@ -122,6 +128,11 @@ def _integrate(cell: Cell, state: State, taken: Any) -> None:
 
 def _integrate_state(cell: Cell, state: State) -> None:
     _integrate(cell, state, cell.read(state, "integrate.state")[0])
+
+
+def _clamp(cell: Cell, state: State) -> None:
+    p = cell.parameters[LIMITS]
+    cell.value[state.name] = clamped(cell.value[state.name], p.floor, p.ceiling)
 
 
 def _fire(cell: Cell, state: State) -> None:
@@ -184,6 +195,13 @@ STAGES = {
         _integrate_state,
         parameters=("shift", "bias"),
     ),
+    "clamp": Stage(
+        56,
+        "The floor and the ceiling of membranes alone: they are read, and written again.",
+        "{0} = min(max({0}, floor), ceiling)",
+        _clamp,
+        limits=("floor", "ceiling"),
+    ),
     "fire": Stage(
         29,
         "Threshold and reset of neurons alone: membranes are read, and written again.",
@@ -229,6 +247,9 @@ STAGES = {
     ),
 }
 """The stages of neurons, by the mnemonic of each alone."""
+
+LIMITS = "limits"
+"""The name of the record of floors and ceilings, which lies behind those of all states."""
 
 FIRING = ("fire", "fire.adaptive")
 """The stages that make spikes."""
@@ -277,11 +298,20 @@ def _pulled(model: Model, opcode: int) -> Model:
     return Model(f"{model.name}.pulled", opcode, title, (*others, u, a))
 
 
+def _clamped(model: Model, opcode: int) -> Model:
+    """A model whose membranes have a floor and a ceiling before they fire."""
+    *others, u = model.states
+    u = State("u", (*u.stages[:-1], "clamp", "fire"), u.reads)
+    title = f"As `{model.name}`, of membranes between a floor and a ceiling."
+    return Model(f"{model.name}.clamped", opcode, title, (*others, u))
+
+
 FIRED = (LIF, CUBA, CUBA_LATE)
 MODELS = (
     *(LIF, LI, CUBA, CUBA_LATE),
     *(_adaptive(one, 48 + number) for number, one in enumerate(FIRED)),
     *(_pulled(one, 51 + number) for number, one in enumerate(FIRED)),
+    *(_clamped(one, 57 + number) for number, one in enumerate(FIRED)),
 )
 """The models that the neuron unit takes in one instruction; others it takes stage by stage."""
 

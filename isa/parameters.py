@@ -11,8 +11,14 @@ from isa.errors import IsaError
 FIELDS = (("threshold", 16), ("bias", 16), ("reset", 16), ("leak", 10), ("shift", 6))
 """Name and width, lowest bits first; 64 in all; two's complement but `leak`, a code."""
 
-ALIASES = {"coupling": "threshold", "exponent": "bias", "jump": "reset"}
-"""What fields are called in the record of a state that never spikes itself."""
+ALIASES = {
+    "coupling": "threshold",
+    "exponent": "bias",
+    "jump": "reset",
+    "floor": "reset",
+    "ceiling": "threshold",
+}
+"""What fields are called in the record of a state that never spikes itself, or of its limits."""
 
 COUPLING_BITS = 8
 
@@ -90,6 +96,16 @@ class Parameters:
     def jump(self) -> Int:
         """What a spike adds to the state."""
         return self.reset
+
+    @property
+    def floor(self) -> Int:
+        """The least that a state may be."""
+        return self.reset
+
+    @property
+    def ceiling(self) -> Int:
+        """The most that a state may be."""
+        return self.threshold
 
     def pack(self) -> NDArray[np.int64]:
         """One 64-bit element per neuron; IsaError if a value does not fit its field."""

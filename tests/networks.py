@@ -41,6 +41,7 @@ layers = st.builds(
     heard=st.sampled_from((0, 0, 1, 2)),
     current=st.sampled_from(("", "", "now", "late")),
     adapts=st.sampled_from(("", "", "threshold", "current")),
+    clamped=st.sampled_from(("", "", "below", "above", "both")),
 )
 
 

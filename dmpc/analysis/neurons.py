@@ -15,7 +15,7 @@ from dmpc.analysis.interval import Interval, Vector, constant, of_bits
 from dmpc.ir.chains import STAGES, Chain, chain_of, stages_of
 from dmpc.ir.graph import Op
 from dmpc.ir.ops_neurons import MODEL_OF
-from isa.arithmetic import Int, coupled, leak, shift_round
+from isa.arithmetic import Int, clamped, coupled, leak, shift_round
 from isa.neurons import FIRING
 
 FEW = 4096  # timesteps that are followed one by one, where their number is assumed
@@ -25,7 +25,8 @@ FEW = 4096  # timesteps that are followed one by one, where their number is assu
 class _Neurons:
     """What a timestep adds to membranes [n], and what leak, threshold and reset do to them.
 
-    `events` are added to what the leak leaves, then everything of `later`, one after the other.
+    `events` are added to what the leak leaves, then everything of `later`, one after the other;
+    what comes out lies `within` a floor and a ceiling.
     """
 
     events: Interval
@@ -37,6 +38,7 @@ class _Neurons:
     subtract: bool
     limits: tuple[int, int]
     fires: bool
+    within: tuple[Vector, Vector] | None = None
 
     def half(self, u: Vector, current: Int) -> Int:
         """Membranes after leak and events, before saturation."""
@@ -53,7 +55,13 @@ class _Neurons:
 
     def charge(self, u: Interval) -> Interval:
         """Membranes before threshold."""
-        return self.charged(u)[-1].clip(*self.limits)
+        return self.cut(self.charged(u)[-1].clip(*self.limits))
+
+    def cut(self, u: Interval) -> Interval:
+        """Membranes between their own floor and ceiling."""
+        if self.within is None:
+            return u
+        return Interval(clamped(u.low, *self.within), clamped(u.high, *self.within))
 
     def lowest(self, u: Vector) -> Int:
         """The least that a timestep leaves of membranes at `u`, resets aside."""
@@ -113,6 +121,7 @@ def _state(found: Analysis, chain: Chain) -> None:
     found.ranges[chain[0].operands[0]] = found.ranges[op.results[-1]] = u
     if not neurons.fires:
         return
+    kept = neurons.cut(kept)
     fires = (kept.high >= neurons.threshold.low).astype(np.int64)
     if neurons.subtract:
         least = np.maximum(kept.low, neurons.threshold.low) - neurons.reset.high
@@ -126,6 +135,7 @@ def _neurons(found: Analysis, chain: Chain) -> _Neurons:
     zero = np.zeros(found.graph.types[chain[0].operands[0]].shape, np.int64)
     nothing = events = Interval(zero, zero)
     later: list[Interval] = []
+    within = None
     for op in chain:
         bound = found.operands(op)
         if op.kind == "integrate_events":
@@ -146,6 +156,8 @@ def _neurons(found: Analysis, chain: Chain) -> _Neurons:
             later.append(_shifted(taken, shift, zero))
         elif op.kind == "couple":
             later.append(_coupled(found, found.range(bound["source"][0]), bound, ""))
+        elif op.kind == "clamp":
+            within = found.constant(bound["floor"][0]), found.constant(bound["ceiling"][0])
         elif op.kind == "jump":
             jump = found.constant(bound["jump"][0])
             later.append(Interval(zero, jump) | Interval(jump, zero))
@@ -169,6 +181,7 @@ def _neurons(found: Analysis, chain: Chain) -> _Neurons:
         fires and last.attrs["reset_mode"] == "subtract",
         of_bits(number(last, "bits")),
         fires,
+        within,
     )
 
 

@@ -20,7 +20,7 @@ from dmpc.errors import CompileError
 from dmpc.ir.graph import Array, Graph, Op
 from dmpc.ir.interpret import repeats_of
 from dmpc.ir.ops_convolution import ONE, Convolution
-from dmpc.ir.ops_layers import ADAPTATION, PARAMETERS
+from dmpc.ir.ops_layers import ADAPTATION, NO_LIMIT, PARAMETERS
 from dmpc.ir.registry import op_def
 from dmpc.onnx_scan import IR_VERSION, OPSET, TIME, initial_states, scan, value
 
@@ -304,6 +304,10 @@ def _lif(writer: _Writer, op: Op) -> None:
     charge = writer.node("Mul", [membrane, writer.weight(beta)], f"{spikes}.leaked")
     for number, current in enumerate(currents):
         charge = writer.node("Add", [charge, current], f"{spikes}.charge{number}")
+    for role, node, sign in (("floor", "Max", -1), ("ceiling", "Min", 1)):
+        (limit,) = bound.get(role) or ("",)
+        if limit and (sign * writer.graph.constants[limit] < NO_LIMIT).any():
+            charge = writer.node(node, [charge, writer.weight(limit)], f"{spikes}.{role}")
     comparison = "Greater" if op.attrs["strict"] else "GreaterOrEqual"
     limit, after = writer.weight(threshold), writer.weight(reset)
     if adapts == "threshold":
@@ -340,6 +344,7 @@ WRITERS: Mapping[str, Callable[[_Writer, Op], None]] = {
     "li": _li,
     "lif": _lif,
     "alif": _lif,
+    "clif": _lif,
     "memory": _memory,
 }
 

@@ -20,7 +20,8 @@ PARAMETERS = ("threshold", "bias", "reset", "beta", "shift", *ALIASES)
 def records_of(graph: Graph, op: Op) -> list[dict[str, str]]:
     """The constants of an op that lie in the parameter memory, by what they are.
 
-    A record for each state of its neurons; ops that are stages of one state share its record.
+    A record for each state of its neurons, and one of limits behind them; ops that are stages of
+    one state share its records.
     """
     if op.kind in MODEL_OF:
         bound = op_def(op.kind).bind(op.operands)
@@ -34,7 +35,9 @@ def records_of(graph: Graph, op: Op) -> list[dict[str, str]]:
     chain = next(chain for chain in chains if any(one is op for one in chain))
     raised = {one.operands[1] for one in chain if "shift_source" in op_def(one.kind).operands}
     others = [other for other in chains if other[0].operands[0] in raised]
-    return [_record(graph, one) for one in (chain, *others)]
+    limits = [one for one in chain if one.kind == "clamp"]
+    plain = [one for one in chain if one not in limits]
+    return [_record(graph, one) for one in (plain, *others, limits) if one]
 
 
 def _record(graph: Graph, ops: list[Op]) -> dict[str, str]:

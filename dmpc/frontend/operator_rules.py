@@ -59,11 +59,10 @@ UNEVEN = rule(
 ONLY_RELU = rule(
     "only-relu",
     Stage.IMPORT,
-    "{op} of a value that is no step function is supported with the limit 0 only",
-    why="""A value may be cut off at zero from below: that is a rectifier, in the scalar drive of a
-    slow state. Other limits (clamped membranes, clipped currents) have no unit; membranes saturate
-    at the ends of their range, which is counted.""",
-    nearest="leave the limit out, or use Relu",
+    "{op} of two computed values: one of them must be a constant",
+    why="""A membrane may have a floor and a ceiling, which are parameters of its neurons, and the
+    scalar drive of a slow state is cut off at zero. A limit that is computed has no unit.""",
+    nearest="a constant limit, or Relu",
 )
 CAST = rule(
     "cast",

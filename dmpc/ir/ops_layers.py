@@ -17,6 +17,10 @@ Neurons that adapt keep a second state, which raises their thresholds or is a cu
 
     s', u', a' = alif(u, fast, ..., a)      a[k]   = rho a[k-1] + jump s'[k]
 
+Membranes may have a floor and a ceiling, which cut charges off before they spike:
+
+    s', u' = clif(u, fast, ..., floor, ceiling)    min(max(charge, floor), ceiling)
+
 With axonal delays, s[k] is what set out `delays[i]` timesteps ago from input i:
 
     late, r' = delay(r, s, delays)          late[k][i] = s[k - delays[i]][i]
@@ -26,8 +30,9 @@ With a dilation of d timesteps the slow current reads a held memory, `W_m m[floo
     h'    = hold(h, m') {period = d}        h[k]   = m[k] where d divides k, else h[k-1]
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +51,10 @@ FIRE = {
 }
 PARAMETERS, ADAPTATION = ("beta", "threshold", "reset"), ("a", "rho", "jump", "coupling")
 """Operands of neurons that spike behind their currents, and of those that adapt behind them."""
+LIMITS = ("floor", "ceiling")
+"""Operands of neurons whose membranes have limits, behind their parameters."""
+NO_LIMIT = float(np.finfo(np.float32).max)
+"""A ceiling that is none, and with a minus sign a floor."""
 
 
 def _need(type_: TensorType, what: str, *shape: int) -> None:
@@ -237,7 +246,8 @@ class Cells:
 
     With `adapts` they keep a state a beside their membrane, which raises their thresholds or is a
     current; of a it then leaves `rho`, and a spike adds `jump`. The coupling says how far a adds to
-    a subtractive reset of such thresholds, or how far a current follows the membrane.
+    a subtractive reset of such thresholds, or how far a current follows the membrane. Charges lie
+    between `floor` and `ceiling`.
     """
 
     beta: Tensor
@@ -249,6 +259,8 @@ class Cells:
     rho: Tensor | float = 0.0
     jump: Tensor | float = 0.0
     coupling: Tensor | float = 0.0
+    floor: Tensor | None = None
+    ceiling: Tensor | None = None
 
     @classmethod
     def of(cls, attrs: Attrs, parameters: Sequence[Tensor]) -> "Cells":
@@ -256,7 +268,9 @@ class Cells:
         subtract, strict = attrs["reset_mode"] == "subtract", bool(attrs["strict"])
         beta, threshold, reset, *others = parameters
         adapts = str(attrs.get("adapts", ""))
-        return cls(beta, threshold, reset, subtract, strict, adapts, *others)
+        roles = ADAPTATION[1:] if adapts else LIMITS
+        more: dict[str, Any] = dict(zip(roles, others, strict=False))
+        return cls(beta, threshold, reset, subtract, strict, adapts, **more)
 
     def charge(self, u: Tensor, currents: Sequence[Tensor], *a: Tensor) -> Tensor:
         """Membranes before threshold and reset."""
@@ -264,6 +278,8 @@ class Cells:
         for current in (*currents, *(a if self.adapts == "current" else ())):
             same = current.shape == charge.shape and current.dtype == charge.dtype
             charge = np.add(charge, current, out=charge if same else None)
+        if self.floor is not None and self.ceiling is not None:
+            charge = np.minimum(np.maximum(charge, self.floor), self.ceiling)
         return charge
 
     def limit(self, *a: Tensor) -> Tensor:
@@ -285,20 +301,35 @@ class Cells:
         return charge, *(self.rho * one + self.jump * spikes + follows for one in a)
 
 
-def _infer_lif(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
-    size = vector(types[0], "u", "f32")
-    last = 7 if "adapts" in attrs else 3
-    for type_ in types[1:-last]:
-        _need(type_, "current", size)
-    for type_, what in zip(types[-last:], (*PARAMETERS, *ADAPTATION), strict=False):
-        _need(type_, what, size)
-    return (TensorType("event", (size,)), types[0], *([types[0]] if "adapts" in attrs else []))
+def _inferred(*behind: str) -> Callable[[Sequence[TensorType], Attrs], tuple[TensorType, ...]]:
+    """Types of what neurons that spike make, with operands `behind` their parameters."""
+    roles = (*PARAMETERS, *behind)
+
+    def infer(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
+        size = vector(types[0], "u", "f32")
+        for type_ in types[1 : -len(roles)]:
+            _need(type_, "current", size)
+        for type_, what in zip(types[-len(roles) :], roles, strict=True):
+            _need(type_, what, size)
+        return (TensorType("event", (size,)), types[0], *([types[0]] if "adapts" in attrs else []))
+
+    return infer
 
 
 def _evaluate_lif(ctx: EvalContext, attrs: Attrs, u: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
     del ctx
-    cells = Cells.of(attrs, rest[-3:])
-    charge = cells.charge(u, rest[:-3])
+    return _fired(attrs, u, rest, len(PARAMETERS))
+
+
+def _evaluate_clif(ctx: EvalContext, attrs: Attrs, u: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+    del ctx
+    return _fired(attrs, u, rest, len(PARAMETERS) + len(LIMITS))
+
+
+def _fired(attrs: Attrs, u: Tensor, rest: Sequence[Tensor], last: int) -> tuple[Tensor, ...]:
+    """A timestep of neurons whose parameters are the `last` operands, behind their currents."""
+    cells = Cells.of(attrs, rest[-last:])
+    charge = cells.charge(u, rest[:-last])
     spikes = cells.fires(charge)
     return (spikes, *cells.after(charge, spikes))
 
@@ -352,7 +383,7 @@ LIF = register(
         LAYERS,
         ("u", "currents*", *PARAMETERS),
         ("spikes", "u_next"),
-        _infer_lif,
+        _inferred(),
         _evaluate_lif,
         FIRE,
         parameters=PARAMETERS,
@@ -369,7 +400,7 @@ ALIF = register(
         LAYERS,
         ("u", "currents*", *PARAMETERS, *ADAPTATION),
         ("spikes", "u_next", "a_next"),
-        _infer_lif,
+        _inferred(*ADAPTATION),
         _evaluate_alif,
         {
             **FIRE,
@@ -379,8 +410,23 @@ ALIF = register(
     )
 )
 
+CLIF = register(
+    OpDef(
+        "clif",
+        "As `lif`, of membranes with limits: a charge below the floor is the floor, then one above "
+        "the ceiling is the ceiling, and spikes where that reaches the threshold.",
+        LAYERS,
+        ("u", "currents*", *PARAMETERS, *LIMITS),
+        ("spikes", "u_next"),
+        _inferred(*LIMITS),
+        _evaluate_clif,
+        FIRE,
+        parameters=(*PARAMETERS, *LIMITS),
+    )
+)
 
-FIRING = ("lif", "alif")
+
+FIRING = ("lif", "alif", "clif")
 """Ops on neurons that spike."""
 NEURONS = ("li", *FIRING)
 """Ops on neurons: leaky integrators, and those that spike as well."""

@@ -27,7 +27,7 @@ from dmpc.ir.registry import (
 )
 from dmpc.ir.types import TensorType
 from isa import arithmetic
-from isa.neurons import MODELS, STAGES, Model, Read, State, described
+from isa.neurons import LIMITS, MODELS, STAGES, Model, Read, State, described
 from isa.parameters import ALIASES
 
 T_ = TypeVar("T_")
@@ -159,6 +159,34 @@ INTEGRATE_STATE = register(
         _evaluate_integrate_state,
         {"layer": LAYER, "bits": AttrSpec(int, "width of the membrane", limits=BITS)},
         parameters=("shift", "bias"),
+    )
+)
+
+
+def _infer_clamp(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
+    del attrs
+    same_vectors(types, ("u", "floor", "ceiling"))
+    return (types[0],)
+
+
+def _evaluate_clamp(
+    ctx: EvalContext, attrs: Attrs, u: Tensor, floor: Tensor, ceiling: Tensor
+) -> tuple[Tensor, ...]:
+    del ctx, attrs
+    return (arithmetic.clamped(u, floor, ceiling),)
+
+
+CLAMP = register(
+    OpDef(
+        "clamp",
+        "Membranes no lower than their floor, then no higher than their ceiling. Vectors [n].",
+        INTEGER,
+        ("u", "floor", "ceiling"),
+        ("clamped",),
+        _infer_clamp,
+        _evaluate_clamp,
+        {"layer": LAYER},
+        parameters=("floor", "ceiling"),
     )
 )
 
@@ -317,13 +345,15 @@ def slots(model: Model) -> dict[str, tuple[str, ...]]:
     for state in model.states:
         for stage in state.stages:
             for end, names in needed(state, stage).items():
-                found[end].update(dict.fromkeys(name + end for name in names))
+                found.setdefault(end, {}).update(dict.fromkeys(name + end for name in names))
     return {end: tuple(names) for end, names in found.items()}
 
 
 def needed(state: State, stage: str) -> dict[str, tuple[str, ...]]:
-    """The parameters that a stage reads: its state's, and another's, by their endings."""
+    """The parameters that a stage reads: its state's, another's, or limits, by their endings."""
     own, others = {ending(state.name): PARAMETERS[stage]}, STAGES[stage].others
+    if STAGES[stage].limits:
+        own |= {ending(LIMITS): STAGES[stage].limits}
     return own | ({ending(state.reads[stage].state): others} if others else {})
 
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from dmpc.ir.chains import STAGES, Chain, chains_of, fires
 from dmpc.ir.graph import Graph, Op
-from dmpc.ir.ops_neurons import ending, needed, slots, step_name
+from dmpc.ir.ops_neurons import needed, slots, step_name
 from dmpc.ir.registry import COMMON_ATTRS, op_def
 from dmpc.passes.base import Pass
 from isa.neurons import MODELS, Model, State
@@ -123,8 +123,8 @@ def fused(model: Model, cell: list[Chain]) -> Op:
         for op in chain:
             for end, names in needed(state, STAGES[op.kind]).items():
                 bound = op_def(op.kind).bind(op.operands)
-                mark = "" if end == ending(state.name) else "_source"
-                parameters |= {name + end: bound[name + mark][0] for name in names}
+                given = {name: bound.get(f"{name}_source") or bound[name] for name in names}
+                parameters |= {name + end: one for name, (one,) in given.items()}
     (last,) = [op for chain in cell for op in chain if fires(op)] or [cell[-1][-1]]
     return Op(
         step_name(model),

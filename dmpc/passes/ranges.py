@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dmpc.analysis.interval import Interval
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.ops_convolution import MAPS
-from dmpc.ir.ops_layers import ADAPTATION, FIRING, integrator
+from dmpc.ir.ops_layers import ADAPTATION, FIRING, LIMITS, integrator
 from dmpc.ir.registry import Tensor, op_def
 from dmpc.passes.layer_rules import GRADED_DELAY, STRANGE_CURRENT, layer_error
 
@@ -86,7 +86,7 @@ def _narrow(seen: Interval, proved: Interval | None, factor: float) -> Interval:
 class Currents:
     """The operands of an op on neurons by role; of li, threshold and reset are empty.
 
-    `adaptation` are the state a, rho, jump and coupling, if it has one.
+    `adaptation` are the state a, rho, jump and coupling, if it has one, `limits` floor and ceiling.
 
     `states` are the results of li ops that charge neurons, or the states before; beside them a
     `constants` product has weights of zero, and its bias alone counts.
@@ -101,6 +101,7 @@ class Currents:
     reset: str
     subtract: bool
     adaptation: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
 
     @property
     def products(self) -> tuple[Op, ...]:
@@ -137,6 +138,7 @@ def currents(graph: Graph, lif: Op, events: bool) -> Currents:
         bound["reset"][0] if lif.kind in FIRING else "",
         lif.attrs.get("reset_mode") == "subtract",
         tuple(bound[role][0] for role in ADAPTATION if role in bound),
+        tuple(bound[role][0] for role in LIMITS if role in bound),
     )
 
 

@@ -19,6 +19,7 @@ from dmpc.passes.recognition.copies import without_copies
 from dmpc.passes.recognition.currents import find_decay
 from dmpc.passes.recognition.extra_states import raise_causes
 from dmpc.passes.recognition.holds import find_held, find_hold, timing_of
+from dmpc.passes.recognition.limits import check_limits, limited, without_limits
 from dmpc.passes.recognition.lines import check_start, find_lines
 from dmpc.passes.recognition.memories import find_memory
 from dmpc.passes.recognition.network import (
@@ -61,9 +62,10 @@ class Recognise(Pass):
             raise CompileError(f"needs a graph of level model, not {graph.level}", where=graph.name)
         if len(graph.inputs) != 1:
             raise CompileError.of(INPUT_COUNT, where=graph.name, number=len(graph.inputs))
-        graph = settled(without_copies(prune(graph)))
+        graph, cut = without_limits(without_copies(prune(graph)))
+        graph = settled(graph)
         try:
-            return _Recognition(graph).run()
+            return _Recognition(graph, cut).run()
         except CompileError as error:
             raise_causes(graph, error)
             raise
@@ -76,8 +78,8 @@ class _Recognition:
     are still looked at, and of those that depend on a broken one nothing is said.
     """
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, cut: frozenset[str]) -> None:
+        self.graph, self.cut = graph, cut
         self.errors = ErrorList()
         self.broken: set[str] = set()
 
@@ -129,11 +131,13 @@ class _Recognition:
                 firing = adapted.firing if adapted else None
                 layer = find_neurons(network, state, comparison, memories, held, decays, firing)
                 adaptation = adapted.adaptation if adapted else None
-                neurons.append(replace(layer, adaptation=adaptation))
+                layer = replace(layer, adaptation=adaptation)
+                neurons.append(limited(network, layer, state, self.cut))
         for comparison in self._free(network, {comparison for _, comparison in membranes}):
             with self._about(comparison):
                 neurons.append(find_unreset(network, comparison, memories, held, decays))
         self.errors.check()
+        check_limits(network, self.cut, [state for state, _ in membranes])
         return prune(assemble(network, ordered(network, neurons), decays))
 
     def _sorted_out(

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from dmpc.backend.places import bank_of, layout_of, states_of
+from dmpc.backend.places import bank_of, layout_of, records_of, states_of
 from dmpc.backend.windows import is_external, products_of
 from dmpc.ir.chains import STAGES
 from dmpc.ir.graph import Attr, Graph, Op
@@ -212,9 +212,12 @@ class Spiller:
 
     @cached_property
     def _several(self) -> set[Attr]:
-        """Layers whose neurons keep several states, which stay on the chip."""
+        """Layers whose neurons keep several states, or limits, which stay on the chip."""
         ops = self.graph.ops
-        several = [op for op in ops if op.kind == "integrate_state" or len(states_of(op)) > 1]
+        several = [op for op in ops if op.kind in ("integrate_state", "clamp")]
+        several += [
+            op for op in ops if len(states_of(op)) > 1 or len(records_of(self.graph, op)) > 1
+        ]
         leaks = Counter(op.attrs["layer"] for op in ops if op.kind == "leak")  # one of each state
         alone = {layer for layer, states in leaks.items() if states > 1}
         return alone.union(op.attrs["layer"] for op in several)

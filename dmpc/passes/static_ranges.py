@@ -12,7 +12,7 @@ from dmpc.analysis.response import LONGEST, System
 from dmpc.errors import CompileError, ErrorList
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.ops_convolution import Convolution
-from dmpc.ir.ops_layers import FIRING, NEURONS
+from dmpc.ir.ops_layers import FIRING, NEURONS, NO_LIMIT
 from dmpc.passes.layer_rules import layer_error
 from dmpc.passes.ranges import Currents, Ranges, Real, check_delays, currents, total_bias
 from dmpc.rules import Stage, rule
@@ -164,14 +164,21 @@ def _static_lif(graph: Graph, op: Op, ranges: Ranges) -> None:
     falls = (room == 0) & (total.low < 0)  # a leak above 1 is an error of its own
     rises = (room == 0) & (pushed > np.maximum(reset.low, 0))
     low = np.minimum(total.low, 0) / np.where(room > 0, room, 1)
+    most = pushed / np.where(room > 0, room, 1)
+    if roles.limits:
+        floor, ceiling = (graph.constants[name] for name in roles.limits)
+        low = np.minimum(np.where(falls, floor, np.maximum(low, floor)), 0)
+        most = np.where(rises, ceiling - reset.low, np.minimum(most, ceiling - reset.low))
+        falls, rises = falls & (floor <= -NO_LIMIT), rises & (ceiling >= NO_LIMIT)
     before = np.maximum(threshold.high, 0)
     if not roles.subtract:
         low, before = np.minimum(low, reset.low), np.maximum(before, reset.high)
     else:
         low = np.minimum(low, threshold.low - reset.high)
-        before = np.maximum(before, pushed / np.where(room > 0, room, 1))
+        before = np.maximum(before, most)
     half = Interval(beta * low, beta * before) + events
-    ranges.charge[op.results[0]] = half | Interval(low, beta * before + total.high)
+    whole = Interval(np.minimum(low, beta * low + total.low), beta * before + total.high)
+    ranges.charge[op.results[0]] = half | whole
     size = graph.types[op.results[0]].shape
     ranges.bounds[op.results[0]] = Interval(np.zeros(size), np.ones(size))
     ranges.bounds[op.results[1]] = Interval(low, before)

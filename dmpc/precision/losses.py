@@ -84,6 +84,7 @@ def _of_neurons(graph: Graph, lif: Op, events: bool) -> list[Source]:
     found.append(Source(layer, "bias", "membrane", biases))
     found.append(Source(layer, "threshold", "membrane", (roles.threshold,)))
     found.append(Source(layer, "reset", "membrane", (roles.reset,)))
+    found.append(Source(layer, "limits", "membrane", roles.limits))
     found.append(Source(layer, "leak", "leak", (roles.beta,)))
     if roles.adaptation:
         found.append(Source(layer, "adaptation", "membrane", roles.adaptation[1:], lif.results[2:]))

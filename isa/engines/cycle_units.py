@@ -306,6 +306,8 @@ class GroupUnit(Unit):
                 burst.take(group)
             last = group == work.groups - 1 and state == work.states - 1
             self.visit(op, row, written=state >= work.read_only)
+            if state == work.states - 1:
+                self.limits(op)
             if last:
                 self.deliver(op, self.latency + self.hold + 1, "group")
             yield from self.work(self.lanes if state >= work.read_only else 0, op.pc)
@@ -323,9 +325,15 @@ class GroupUnit(Unit):
             machine.after(latency, lambda: machine.take(self.name, (self.name, "nothing")))
         else:
             machine.after(latency, lambda: machine.access(self.name, "writes"))
-        every = op.accesses["parameter", "reads"] == op.work.groups * op.work.states
+        every = op.accesses["parameter", "reads"] >= op.work.groups * op.work.states
         if every or (written and op.accesses["parameter", "reads"]):
             machine.access("parameter", "reads", port=f"parameter of {self.name}")
+
+    def limits(self, op: Instance) -> None:
+        """A record more than states is read in the second cycle of the last one's visit."""
+        if op.accesses["parameter", "reads"] > op.work.groups * op.work.states:
+            port = f"parameter of {self.name}"
+            self.machine.after(1, partial(self.machine.access, "parameter", "reads", port=port))
 
 
 class Bank(Unit):

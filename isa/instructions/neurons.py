@@ -17,7 +17,7 @@ from isa.format import (
     window,
 )
 from isa.machine import Machine
-from isa.neurons import MODELS, STAGES, Cell, State, described
+from isa.neurons import LIMITS, MODELS, STAGES, Cell, State, described
 from isa.target import Target
 from isa.work import NONE, Count, Work, in_window, registers
 
@@ -49,7 +49,8 @@ class Neurons(Instruction):
     """An instruction on groups of neurons: it takes `states` through their stages.
 
     The states lie one after the other from `row` on, each in as many rows as there are groups, and
-    so do their parameters, behind which follow those of a state that is only read. The machine
+    so do their parameters, behind which follow those of a state that is only read, or the limits of
+    membranes: a second record, of which the machine reads a row in the other cycle of a visit. It
     visits a group's rows one by one. Subclasses have those of the operands below that their stages
     need.
     """
@@ -94,6 +95,8 @@ class Neurons(Instruction):
         for state in self._changed:
             for name in state.stages:
                 needs[state.name] += STAGES[name].parameters
+                if STAGES[name].limits:
+                    needs[LIMITS] = STAGES[name].limits
                 if STAGES[name].others:
                     other = state.reads[name].state
                     needs[other] = needs.get(other, ()) + STAGES[name].others
@@ -199,7 +202,7 @@ def _made(mnemonic: str, opcode: int, text: str, states: tuple[State, ...]) -> t
     """The instruction that takes states through their stages, with the operands that those need."""
     stages = [STAGES[stage] for state in states for stage in state.stages]
     wanted = {"row", "groups", "window"}.union(*(stage.operands for stage in stages))
-    wanted |= {"parameters"} if any(stage.parameters or stage.others for stage in stages) else set()
+    wanted |= {"parameters"} if any(stage.reads for stage in stages) else set()
     wanted |= set() if all(state.stages for state in states) else {"source"}
     wanted -= {"spikes"} if "dest" in wanted else set()
     made = make_dataclass(

@@ -60,6 +60,17 @@ LAYERS = {
     "LIF, to zero": lambda: network(
         sl.LIF(tau_mem=10.0, norm_input=False, reset_fn=MembraneReset(), **ONE)
     ),
+    "IAF with a floor": lambda: network(sl.IAF(min_v_mem=-0.1, **ONE)),
+    "IAF with a floor at rest": lambda: network(sl.IAF(min_v_mem=0.0, **ONE), 0.2),
+    "LIF with a floor": lambda: network(
+        sl.LIF(tau_mem=torch.linspace(3, 20, NEURONS), min_v_mem=-0.05, **ONE), 2.0
+    ),
+    "LIF, to zero, with a floor": lambda: network(
+        sl.LIF(tau_mem=10.0, norm_input=False, reset_fn=MembraneReset(), min_v_mem=-0.1, **ONE)
+    ),
+    "LIF with a synapse and a floor": lambda: network(
+        sl.LIF(tau_mem=10.0, tau_syn=5.0, min_v_mem=-0.02, **ONE), 0.8
+    ),
     "LIF with a synapse": lambda: network(sl.LIF(tau_mem=10.0, tau_syn=5.0, **ONE), 0.8),
     "recurrent LIF": lambda: network(
         sl.LIFRecurrent(

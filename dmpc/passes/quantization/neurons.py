@@ -264,6 +264,10 @@ def _add_parameters(
     reset = rounded(graph.constants[roles.reset], neuron.step, bits)
     build.constant(roles.reset, reset, bits, None)
     build.meant[roles.reset] = reset * neuron.step
+    for name in roles.limits:
+        limit = rounded(graph.constants[name], neuron.step, bits)
+        build.constant(name, limit, bits, None)
+        build.meant[name] = limit * neuron.step
 
 
 def _add_ops(
@@ -308,6 +312,13 @@ def _add_fire(
     limits = (roles.threshold, roles.reset)
     operands: tuple[str, ...] = (charged, *limits)
     kind = "fire"
+    if roles.limits:
+        within = f"{charged}.clamped"
+        build.add(
+            Op("clamp", (charged, *roles.limits), (within,), {"layer": op.attrs["layer"]}, op.loc),
+            membrane,
+        )
+        operands = (within, *limits)
     if raised and op.attrs["adapts"] == "threshold":
         operands, kind = (charged, raised.state, *limits, *raised.read), "fire_adaptive"
     elif raised:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from dmpc.ir.graph import Graph, Loc, Op, State
-from dmpc.ir.ops_layers import ADAPTATION
+from dmpc.ir.ops_layers import ADAPTATION, LIMITS
 from dmpc.ir.types import TensorType, event, f32
 from dmpc.ir.wires import Ring, Wires
 from dmpc.passes.recognition.convolutions import flattened
@@ -346,6 +346,10 @@ class _Assembly:
         self.graph.add(op, event(size), f32(size))
         if layer.adaptation is not None:
             self.adaptation(name, op, layer.adaptation)
+        if layer.limits is not None:
+            limits = zip(LIMITS, layer.limits, strict=True)
+            op.kind = "clif"
+            op.operands += tuple(self.constant(f"{name}.{key}", value) for key, value in limits)
         self.values[layer.spikes] = spikes
         self.spikes = layer.spikes
 

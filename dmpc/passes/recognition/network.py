@@ -153,7 +153,7 @@ class Neurons:
     `state` is None where a comparison of inputs alone makes them fire: `beta` is then zero.
     The charge is `beta · u`, synapses of events, `bias` and `slow` together, or a `current` that
     these feed; a spike makes `reset` of it, or subtracts `reset` from it. `strict`: a spike needs a
-    charge above the threshold.
+    charge above the threshold. `limits` are floor and ceiling of the charge.
     """
 
     state: str | None
@@ -168,6 +168,7 @@ class Neurons:
     slow: Slow | None
     current: "Current | None" = None
     adaptation: "Adaptation | None" = None
+    limits: tuple[Matrix, Matrix] | None = None
 
 
 @dataclass(frozen=True)

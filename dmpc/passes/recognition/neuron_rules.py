@@ -7,9 +7,28 @@ SEVERAL_COMPARISONS = rule(
     Stage.NETWORK,
     "several comparisons look at this state: {comparisons}",
     why="""A membrane has one threshold: the comparison that makes its neurons fire and resets them.
-    A second one (a floor that cuts the membrane off, a clamp, a refractory counter) would need
-    hardware of its own.""",
-    nearest="one comparison of the charge with the threshold; leave floors and clamps out",
+    A second one (a refractory counter, a second threshold) would need hardware of its own.""",
+    nearest="one comparison of the charge with the threshold; floors and ceilings as torch.clamp "
+    "or Max and Min",
+)
+LIMIT_ELSEWHERE = rule(
+    "limit-elsewhere",
+    Stage.NETWORK,
+    "this limit of {state} is neither that of a charge, once all currents are added, nor that of "
+    "what a timestep leaves of a membrane",
+    why="""The neuron unit holds the charge of plain neurons between a floor and a ceiling, once all
+    currents of the timestep are added. Synaptic currents, neurons that adapt and readouts have
+    no limits, and what is charged between its limits would need them twice.""",
+    nearest="v = clamp(beta v + currents, floor, ceiling), or the clamp behind the reset",
+)
+LIMIT_OF_THE_REST = rule(
+    "limit-of-the-rest",
+    Stage.NETWORK,
+    "a floor or ceiling of {state} cuts off what spikes leave, or lies beyond the threshold",
+    why="""The machine cuts charges off before they spike. A floor behind the reset is the same
+    where it lies below the threshold and spikes leave no less; a ceiling, where it lies at the
+    threshold or above.""",
+    nearest="a floor of at most threshold - reset value, and a ceiling at or above the threshold",
 )
 NEURON_COUNT = rule(
     "neuron-count",

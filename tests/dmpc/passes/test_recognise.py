@@ -436,8 +436,8 @@ def test_two_layers_read_out_together():
 
 def test_two_comparisons_of_one_membrane():
     twice = (
-        '  %low = gt(%rest, %h) : bool[2] loc("/floor")\n'
-        '  %cut = where(%low, %rest, %h) : f32[2] loc("/cut")\n'
+        '  %low = gt(%rest, %h) : bool[2] loc("/low")\n'
+        '  %cut = where(%low, %theta, %h) : f32[2] loc("/cut")\n'
     )
     with pytest.raises(CompileError, match=r"state 'u': several comparisons look at this state: "):
         recognised((LINE, twice + LINE.replace("%h)", "%cut)")))

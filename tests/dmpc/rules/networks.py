@@ -70,9 +70,26 @@ BROKEN: dict[str, Edits] = {
     "several-comparisons": (
         (
             f"  {RESET}",
-            """  %low = gt(%rest, %h) : bool[2] loc("/floor")
-  %cut = where(%low, %rest, %h) : f32[2] loc("/cut")
+            """  %low = gt(%rest, %h) : bool[2] loc("/low")
+  %cut = where(%low, %theta, %h) : f32[2] loc("/cut")
   %un = where(%c, %rest, %cut)""",
+        ),
+    ),
+    "limit-elsewhere": (
+        (
+            "  %h = add(%l, %i)",
+            """  %half = add(%l, %f) : f32[2] loc("/half")
+  %cut = relu(%half) : f32[2] loc("/cut")
+  %h = add(%cut, %sl)""",
+        ),
+    ),
+    "limit-of-the-rest": (
+        (
+            f"  {RESET}",
+            """  %over = sub(%h, %theta) : f32[2] loc("/over")
+  %cut = relu(%over) : f32[2] loc("/cut")
+  %low = add(%cut, %theta) : f32[2] loc("/floor")
+  %un = where(%c, %rest, %low)""",
         ),
     ),
     "input-not-linear": (

@@ -161,7 +161,7 @@ MODELS: dict[str, Make] = {
     ),
     "joined-constants": with_step("Concat", "x", "v0", "rows", axis=1, batch=2),
     "uneven-samples": with_step("Mul", "x", "rows", batch=2),
-    "only-relu": with_step("Clip", "x", "three"),
+    "only-relu": with_step("Max", "x", "v0"),
     "cast": with_step("Cast", "x", to=TensorProto.FLOAT16),
     "steered": chained(
         node("Cast", ["c0_"], "index", to=TensorProto.INT64),
