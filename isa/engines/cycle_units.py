@@ -49,12 +49,18 @@ class Burst:
     parts: list["Instance"] = field(default_factory=list)
     closed: bool = False
     ended: bool = False
-    ready: dict[int, int] = field(default_factory=dict)
+    ready: dict[int, list[int]] = field(default_factory=dict)
+
+    @property
+    def looks(self) -> bool:
+        """Whether its groups are looked at ahead: it adds events of kernels, and nothing else."""
+        rows = [part.work.rows for part in self.parts]
+        return all(one and one.layout.kernel and not one.every for one in rows)
 
     def take(self, group: int) -> None:
-        """The consumer takes a group's sums; their slot is free in the next cycle."""
-        slot = self.ready.pop(group)
-        self.bank.machine.after(1, lambda: self.bank.free_slot(slot))
+        """The consumer takes a group's sums, which are free in the next cycle."""
+        sums = self.ready.pop(group)
+        self.bank.machine.after(1, lambda: self.bank.free_sums(sums))
 
 
 @dataclass(eq=False)
@@ -298,7 +304,7 @@ class GroupUnit(Unit):
             while not all(group in burst.ready for burst in bursts):
                 yield from self.stall("sums", op)
             row = work.row + group + state * work.apart
-            while row in self.in_flight or self.name in self.machine.ports:
+            while row in self.in_flight or not self.may_read:
                 yield from self.stall("port", op)
             if group == state == 0:
                 self.begin(op)
@@ -315,9 +321,16 @@ class GroupUnit(Unit):
                 self.finish(op, end=self.machine.cycle + 1)
             yield from self.work(0, op.pc)
 
+    @property
+    def may_read(self) -> bool:
+        """Whether the port is free, or will be for a read: writes wait with an even latency."""
+        return self.name not in self.machine.ports or (self.latency + self.hold) % 2 == 0
+
     def visit(self, op: Instance, row: int, *, written: bool) -> None:
         """Read a row, which is in flight until the cycle in which it is, or would be, written."""
         machine, latency = self.machine, self.latency + self.hold
+        if self.name in machine.ports:  # a row to be written waits in a register
+            machine.after(1, partial(machine.take, self.name, machine.ports.pop(self.name)))
         machine.access(self.name, "reads")
         self.in_flight.add(row)
         machine.after(latency + 1, partial(self.in_flight.remove, row))
@@ -341,12 +354,24 @@ class Bank(Unit):
 
     def __init__(self, machine: "Machine", name: str, lanes: int, latency: int) -> None:
         super().__init__(machine, name, lanes, latency)
-        self.slots = [False] * machine.target.accumulators.slots
-        self.groups_begun = 0
+        self.sums_in_use = [False] * 2 * machine.target.accumulators.slots
+        self.sums_taken = 0
 
-    def free_slot(self, slot: int) -> None:
-        """A slot can be used again."""
-        self.slots[slot] = False
+    def free_sums(self, sums: list[int]) -> None:
+        """Sums can be used again."""
+        for number in sums:
+            self.sums_in_use[number] = False
+
+    def take_sums(self, burst: Burst) -> list[int] | None:
+        """The sums that its next group takes, or None while one of them is in use."""
+        every = len(self.sums_in_use)
+        sums = [(self.sums_taken + n) % every for n in range(1 if burst.looks else 2)]
+        if any(self.sums_in_use[number] for number in sums):
+            return None
+        for number in sums:
+            self.sums_in_use[number] = True
+        self.sums_taken += len(sums)
+        return sums
 
     def whole(self, op: Instance) -> bool:
         """Whether the burst's last instruction has been issued."""
@@ -360,8 +385,14 @@ class Bank(Unit):
             self.begin(*burst.parts)
             yield from self.spill(spilling)
         others = [op for op in burst.parts if not op.work.spill]
-        for group in range(op.work.groups):
-            yield from self.group(burst, group, others)
+        if not burst.looks:
+            for group in range(op.work.groups):
+                yield from self.group(burst, group, others)
+        else:
+            yield from self.group(burst, 0, others)
+            yield from self.groups_ahead(burst)
+        burst.ended = True
+        self.finish(*burst.parts, end=self.machine.cycle)
 
     def spill(self, spilling: list[Instance]) -> Process:
         """Instruction by instruction over all groups; partial sums come and go on one port."""
@@ -377,11 +408,8 @@ class Bank(Unit):
 
     def group(self, burst: Burst, group: int, others: list[Instance]) -> Process:
         """All rows of the group; at the end its partial sum, if there is one, is brought back."""
-        slot = self.groups_begun % len(self.slots)
-        while self.slots[slot]:
+        while (sums := self.take_sums(burst)) is None:
             yield from self.stall("slot", burst.parts[0])
-        self.slots[slot] = True
-        self.groups_begun += 1
         spilled = len(others) < len(burst.parts)
         if group == 0 and not spilled:
             self.begin(*burst.parts)
@@ -397,9 +425,34 @@ class Bank(Unit):
             self.machine.access("partial", "reads", port=f"partial of {self.name}")
         if spilled or not rows:
             yield from self.work(0, burst.parts[-1].pc)
-        # Now it is the cycle after the group's last.
-        self.deliver(burst.parts[-1], self.latency - 1, "sums")
-        self.machine.after(self.latency - 1, lambda: burst.ready.update({group: slot}))
-        if group == burst.parts[0].work.groups - 1:
-            burst.ended = True
-            self.finish(*burst.parts, end=self.machine.cycle)
+        self.hand_on(burst, group, sums, self.latency - 1)  # now it is the cycle after its last
+
+    def groups_ahead(self, burst: Burst) -> Process:
+        """Groups from 1 on: in a cycle one is looked at, and a row is read of one that has some."""
+        reads = deque[tuple[Instance, tuple[int, list[int]] | None]]()
+        group, groups = 1, burst.parts[0].work.groups
+        while reads or group < groups:
+            sums = self.take_sums(burst) if group < groups else None
+            if sums:
+                rows = [part for part in burst.parts for _ in range(part.rows(group))]
+                if rows:
+                    reads += [(part, None) for part in rows[:-1]]
+                    reads.append((rows[-1], (group, sums)))
+                else:
+                    self.hand_on(burst, group, sums, self.latency)
+                group += 1
+            if reads:
+                part, whole = reads.popleft()
+                self.machine.access(self.name, "reads")
+                if whole:
+                    self.hand_on(burst, *whole, self.latency)
+                yield from self.work(self.lanes, part.pc)
+            elif sums:
+                yield from self.work(0, burst.parts[-1].pc)
+            else:
+                yield from self.stall("slot", burst.parts[0])
+
+    def hand_on(self, burst: Burst, group: int, sums: list[int], latency: int) -> None:
+        """In `latency` cycles the consumer can take a group's sums."""
+        self.deliver(burst.parts[-1], latency, "sums")
+        self.machine.after(latency, lambda: burst.ready.update({group: sums}))

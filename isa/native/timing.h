@@ -56,9 +56,11 @@ typedef struct {
    there are slots for them, the rest as the consumer takes sums and leaves slots behind. */
 typedef struct {
     int segments, groups, spilled, known, ended, period;
+    int looks, sums;                          /* whether it looks ahead; sums that a group takes */
     Segment segment[MOST_QUEUE];
     Time *cycles;                             /* of each group, by its number modulo the period */
-    Time first, ready[MOST_SLOTS];            /* of groups that wait in their slots, a ring */
+    Time first, ready[MOST_SUMS];             /* of groups that wait in their slots, a ring */
+    Time look;                                /* when the next group can be looked at */
 } N(Burst);
 #define Burst N(Burst)
 
@@ -68,8 +70,8 @@ typedef struct {
     int oldest, started, unknown;             /* the last `unknown` have not started */
     Time read[MOST_READS];                    /* the latest row reads of group work, a ring */
     int row[MOST_READS], first_read, reading, most_reads, hold;
-    Time slot[MOST_SLOTS];                    /* cycles from which slots can be used, a ring */
-    int first_slot, free_slots;
+    Time sum[MOST_SUMS];                      /* cycles from which sums can be used, a ring */
+    int first_sum, free_sums;
     int has_burst, waits;                     /* whether `behind` is to be charged */
     int64_t behind[LANES];                    /* how far `free` lay before the origin */
     Burst burst;
@@ -122,7 +124,7 @@ static void N(timing_reset)(Timing *t, const Program *program, int used) {
         Unit *unit = &t->unit[u];
         memset(unit, 0, offsetof(Unit, burst));
         unit->most_reads = program->latency[u] / 2;
-        unit->free_slots = program->sizes.slots;
+        unit->free_sums = 2 * program->sizes.slots;
         unit->burst.segments = 0;
     }
     t->sizes = &program->sizes, t->latency = program->latency, t->used = used, t->base = 0;
@@ -253,7 +255,7 @@ static void N(burst_end)(Timing *t, int number) {
     Unit *unit = &t->unit[number];
     Burst *burst = &unit->burst;
     burst->ended = 1;
-    memcpy(unit->drained, burst->ready[(burst->known - 1) % MOST_SLOTS], sizeof(Time));
+    memcpy(unit->drained, burst->ready[(burst->known - 1) % MOST_SUMS], sizeof(Time));
     for (int s = 0; s < burst->segments; s++) {
         Segment *segment = &burst->segment[s];
         if (LANES == 1 && t->trace)
@@ -284,19 +286,56 @@ static void N(group_of_segments)(Timing *t, int number, const Time slot) {
     N(work)(t, number, burst->segment[burst->segments - 1].pc, unit->free, last);
 }
 
+/* Look at the next group once it has a sum, ahead of the rows that are read: one without rows is
+   passed over, in a cycle of its own only where there is no row to read. */
+static inline void N(look_ahead)(Timing *t, int number, const Time sum, Time ready) {
+    Unit *unit = &t->unit[number];
+    Burst *burst = &unit->burst;
+    int closing = burst->segment[burst->segments - 1].pc;
+    Time seen, passed;
+    memcpy(seen, burst->look, sizeof(Time));
+    N(later)(seen, sum);
+    N(wait)(t, number, burst->segment[0].pc, CAUSE_SLOT, unit->free, sum);
+    const int32_t *cycles = burst->cycles[burst->known];
+    EACH passed[l] = (cycles[l] == 0) & (seen[l] == unit->free[l]);
+    if (LANES == 1 && t->trace) {
+        for (int s = 0; s < burst->segments; s++)
+            N(work)(t, number, burst->segment[s].pc, unit->free, burst->segment[s].rows[burst->known]);
+    } else
+        EACH unit->free[l] += cycles[l];
+    N(work)(t, number, closing, unit->free, passed);
+    EACH {
+        t->spent[closing].busy[l] += passed[l];
+        burst->look[l] = seen[l] + 1;
+        ready[l] = (cycles[l] ? unit->free[l] : seen[l] + 1) - 1 + t->latency[number];
+    }
+}
+
+/* When the sums that a group takes can be used. */
+static inline void N(take_sums)(const Timing *t, Unit *unit, Time from) {
+    int all = 2 * t->sizes->slots;
+    memcpy(from, unit->sum[unit->first_sum], sizeof(Time));
+    for (int s = 0; s < unit->burst.sums; s++) {
+        N(later)(from, unit->sum[unit->first_sum]);
+        unit->first_sum = unit->first_sum + 1 == all ? 0 : unit->first_sum + 1;
+    }
+    unit->free_sums -= unit->burst.sums;
+}
+
 /* Work through the next group, in the next slot. */
 static inline void N(next_group)(Timing *t, int number) {
-    const Sizes *sizes = t->sizes;
     Unit *unit = &t->unit[number];
     Burst *burst = &unit->burst;
     int group = burst->known, latency = t->latency[number];
-    const int32_t *slot = unit->slot[unit->first_slot];
-    unit->first_slot = unit->first_slot + 1 == sizes->slots ? 0 : unit->first_slot + 1;
-    unit->free_slots--;
-    int32_t *restrict ready = burst->ready[group % MOST_SLOTS];
-    if (group == 0 || (LANES == 1 && t->trace)) {
+    Time slot;
+    N(take_sums)(t, unit, slot);
+    int32_t *restrict ready = burst->ready[group % MOST_SUMS];
+    if (group && burst->looks) {
+        N(look_ahead)(t, number, slot, ready);
+    } else if (group == 0 || (LANES == 1 && t->trace)) {
         N(group_of_segments)(t, number, slot);
         EACH ready[l] = unit->free[l] - 1 + latency;
+        memcpy(burst->look, unit->free, sizeof(Time));
     } else {                                  /* the same at once */
         const int32_t *cycles = burst->cycles[group & (burst->period - 1)];
         int32_t *restrict free = unit->free;
@@ -325,7 +364,8 @@ static void N(burst_begin)(Timing *t, int number) {
     Time after;
     EACH after[l] = closing->issued[l] + 1;
     N(wait_for_issue)(t, number, burst->segment[0].pc, after);
-    for (int g = 0; g < burst->period; g++) { /* an empty group, or partial sums brought back */
+    int alike = burst->looks ? 1 : burst->period;
+    for (int g = 0; g < alike; g++) {         /* an empty group, or partial sums brought back */
         int times = N(groups_like)(g, burst->period, burst->groups);
         EACH {
             int more = burst->spilled | (burst->cycles[g][l] == 0);
@@ -343,8 +383,8 @@ static void N(burst_begin)(Timing *t, int number) {
             EACH cycles[l] += 2 * segment->rows[g & (segment->period - 1)][l];
         N(work)(t, number, segment->pc, unit->free, cycles);
     }
-    int ahead = burst->groups < t->sizes->slots ? burst->groups : t->sizes->slots;
-    for (int g = 0; g < ahead; g++) N(next_group)(t, number);
+    int ahead = 2 * t->sizes->slots / burst->sums;
+    for (int g = 0; g < ahead && g < burst->groups; g++) N(next_group)(t, number);
 }
 
 /* -- the two kinds of other units ----------------------------------------------------------------- */
@@ -370,7 +410,8 @@ static void N(stretch)(Timing *t, const Instr *op, int pc, const Time cycles, co
     N(release)(t, op, pages, unit->free);
 }
 
-/* A row in the pipeline is read when it is written; any row, when the single port is free. */
+/* A row in the pipeline is read when it is written; any row, when the single port is free. With an
+   even latency it always is: a row to be written waits in a register while another is read. */
 static inline void N(avoid_writes)(Timing *t, Unit *unit, int number, int pc, int row, int latency,
                                    Time start) {
     Time until;
@@ -381,7 +422,7 @@ static inline void N(avoid_writes)(Timing *t, Unit *unit, int number, int pc, in
         }
         at = at + 1 == unit->most_reads ? 0 : at + 1;
     }
-    for (int r = 0, at = unit->first_read; r < unit->reading; r++) {
+    for (int r = 0, at = unit->first_read; r < unit->reading && latency % 2; r++) {
         EACH until[l] = start[l] + (start[l] == unit->read[at][l] + latency);
         N(wait)(t, number, pc, CAUSE_PORT, start, until);
         at = at + 1 == unit->most_reads ? 0 : at + 1;
@@ -414,7 +455,7 @@ static void N(group_work)(Timing *t, const Instr *op, int pc, const Parity pages
             if (!(consumes >> b & 1)) continue;
             Burst *burst = &t->unit[b].burst;
             while (burst->known <= group) N(next_group)(t, b);
-            N(later)(ready, burst->ready[group % MOST_SLOTS]);
+            N(later)(ready, burst->ready[group % MOST_SUMS]);
         }
         memcpy(start, unit->free, sizeof(Time));
         N(wait)(t, op->unit, pc, CAUSE_SUMS, start, ready);
@@ -435,9 +476,10 @@ static void N(group_work)(Timing *t, const Instr *op, int pc, const Parity pages
         for (int b = 0; b < sizes->banks; b++) {
             if (!(consumes >> b & 1)) continue;
             Unit *bank = &t->unit[b];
-            int at = bank->first_slot + bank->free_slots++;
-            if (at >= sizes->slots) at -= sizes->slots;
-            EACH bank->slot[at][l] = start[l] + 1;
+            for (int s = 0; s < bank->burst.sums; s++) {
+                int at = (bank->first_sum + bank->free_sums++) % (2 * sizes->slots);
+                EACH bank->sum[at][l] = start[l] + 1;
+            }
         }
         memcpy(unit->free, start, sizeof(Time));
         N(work)(t, op->unit, pc, unit->free, two);
@@ -469,7 +511,7 @@ static void N(bank_work)(Timing *t, const Instr *op, int pc, Time *rows, const P
     if (!unit->has_burst) {
         unit->has_burst = 1;
         burst->segments = burst->spilled = burst->known = burst->ended = 0;
-        burst->groups = op->groups, burst->period = 1;
+        burst->groups = op->groups, burst->period = burst->looks = burst->sums = 1;
         burst->cycles = N(rows_of)(t, op->unit, 0);
         EACH burst->cycles[0][l] = 0;
     }
@@ -482,6 +524,7 @@ static void N(bank_work)(Timing *t, const Instr *op, int pc, Time *rows, const P
     N(operands)(t, op, pages, segment->operands);
     EACH_READ(op, p) t->page[page_of(op, pages, p)].held++;
     burst->spilled |= op->spill;
+    if (!op->kernel || op->every_row) burst->looks = 0, burst->sums = 2;
     /* only their sums are needed later on, but where a group's instructions are told apart */
     int apart = op->spill || (LANES == 1 && t->trace) ? segment->period : 1;
     for (int g = 0; g < apart; g++) memcpy(segment->rows[g], rows[g], sizeof(Time));
@@ -580,14 +623,15 @@ static void N(rebase)(Timing *t) {
         N(earlier)(unit->drained, by);
         for (int k = 0; k < MOST_QUEUE; k++) N(earlier)(unit->starts[k], by);
         for (int k = 0; k < MOST_READS; k++) EACH unit->read[k][l] -= by;
-        for (int k = 0; k < MOST_SLOTS; k++) N(earlier)(unit->slot[k], by);
+        for (int k = 0; k < MOST_SUMS; k++) N(earlier)(unit->sum[k], by);
         if (!unit->has_burst) continue;
         N(earlier)(unit->burst.first, by);
         for (int s = 0; s < unit->burst.segments; s++) {
             EACH unit->burst.segment[s].issued[l] -= by;
             N(earlier)(unit->burst.segment[s].operands, by);
         }
-        for (int g = 0; g < MOST_SLOTS; g++) N(earlier)(unit->burst.ready[g], by);
+        for (int g = 0; g < MOST_SUMS; g++) N(earlier)(unit->burst.ready[g], by);
+        N(earlier)(unit->burst.look, by);
     }
     for (int p = 0; p < 2 * PAGED; p++) {
         N(earlier)(t->page[p].ready, by);

@@ -26,6 +26,7 @@ from isa.instructions import (
     ClearValue,
     CountEvents,
     DelayEvents,
+    DescribeKernel,
     DriveEvents,
     DriveValues,
     Emit,
@@ -37,8 +38,17 @@ from isa.instructions import (
     Sync,
     Update,
 )
+from isa.kernel import Axis, Kernel
 from isa.target import load_target, target_names, target_text
-from tests.isa.machine import LANES, PAPER, TARGET, outcome, parameters, program
+from tests.isa.machine import (
+    LANES,
+    PAPER,
+    TARGET,
+    each_timestep,
+    outcome,
+    parameters,
+    program,
+)
 from tests.networks import compile_network, network, networks, samples
 
 SPOKEN = Path(__file__).parents[2] / "examples" / "spoken_digits"
@@ -248,12 +258,24 @@ def test_a_row_in_the_pipeline_is_read_when_it_is_written_back():
     assert np.diff(starts(other)).tolist() == [2]
 
 
-@pytest.mark.parametrize(("latency", "cycles"), [(1, 12), (2, 17), (3, 12), (4, 14), (5, 12)])
-def test_an_even_latency_makes_reads_wait_for_writes(latency, cycles):
-    """Six rows: two cycles each, and one more wherever a write falls on the next read."""
+@pytest.mark.parametrize("latency", range(1, 6))
+def test_reads_never_wait_for_writes_of_their_own_instruction(latency):
+    """Six rows, two cycles each: writes alternate with reads, or wait in a register for it."""
     text = machine(latencies=(2, 3, 3, latency, 3, 3, 3, 2, 24))
     ((start, end),) = stepped(neurons(groups=6), text=text).values()
-    assert end - start == cycles
+    assert end - start == 12
+
+
+@pytest.mark.parametrize(("latency", "cycles"), [(2, 0), (3, 1), (4, 0)])
+def test_after_a_gap_a_read_waits_for_a_write_with_an_odd_latency_alone(latency, cycles):
+    """Sums come every three cycles, or every one: a read then falls on an earlier row's write."""
+    text = machine(latencies=(2, 3, 3, latency, 3, 3, 3, 2, 24))
+    waits = []
+    for inputs in (3, 1):
+        body = (sums(groups=2, inputs=inputs, scan=True), neurons((0,), groups=2))
+        found = agree(on(text, program(*first_values(), *body, **TABLES)), NO_INPUT)
+        waits.append(found.counts.stalls["neuron", "port"])
+    assert waits[0] - waits[1] == cycles
 
 
 @pytest.mark.parametrize("slots", [1, 2, 16])
@@ -345,3 +367,71 @@ def test_units_take_the_cycles_that_the_page_says(op, cycles):
     work = op.work(TARGET)
     active = 0 if work.active is None else min(3, work.active.size)
     assert max(work.cycles.of(active, 0, 0), work.at_least) == cycles
+
+
+# -- groups of kernels, looked at ahead ------------------------------------------------------------
+
+GRID = Kernel(Axis(5, 3, 1, 1), Axis(5, 3, 1, 1), 2, 5, 2)
+GROUPS = 5 * 5 * 2  # more than are in flight
+
+
+def seen_by(groups, **operands):
+    return sums(1, groups, inputs=GRID.inputs, kernel=0, **operands)
+
+
+BURSTS = {
+    "events of a kernel": (seen_by(GROUPS),),
+    "of two": (seen_by(GROUPS - 9, start=9, join=True), seen_by(GROUPS - 9)),
+    "with values": (
+        AccumulateValues(bank=1, source=0, row=0, inputs=2, groups=GROUPS, join=True),
+        seen_by(GROUPS),
+    ),
+    "with all inputs": (sums(1, GROUPS, inputs=5, join=True), seen_by(GROUPS)),
+}
+
+
+@pytest.mark.parametrize("slots", [1, 16])
+@pytest.mark.parametrize("name", BURSTS)
+def test_groups_of_kernels(name, slots):
+    """Whatever a group sees, and whatever shares the slots: a burst without a kernel follows."""
+    groups = BURSTS[name][0].groups
+    image = program(
+        DescribeKernel.of(0, GRID),
+        ClearMembranes(row=0, groups=GROUPS),
+        ClearValue(dest=0, size=2),
+        *each_timestep(
+            InputEvents(dest=0, inputs=GRID.inputs),
+            *BURSTS[name],
+            neurons((1,), groups=groups, dest=8),
+            sums(1, 2, inputs=3),
+            neurons((1,), groups=2, dest=8),
+        ),
+        memory_a=np.random.default_rng(0).integers(-3, 4, (400, LANES)),
+        parameter=parameters(GROUPS * LANES, threshold=1),
+    )
+    x = (np.random.default_rng(slots).random((2, GRID.inputs)) < 0.06).astype(np.int64)
+    assert agree(on(machine(slots=slots), image), x).busy["memory_a"] > 2 * GROUPS // 2
+
+
+def test_groups_that_see_nothing_take_no_cycle_beside_rows():
+    """A corner is seen by groups 0 .. 3 and 10 .. 13, two rows each.
+
+    The last row of group 3 is read in cycle 7. Group 10 is looked at in cycle 11, and its first row
+    read then, the last of group 13 in cycle 18. Group 19 is looked at in cycle 20.
+    """
+    image = program(
+        DescribeKernel.of(0, GRID),
+        ClearMembranes(row=0, groups=20),
+        *each_timestep(
+            InputEvents(dest=0, inputs=GRID.inputs),
+            seen_by(20),
+            neurons((1,), groups=20, dest=8),
+        ),
+        memory_a=np.ones((40, LANES)),
+        parameter=parameters(20 * LANES),
+    )
+    x = np.zeros((1, GRID.inputs), np.int64)
+    x[0, [0, 1]] = 1
+    counts = agree(image, x).counts
+    assert counts.accesses["memory_a", "reads"] == 16
+    assert counts.busy["memory_a"] == 16 + 3 + 2
