@@ -6,6 +6,7 @@ import nir
 import pytest
 import snntorch
 import torch
+from snntorch import utils
 from snntorch.export_nir import export_to_nir
 
 from dmpc.errors import CompileError
@@ -219,6 +220,32 @@ def test_the_module_itself(mechanism):
     x = events(3, INPUTS)
     with torch.no_grad():
         assert_same_spikes(graph, x, net(x.float()))
+
+
+class Hidden(torch.nn.Module):
+    """Neurons that keep their membranes; `utils.reset` of one module resets those of all."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = torch.nn.Sequential(linear(INPUTS, HIDDEN, 0.6), leaky(HIDDEN, output=True))
+
+    def forward(self, x):
+        utils.reset(self.net)
+        return torch.stack([self.net(now)[0] for now in x])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_module_is_traced_beside_another_and_leaves_it_as_it_was():
+    torch.manual_seed(7)
+    one, other = Hidden().eval(), Hidden().eval()
+    x = events(3, INPUTS)
+    one(x.float())
+    before = one.net[1].mem.clone()
+    for net in (other, one):
+        graph = from_torch(net, x.transpose(0, 1).float(), time_first=True).graph
+        assert torch.equal(one.net[1].mem, before)
+    with torch.no_grad():
+        assert_same_spikes(graph, x, one(x.float()))
 
 
 class Single(torch.nn.Module):

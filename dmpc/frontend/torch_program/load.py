@@ -13,6 +13,7 @@ from dmpc.frontend.answers import sample_axis
 from dmpc.frontend.chosen import tell_left_out
 from dmpc.frontend.model_rules import NO_TIME, REPEATED_INPUT
 from dmpc.frontend.models import Model, stem
+from dmpc.frontend.normalise.template import NO_COUNTERPART, TWINS
 from dmpc.frontend.torch_program.convert import functional_form, to_onnx
 from dmpc.frontend.torch_program.finish import before_finish
 from dmpc.frontend.torch_program.modules import from_factory
@@ -38,8 +39,10 @@ if TYPE_CHECKING:
     from dmpc.ir.registry import Tensor
 
 
-LOST = (NO_TIME, REPEATED_INPUT)
+LOST = (NO_TIME, REPEATED_INPUT, NO_COUNTERPART, TWINS)
 """What is said of a model in which no timesteps are found."""
+
+_SAY = {True: "say", False: "without"}
 
 
 @dataclass(frozen=True)
@@ -80,10 +83,8 @@ def from_module(
     except ImportFailure as error:
         vector = _of_a_vector(module, x, name, options, time_first, error)
         if vector is None:
-            # Given in the wrong order, a module loops over the few samples in place of timesteps.
-            lost = any(one.rule in LOST for one in error.every)
-            if lost and _takes(module, x, name, options, time_first=not time_first):
-                raise _wrong_order(name, time_first) from None
+            if any(one.rule in LOST for one in error.every):
+                _check_order(module, x, name, options, time_first)
             raise
         example, traced = vector
     signature, repeats = traced.signature, traced.signature.repeats
@@ -134,6 +135,26 @@ def _of_a_vector(
     return None
 
 
+def _check_order(
+    module: nn.Module, x: Tensor, name: str, options: onnx_import.Options, time_first: bool
+) -> None:
+    """Raise ImportFailure if a module takes its input in another order.
+
+    Given in the wrong one, it loops over the few samples in place of timesteps.
+    """
+    if _takes(module, x, name, options, time_first=not time_first):
+        raise _wrong_order(name, time_first)
+    for first in (time_first, not time_first):
+        if _takes(module, x.swapaxes(0, 1), name, options, time_first=first):
+            said = "" if first == time_first else f", {_SAY[first]} --time-first"
+            raise ImportFailure(
+                f"x is read as {x.shape[0]} samples of {x.shape[1]} timesteps, whatever the module "
+                "takes first; the other way round it is a network",
+                where=name,
+                hint=f"x.swapaxes(0, 1){said}",
+            )
+
+
 def _takes(
     module: nn.Module, x: Tensor, name: str, options: onnx_import.Options, *, time_first: bool
 ) -> bool:
@@ -151,7 +172,7 @@ def _wrong_order(name: str, time_first: bool) -> ImportFailure:
         f"the module runs over axis {int(time_first)} of its input in time, but was given "
         f"[{axes[not time_first]}, inputs]",
         where=name,
-        hint="without --time-first" if time_first else "say --time-first",
+        hint=f"{_SAY[not time_first]} --time-first",
     )
 
 

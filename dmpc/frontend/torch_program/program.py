@@ -7,6 +7,7 @@ import inspect
 import io
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr
@@ -56,8 +57,9 @@ def untouched(module: nn.Module) -> Iterator[nn.Module]:
     """
     import torch
 
-    kept = [(part, _attributes(part)) for part in module.modules()]
-    buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    parts = dict.fromkeys([*module.modules(), *_reset_with_it()])
+    kept = [(part, _attributes(part)) for part in parts]
+    buffers = [(one, one.clone()) for part in parts for one in part.buffers(recurse=False)]
     try:
         if any(part.training for part in module.modules()):
             module.eval()
@@ -69,6 +71,12 @@ def untouched(module: nn.Module) -> Iterator[nn.Module]:
         for part, attributes in kept:
             part.__dict__.clear()
             part.__dict__.update(attributes)
+
+
+def _reset_with_it() -> list[nn.Module]:
+    """Neurons of other modules, which snnTorch's `utils.reset` of any module resets as well."""
+    neurons = sys.modules.get("snntorch._neurons.neurons")
+    return list(neurons.SpikingNeuron.instances) if neurons else []
 
 
 def _attributes(part: nn.Module) -> dict[str, Any]:

@@ -300,6 +300,20 @@ def test_the_order_of_samples_and_timesteps_is_named_where_it_is_wrong(time):
         from_torch(Loop(time), x, time_first=time == 1)
 
 
+@pytest.mark.parametrize("time", [0, 1])
+@pytest.mark.parametrize("time_first", [False, True])
+def test_samples_that_come_timesteps_first_are_told_so(time, time_first):
+    """As the module takes them, that is: `x` is [samples, timesteps, inputs] whatever it takes."""
+    x = (np.random.default_rng(0).random((9, 2, 5)) < 0.4).astype(np.float32)
+    also = {0: ", say --time-first", 1: ", without --time-first"}[time]
+    with pytest.raises(ImportFailure) as caught:
+        from_torch(Loop(time), x, time_first=time_first)
+    assert str(caught.value).endswith(
+        ": x is read as 9 samples of 2 timesteps, whatever the module takes first; the other way "
+        f"round it is a network (x.swapaxes(0, 1){'' if time_first == (time == 0) else also})"
+    )
+
+
 class Box(dict):
     """A dict of the user's own class, into which torch does not see."""
 
