@@ -45,7 +45,8 @@ EXAMPLE_SHAPE = rule(
     Stage.FILE,
     "the example input has shape {shape}, expected [samples, timesteps, inputs]",
     why="A sample is a sequence of vectors, and the first axis counts the samples.",
-    nearest="an array of three axes, or more where inputs are pictures, none of them empty",
+    nearest="an array of three axes, or more where inputs are pictures, none of them empty; "
+    "one vector a sample, which the network repeats: x[:, None]",
 )
 
 # -- weights and saved programs -------------------------------------------------------------------
