@@ -19,7 +19,7 @@ from dmpc.nn.leak import Leak
 from dmpc.nn.lif import LIF
 from dmpc.nn.memory import LegendreMemory
 from dmpc.nn.network import DMPNetwork, Run, as_input, parameter_count
-from dmpc.nn.planes import Convolution
+from dmpc.nn.planes import Convolution, Pool
 from dmpc.nn.quantized import QuantizedNetwork
 from dmpc.nn.ranges import LayerRange, state_ranges
 from dmpc.nn.training import Measurement, fit, measure
@@ -36,6 +36,7 @@ __all__ = [
     "Leak",
     "LegendreMemory",
     "Measurement",
+    "Pool",
     "QuantizedNetwork",
     "Run",
     "TrainingWarning",

@@ -13,7 +13,7 @@ from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
 from dmpc.nn.activity import warn_of_stuck
 from dmpc.nn.network import DMPNetwork, OverTime
-from dmpc.nn.onnx_nodes import layer_nodes, readout_nodes, state_sizes, weights
+from dmpc.nn.onnx_nodes import layer_nodes, readout_nodes, state_sizes, stored, weights
 from dmpc.onnx_scan import IR_VERSION, OPSET, TIME, initial_states, scan, value
 from isa.files import write_file
 
@@ -90,7 +90,7 @@ def load_weights(network: DMPNetwork, path: str | Path) -> None:
     """
     found = {t.name: numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
     weights = {}
-    for name, own in network.state_dict().items():
+    for name, own in stored(network).items():
         if name not in found:
             raise ValueError(f"{path}: no initialiser {name!r}; was it exported by dmpc.nn?")
         if found[name].shape != own.shape:
@@ -99,7 +99,7 @@ def load_weights(network: DMPNetwork, path: str | Path) -> None:
                 f"{list(own.shape)}; make the network with the sizes it was exported with"
             )
         weights[name] = torch.from_numpy(found[name].copy())
-    network.load_state_dict(weights)
+    network.load_state_dict(network.state_dict() | weights)
 
 
 def _scan_graph(network: DMPNetwork) -> GraphProto:

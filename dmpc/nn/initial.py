@@ -77,6 +77,8 @@ def _settled(layer: DMPLayer, x: Tensor, rate: float) -> Tensor:
         spread = (gain * (each / leaks).sqrt()).mean()
         _scale(layer.recurrent, FEEDBACK * lif.threshold, spread)
     wanted = lif.threshold / NormalDist().inv_cdf(1 - rate) / math.sqrt(len(paths))
+    if isinstance(layer.fast, Convolution):
+        layer.fast.settle(late)
     for linear, source in paths:
         _center(linear, source, wanted, beta, gain, layer.arriving)
     spikes: Tensor = layer(x)
@@ -84,8 +86,8 @@ def _settled(layer: DMPLayer, x: Tensor, rate: float) -> Tensor:
         if spikes.mean() >= rate / 2:
             break
         for linear, _source in paths:
-            linear.weight.mul_(1.5)
-            linear.bias.mul_(1.5)
+            for parameter in _ends(linear):
+                parameter.mul_(1.5)
         spikes = layer(x)
     return spikes
 
@@ -102,18 +104,26 @@ def _center(
 
     Of a convolution it is the mean over the neurons of an output, which share their bias.
     """
-    linear.bias.zero_()
+    _, bias = _ends(linear)
+    bias.zero_()
     charge, charges = torch.zeros_like(linear(x[:, 0])), []
     for now in arriving(linear(x)).unbind(1):
         charge = beta * charge + gain * now
         charges.append(charge)
     charged = torch.stack(charges, dim=1)
     _scale(linear, spread, (charged - charged.mean(dim=(0, 1))).square().mean().sqrt())
-    linear.bias.copy_(-linear(x).mean(dim=(0, 1)).reshape(len(linear.bias), -1).mean(dim=1))
+    bias.copy_(-linear(x).mean(dim=(0, 1)).reshape(len(bias), -1).mean(dim=1))
+
+
+def _ends(linear: nn.Linear | Convolution) -> tuple[Tensor, Tensor]:
+    """What a module's results grow with, and what moves them."""
+    if isinstance(linear, Convolution):
+        return linear.scale_and_shift
+    return linear.weight, linear.bias
 
 
 def _scale(linear: nn.Linear | Convolution, factor: float, by: Tensor, *others: Tensor) -> None:
     """Multiply weights, and others, by `factor / by`, if there is anything to divide by."""
     if by > torch.finfo(by.dtype).tiny:
-        for scaled in (linear.weight, *others):
+        for scaled in (_ends(linear)[0], *others):
             scaled.mul_(factor / by)

@@ -14,7 +14,7 @@ from dmpc.nn.dynamics import NeuronState
 from dmpc.nn.leak import Leak
 from dmpc.nn.lif import LIF
 from dmpc.nn.memory import LegendreMemory
-from dmpc.nn.planes import Convolution
+from dmpc.nn.planes import Convolution, Pool
 from dmpc.nn.sizes import check_whole
 
 
@@ -26,7 +26,7 @@ class LayerState(NamedTuple):
     held: Tensor  # [batch, memory states], the memory that the slow current reads
     timestep: Tensor  # [batch, 1], the number of the timestep to come
     before: Tensor  # [batch, neurons], the last spikes, of a recurrent layer
-    past: Tensor  # [batch, longest delay, inputs], the last inputs, the latest first
+    past: Tensor  # [batch, longest delay, axons], the last inputs, the latest first
     synapse: Tensor  # [batch, neurons], the synaptic currents
     adaptation: Tensor  # [batch, neurons], by what neurons adapt
 
@@ -57,7 +57,8 @@ class DMPLayer(nn.Module):
     trained with `learn_alpha`.
 
     With `convolution` that is the fast path, in place of `W_f s + b_f`, and says how many `inputs`
-    and `neurons` there are: those of a front end, plane by plane.
+    and `neurons` there are: those of a front end, plane by plane. With `pool` all paths read its
+    results, the layer's `axons`, in place of the inputs.
 
     Parameters: `inputs` (M), `neurons` (N), `memory` (d, the number of memory states), `window`
     in timesteps, `lif`, of which the layer has as many as neurons (default: beta 0.5, gain 0.5,
@@ -80,9 +81,12 @@ class DMPLayer(nn.Module):
         alpha: float | Sequence[float] | Tensor | None = None,
         learn_alpha: bool = False,
         convolution: Convolution | None = None,
+        pool: Pool | None = None,
     ) -> None:
         super().__init__()
         self.inputs = check_whole("DMPLayer", "inputs", inputs, 1)
+        self.pool = pool
+        self.axons = self.inputs if pool is None else math.prod(pool.results)
         self.neurons = check_whole("DMPLayer", "neurons", neurons, 1)
         self.dilation = check_whole("DMPLayer", "dilation", dilation, 1)
         memory = check_whole("DMPLayer", "memory", memory, 0)
@@ -90,17 +94,17 @@ class DMPLayer(nn.Module):
         if memory and window is None:
             raise ValueError(f"DMPLayer: {memory} memory states, but no window in timesteps")
         self.fast: nn.Linear | Convolution = (
-            nn.Linear(inputs, neurons) if convolution is None else _fitting(convolution, self)
+            nn.Linear(self.axons, neurons) if convolution is None else _fitting(convolution, self)
         )
         self.slow_path: SlowPath | None = None
         if memory:
             assert window is not None
-            self.drive = nn.Linear(inputs, 1)
+            self.drive = nn.Linear(self.axons, 1)
             self.memory = LegendreMemory(memory, window)
             self.slow = nn.Linear(memory, neurons)
             self.slow_path = SlowPath(self.drive, self.memory, self.slow)
         self.recurrent = nn.Linear(neurons, neurons, bias=False) if recurrent else None
-        self.delays = AxonalDelays(inputs, delays) if delays else None
+        self.delays = AxonalDelays(self.axons, delays) if delays else None
         self.synapse: Leak | None = None
         if alpha is not None:
             self.synapse = Leak("DMPLayer: alpha", self.neurons, alpha, learned=learn_alpha)
@@ -122,12 +126,14 @@ class DMPLayer(nn.Module):
             held=zeros(batch, self.states),
             timestep=zeros(batch, 1),
             before=zeros(batch, 0 if self.recurrent is None else self.neurons),
-            past=zeros(batch, longest, self.inputs),
+            past=zeros(batch, longest, self.axons),
         )
 
     def step(self, x: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """One timestep: `x` [batch, inputs] -> spikes [batch, neurons] and the new state."""
         _, memory, held, timestep, before, past, *_ = state
+        if self.pool is not None:
+            x = self.pool(x)
         if self.delays is not None:
             x, past = self.delays.step(x, past)
         current = self.fast(x)
@@ -172,6 +178,8 @@ class DMPLayer(nn.Module):
 
     def late(self, x: Tensor) -> Tensor:
         """A sequence [batch, time, inputs] as it arrives at the synapses."""
+        if self.pool is not None:
+            x = self.pool(x)
         if self.delays is None:
             return x
         late: Tensor = self.delays(x)
@@ -185,15 +193,20 @@ class DMPLayer(nn.Module):
         return memory[:, steps - steps % self.dilation]
 
     def of_machine(self, values: Tensor) -> Tensor:
-        """Values of the machine's neurons [.., neurons] in the order of this layer's."""
-        return self.fast.in_planes(values) if isinstance(self.fast, Convolution) else values
+        """Values of the machine's neurons in the order of this layer's [.., neurons].
+
+        There may be further ones, which fill up rows.
+        """
+        if isinstance(self.fast, Convolution):
+            return self.fast.in_planes(values)
+        return values[..., : self.neurons]
 
 
 def _fitting(convolution: Convolution, layer: DMPLayer) -> Convolution:
     sizes = math.prod(convolution.planes), convolution.neurons
-    if sizes != (layer.inputs, layer.neurons):
+    if sizes != (layer.axons, layer.neurons):
         raise ValueError(
-            f"DMPLayer: {layer.inputs} inputs and {layer.neurons} neurons, but the convolution has "
+            f"DMPLayer: {layer.axons} inputs and {layer.neurons} neurons, but the convolution has "
             f"{sizes[0]} and {sizes[1]}"
         )
     return convolution

@@ -39,9 +39,11 @@ class DMPNetwork(nn.Module):
     The paper's model for SHD is `DMPNetwork(140, [128, 128], 20, memory=10, window=40)`. Without
     `memory` it is the paper's FSNN, with `recurrent=True` RSNN, with `delays=40` DSNN.
 
-    With a `front` inputs are planes (channels, lines, columns): a list of `nn.Conv2d`, with an
-    `nn.AvgPool2d` before any of them. Behind each stand spiking neurons without a memory; `hidden`
-    are those of the dense layers that follow, and the first to remember.
+    With a `front` inputs are planes (channels, lines, columns): a list of `nn.Conv2d`, with
+    `nn.BatchNorm2d` right behind any of them, `nn.AvgPool2d` before any, and `nn.MaxPool2d` behind
+    any neurons; or all of these for one axis, and (channels, places). Behind each convolution stand
+    spiking neurons without a memory; `hidden` are those of the dense layers that follow, and the
+    first to remember.
 
     Parameters: `inputs`; `hidden`, the neurons of each layer; `classes`; `memory` states and
     `window` (timesteps) of every layer; whether layers are `recurrent`; the longest of the learned
@@ -87,8 +89,8 @@ class DMPNetwork(nn.Module):
         if not 0 <= dropout < 1:
             raise ValueError(f"DMPNetwork: dropout is {dropout}; it must be in [0, 1)")
         self.planes = check_planes("DMPNetwork", inputs) if front else None
-        convolved = [] if self.planes is None else list(front_layers(self.planes, front))
-        fed = convolved[-1].neurons if convolved else inputs
+        convolved, last = ([], None) if not self.planes else front_layers(self.planes, front)
+        fed = convolved[-1].convolution.neurons if convolved else inputs
         sizes = [check_whole("DMPNetwork", "inputs", fed, 1)]
         sizes += [check_whole("DMPNetwork", "neurons", neurons, 1) for neurons in hidden]
         if over_time not in get_args(OverTime):
@@ -99,8 +101,13 @@ class DMPNetwork(nn.Module):
         alphas = _each("alphas", alpha, len(hidden))
         lifs = _each("kinds of neurons", lif, len(convolved) + len(hidden))
         seen = [
-            DMPLayer(math.prod(c.planes), c.neurons, 0, None, neurons, convolution=c)
-            for c, neurons in zip(convolved, lifs[: len(convolved)], strict=True)
+            DMPLayer(
+                math.prod(made.planes if pool is None else pool.planes),
+                *(made.neurons, 0, None, neurons),
+                convolution=made,
+                pool=pool,
+            )
+            for (pool, made), neurons in zip(convolved, lifs[: len(convolved)], strict=True)
         ]
         hidden_layers = [
             DMPLayer(
@@ -109,13 +116,15 @@ class DMPNetwork(nn.Module):
                 delays=late,
                 alpha=a,
                 learn_alpha=learn_leaks,
+                pool=pool,
             )
-            for (m, n), neurons, d, a, late in zip(
+            for (m, n), neurons, d, a, late, pool in zip(
                 pairwise(sizes),
                 lifs[len(convolved) :],
                 dilations,
                 alphas,
                 _each("delays", delays, len(hidden)),
+                [last, *[None] * (len(hidden) - 1)],
                 strict=True,
             )
         ]

@@ -16,8 +16,9 @@ from dmpc.nn.layer import DMPLayer
 from dmpc.nn.leak import Leak
 from dmpc.nn.lif import LIF
 from dmpc.nn.network import DMPNetwork
-from dmpc.nn.planes import Convolution
+from dmpc.nn.planes import Convolution, Planes, Pool
 
+COUNTED: Final = ".num_batches_tracked"
 MEMBRANE: Final = "readout.membrane"
 """The state of a readout that leaks."""
 
@@ -31,6 +32,9 @@ def layer_nodes(name: str, layer: DMPLayer, spikes: str) -> list[NodeProto]:
 
     op = _Ops(name)
     nodes: list[NodeProto] = []
+    if layer.pool is not None:
+        nodes += pool_nodes(f"{name}.pool", layer.pool, spikes)
+        spikes = f"{name}.pool"
     if layer.delays is not None:
         past = [spikes, *(f".past.{age + 1}" for age in range(longest(layer)))]
         # Which element of the joined timesteps is that of an input: its delay times the inputs.
@@ -145,31 +149,45 @@ def fast_nodes(name: str, fast: nn.Linear | Convolution, spikes: str) -> list[No
     """Nodes of a layer's fast path; a convolution lays planes out, and flat again."""
     if isinstance(fast, nn.Linear):
         return [linear(name, spikes)]
-    (down, along), planes, made = fast.padding, f"{name}.planes", f"{name}.convolved"
-    nodes = [helper.make_node("Reshape", [spikes, f"{name}.shape"], [planes], planes)]
-    if fast.pool != (1, 1):
-        source, planes = planes, f"{name}.means"
-        nodes.append(
-            helper.make_node(
-                "AveragePool",
-                [source],
-                [planes],
-                planes,
-                kernel_shape=fast.pool,
-                strides=fast.pool,
-            )
-        )
+    planes, made = f"{name}.planes", f"{name}.convolved"
+    given = [planes, f"{name}.weight", *([] if fast.bias is None else [f"{name}.bias"])]
     conv = helper.make_node(
         "Conv",
-        [planes, f"{name}.weight", f"{name}.bias"],
+        given,
         [made],
         made,
         strides=fast.stride,
-        pads=(down, along, down, along),
+        pads=fast.pads,
         dilations=fast.dilation,
         group=fast.groups,
     )
-    return [*nodes, conv, helper.make_node("Flatten", [made], [name], name, axis=1)]
+    nodes = [helper.make_node("Reshape", [spikes, f"{name}.shape"], [planes], planes), conv]
+    if fast.norm is not None:
+        own = f"{name}.norm"
+        read = [f"{own}.{one}" for one in ("weight", "bias", "running_mean", "running_var")]
+        nodes.append(
+            helper.make_node("BatchNormalization", [made, *read], [own], own, epsilon=fast.norm.eps)
+        )
+        made = own
+    return [*nodes, helper.make_node("Flatten", [made], [name], name, axis=1)]
+
+
+def pool_nodes(name: str, pool: Pool, spikes: str) -> list[NodeProto]:
+    """Nodes that pool planes, laid out and flat again."""
+    planes, made = f"{name}.planes", f"{name}.pooled"
+    return [
+        helper.make_node("Reshape", [spikes, f"{name}.shape"], [planes], planes),
+        helper.make_node(
+            "MaxPool" if pool.largest else "AveragePool",
+            [planes],
+            [made],
+            made,
+            kernel_shape=pool.size,
+            strides=pool.stride,
+            pads=(*pool.padding, *pool.padding),
+        ),
+        helper.make_node("Flatten", [made], [name], name, axis=1),
+    ]
 
 
 def readout_nodes(network: DMPNetwork, spikes: str) -> list[NodeProto]:
@@ -208,25 +226,34 @@ def weights(network: DMPNetwork) -> list[TensorProto]:
             limited[f"{name}.keep"] = module.kept()
         elif isinstance(module, LIF):
             limited |= {f"{name}.{key}": value for key, value in _limited(module)}
-    for name, tensor in (network.state_dict() | limited).items():
+    for name, tensor in (stored(network) | limited).items():
         tensor = tensor.detach().cpu().float()
         if not tensor.isfinite().all():
             raise ValueError(f"export_onnx: {name!r} holds NaN or infinity; did training diverge?")
         tensors.append(_constant(name, tensor.numpy()))
     for i, layer in enumerate(network.dmp_layers):
         tensors += _neuron(f"layers.{i}.lif", layer.lif)
+        shapes: dict[str, Planes] = {} if layer.pool is None else {"pool": layer.pool.planes}
         if isinstance(layer.fast, Convolution):
-            shape = np.array([0, *layer.fast.planes], np.int64)  # 0: the batch, as it is
-            tensors.append(_constant(f"layers.{i}.fast.shape", shape))
+            shapes["fast"] = layer.fast.planes
+        for part, planes in shapes.items():
+            shape = np.array([0, *planes], np.int64)  # 0: the batch, as it is
+            tensors.append(_constant(f"layers.{i}.{part}.shape", shape))
         if layer.states and layer.dilation > 1:
             numbers = {"dilation": layer.dilation, "zero": 0, "one": 1}
             for key, number in numbers.items():
                 tensors.append(_constant(f"layers.{i}.{key}", np.array(number, np.float32)))
         if layer.delays is not None:
-            axons = np.arange(layer.inputs, dtype=np.float32)
+            axons = np.arange(layer.axons, dtype=np.float32)
             tensors.append(_constant(f"layers.{i}.axons", axons))
-            tensors.append(_constant(f"layers.{i}.inputs", np.array(layer.inputs, np.float32)))
+            tensors.append(_constant(f"layers.{i}.inputs", np.array(layer.axons, np.float32)))
     return tensors
+
+
+def stored(network: nn.Module) -> dict[str, Tensor]:
+    """The numbers of its `state_dict` that a file holds: not how much a norm has seen."""
+    every: dict[str, Tensor] = network.state_dict()
+    return {name: one for name, one in every.items() if not name.endswith(COUNTED)}
 
 
 def _limited(lif: LIF) -> Iterator[tuple[str, Tensor]]:
@@ -263,7 +290,7 @@ def state_sizes(network: DMPNetwork) -> dict[str, int]:
         if layer.recurrent is not None:
             sizes[f"layers.{i}.before"] = layer.neurons
         for age in range(longest(layer)):
-            sizes[f"layers.{i}.past.{age + 1}"] = layer.inputs
+            sizes[f"layers.{i}.past.{age + 1}"] = layer.axons
         if layer.synapse is not None:
             sizes[f"layers.{i}.synapse"] = layer.neurons
         if layer.lif.adaptation is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 import torch
@@ -57,6 +57,14 @@ class QuantizedNetwork(nn.Module):
         """The float network's layers."""
         return self.network.layers
 
+    def train(self, mode: bool = True) -> Self:
+        """As torch does, but batch norms keep what they have seen: they are part of the weights."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                module.eval()
+        return self
+
     def integer_graph(self) -> Graph:
         """The graph of level integer that the compiler makes of the present weights."""
         plan = width_plan(self.target, self.options.weight_bits, self.options.widths)
@@ -74,7 +82,7 @@ class QuantizedNetwork(nn.Module):
         graph = self.integer_graph()
         x = self.network.flat(x)
         integers, _ = interface_of(graph).input.integers(np.asarray(x))
-        names = [f"layer{i + 1}" for i in range(len(self.layers))]
+        names = _names(self.network.dmp_layers)
         watched = [name for name in _watched(names) if name in graph.types]
         machine = _Trace(graph, interpret(graph, integers, trace=watched))
         spikes = []
@@ -103,6 +111,15 @@ class QuantizedNetwork(nn.Module):
         if torch.compiler.is_exporting():
             raise ValueError("it runs integers, no torch operations: import its export_onnx file")
         return self.run(x).logits
+
+
+def _names(layers: Iterable[DMPLayer]) -> list[str]:
+    """What the compiler calls them: maxima are layers, too, of neurons that forget."""
+    names, number = [], 0
+    for layer in layers:
+        number += 2 if layer.pool is not None and layer.pool.largest else 1
+        names.append(f"layer{number}")
+    return names
 
 
 WATCHED: Final = "x", "m.next", "u.charged", "u.charged.adapted", "spikes"
