@@ -28,6 +28,7 @@ class Layer:
     `again` is how often its input arrives once more, later.
     `heard` is how many layers ahead, if there are as many, the one is whose last spikes it reads.
     `current` is when neurons take a synaptic current that they keep: now or late; none if empty.
+    With `other` they have a second one, when they take that; with `straight` an input beside it.
     `adapts` is what adapts to their spikes: the threshold or a current; nothing if empty.
     Membranes of those that do not adapt are `clamped` between a floor and a ceiling, or one of the
     two.
@@ -49,6 +50,8 @@ class Layer:
     current: str = ""
     adapts: str = ""
     clamped: str = ""
+    other: str = ""
+    straight: bool = False
 
 
 @dataclass(frozen=True)
@@ -212,13 +215,23 @@ def _layer(
             operands = (held, f"{name}.m.next")
             graph.add(Op("hold", operands, (memory_read,), attrs, (f"/{name}/hold",)), f32(d))
         currents.append(dense("slow", memory_read, d, "normal"))
+
+    def current(part: str, fed: list[str], when: str) -> str:
+        state, after = f"{name}.{part}", f"{name}.{part}.next"
+        graph.states.append(State(state, after))
+        graph.types[state] = f32(n)
+        alpha = _constant(graph, f"{name}.alpha{part[1:]}", random.uniform(0, 0.97, n))
+        loc = (f"/{name}/{part}",)
+        li = Op("li", (state, *fed, alpha), (after,), {"layer": name}, loc)
+        graph.add(li, f32(n))
+        return after if when == "now" else state
+
     if layer.current:
-        graph.states.append(State(f"{name}.i", f"{name}.i.next"))
-        graph.types[f"{name}.i"] = f32(n)
-        alpha = _constant(graph, f"{name}.alpha", random.uniform(0, 0.97, n))
-        operands = (f"{name}.i", *currents, alpha)
-        graph.add(Op("li", operands, (f"{name}.i.next",), {"layer": name}, (f"/{name}/i",)), f32(n))
-        currents = [f"{name}.i.next" if layer.current == "now" else f"{name}.i"]
+        currents = [current("i", currents, layer.current)]
+        if layer.other:
+            currents.append(current("i2", [dense("fast2", source, inputs, "normal")], layer.other))
+        if layer.straight:
+            currents.append(dense("straight", source, inputs, layer.flavour))
     parameters = [
         _constant(graph, f"{name}.beta", random.uniform(0, 0.99, n)),
         _constant(graph, f"{name}.threshold", random.uniform(0.2, 2, n)),
@@ -309,4 +322,6 @@ def _random_layer(random: Random) -> Layer:
         current=random.choice(("", "", "now", "late")),
         adapts=random.choice(("", "", "threshold", "current")),
         clamped=random.choice(("", "", "below", "above", "both")),
+        other=random.choice(("", "now", "late")),
+        straight=random.random() < 0.3,
     )

@@ -45,6 +45,11 @@ class Model:
     states: tuple[State, ...]
 
     @property
+    def changed(self) -> tuple[State, ...]:
+        """The states that a timestep changes; those before them are only read."""
+        return tuple(state for state in self.states if state.stages)
+
+    @property
     def fires(self) -> bool:
         """Whether its neurons spike."""
         return any(stage in FIRING for state in self.states for stage in state.stages)
@@ -135,6 +140,11 @@ def _clamp(cell: Cell, state: State) -> None:
     cell.value[state.name] = clamped(cell.value[state.name], p.floor, p.ceiling)
 
 
+def _integrate_current(cell: Cell, state: State) -> None:
+    i, of = cell.read(state, "integrate.current")
+    cell.put(state, cell.value[state.name] + shift_round(i, of.drop))
+
+
 def _fire(cell: Cell, state: State) -> None:
     p = cell.parameters[state.name]
     cell.spikes, after = fire(cell.value[state.name], p.threshold, p.reset, cell.subtract)
@@ -201,6 +211,14 @@ STAGES = {
         "{0} = min(max({0}, floor), ceiling)",
         _clamp,
         limits=("floor", "ceiling"),
+    ),
+    "integrate.current": Stage(
+        60,
+        "The integration of one more current of the same neurons, moved as its own parameters say."
+        "\n\nThe current is only read; the membranes are read, and written again.",
+        "{0} += {1} >> drop of {1}",
+        _integrate_current,
+        others=("drop",),
     ),
     "fire": Stage(
         29,
@@ -306,12 +324,22 @@ def _clamped(model: Model, opcode: int) -> Model:
     return Model(f"{model.name}.clamped", opcode, title, (*others, u))
 
 
+def _fed(model: Model, opcode: int) -> Model:
+    """A model whose membranes take in one more current, which another instruction keeps."""
+    *others, u = model.states
+    stages = (*u.stages[:-1], "integrate.current", "fire")
+    u = State("u", stages, {**u.reads, "integrate.current": Read("j")})
+    title = f"As `{model.name}`, on one more current of each neuron's own, which is only read."
+    return Model(f"{model.name}.fed", opcode, title, (State("j", ()), *others, u))
+
+
 FIRED = (LIF, CUBA, CUBA_LATE)
 MODELS = (
     *(LIF, LI, CUBA, CUBA_LATE),
     *(_adaptive(one, 48 + number) for number, one in enumerate(FIRED)),
     *(_pulled(one, 51 + number) for number, one in enumerate(FIRED)),
     *(_clamped(one, 57 + number) for number, one in enumerate(FIRED)),
+    *(_fed(one, 61 + number) for number, one in enumerate(FIRED)),
 )
 """The models that the neuron unit takes in one instruction; others it takes stage by stage."""
 

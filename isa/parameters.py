@@ -15,6 +15,7 @@ ALIASES = {
     "coupling": "threshold",
     "exponent": "bias",
     "jump": "reset",
+    "drop": "reset",
     "floor": "reset",
     "ceiling": "threshold",
 }
@@ -106,6 +107,11 @@ class Parameters:
     def ceiling(self) -> Int:
         """The most that a state may be."""
         return self.threshold
+
+    @property
+    def drop(self) -> Int:
+        """How far right the state moves before a membrane takes it in."""
+        return self.reset
 
     def pack(self) -> NDArray[np.int64]:
         """One 64-bit element per neuron; IsaError if a value does not fit its field."""

@@ -42,6 +42,8 @@ layers = st.builds(
     current=st.sampled_from(("", "", "now", "late")),
     adapts=st.sampled_from(("", "", "threshold", "current")),
     clamped=st.sampled_from(("", "", "below", "above", "both")),
+    other=st.sampled_from(("", "now", "late")),
+    straight=st.sampled_from((False, False, True)),
 )
 
 

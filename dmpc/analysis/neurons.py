@@ -151,9 +151,10 @@ def _neurons(found: Analysis, chain: Chain) -> _Neurons:
                 if bound["sums"]:
                     taken = found.prove(op, "value sums", number(op, "sum_bits"), taken)
             later.append(_shifted(taken, shift, bias))
-        elif op.kind == "adapt":
-            taken, shift = found.range(bound["source"][0]), found.constant(bound["shift_source"][0])
-            later.append(_shifted(taken, shift, zero))
+        elif op.kind in ("adapt", "integrate_current"):
+            by = "shift" if op.kind == "adapt" else "drop"
+            shift = found.constant(bound[f"{by}_source"][0])
+            later.append(_shifted(found.range(bound["source"][0]), shift, zero))
         elif op.kind == "couple":
             later.append(_coupled(found, found.range(bound["source"][0]), bound, ""))
         elif op.kind == "clamp":

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from dmpc.backend.pieces import Lowered, Pieces
-from dmpc.backend.places import records_of, states_of
+from dmpc.backend.places import records_of, side_by_side, states_of
 from dmpc.backend.windows import is_external, tiles_of
 from dmpc.ir.chains import STAGES
 from dmpc.ir.graph import Op
-from dmpc.ir.ops_neurons import MODEL_OF
+from dmpc.ir.ops_neurons import MODEL_OF, PARAMETERS
 from isa.format import INSTRUCTIONS, Instruction, build, layout
 from isa.instructions import (
     ClearDelays,
@@ -83,9 +83,9 @@ class Lowering(Pieces):
             yield self.made(op, made, "clear", {})
 
     def _clear_membranes(self, op: Op) -> Iterator[Lowered]:
-        row = self.row(op.operands[0])
-        groups = self.rows(op.operands[0]) * len(states_of(op))
-        if not is_external(self.graph, self.target, op.operands[0]):
+        first, states = states_of(op)[0][0], len(states_of(op))
+        row, groups = self.row(first), self.rows(first) * states
+        if not is_external(self.graph, self.target, first):
             yield self.made(op, ClearMembranes(row=row, groups=groups), "clear", {})
             return
         for tile in tiles_of(self.graph, op):
@@ -203,7 +203,7 @@ class Lowering(Pieces):
         shift = "event_shift" if model else "shift"
         for piece in self.pieces(op):
             # The states of a piece lie one after the other, too.
-            ahead = piece.tile.start * len(states_of(op))
+            ahead = piece.tile.start * len(side_by_side(self.graph, op))
             given: dict[str, Any] = {**piece.neurons, "banks": piece.banks}
             given["row"] = self.row(op.operands[0]) + ahead
             if "parameters" in wanted:
@@ -278,6 +278,9 @@ class Lowering(Pieces):
         yield self.made(op, made, "move", {})
 
     def _parameters(self, op: Op) -> int:
+        stage = STAGES.get(op.kind)
+        if stage and not PARAMETERS[stage]:  # those of a state that it takes alone
+            return self.row(op.operands[-1])
         return self.row(next(iter(records_of(self.graph, op)[0].values())))
 
 

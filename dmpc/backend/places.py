@@ -1,10 +1,12 @@
 """What placement and emission must agree on: which constants share rows, which bank holds what."""
 
+from collections.abc import Sequence
+
 from dmpc.errors import CompileError
-from dmpc.ir.chains import STAGES, chains_of
+from dmpc.ir.chains import STAGES, Chain, chains_of, ends_of, stages_of
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.ops_convolution import Convolution
-from dmpc.ir.ops_neurons import MODEL_OF, OTHERS, slots
+from dmpc.ir.ops_neurons import MODEL_OF, OTHERS
 from dmpc.ir.registry import op_def
 from isa.kernel import Axis, Kernel
 from isa.layout import Layout
@@ -21,14 +23,14 @@ def records_of(graph: Graph, op: Op) -> list[dict[str, str]]:
     """The constants of an op that lie in the parameter memory, by what they are.
 
     A record for each state of its neurons, and one of limits behind them; ops that are stages of
-    one state share its records.
+    one state share its records, and ops of one cell all of theirs.
     """
     if op.kind in MODEL_OF:
-        bound = op_def(op.kind).bind(op.operands)
-        return [
-            {slot: bound[f"{slot}{end}"][0] for slot in PARAMETERS if f"{slot}{end}" in names}
-            for end, names in slots(MODEL_OF[op.kind]).items()
-        ]
+        chains = [chain for one in cell_of(graph, op) for chain in stages_of(one)]
+        readers = [stage for chain in chains for stage in chain]
+        parts = [[one for one in chain if one.kind != "clamp"] for chain in chains]
+        parts.append([one for one in readers if one.kind == "clamp"])
+        return [_record(graph, part, readers) for part in parts if part]
     if op.kind not in STAGES:
         return [_record(graph, [op])]
     chains = chains_of(graph)
@@ -40,11 +42,28 @@ def records_of(graph: Graph, op: Op) -> list[dict[str, str]]:
     return [_record(graph, one) for one in (plain, *others, limits) if one]
 
 
-def _record(graph: Graph, ops: list[Op]) -> dict[str, str]:
-    bound = [op_def(op.kind).bind(op.operands) for op in ops]
-    for reader in graph.users(ops[0].operands[0]):
+def cell_of(graph: Graph, op: Op) -> list[Op]:
+    """Ops whose states lie side by side, in that order: before one that reads what others keep,
+    those that do."""
+    if MODEL_OF[op.kind].fires:
+        reader = op
+    else:
+        own = [name for state in states_of(op) for name in state]
+        users = (user for name in own for user in graph.users(name))
+        reader = next((user for user in users if set(_read(user)) & {*own}), op)
+    names = _read(reader)
+    return [*(one for one in graph.ops if one is not reader and _keeps(one, names)), reader]
+
+
+def _record(graph: Graph, chain: Chain, readers: Sequence[Op] = ()) -> dict[str, str]:
+    """The constants of a state, by its stages, and by what stages of others take with it."""
+    bound = [op_def(op.kind).bind(op.operands) for op in chain]
+    ends = ends_of(chain)
+    users = (user for name in ends for user in graph.users(name) if user.kind in STAGES)
+    for reader in (*readers, *users):
         given = op_def(reader.kind).bind(reader.operands)
-        bound.append({one: given.get(f"{one}_source", ()) for one in OTHERS})
+        if given.get("source", ("",))[0] in ends:
+            bound.append({one: given.get(f"{one}_source", ()) for one in OTHERS})
     found = {slot: one[slot][0] for one in bound for slot in PARAMETERS if one.get(slot)}
     return {slot: found[slot] for slot in PARAMETERS if found.get(slot) in graph.constants}
 
@@ -53,9 +72,28 @@ def states_of(op: Op) -> list[tuple[str, str]]:
     """The states that an op on neurons changes: the name of each before and after."""
     if op.kind not in MODEL_OF:
         return [(op.operands[0], op.results[-1])]
-    bound, states = op_def(op.kind).bind(op.operands), MODEL_OF[op.kind].states
+    bound, states = op_def(op.kind).bind(op.operands), MODEL_OF[op.kind].changed
     after = op.results[-len(states) :]
     return [(bound[state.name][0], new) for state, new in zip(states, after, strict=True)]
+
+
+def side_by_side(graph: Graph, op: Op) -> list[tuple[str, str]]:
+    """The states that lie side by side, those of an op on neurons among them, in their order."""
+    cell = cell_of(graph, op) if op.kind in MODEL_OF else [op]
+    return [state for one in cell for state in states_of(one)]
+
+
+def _read(op: Op) -> list[str]:
+    """The states that an op of a model reads and others keep."""
+    if op.kind not in MODEL_OF:
+        return []
+    bound, states = op_def(op.kind).bind(op.operands), MODEL_OF[op.kind].states
+    return [bound[state.name][0] for state in states if not state.stages]
+
+
+def _keeps(op: Op, names: list[str]) -> bool:
+    """Whether an op of a model changes a state of some name."""
+    return op.kind in MODEL_OF and any(name in names for state in states_of(op) for name in state)
 
 
 def bank_of(op: Op, target: Target) -> int:

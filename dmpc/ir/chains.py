@@ -49,20 +49,25 @@ def chain_of(graph: Graph, end: Op) -> Chain:
     return chain
 
 
+def ends_of(chain: Chain) -> tuple[str, str]:
+    """A state before and after its stages."""
+    return chain[0].operands[0], chain[-1].results[-1]
+
+
 def stages_of(op: Op) -> list[Chain]:
     """The chains of ops that a fused op does the work of; values between them have made names."""
     model = MODEL_OF[op.kind]
     bound = op_def(op.kind).bind(op.operands)
     split = op.attrs["events"]
     assert isinstance(split, int)
-    names = [state.name for state in model.states]
+    names = [state.name for state in model.changed]
     after = dict(zip(names, op.results[-len(names) :], strict=True))
 
     def read(of: Read) -> str:
-        return bound[of.state][0] if of.late else after[of.state]
+        return bound[of.state][0] if of.late or of.state not in after else after[of.state]
 
     found = []
-    for state in model.states:
+    for state in model.changed:
         (value,), chain = bound[state.name], Chain()
         for stage in state.stages:
             kind = stage.replace(".", "_")

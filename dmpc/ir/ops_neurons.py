@@ -40,7 +40,8 @@ PARAMETERS = {
 }
 """The parameters that each stage of a neuron reads, by the names of operands."""
 
-OTHERS = STAGES["fire.adaptive"].others
+OTHERS = tuple(dict.fromkeys(name for stage in STAGES.values() for name in stage.others))
+"""The parameters that stages read of another state than their own."""
 FIELD_OF = {"beta": "leak", **ALIASES}
 """Fields of the parameter memory, of those operands that are called otherwise."""
 
@@ -243,18 +244,20 @@ def _evaluate_fire_adaptive(
     return (spikes, _membrane(ctx, attrs, after))
 
 
+_RAISING = STAGES["fire.adaptive"].others
+
 FIRE_ADAPTIVE = register(
     OpDef(
         "fire_adaptive",
         "As `fire`, with a threshold that another state of the neurons raises, moved right by its "
         "`shift`; a subtractive reset takes off so much more, times its coupling. Vectors [n].",
         INTEGER,
-        ("u", "source", "threshold", "reset", *(f"{one}_source" for one in OTHERS)),
+        ("u", "source", "threshold", "reset", *(f"{one}_source" for one in _RAISING)),
         ("spikes", "u_next"),
         _infer_fire_adaptive,
         _evaluate_fire_adaptive,
         FIRE.attrs,
-        parameters=("threshold", "reset", *(f"{one}_source" for one in OTHERS)),
+        parameters=("threshold", "reset", *(f"{one}_source" for one in _RAISING)),
     )
 )
 
@@ -264,26 +267,31 @@ def _infer_added(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType,
     return (like(types[0], number(attrs, "bits")),)
 
 
-def _evaluate_adapt(
+def _evaluate_moved(
     ctx: EvalContext, attrs: Attrs, u: Tensor, source: Tensor, shift: Tensor
 ) -> tuple[Tensor, ...]:
     return (_membrane(ctx, attrs, u + arithmetic.shift_round(source, shift)),)
 
 
-ADAPT = register(
-    OpDef(
-        "adapt",
-        "Add another state of the same neurons, moved right by its own `shift`, to membranes, "
-        "saturated. Vectors [n].",
+def _moved(stage: str, what: str) -> OpDef:
+    """A stage that adds another state, moved by the one parameter of that which it reads."""
+    (by,) = STAGES[stage].others
+    return OpDef(
+        stage.replace(".", "_"),
+        f"Add {what} of the same neurons, moved right by its own `{by}`, to membranes, saturated. "
+        "Vectors [n].",
         INTEGER,
-        ("u", "source", "shift_source"),
+        ("u", "source", f"{by}_source"),
         ("charged",),
         _infer_added,
-        _evaluate_adapt,
+        _evaluate_moved,
         INTEGRATE_STATE.attrs,
-        parameters=("shift_source",),
+        parameters=(f"{by}_source",),
     )
-)
+
+
+ADAPT = register(_moved("adapt", "another state"))
+INTEGRATE_CURRENT = register(_moved("integrate.current", "one more current"))
 
 
 def _evaluate_couple(
@@ -384,6 +392,7 @@ MODEL_OF = {step_name(model): model for model in MODELS}
 
 def _step(model: Model) -> OpDef:
     first, *others = (state.name for state in model.states)
+    changed = [state.name for state in model.changed]
     by_state = slots(model)
     parameters = tuple(name for names in by_state.values() for name in names)
 
@@ -393,7 +402,7 @@ def _step(model: Model) -> OpDef:
         if not 0 <= events <= sums or sums == 0:
             raise ValueError(f"{events} event sums among {sums} sums")
         size = same_vectors(types, [first, *["sums"] * sums, *others, *parameters])
-        states = (types[0], *types[1 + sums : 1 + sums + len(others)])
+        states = (types[0], *types[1 + sums : 1 + sums + len(others)])[-len(changed) :]
         return (TensorType("event", (size,)), *states) if model.fires else states
 
     def evaluate(ctx: EvalContext, attrs: Attrs, *operands: Tensor) -> tuple[Tensor, ...]:
@@ -418,7 +427,7 @@ def _step(model: Model) -> OpDef:
                 op = op_def(stage.replace(".", "_"))
                 *spikes_now, u = op.evaluate(ctx, shifted, value[state.name], *taken, *own)
                 spikes, value[state.name] = (*spikes, *spikes_now), u
-        return (*spikes, *value.values())
+        return (*spikes, *(value[name] for name in changed))
 
     return OpDef(
         step_name(model),
@@ -426,7 +435,7 @@ def _step(model: Model) -> OpDef:
         "are event sums. Vectors [n].",
         FUSED,
         (first, "sums*", *others, *parameters),
-        (*(("spikes",) if model.fires else ()), *(f"{s.name}_next" for s in model.states)),
+        (*(("spikes",) if model.fires else ()), *(f"{name}_next" for name in changed)),
         infer,
         evaluate,
         {

@@ -107,11 +107,13 @@ class _Watch:
         half = graph.constants[roles.beta] * part[lif.operands[0]]
         half = sum((_products(graph, op, part) for op in roles.events), half)
         values = sum((_products(graph, op, part) for op in roles.values), np.zeros_like(half))
-        values = sum((part[state] for state in roles.states), values)
-        charge = half + values + total_bias(graph, roles.products)
+        values = sum((part[state] for state in roles.first), values)
+        charge, seen = half + values + total_bias(graph, roles.products), _seen(half)
+        for state in roles.further:
+            seen, charge = seen | _seen(charge), charge + part[state]
         if lif.attrs.get("adapts") == "current":
             charge = charge + part[roles.adaptation[0]]
-        _join(ranges.charge, name, _seen(charge) | _seen(half))
+        _join(ranges.charge, name, _seen(charge) | seen)
         if roles.subtract:
             _join(ranges.charge, name, _seen(part[lif.results[1]]))
         _join(ranges.values, name, _seen(values))

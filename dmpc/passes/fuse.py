@@ -1,9 +1,11 @@
 """Operator fusion: the stages of a neuron's timestep happen in registers."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from typing import ClassVar
 
-from dmpc.ir.chains import STAGES, Chain, chains_of, fires
+from dmpc.ir.chains import STAGES, Chain, chains_of, ends_of, fires
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.ops_neurons import needed, slots, step_name
 from dmpc.ir.registry import COMMON_ATTRS, op_def
@@ -37,8 +39,10 @@ class Fuse(Pass):
         for chain in sorted(chains, key=lambda one: not _reads(one)) if self.enabled else ():
             if chain[-1] not in graph.ops:
                 continue  # fused with the neurons that it charges
-            for cell in (_cell(graph, chain, chains), [chain]):
-                found = _model_of(cell)
+            cell = _cell(graph, chain, chains)
+            known = {name for one in cell for name in ends_of(one)}
+            for part in _parts(cell):
+                found = _model_of(part, known)
                 if found:
                     _replace(graph, *found)
                     break
@@ -51,38 +55,45 @@ def _reads(chain: Chain) -> list[Op]:
     return [op for op in chain if op.kind in READING]
 
 
-def _ends(chain: Chain) -> tuple[str, str]:
-    """A state before and after its stages."""
-    return chain[0].operands[0], chain[-1].results[-1]
-
-
 def _cell(graph: Graph, chain: Chain, chains: list[Chain]) -> list[Chain]:
     """A chain with those of the states that it takes and nothing else reads, and so on."""
     cell = [chain]
     for one in cell:
         for op in _reads(one):
-            taken = next((other for other in chains if op.operands[1] in _ends(other)), None)
+            taken = next((other for other in chains if op.operands[1] in ends_of(other)), None)
             if taken is not None and taken not in cell and _readers(graph, taken) == [op]:
                 cell.append(taken)
     return cell
 
 
+def _parts(cell: list[Chain]) -> Iterator[list[Chain]]:
+    """A cell, and what is left of it where states are kept by others, the most of it first."""
+    first, *others = cell
+    for size in range(len(others), -1, -1):
+        yield from ([first, *some] for some in combinations(others, size))
+
+
 def _readers(graph: Graph, chain: Chain) -> list[Op]:
     """The ops that read a state, before or after a chain changes it, beside the chain itself."""
-    users = (user for name in _ends(chain) for user in graph.users(name))
+    users = (user for name in ends_of(chain) for user in graph.users(name))
     return [user for user in users if user is not chain[0]]
 
 
-def _model_of(cell: list[Chain]) -> tuple[Model, list[Chain]] | None:
-    """The model whose states go through the stages of these chains, which it puts in its order."""
+def _model_of(cell: list[Chain], known: set[str]) -> tuple[Model, list[Chain]] | None:
+    """The model whose states go through the stages of these chains, which it puts in its order.
+
+    What these read of others must be `known`.
+    """
     by_stages = {tuple(_stages(chain)): chain for chain in cell}
     for model in MODELS:
-        wanted = [tuple(s for s in state.stages if s != EVENTS) for state in model.states]
+        wanted = [tuple(s for s in state.stages if s != EVENTS) for state in model.changed]
         if len(cell) != len(wanted) or by_stages.keys() != {*wanted}:
             continue
         found = [by_stages[stages] for stages in wanted]
-        ends = {state.name: _ends(chain) for state, chain in zip(model.states, found, strict=True)}
-        if all(_takes(*pair, ends) for pair in zip(model.states, found, strict=True)):
+        ends = {
+            state.name: ends_of(chain) for state, chain in zip(model.changed, found, strict=True)
+        }
+        if all(_takes(*pair, ends, known) for pair in zip(model.changed, found, strict=True)):
             return model, found
     return None
 
@@ -92,10 +103,13 @@ def _stages(chain: Chain) -> list[str]:
     return [STAGES[op.kind] for op in chain if STAGES[op.kind] != EVENTS]
 
 
-def _takes(state: State, chain: Chain, ends: dict[str, tuple[str, str]]) -> bool:
-    """Whether a chain takes the other states as a model's state does."""
+def _takes(state: State, chain: Chain, ends: dict[str, tuple[str, str]], known: set[str]) -> bool:
+    """Whether a chain takes the other states as a model's state does; what others keep, anyhow."""
     reads = ((op.operands[1], state.reads[STAGES[op.kind]]) for op in _reads(chain))
-    return all(name == ends[read.state][not read.late] for name, read in reads)
+    return all(
+        name in known and (read.state not in ends or name == ends[read.state][not read.late])
+        for name, read in reads
+    )
 
 
 def _replace(graph: Graph, model: Model, cell: list[Chain]) -> None:
@@ -119,8 +133,11 @@ def fused(model: Model, cell: list[Chain]) -> Op:
     events, values = first.get("integrate_events"), first["integrate_values"]
     event_sums = events.operands[1:] if events else ()
     parameters: dict[str, str] = {}
-    for state, chain in zip(model.states, cell, strict=True):
+    before = {s.name: chain[0].operands[0] for s, chain in zip(model.changed, cell, strict=True)}
+    for state, chain in zip(model.changed, cell, strict=True):
         for op in chain:
+            if STAGES[op.kind] in state.reads:
+                before.setdefault(state.reads[STAGES[op.kind]].state, op.operands[1])
             for end, names in needed(state, STAGES[op.kind]).items():
                 bound = op_def(op.kind).bind(op.operands)
                 given = {name: bound.get(f"{name}_source") or bound[name] for name in names}
@@ -129,10 +146,10 @@ def fused(model: Model, cell: list[Chain]) -> Op:
     return Op(
         step_name(model),
         (
-            cell[0][0].operands[0],
+            before[model.states[0].name],
             *event_sums,
             *values.operands[1:-2],
-            *(chain[0].operands[0] for chain in cell[1:]),
+            *(before[state.name] for state in model.states[1:]),
             *(parameters[name] for names in slots(model).values() for name in names),
         ),
         (*last.results[:-1], *(chain[-1].results[-1] for chain in cell)),

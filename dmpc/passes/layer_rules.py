@@ -34,9 +34,9 @@ LEAK_RANGE = rule(
 STRANGE_CURRENT = rule(
     "strange-current",
     Stage.LAYERS,
-    "current {current} of {layer} is not a dense product",
+    "current {current} of {layer} is neither a dense product nor a current of these neurons alone",
     why="""A neuron adds up products of weights with events, slow states and scalar drives, and one
-    bias; or it takes one synaptic current, which adds them up, and nothing beside it.""",
+    bias; and synaptic currents of its own, each of which adds up such products.""",
     nearest="the machine integrates weighted events, memory states and scalar drives",
 )
 GRADED_DELAY = rule(
@@ -87,10 +87,13 @@ def _starts(graph: Graph, state: State) -> bool:
 
 def _neuron_errors(graph: Graph, op: Op) -> Iterator[CompileError]:
     bound, layer = op_def(op.kind).bind(op.operands), op.attrs["layer"]
-    chained = op.kind in FIRING or layer == "readout"  # whose logits may follow each other
-    states = [name for name in bound["currents"] if chained and integrator(graph, name)]
+    states = [name for name in bound["currents"] if _may_follow(graph, op, name)]
     for name in bound["currents"]:
-        if not (is_product(graph, name) if not states else _beside(graph, name, states)):
+        if op.kind in FIRING or not states:
+            taken = name in states or is_product(graph, name)
+        else:
+            taken = states == [name] or _weightless(graph, name)
+        if not taken:
             yield layer_error(STRANGE_CURRENT, graph, op, current=f"%{name}", layer=layer)
     beta = graph.constants[bound["beta"][0]]
     for rho in (graph.constants[name] for name in bound.get("rho", ())):
@@ -102,12 +105,20 @@ def _neuron_errors(graph: Graph, op: Op) -> Iterator[CompileError]:
         )
 
 
-def _beside(graph: Graph, name: str, states: list[str]) -> bool:
-    """True for the one integrator that charges neurons, and a product beside it that is a constant:
-    its weights are zero."""
+def _may_follow(graph: Graph, op: Op, name: str) -> bool:
+    """True for a current that charges neurons, and no others; and for logits that others follow."""
+    source = integrator(graph, name)
+    if source is None or op.kind not in FIRING:
+        return source is not None and op.attrs["layer"] == "readout"
+    both = (source.results[0], source.operands[0])
+    return all(user in (op, source) for one in both for user in graph.users(one))
+
+
+def _weightless(graph: Graph, name: str) -> bool:
+    """True for a product that is a constant."""
     producer = graph.producer(name)
     weights = graph.constants.get(producer.operands[1]) if producer else None
-    return states == [name] or (weights is not None and not weights.any())
+    return weights is not None and not weights.any()
 
 
 def is_product(graph: Graph, name: str) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from dmpc.backend.order import lives
-from dmpc.backend.places import REGISTERS, bank_of, layout_of, records_of, states_of
+from dmpc.backend.places import REGISTERS, bank_of, layout_of, records_of, side_by_side
 from dmpc.errors import CompileError, ErrorList
 from dmpc.findings import NO_PIECE
 from dmpc.ir.chains import STAGES
@@ -222,7 +222,7 @@ class _Allocator:
 
     def _membranes(self, op: Op) -> None:
         """States, which stay in their rows from op to op, and the neurons' parameters."""
-        groups, states = self._rows_of(op.operands[0]), states_of(op)
+        groups, states = self._rows_of(op.operands[0]), side_by_side(self.graph, op)
         if op.attrs["layer"] in self.spill.layers:
             self._far_neurons(op, states[0][0], groups)
         self.blocks("neuron", [old for old, _ in states], groups)

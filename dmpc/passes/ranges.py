@@ -25,8 +25,9 @@ class Ranges:
     """Bounds of the float graph's values, by name.
 
     `charge` holds, for each lif or li op by the name of its first result, the membrane before
-    reset, and the membrane half-way, when events alone have been added; `values` the total of its
-    products of values, or of other states, without bias. `events` tells whether the input is
+    reset, and the membrane half-way, when events alone have been added, or some of its currents;
+    `values` the total of its products of values, or of the one state that it has in their place,
+    without bias. `events` tells whether the input is
     binary. `margin` is the headroom that scales must leave. `moments`, where measured, are second
     moments [m, m] of what charges a lif or li op's membranes (see `products_with_columns`; the last
     of m is the constant 1 of the bias), if all its products are dense, and of what the readout
@@ -108,6 +109,21 @@ class Currents:
         """All products."""
         return (*self.events, *self.values, *self.constants)
 
+    @property
+    def first(self) -> tuple[str, ...]:
+        """The state that neurons take in with their bias, where they take no products."""
+        return () if self.charging else self.states[:1]
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """The states that neurons take in one by one, behind everything else."""
+        return self.states[len(self.first) :]
+
+    @property
+    def charging(self) -> tuple[Op, ...]:
+        """The products whose sums the neurons take themselves."""
+        return (*self.events, *self.values)
+
 
 def currents(graph: Graph, lif: Op, events: bool) -> Currents:
     """Split the currents of a lif or li op into those of events, of values and of other states.
@@ -142,10 +158,16 @@ def currents(graph: Graph, lif: Op, events: bool) -> Currents:
     )
 
 
+def sources(graph: Graph, roles: Currents) -> list[Op]:
+    """The li ops whose currents charge neurons."""
+    found = (integrator(graph, name) for name in roles.states)
+    return [op for op in found if op is not None]
+
+
 def products_with_columns(graph: Graph, lif: Op, events: bool) -> Iterator[tuple[Op, slice]]:
     """The products of neurons, those of events first, with their columns of `Ranges.moments`."""
     roles, at = currents(graph, lif, events), 0
-    for product in (*roles.events, *roles.values):
+    for product in roles.charging:
         size = graph.types[product.operands[0]].shape[0]
         yield product, slice(at, at + size)
         at += size

@@ -183,6 +183,9 @@ class _Recognition:
                     if find_decay(network, state) is None:
                         raise
                     decaying.append(state)
+        for state in _beside(network, found, slow):
+            found = [memory for memory in found if memory.state != state.name]
+            decaying.append(state)
         return found, decaying
 
     def _held(self, network: Network, holds: list[Hold], memories: list[Memory]) -> list[Held]:
@@ -231,6 +234,18 @@ class _Recognition:
             ):
                 continue
             yield leaf
+
+
+def _beside(network: Network, memories: list[Memory], slow: list[State]) -> list[State]:
+    """Memories that no rectifier drives, and that decay, where neurons read others: they are
+    currents as well, of which neurons may have several."""
+    found: list[State] = []
+    for comparison in network.comparisons():
+        parts = network.forms.difference(comparison).parts
+        read = [memory for memory in memories if memory.state in parts]
+        plain = {one.state for one in read if one.relu == one.next} if len(read) > 1 else ()
+        found += [state for state in slow if state.name in plain and state not in found]
+    return [state for state in found if find_decay(network, state)]
 
 
 def _read_out(network: Network, state: State) -> bool:

@@ -130,6 +130,16 @@ def charged_scale(
     return NeuronScale(step * 2.0**-shift, current.fraction, current.threshold), neuron, whole
 
 
+def beside_scale(alone: NeuronScale, neuron: NeuronScale) -> tuple[NeuronScale, Int]:
+    """Steps of a current that membranes take in beside others, and right shifts [N] to theirs.
+
+    The finest that is not finer than what it needs `alone`.
+    """
+    shift = np.clip(np.floor(np.log2(neuron.step / alone.step)), MIN_SHIFT, MAX_SHIFT)
+    made = NeuronScale(neuron.step * 2.0**-shift, alone.fraction, alone.threshold)
+    return made, shift.astype(np.int64)
+
+
 @dataclass(frozen=True)
 class ValueScale:
     """Products of values: one step of a sum is `neuron step * 2**-shift`, `shift` [N]."""

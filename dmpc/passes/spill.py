@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from dmpc.backend.places import bank_of, layout_of, records_of, states_of
+from dmpc.backend.places import bank_of, cell_of, layout_of, records_of, states_of
 from dmpc.backend.windows import is_external, products_of
 from dmpc.ir.chains import STAGES
 from dmpc.ir.graph import Attr, Graph, Op
@@ -83,9 +83,19 @@ class Spiller:
         fits = fits and all(self._largest(spill, name) for name in ("drive", "update"))
         if not fits or not self._neurons(spill):
             return None
+        self._together(spill)
         spill.cycles = self._cycles(spill)
         words = 2 * len(self.graph.ops) + sum(self._words(spill, op) for op in self.graph.ops)
         return spill if words <= WORDS * self.target.sequencer.program else None
+
+    def _together(self, spill: Spill) -> None:
+        """Ops whose states lie side by side are worked on in the same pieces."""
+        for op in self.graph.ops:
+            cell = cell_of(self.graph, op) if op.kind in MODEL_OF else []
+            names = [one.results[-1] for one in cell]
+            sizes = [spill.pieces[name] for name in names if name in spill.pieces]
+            if sizes:
+                spill.pieces |= dict.fromkeys(names, min(sizes))
 
     def _is_short(self, memory: str) -> bool:
         return self.used[memory] > self.target.memories[memory].rows

@@ -148,8 +148,11 @@ def _static_lif(graph: Graph, op: Op, ranges: Ranges) -> None:
     zero = Interval(np.zeros_like(beta), np.zeros_like(beta))
     events = sum((_static_products(graph, c, ranges) for c in roles.events), zero)
     values = sum((_static_products(graph, c, ranges) for c in roles.values), zero)
-    values = sum((ranges.bounds[name] for name in roles.states), values)
-    total = events + values + total_bias(graph, roles.products)
+    values = sum((ranges.bounds[name] for name in roles.first), values)
+    parts = [events + values + total_bias(graph, roles.products)]
+    for name in roles.further:
+        parts.append(parts[-1] + ranges.bounds[name])
+    *parts, total = parts
     ranges.values[op.results[0]] = values
     room = 1 - beta
     if op.kind == "li":
@@ -157,7 +160,7 @@ def _static_lif(graph: Graph, op: Op, ranges: Ranges) -> None:
         return
     limits = [constant(graph.constants[name]) for name in (roles.threshold, roles.reset)]
     if op.attrs.get("adapts") == "current":
-        _static_coupled(graph, op, roles, ranges, total, events)
+        _static_coupled(graph, op, roles, ranges, total, [events, *parts])
         return
     threshold, reset = _static_adapted(graph, op, roles, ranges, limits)
     pushed = total.high - np.minimum(reset.low, 0)  # subtracting less than zero adds
@@ -176,9 +179,10 @@ def _static_lif(graph: Graph, op: Op, ranges: Ranges) -> None:
     else:
         low = np.minimum(low, threshold.low - reset.high)
         before = np.maximum(before, most)
-    half = Interval(beta * low, beta * before) + events
-    whole = Interval(np.minimum(low, beta * low + total.low), beta * before + total.high)
-    ranges.charge[op.results[0]] = half | whole
+    charge = Interval(np.minimum(low, beta * low + total.low), beta * before + total.high)
+    for part in (events, *parts):
+        charge = charge | (Interval(beta * low, beta * before) + part)
+    ranges.charge[op.results[0]] = charge
     size = graph.types[op.results[0]].shape
     ranges.bounds[op.results[0]] = Interval(np.zeros(size), np.ones(size))
     ranges.bounds[op.results[1]] = Interval(low, before)
@@ -203,9 +207,12 @@ def _static_adapted(
 
 
 def _static_coupled(
-    graph: Graph, op: Op, roles: Currents, ranges: Ranges, total: Interval, events: Interval
+    graph: Graph, op: Op, roles: Currents, ranges: Ranges, total: Interval, parts: list[Interval]
 ) -> None:
-    """Membranes, and a current of theirs that follows them and their spikes."""
+    """Membranes, and a current of theirs that follows them and their spikes.
+
+    They take in `total`, and on the way to it, `parts`.
+    """
     beta, reset = graph.constants[roles.beta], graph.constants[roles.reset]
     coupled = (graph.constants[name] for name in roles.adaptation[1:])
     found = (_linear if roles.subtract else _cut_off)(total, beta, reset, *coupled)
@@ -213,7 +220,10 @@ def _static_coupled(
         raise layer_error(COUPLED_MEMBRANE, graph, op, layer=op.attrs["layer"])
     u, a = found
     leaked = Interval(beta * u.low, beta * u.high)
-    ranges.charge[op.results[0]] = (leaked + events) | (leaked + total + a) | u
+    charge = (leaked + total + a) | u
+    for part in parts:
+        charge = charge | (leaked + part)
+    ranges.charge[op.results[0]] = charge
     ranges.bounds[op.results[0]] = Interval(np.zeros_like(beta), np.ones_like(beta))
     ranges.bounds |= dict(zip(op.results[1:], found, strict=True))
     ranges.bounds[roles.adaptation[0]] = a
@@ -228,7 +238,11 @@ def _linear(
     step = np.array([[beta, one], [coupling * beta, rho + coupling]])
     if (np.abs(np.linalg.eigvals(step.transpose(2, 0, 1))) >= 1).any():
         return None
-    least, most = np.stack([total.low, zero]), np.stack([total.high, one])
+    # From rest on, where nothing had come in yet.
+    least, most = (
+        np.stack([np.minimum(total.low, 0), zero]),
+        np.stack([np.maximum(total.high, 0), one]),
+    )
     low, high = np.zeros((2, len(beta))), np.zeros((2, len(beta)))
     for _ in range(LONGEST):
         ends = into * least, into * most

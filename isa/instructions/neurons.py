@@ -49,10 +49,11 @@ class Neurons(Instruction):
     """An instruction on groups of neurons: it takes `states` through their stages.
 
     The states lie one after the other from `row` on, each in as many rows as there are groups, and
-    so do their parameters, behind which follow those of a state that is only read, or the limits of
-    membranes: a second record, of which the machine reads a row in the other cycle of a visit. It
-    visits a group's rows one by one. Subclasses have those of the operands below that their stages
-    need.
+    so do the parameters of those of which a stage needs any, and behind them the limits of
+    membranes: a second record, of which the machine reads a row in the other cycle of a visit. A
+    state that is only read comes first, or lies at `source`: then its parameters come last. The
+    machine visits a group's rows one by one. Subclasses have those of the operands below that their
+    stages need.
     """
 
     states: ClassVar[tuple[State, ...]]
@@ -91,7 +92,8 @@ class Neurons(Instruction):
     @property
     def _records(self) -> dict[str, int]:
         """The first row of the parameters of each state, of those that some stage needs."""
-        needs: dict[str, tuple[str, ...]] = {state.name: () for state in self._changed}
+        first = self._changed if self.source is not None else self.states
+        needs: dict[str, tuple[str, ...]] = {state.name: () for state in first}
         for state in self._changed:
             for name in state.stages:
                 needs[state.name] += STAGES[name].parameters
@@ -100,12 +102,8 @@ class Neurons(Instruction):
                 if STAGES[name].others:
                     other = state.reads[name].state
                     needs[other] = needs.get(other, ()) + STAGES[name].others
-        first = self.parameters or 0
-        return {
-            name: first + number * self.groups
-            for number, (name, some) in enumerate(needs.items())
-            if some
-        }
+        needed = [name for name, some in needs.items() if some]
+        return {name: (self.parameters or 0) + n * self.groups for n, name in enumerate(needed)}
 
     @property
     def _hold(self) -> int:
@@ -203,7 +201,7 @@ def _made(mnemonic: str, opcode: int, text: str, states: tuple[State, ...]) -> t
     stages = [STAGES[stage] for state in states for stage in state.stages]
     wanted = {"row", "groups", "window"}.union(*(stage.operands for stage in stages))
     wanted |= {"parameters"} if any(stage.reads for stage in stages) else set()
-    wanted |= set() if all(state.stages for state in states) else {"source"}
+    wanted |= {"source"} if len(states) > len(stages) else set()
     wanted -= {"spikes"} if "dest" in wanted else set()
     made = make_dataclass(
         "".join(part.capitalize() for part in mnemonic.split(".")),

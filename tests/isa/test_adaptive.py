@@ -30,7 +30,7 @@ def stages(kind, subtract):
     ]
     if kind == "lif.pulled":
         yield from charge
-        yield ALONE["adapt"](**u, source=GROUPS)
+        yield ALONE["adapt"](**{**u, "parameters": GROUPS}, source=GROUPS)
         yield ALONE["fire"](**u, dest=1, subtract=subtract)
         yield ALONE["leak"](**a)
         yield ALONE["couple"](**a, source=0)

@@ -22,7 +22,7 @@ def stages(subtract):
     yield ALONE["leak"](**u, parameters=0)
     yield ALONE["integrate.events"](**u, banks=(0,), shift=0)
     yield ALONE["integrate.values"](**u, parameters=0, banks=())
-    yield ALONE["clamp"](**u, parameters=0)
+    yield ALONE["clamp"](**u, parameters=GROUPS)
     yield ALONE["fire"](**u, parameters=0, dest=1, subtract=subtract)
 
 

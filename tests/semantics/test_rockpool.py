@@ -54,6 +54,36 @@ LAYERS = {
 }
 
 
+def receptors(**given) -> LIFTorch:
+    """Neurons with two receptors, one that excites and is brief, one that inhibits and lasts."""
+    tau = torch.stack([torch.full((NEURONS,), 2e-3), decays()], dim=1)
+    return LIFTorch((2 * NEURONS, NEURONS), tau_mem=decays(), tau_syn=tau, **given, **ONE)
+
+
+RECEPTORS = {
+    "two": receptors,
+    "as many, and a bias": lambda: receptors(bias=0.02),
+    "recurrent": lambda: receptors(has_rec=True, w_rec=torch.rand(NEURONS, 2 * NEURONS) / 5 - 0.15),
+}
+
+
+@pytest.mark.parametrize("layer", RECEPTORS.values(), ids=RECEPTORS)
+def test_receptors(layer):
+    torch.manual_seed(5)
+    net = Sequential(dense(0.3, outputs=2 * NEURONS), layer()).to_torch().eval()
+    x, wanted = run(net)
+    graph = traced(net)
+    assert_same_spikes(graph, x, wanted)
+    layers = apply(Recognise(), graph)
+    assert [op.kind for op in layers.ops].count("li") == 2
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_receptors_that_it_does_not_write(tmp_path):
+    with pytest.raises(NotImplementedError, match="not yet supported for export"):
+        written(Sequential(dense(0.3, outputs=2 * NEURONS), receptors()), tmp_path / "net.nir")
+
+
 def test_a_recurrent_module():
     net = network(LAYERS["recurrent LIF"], most=0.1)
     x, wanted = run(net)

@@ -1,7 +1,7 @@
 """Neurons as integers: membrane steps, weights, thresholds, biases, leaks."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,10 +13,18 @@ from dmpc.passes.quantization.adaptation import Adaptation, adaptation
 from dmpc.passes.quantization.builder import Builder
 from dmpc.passes.quantization.positions import Shared, weights_by_neuron
 from dmpc.passes.quantization.rounding import Int, compensated, to_nearest
-from dmpc.passes.ranges import Currents, Real, currents, products_with_columns, total_bias
+from dmpc.passes.ranges import (
+    Currents,
+    Real,
+    currents,
+    products_with_columns,
+    sources,
+    total_bias,
+)
 from dmpc.passes.scales import (
     NeuronScale,
     ValueScale,
+    beside_scale,
     beyond,
     charged_scale,
     largest,
@@ -45,8 +53,9 @@ def add_neurons(build: Builder, op: Op) -> None:
         build.product(product, layer.weights[product.results[0]], widths.weights)
     for product in roles.values:
         build.product(product, layer.weights[product.results[0]], widths.slow)
+    prefix = _prefix(build, op)
     _add_parameters(build, op, roles, neuron, values.shift, layer.bias)
-    scale = build.scale(f"{_prefix(op)}.scale", neuron.step)
+    scale = build.scale(f"{prefix}.scale", neuron.step)
     membrane = TensorType(f"i{widths.membrane}", neuron.step.shape, scale)
     build.state(op.operands[0], op.results[0 if op.kind == "li" else 1], membrane)
     raised = adaptation(build, op, roles, neuron) if roles.adaptation else None
@@ -55,21 +64,26 @@ def add_neurons(build: Builder, op: Op) -> None:
         _add_fire(build, op, roles, membrane, raised, charged)
 
 
-def _prefix(op: Op) -> str:
-    """What names of a layer's constants and values begin with; those of its currents differ."""
-    return f"{op.attrs['layer']}.current" if op.kind == "li" else str(op.attrs["layer"])
+def _prefix(build: Builder, op: Op) -> str:
+    """What names of a layer's constants and values begin with; those of each current differ."""
+    layer = str(op.attrs["layer"])
+    if op.kind != "li":
+        return layer
+    neurons = charged(build.graph, op)
+    others = sources(build.graph, currents(build.graph, neurons, True)) if neurons else [op]
+    number = [other.results for other in others].index(op.results)
+    return f"{layer}.current{number + 1 if number else ''}"
 
 
 def _scales(build: Builder, op: Op, roles: Currents) -> tuple[NeuronScale, ValueScale]:
     """Steps of membranes and event weights, and of the products of values or a current."""
-    graph, ranges, widths = build.graph, build.ranges, build.widths(op)
-    if roles.states:
-        source = integrator(graph, roles.states[0])
-        assert source is not None
-        _, neuron, shift = _joint(build, source, op)
+    ranges, widths = build.ranges, build.widths(op)
+    neurons = charged(build.graph, op) if op.kind == "li" else op
+    steps = _steps(build, neurons) if neurons else _Steps(_alone(build, op, roles))
+    neuron = steps.currents[op.results[0]][0] if op.kind == "li" and neurons else steps.neuron
+    if roles.states and not roles.charging:
+        _, shift = steps.currents[sources(build.graph, roles)[0].results[0]]
         return neuron, ValueScale(shift, neuron.step * 2.0**-shift)
-    others = charged(graph, op) if op.kind == "li" else None
-    neuron = _joint(build, op, others)[0] if others else _alone(build, op, roles)
     values = value_scale(
         neuron,
         [(weights_by_neuron(build, p), build.step_of(p)) for p in roles.values],
@@ -82,14 +96,18 @@ def _scales(build: Builder, op: Op, roles: Currents) -> tuple[NeuronScale, Value
 
 
 def _shared(build: Builder, op: Op, roles: Currents) -> Shared:
-    """Which neurons share a scale, by their own products; they must share a threshold, too."""
-    neurons = charged(build.graph, op) if op.kind == "li" else op
-    size = build.graph.types[op.operands[0]].shape
-    threshold = np.zeros(size)
+    """Which neurons share a scale, by the products of all that a membrane adds up; they must share
+    a threshold, too."""
+    graph, events = build.graph, build.ranges.events
+    neurons = charged(graph, op) if op.kind == "li" else op
+    size = graph.types[op.operands[0]].shape
+    threshold, products = np.zeros(size), list(roles.charging)
     if neurons:
-        of = currents(build.graph, neurons, build.ranges.events)
-        threshold, _ = _limits(build.graph, of, size)
-    return Shared.of(build.graph, op, (*roles.events, *roles.values), threshold)
+        of = currents(graph, neurons, events)
+        threshold, _ = _limits(graph, of, size)
+        feeding = [currents(graph, source, events) for source in sources(graph, of)]
+        products = [product for one in (*feeding, of) for product in one.charging]
+    return Shared.of(graph, op, products, threshold)
 
 
 def _alone(build: Builder, op: Op, roles: Currents) -> NeuronScale:
@@ -131,21 +149,40 @@ def _limits(graph: Graph, roles: Currents, size: tuple[int, ...]) -> tuple[Real,
     return threshold, reset
 
 
-def _joint(build: Builder, source: Op, op: Op) -> tuple[NeuronScale, NeuronScale, Int]:
-    """Steps of currents, of the neurons that they charge, and the shifts from one to the other."""
+@dataclass(frozen=True)
+class _Steps:
+    """Steps of membranes, and of the currents that charge them, each with the shifts [N] that move
+    it to the membrane, by the names of their results."""
+
+    neuron: NeuronScale
+    currents: Mapping[str, tuple[NeuronScale, Int]] = field(default_factory=dict)
+
+
+def _steps(build: Builder, op: Op) -> _Steps:
+    """Steps of neurons and their currents, all powers of two of each other.
+
+    They follow those of the membrane's own weights; if it has none, those of the first current.
+    """
     graph, events = build.graph, build.ranges.events
-    size, roles = graph.types[op.operands[0]].shape, currents(graph, op, events)
-    threshold, reset = _limits(graph, roles, size)
-    feeding = currents(graph, source, events)
-    shared = _shared(build, source, feeding)
-    return charged_scale(
-        _alone(build, source, feeding),
-        shared.interval(build.ranges.charge[op.results[0]]),
-        threshold,
-        shared.largest(reset),
-        margin=build.ranges.margin,
-        membrane_bits=build.widths(op).membrane,
-    )
+    roles = currents(graph, op, events)
+    others = sources(graph, roles)
+    alone = {one.results[0]: _alone(build, one, currents(graph, one, events)) for one in others}
+    if roles.charging or not others:
+        neuron, found = _alone(build, op, roles), dict[str, tuple[NeuronScale, Int]]()
+    else:
+        size, first = graph.types[op.operands[0]].shape, others[0].results[0]
+        threshold, reset = _limits(graph, roles, size)
+        shared = _shared(build, op, roles)
+        current, neuron, shift = charged_scale(
+            alone.pop(first),
+            shared.interval(build.ranges.charge[op.results[0]]),
+            threshold,
+            shared.largest(reset),
+            margin=build.ranges.margin,
+            membrane_bits=build.widths(op).membrane,
+        )
+        found = {first: (current, shift)}
+    return _Steps(neuron, found | {n: beside_scale(one, neuron) for n, one in alone.items()})
 
 
 @dataclass(frozen=True)
@@ -248,7 +285,7 @@ def _add_parameters(
     build: Builder, op: Op, roles: Currents, neuron: NeuronScale, shift: Int, bias: Int
 ) -> None:
     """Threshold, bias, leak, reset and shift as integers under the layer's names."""
-    graph, prefix, widths = build.graph, _prefix(op), build.widths(op)
+    graph, prefix, widths = build.graph, _prefix(build, op), build.widths(op)
     bits = widths.membrane
     leak = nearest_leak(graph.constants[roles.beta].astype(np.float64), widths.leak)
     build.constant(roles.beta, leak, LEAK_BITS + 2, 2.0**-LEAK_BITS)
@@ -273,29 +310,42 @@ def _add_parameters(
 def _add_ops(
     build: Builder, op: Op, roles: Currents, neuron: NeuronScale, membrane: TensorType
 ) -> str:
-    """Leak, integration of events, of values or another state, and bias; what results."""
-    layer, sums = str(op.attrs["layer"]), build.widths(op).sums
+    """Leak, integration of events, of values and bias, and of other states; what results."""
+    layer, sums, prefix = str(op.attrs["layer"]), build.widths(op).sums, _prefix(build, op)
     common: dict[str, Attr] = {"layer": layer, "bits": membrane.bits}
-    leaked, half, whole = (f"{_prefix(op)}.u.{stage}" for stage in ("leaked", "events", "charged"))
+    leaked, half, whole = (f"{prefix}.u.{stage}" for stage in ("leaked", "events", "charged"))
     total = op.results[0] if op.kind == "li" else whole
 
-    def add(kind: str, operands: Sequence[str], result: str, **attrs: Attr) -> None:
+    def add(kind: str, operands: Sequence[str], result: str, **attrs: Attr) -> str:
         build.add(Op(kind, tuple(operands), (result,), attrs, op.loc), membrane)
+        return result
 
-    add("leak", (op.operands[0], roles.beta), leaked, layer=layer, fraction=LEAK_BITS)
-    value = leaked
+    value = add("leak", (op.operands[0], roles.beta), leaked, layer=layer, fraction=LEAK_BITS)
     if roles.events:
         operands = (value, *(product.results[0] for product in roles.events))
         shift = -neuron.fraction
-        add("integrate_events", operands, half, **common, shift=shift, sum_bits=sums)
-        value = half
-    own = (f"{_prefix(op)}.shift", f"{_prefix(op)}.bias")
-    if roles.states:
-        add("integrate_state", (value, *roles.states, *own), total, **common)
+        value = add("integrate_events", operands, half, **common, shift=shift, sum_bits=sums)
+    own, further = (f"{prefix}.shift", f"{prefix}.bias"), list(roles.states)
+    if further and not roles.charging:
+        value = add("integrate_state", (value, further.pop(0), *own), total, **common)
     else:
         operands = (value, *(product.results[0] for product in roles.values), *own)
-        add("integrate_values", operands, total, **common, sum_bits=sums)
-    return total
+        value = add("integrate_values", operands, total, **common, sum_bits=sums)
+    for number, state in enumerate(further, 1):
+        drop = _add_drop(build, op, state)
+        result = f"{whole}{number}"
+        value = add("integrate_current", (value, state, drop), result, **common)
+    return value
+
+
+def _add_drop(build: Builder, op: Op, state: str) -> str:
+    """How far a current moves before the membrane takes it in, a constant of the current's."""
+    source = integrator(build.graph, state)
+    assert source is not None
+    _, shift = _steps(build, op).currents[source.results[0]]
+    name = f"{_prefix(build, source)}.drop"
+    build.constant(name, shift, 6, None)
+    return name
 
 
 def _add_fire(

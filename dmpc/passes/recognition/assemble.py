@@ -10,11 +10,12 @@ from dmpc.ir.ops_layers import ADAPTATION, LIMITS
 from dmpc.ir.types import TensorType, event, f32
 from dmpc.ir.wires import Ring, Wires
 from dmpc.passes.recognition.convolutions import flattened
-from dmpc.passes.recognition.currents import Decay, without_current
+from dmpc.passes.recognition.currents import Decay, Part, without_currents
 from dmpc.passes.recognition.legendre import legendre_window
 from dmpc.passes.recognition.network import (
     LOC_LENGTH,
     Adaptation,
+    Charge,
     Current,
     Hold,
     Memory,
@@ -67,7 +68,7 @@ def _ring(flow: Wires[str], rank: Mapping[str, int]) -> list[str] | None:
 
 def _read(layer: Neurons) -> list[Synapses]:
     """All events that a layer reads."""
-    return [*layer.synapses, *([layer.slow.memory.drive] if layer.slow is not None else [])]
+    return [*layer.synapses, *([layer.memory.drive] if layer.memory is not None else [])]
 
 
 def _is_late(found: Synapses) -> bool:
@@ -87,10 +88,14 @@ def _with_past(layer: Neurons, place: Mapping[str, int]) -> Neurons:
         delays = tuple(max(delay - 1, 0) for delay in source.delays)
         return replace(found, source=replace(source, delays=delays, past=True))
 
-    slow = layer.slow
-    if slow is not None:
-        slow = replace(slow, memory=replace(slow.memory, drive=turned(slow.memory.drive)))
-    return replace(layer, synapses=tuple(map(turned, layer.synapses)), slow=slow)
+    def late(charge: Charge) -> Charge:
+        slow = charge.slow
+        if slow is not None:
+            slow = replace(slow, memory=replace(slow.memory, drive=turned(slow.memory.drive)))
+        return replace(charge, synapses=tuple(map(turned, charge.synapses)), slow=slow)
+
+    currents = tuple(replace(one, fed=late(one.fed)) for one in layer.currents)
+    return replace(layer, charge=late(layer.charge), currents=currents)
 
 
 def assemble(network: Network, layers: list[Neurons], decays: Sequence[Decay]) -> Graph:
@@ -124,53 +129,62 @@ class _Assembly:
         ]
 
     def layer(self, name: str, layer: Neurons) -> None:
-        """Add one layer's ops: drive, memory, fast, recurrent, hold, slow, lif."""
-        if layer.slow is not None and layer.slow.memory.next not in self.values:
-            self.memory(name, driven(layer.slow.memory, layer.synapses))
-        currents: list[str] = []
-        comparison = layer.spikes
-        for found in layer.synapses:
+        """Add one layer's ops: drive, memory, fast, recurrent, hold, slow, li, lif."""
+        memory = layer.memory
+        if memory is not None and memory.next not in self.values:
+            self.memory(name, driven(memory, layer.synapses))
+        charging = [self.current(name, layer.spikes, current) for current in layer.currents]
+        direct = self.charge(name, layer.spikes, layer.charge)
+        if not direct and (layer.charge.bias.any() or not charging):
+            part = "constant" if charging else "fast"
+            direct = [self.silent(name, part, layer.charge.bias)]
+        self.lif(name, layer, [*charging, *direct])
+
+    def charge(self, name: str, comparison: str, charge: Charge) -> list[str]:
+        """Add products, of which the first has the bias; what they give."""
+        given: list[str] = []
+        for found in charge.synapses:
             part = self.graph.fresh(f"{name}.{'recurrent' if found.source.past else 'fast'}")
             ops = self.ways(found, comparison, self.slow_ways)
             value = self.source(name, found)
-            bias = None if currents else layer.bias
+            bias = None if given else charge.bias
             if found.convolution is not None:
-                currents.append(self.convolved(name, part, value, found, bias))
+                given.append(self.convolved(name, part, value, found, bias))
                 continue
-            currents.append(self.dense(name, part, value, found.weight, bias, ops))
-        if layer.slow is not None:
-            bias = None if currents else layer.bias
-            currents.append(self.slow(name, layer.slow, bias, comparison))
-        if not currents:
-            silent = np.zeros((len(layer.bias), self.graph.types["x"].size))
-            currents.append(self.dense(name, f"{name}.fast", "x", silent, layer.bias, []))
-        if layer.current is not None:
-            currents = self.current(name, layer.current, currents)
-        self.lif(name, layer, currents)
+            given.append(self.dense(name, part, value, found.weight, bias, ops))
+        if charge.slow is not None:
+            bias = None if given else charge.bias
+            given.append(self.slow(name, charge.slow, bias, comparison))
+        return given
 
-    def current(self, name: str, current: Current, currents: list[str]) -> list[str]:
-        """Add the current that others feed; what charges the neurons in their place."""
-        state, after = f"{name}.i", f"{name}.i.next"
-        self.integrators(name, current, currents, after)
-        charging = [state if current.late else after]
-        if current.constant.any():
-            silent = np.zeros((len(current.alpha), self.graph.types["x"].size))
-            part = f"{name}.constant"
-            charging.append(self.dense(name, part, "x", silent, current.constant, []))
-        return charging
+    def silent(self, name: str, part: str, bias: Matrix) -> str:
+        """Add a constant, as the bias of a product without weights."""
+        weight = np.zeros((len(bias), self.graph.types["x"].size))
+        part = self.graph.fresh(f"{name}.{part}")
+        return self.dense(name, part, "x", weight, bias, [])
 
-    def integrators(self, name: str, current: Current, currents: list[str], after: str) -> None:
-        """Add integrators of currents; `after` is what they are after a timestep."""
-        old = self.network.graph.state(current.state)
+    def current(self, name: str, comparison: str, current: Current) -> str:
+        """Add a current; what charges the neurons."""
+        fed = self.charge(name, comparison, current.fed)
+        fed = fed or [self.silent(name, "fast", current.fed.bias)]
+        state = self.graph.fresh(f"{name}.i")
+        self.integrators(name, current.state, current.alpha, fed, state, f"{state}.next")
+        return state if current.late else f"{state}.next"
+
+    def integrators(
+        self, name: str, of: str, kept: Matrix, currents: list[str], state: str, after: str
+    ) -> None:
+        """Add integrators of currents, that a state was; `after` is what a timestep leaves."""
+        old = self.network.graph.state(of)
         assert old is not None
-        state, size = self.graph.fresh(f"{name}.i"), len(current.alpha)
+        size = len(kept)
         start = None if old.init is None else self.network.graph.constants[old.init]
         init = None
         if start is not None and start.any():
             init = self.constant(f"{state}.init", np.resize(start.astype(np.float64), size))
         self.graph.types[state] = f32(size)
         self.graph.states.append(State(state, after, init, old.loc))
-        alpha = self.constant(self.graph.fresh(f"{name}.alpha"), current.alpha)
+        alpha = self.constant(self.graph.fresh(f"{name}.alpha"), kept)
         loc = self.network.loc(self.producers(old.next))
         self.op("li", (state, *currents, alpha), after, name, loc)
 
@@ -269,7 +283,8 @@ class _Assembly:
         ops = self.network.between(source, comparison)
         if slow.hold is not None:
             source = self.hold(name, slow.hold, source)
-        return self.dense(name, f"{name}.slow", self.values[source], slow.weight, bias, ops)
+        part = self.graph.fresh(f"{name}.slow")
+        return self.dense(name, part, self.values[source], slow.weight, bias, ops)
 
     def hold(self, name: str, hold: Hold, source: str) -> str:
         """Add what holds a memory, unless it is there; returns the leaf."""
@@ -367,16 +382,16 @@ class _Assembly:
         network = self.network
         output = network.graph.outputs[0]
         form = network.forms.form(output)
-        chain: list[Current] = []  # the output, what feeds it, and so on
+        chain: list[Part] = []  # the output, what feeds it, and so on
         while True:
-            rest, current, feed = without_current(network, output, form, decays)
-            if current is None:
+            rest, parts = without_currents(network, output, form, decays)
+            if not parts:
                 break
-            if rest.parts or rest.bias.any() or current.late:
+            if rest.parts or rest.bias.any() or len(parts) > 1 or parts[0].late:
                 found = network.names(form.parts)
                 raise network.failure(READOUT, output, culprits=form.parts, found=found)
-            chain.append(current)
-            form = feed
+            chain += parts
+            form = parts[0].fed
         terms = flattened(network, form)
         if not terms and self.spikes:  # weights of zero: still the last layer's
             size = network.graph.types[self.spikes].size
@@ -391,7 +406,8 @@ class _Assembly:
         self.dense("readout", value, source, terms[sources[0]], form.bias, ops)
         for number, current in enumerate(reversed(chain), 1):
             part = "readout" if number == len(chain) else f"readout.{number}"
-            self.integrators("readout", current, [value], part)
+            state = self.graph.fresh("readout.i")
+            self.integrators("readout", current.state, current.alpha, [value], state, part)
             value = part
         self.graph.outputs = ["readout"]
 

@@ -1,23 +1,25 @@
 """Synaptic currents: states that decay, each element for itself, and charge neurons.
 
-A current and a membrane are one linear system between comparisons, so neither is matched by how it
-is written: the membrane's charge is compared with what the current becomes in the timestep, and
+Currents and a membrane are one linear system between comparisons, so neither is matched by how it
+is written: the membrane's charge is compared with what each current becomes in the timestep, and
 with what it was before. Their ratio is part of the weights. Elements of a current may also be
-mixed on their way to the neurons, as where a filter of spikes comes before the weights; the
-neurons' own currents then follow where what is mixed decays alike.
+mixed on their way to the neurons, as where a filter of spikes comes before the weights, or one
+state holds all receptors of each neuron; what a neuron mixes that decays alike is a current of its.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
 from dmpc.ir.graph import State
-from dmpc.passes.recognition.network import Current, Network
+from dmpc.passes.recognition.network import Network
 from dmpc.passes.recognition.neuron_rules import MIXED_DECAYS, SEVERAL_CURRENTS
-from dmpc.passes.recognition.terms import Affine, Matrix, Term, affine, near, ratio
+from dmpc.passes.recognition.terms import NEGLIGIBLE, Affine, Matrix, Term, affine, ratio
 
 ROUNDING = 1e-5  # of a coefficient: what is left of float32 after a division
+MOST = 4  # currents of a neuron: each is a visit more to it
 
 
 @dataclass(frozen=True)
@@ -50,59 +52,87 @@ def find_decay(network: Network, state: State) -> Decay | None:
     return Decay(state.name, state.next, alpha, affine(form.bias, parts))
 
 
-def without_current(
+@dataclass(frozen=True)
+class Part:
+    """A current in a charge, which takes in `fed`: see `network.Current`."""
+
+    state: str
+    alpha: Matrix
+    late: bool
+    fed: Affine
+
+
+def without_currents(
     network: Network, comparison: str, charge: Affine, decays: Sequence[Decay]
-) -> tuple[Affine, Current | None, Affine]:
-    """What a charge takes without a current, its current, and what feeds that.
+) -> tuple[Affine, list[Part]]:
+    """What a charge takes without its currents, and these.
 
     Of currents that feed each other it is the last, which the others feed. Raises CompileError
-    where a charge has several currents.
+    where neurons have too many currents.
     """
-    nothing = Affine(np.zeros(charge.size), {})
     read = [one for one in decays if one.state in charge.parts]
-    if not read:
-        return charge, None, nothing
     read = [one for one in read if not any(one.state in other.driven.parts for other in read)]
-    if len(read) != 1:
-        names = network.names(one.state for one in read)
-        raise network.failure(
-            SEVERAL_CURRENTS, comparison, culprits=[one.state for one in read], currents=names
-        )
-    ways = (False, True) if read[0].alpha.any() else (True,)
-    found = [_taken(network, comparison, charge, read[0], late=late) for late in ways]
-    return min((one for one in found if one), key=lambda one: len(one[0].parts))
+    ways = [list(_ways(network, comparison, charge, one)) for one in read]
+    choices = [_without(charge, chosen) for chosen in product(*ways)]
+    rest, found = min(choices, key=lambda one: len(one[0].parts))
+    if len(found) > MOST:
+        states = list(dict.fromkeys(one.state for one in found))
+        fields = {"currents": network.names(states), "number": len(found), "most": MOST}
+        raise network.failure(SEVERAL_CURRENTS, comparison, culprits=states, **fields)
+    return rest, found
 
 
-def _taken(
-    network: Network, comparison: str, charge: Affine, decay: Decay, *, late: bool
-) -> tuple[Affine, Current, Affine] | None:
-    """The same for one current, as it is after a timestep, or `late`: as it was before."""
-    kept = charge.parts[decay.state]
+_Way = tuple[Affine, list[Part]]
+"""What a charge takes of a decay, and the currents that this is."""
+
+
+def _without(charge: Affine, ways: Sequence[_Way]) -> _Way:
+    rest = charge
+    for taken, _ in ways:
+        rest = without(rest, taken)
+    return rest, [part for _, parts in ways for part in parts]
+
+
+def _ways(network: Network, comparison: str, charge: Affine, decay: Decay) -> Iterator[_Way]:
+    """A charge takes a decay as it is after a timestep, or late: as it was before."""
+    kept, whole, driven = charge.parts[decay.state], decay.whole, decay.driven
     diagonal = kept.diagonal()
+    within = whole.parts.keys() <= charge.parts.keys()
+    zero = np.zeros(charge.size)
+    late = affine(zero, {decay.state: kept})
     if diagonal is not None:
-        alpha = decay.alpha
-        if not late and not decay.whole.parts.keys() <= charge.parts.keys():
-            return None
-        gain = diagonal if late else ratio(charge, decay.whole, decay.state)
-        after, driven = decay.whole.scaled(gain), decay.driven.scaled(gain)
-    else:
-        alpha = _common(network, comparison, kept.matrix, decay)
-        if not late and (alpha == 0).any():
-            return None
-        mix = kept.matrix if late else kept.matrix / alpha[:, None]
-        after, driven = decay.whole.mapped(mix), decay.driven.mapped(mix)
-    taken = affine(np.zeros(charge.size), {decay.state: kept}) if late else after
-    rest = without(charge, taken)
-    return rest, Current(decay.state, alpha, late, rest.bias), driven
+        if decay.alpha.any() and within:
+            gain = ratio(charge, whole, decay.state)
+            now = Part(decay.state, decay.alpha, False, driven.scaled(gain))
+            yield whole.scaled(gain), [now]
+        yield late, [Part(decay.state, decay.alpha, True, driven.scaled(diagonal))]
+        return
+    mixes = list(_mixes(network, comparison, kept.matrix, decay))
+    if all(alpha[mix.any(axis=1)].all() for mix, alpha in mixes):
+        over = [mix / np.where(alpha == 0, 1, alpha)[:, None] for mix, alpha in mixes]
+        parts = [
+            Part(decay.state, alpha, False, driven.mapped(mix))
+            for mix, (_, alpha) in zip(over, mixes, strict=True)
+        ]
+        yield whole.mapped(np.sum(over, axis=0)), parts
+    yield late, [Part(decay.state, alpha, True, driven.mapped(mix)) for mix, alpha in mixes]
 
 
-def _common(network: Network, comparison: str, mix: Matrix, decay: Decay) -> Matrix:
-    """The decay [n] that all elements have which a row of `mix` [n, m] adds up."""
-    weight = np.abs(mix)
-    alpha: Matrix = decay.alpha[weight.argmax(axis=1)]
-    if not near((mix != 0) * alpha[:, None], (mix != 0) * decay.alpha):
-        raise network.failure(MIXED_DECAYS, comparison, current=network.name(decay.state))
-    return alpha
+def _mixes(
+    network: Network, comparison: str, mix: Matrix, decay: Decay
+) -> Iterator[tuple[Matrix, Matrix]]:
+    """A mix [n, m] of elements of a decay in parts of which each neuron adds up what decays alike,
+    and how [n]."""
+    weight, number = np.abs(mix), 0
+    while weight.any():
+        if number == MOST:
+            current = network.name(decay.state)
+            raise network.failure(MIXED_DECAYS, comparison, current=current, most=MOST)
+        alpha: Matrix = decay.alpha[weight.argmax(axis=1)]
+        apart = np.abs(alpha[:, None] - decay.alpha) > NEGLIGIBLE * decay.alpha.max()
+        own = (weight > 0) & ~apart
+        yield mix * own, alpha
+        weight[own], number = 0.0, number + 1
 
 
 def without(form: Affine, other: Affine) -> Affine:

@@ -147,13 +147,36 @@ class Slow:
 
 
 @dataclass(frozen=True)
+class Charge:
+    """What neurons, or a current of theirs, take in: synapses, `bias` and `slow` together."""
+
+    bias: Matrix
+    synapses: tuple[Synapses, ...]
+    slow: Slow | None
+
+
+@dataclass(frozen=True)
+class Current:
+    """A synaptic current of each neuron, and what it takes in.
+
+    It keeps `alpha` [n] of itself, and charges the membrane with what it is after a timestep, or
+    `late` with what it was before.
+    """
+
+    state: str
+    alpha: Matrix
+    late: bool
+    fed: Charge
+
+
+@dataclass(frozen=True)
 class Neurons:
     """A vector of LIF neurons; `spikes` is the leaf of the comparison that makes them fire.
 
     `state` is None where a comparison of inputs alone makes them fire: `beta` is then zero.
-    The charge is `beta · u`, synapses of events, `bias` and `slow` together, or a `current` that
-    these feed; a spike makes `reset` of it, or subtracts `reset` from it. `strict`: a spike needs a
-    charge above the threshold. `limits` are floor and ceiling of the charge.
+    What they compare is `beta · u`, their `charge` and all `currents` together; a spike makes
+    `reset` of it, or subtracts `reset` from it. `strict`: a spike needs more than the threshold.
+    `limits` are floor and ceiling of what they compare.
     """
 
     state: str | None
@@ -163,26 +186,25 @@ class Neurons:
     reset: Matrix
     subtract: bool
     strict: bool
-    bias: Matrix
-    synapses: tuple[Synapses, ...]
-    slow: Slow | None
-    current: "Current | None" = None
+    charge: Charge
+    currents: tuple[Current, ...] = ()
     adaptation: "Adaptation | None" = None
     limits: tuple[Matrix, Matrix] | None = None
 
+    @property
+    def charges(self) -> tuple[Charge, ...]:
+        """All that neurons and their currents take in."""
+        return (*(current.fed for current in self.currents), self.charge)
 
-@dataclass(frozen=True)
-class Current:
-    """A synaptic current of each neuron, fed by what would else charge its membrane.
+    @property
+    def synapses(self) -> list[Synapses]:
+        """All products of events."""
+        return [found for charge in self.charges for found in charge.synapses]
 
-    It keeps `alpha` [n] of itself, and charges the membrane with what it is after a timestep, or
-    `late` with what it was before; `constant` [n] does so beside it.
-    """
-
-    state: str
-    alpha: Matrix
-    late: bool
-    constant: Matrix
+    @property
+    def memory(self) -> Memory | None:
+        """The memory whose slow currents they take in."""
+        return next((one.slow.memory for one in self.charges if one.slow is not None), None)
 
 
 @dataclass(frozen=True)

@@ -69,18 +69,18 @@ ADAPTIVE_THRESHOLD = rule(
 SEVERAL_CURRENTS = rule(
     "several-currents",
     Stage.NETWORK,
-    "neurons take {currents}; the machine keeps one synaptic current for each neuron",
-    why="""The neuron unit adds one current to a membrane. Synapses that decay alike share a
-    current; other receptors, or inputs that reach the membrane without one, would need another.""",
-    nearest="one synaptic time constant for all inputs of a layer",
+    "neurons take {number} synaptic currents, {currents}; the machine keeps up to {most} for each",
+    why="""Each current is a state of its own, which the neuron unit visits before it adds it to a
+    membrane. Synapses that decay alike share one.""",
+    nearest="one synaptic time constant for all inputs of a layer, or for each of few receptors",
 )
 MIXED_DECAYS = rule(
     "mixed-decays",
     Stage.NETWORK,
-    "neurons add up elements of {current} that decay at different rates",
+    "neurons add up elements of {current} that decay at more than {most} rates",
     why="""Filters of spikes that come before the weights are moved behind them, where each neuron
-    has one; that holds where all that a neuron adds up decays alike.""",
-    nearest="one time constant for all filters of a layer",
+    has one for each rate of decay among all that it adds up.""",
+    nearest="one time constant for all filters of a layer, or few",
 )
 LEAKY_READOUT = rule(
     "leaky-readout",

@@ -13,9 +13,18 @@ import numpy as np
 from dmpc.ir.graph import State
 from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.convolutions import find_convolutions
-from dmpc.passes.recognition.currents import Decay, without_current
+from dmpc.passes.recognition.currents import Decay, Part, without_currents
 from dmpc.passes.recognition.memories import weight_of_product
-from dmpc.passes.recognition.network import Held, Memory, Network, Neurons, NotRecognised, Slow
+from dmpc.passes.recognition.network import (
+    Charge,
+    Current,
+    Held,
+    Memory,
+    Network,
+    Neurons,
+    NotRecognised,
+    Slow,
+)
 from dmpc.passes.recognition.neuron_rules import (
     ADAPTIVE_THRESHOLD,
     FREE_COMPARISON,
@@ -30,10 +39,8 @@ from dmpc.passes.recognition.neuron_rules import (
     OTHER_WEIGHTS,
     RESET_MIX,
     SEVERAL_COMPARISONS,
-    SEVERAL_CURRENTS,
     STRANGE_CHARGE,
 )
-from dmpc.passes.recognition.state_rules import KEEPS_NOTHING
 from dmpc.passes.recognition.synapses import find_synapses
 from dmpc.passes.recognition.terms import Affine, Matrix, Term, near, ratio
 
@@ -204,21 +211,9 @@ def find_neurons(
     beta = firing.charge.parts.get(state.name)
     if beta is not None and beta.diagonal() is None:
         raise _full_leak(network, state, beta.matrix)
-    rest, current, feed = without_current(network, comparison, firing.charge, decays)
+    rest, parts = without_currents(network, comparison, firing.charge, decays)
     firing = _reset_by_own_past(network, state, comparison, replace(firing, charge=rest))
-    if current is None:
-        return _neurons(network, state, comparison, firing, memories, held)
-    rest = firing.charge
-    beside = [leaf for leaf in rest.parts if leaf != state.name]
-    if beside and not current.alpha.any():
-        others = network.names(feed.parts)
-        raise network.failure(KEEPS_NOTHING, current.state, culprits=feed.parts, others=others)
-    if beside:
-        names = network.names([current.state, *beside])
-        raise network.failure(SEVERAL_CURRENTS, comparison, culprits=beside, currents=names)
-    fed = replace(firing, charge=Affine(feed.bias, {**feed.parts, **rest.parts}))
-    made = _neurons(network, state, comparison, fed, memories, held)
-    return replace(made, current=current)
+    return _neurons(network, state, comparison, firing, parts, memories, held)
 
 
 def _reset_by_own_past(network: Network, state: State, comparison: str, firing: Firing) -> Firing:
@@ -249,33 +244,55 @@ def _neurons(
     state: State | None,
     comparison: str,
     firing: Firing,
+    parts: Sequence[Part],
     memories: Sequence[Memory],
     held: Sequence[Held],
 ) -> Neurons:
     """Neurons of a known charge; without a state, or a term of it, they leak all they have."""
-    convolved, charge = find_convolutions(network, firing.charge)
-    name = None if state is None else state.name
-    inputs = {leaf: term.matrix for leaf, term in charge.parts.items() if leaf != name}
-    kept = charge.parts.get(name or "", Term(np.zeros(charge.size)))
-    events = {leaf: inputs.pop(leaf) for leaf in list(inputs) if network.holds_events(leaf)}
-    synapses = [*convolved, *find_synapses(network, events, own=comparison)]
+    name = "" if state is None else state.name
+    kept = firing.charge.parts.get(name, Term(np.zeros(firing.charge.size)))
+    rest = {leaf: term for leaf, term in firing.charge.parts.items() if leaf != name}
+    forms = [*(part.fed for part in parts), Affine(firing.charge.bias, rest)]
+    *fed, charge = (_charge(network, comparison, form, memories, held) for form in forms)
+    read = {one.slow.memory.state for one in (*fed, charge) if one.slow is not None}
+    if len(read) > 1:
+        strange = network.names(sorted(read))
+        raise network.failure(STRANGE_CHARGE, comparison, culprits=sorted(read), strange=strange)
     producer = network.graph.producer(comparison)
     assert producer is not None
-    bias = charge.bias + sum(
-        inputs[one.hold.next] @ one.bias for one in held if one.hold.next in inputs
-    )
     return Neurons(
-        state=name,
+        state=name or None,
         spikes=comparison,
-        beta=kept.at(np.arange(charge.size)),
+        beta=kept.at(np.arange(len(kept.scale))),
         threshold=firing.threshold,
         reset=firing.reset,
         subtract=firing.subtract,
         strict=(producer.kind == "gt") != (comparison in network.forms.flipped),
-        bias=bias,
-        synapses=tuple(sorted(synapses, key=lambda found: found.source.past)),
-        slow=_slow(network, comparison, _moving(inputs, held), memories, held),
+        charge=charge,
+        currents=tuple(
+            Current(part.state, part.alpha, part.late, one)
+            for part, one in zip(parts, fed, strict=True)
+        ),
     )
+
+
+def _charge(
+    network: Network,
+    comparison: str,
+    form: Affine,
+    memories: Sequence[Memory],
+    held: Sequence[Held],
+) -> Charge:
+    """What neurons or a current of theirs take in."""
+    convolved, form = find_convolutions(network, form)
+    inputs = {leaf: term.matrix for leaf, term in form.parts.items()}
+    events = {leaf: inputs.pop(leaf) for leaf in list(inputs) if network.holds_events(leaf)}
+    synapses = [*convolved, *find_synapses(network, events, own=comparison)]
+    bias = form.bias + sum(
+        inputs[one.hold.next] @ one.bias for one in held if one.hold.next in inputs
+    )
+    slow = _slow(network, comparison, _moving(inputs, held), memories, held)
+    return Charge(bias, tuple(sorted(synapses, key=lambda found: found.source.past)), slow)
 
 
 def _moving(inputs: dict[str, Matrix], held: Sequence[Held]) -> dict[str, Matrix]:
@@ -308,23 +325,21 @@ def find_unreset(
     binarised = size > 1 and list(charge.terms) == [source]
     binarised = binarised and charge.parts[source].diagonal() is not None
     beta = zero = np.zeros(size)
-    rest, current, feed = without_current(network, comparison, charge, decays)
-    if current is not None and not current.late and not rest.parts:
-        state = network.graph.state(current.state)
+    rest, parts = without_currents(network, comparison, charge, decays)
+    if len(parts) == 1 and not parts[0].late and not rest.parts:
+        (part,), state = parts, network.graph.state(parts[0].state)
         if state is not None and state.init is None:
-            beta, charge, limit = current.alpha, feed, limit.plus(rest, -1.0)
-    kept = current if current is not None and current.late and not rest.parts else None
-    charge = feed if kept is not None else charge
+            beta, limit, parts = part.alpha, limit.plus(rest, -1.0), []
+            rest = part.fed
     known = {leaf for one in memories for leaf in (one.state, one.next, one.relu)}
     known |= {one.hold.next for one in held}
-    strange = [
-        leaf for leaf in charge.terms if leaf not in known and not network.holds_events(leaf)
-    ]
+    leaves = [leaf for form in (rest, *(part.fed for part in parts)) for leaf in form.parts]
+    strange = [leaf for leaf in leaves if leaf not in known and not network.holds_events(leaf)]
     if binarised or strange:
         raise network.failure(FREE_COMPARISON, comparison)
-    firing = Firing(charge, limit.bias, zero, subtract=bool(beta.any()), flipped=False)
-    made = _neurons(network, None, comparison, firing, memories, held)
-    return replace(made, beta=beta, current=kept)
+    firing = Firing(rest, limit.bias, zero, subtract=bool(beta.any()), flipped=False)
+    made = _neurons(network, None, comparison, firing, parts, memories, held)
+    return replace(made, beta=beta)
 
 
 def _full_leak(network: Network, state: State, beta: Matrix) -> NotRecognised:

@@ -414,6 +414,36 @@ def test_a_leaky_integrator_feeds_neurons(between, fires):
     np.testing.assert_allclose(interpret(layers, X).outputs, outputs, atol=1e-9)
 
 
+@pytest.mark.parametrize("straight", [False, True])
+def test_several_filters_feed_neurons(straight):
+    """Each with weights of its own, and some weights without a filter."""
+    taus, one = (2 * DT, 8 * DT), np.ones(NEURONS)
+    weights = [affine(INPUTS, NEURONS, gain) for gain in (4.0, 1.0, 0.5)]
+    last, out = lif(NEURONS), affine(NEURONS, CLASSES)
+    nodes = {"in": nir.Input(np.array([INPUTS])), "end": nir.Output(np.array([CLASSES]))}
+    nodes |= {"last": last, "out": out, **({"w2": weights[2]} if straight else {})}
+    edges = [("last", "out"), ("out", "end"), *([("in", "w2"), ("w2", "last")] * straight)]
+    for number, tau in enumerate(taus):
+        nodes |= {f"w{number}": weights[number], f"f{number}": nir.LI(tau * one, 3 * one, 0 * one)}
+        edges += [("in", f"w{number}"), (f"w{number}", f"f{number}"), (f"f{number}", "last")]
+    found = import_nir(nir.NIRGraph(nodes, edges), timing=Timing(dt=DT))
+    fed = [X @ node.weight.T + node.bias for node in weights]
+    filtered, u, outputs = [0.0, 0.0], 0.0, interpret(found, X).outputs
+    for step in range(X.shape[1]):
+        for number, tau in enumerate(taus):
+            keep = 1 - DT / tau
+            filtered[number] = keep * filtered[number] + (1 - keep) * 3 * fed[number][:, step]
+        current = sum(filtered) + (fed[2][:, step] if straight else 0)
+        kept = 1 - DT / last.tau
+        u = kept * u + (1 - kept) * last.r * current
+        spikes = u > last.v_threshold
+        np.testing.assert_allclose(outputs[:, step], spikes @ out.weight.T + out.bias)
+        u = np.where(spikes, last.v_reset, u)
+    layers = apply(Recognise(), found)
+    assert [op.kind for op in layers.ops].count("li") == 2
+    np.testing.assert_allclose(interpret(layers, X).outputs, outputs, atol=1e-9)
+
+
 def test_a_leaky_readout_that_keeps_nothing_adds_its_rest():
     first, node, out = affine(INPUTS, NEURONS), lif(NEURONS), affine(NEURONS, CLASSES)
     rest = nir.LI(np.full(CLASSES, DT), np.full(CLASSES, 2.0), np.full(CLASSES, 0.5))

@@ -10,6 +10,7 @@ from dmpc.ir.interpret import interpret
 from dmpc.ir.parser import parse
 from dmpc.passes.base import apply
 from dmpc.passes.recognise import Recognise
+from dmpc.passes.recognition.currents import MOST
 
 CONSTANTS = {
     "wf": ((2, 3), [0.5, 0.25, 0.125, 0.5, -0.5, 0.75]),
@@ -22,6 +23,12 @@ CONSTANTS = {
     "zero": ((1,), [0.0]),
     "ones": ((2,), [1.0, 1.0]),
     "uneven": ((2,), [0.5, 0.9]),
+    "swapped": ((2, 3), [-0.25, 0.5, 0.5, 0.125, 0.25, -0.125]),
+    "third": ((2, 3), [0.75, 0.125, -0.5, 0.25, -0.25, 0.5]),
+    "pairs": ((2, 5), [0.5, 0.0, 0.25, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.5]),
+    "rates": ((5,), [0.1, 0.3, 0.5, 0.7, 0.9]),
+    "wq": ((5, 3), [0.1 * n for n in range(-3, 12)]),
+    "qm": ((2, 5), [1.0, 0.5, 0.25, -0.5, 0.75, 0.5, 0.25, 1.0, 0.5, -1.0]),
 }
 LIF = """l = mul(%u, %most)
 h = add(%l, CURRENT)
@@ -91,22 +98,20 @@ un = where(%c, %zero, %h)"""
 NETWORKS = {
     "readout of a membrane": ((U,), PLAIN + "\ny = matmul(%un, %wo)", "leaky-readout", "u"),
     "readout of a charge": ((U,), PLAIN + "\ny = matmul(%h, %wo)", "leaky-readout", "u"),
-    "two receptors": (
-        (U, I, W),
-        SYNAPSE + "fz = matmul(%x, %same)\nwl = mul(%w, %most)\nwn = add(%wl, %fz)\n"
-        "both = add(%in, %wn)\n" + DRIVEN.replace("%in", "%both"),
-        "several-currents", "i",
-    ),
-    "a current and the input itself": (
-        (U, I),
-        SYNAPSE + "fz = matmul(%x, %same)\nboth = add(%in, %fz)\n" + DRIVEN.replace("%in", "%both"),
-        "several-currents", "i",
+    "too many receptors": (
+        (U, *((f"i{n}", f"i{n}n") for n in range(MOST + 1))),
+        "fx = matmul(%x, %wf)\na0 = add(%fx, %zero)\n"
+        + "".join(
+            f"l{n} = mul(%i{n}, %half)\ni{n}n = add(%l{n}, %fx)\na{n + 1} = add(%a{n}, %i{n}n)\n"
+            for n in range(MOST + 1)
+        ) + DRIVEN.replace("%in", f"%a{MOST + 1}"),
+        "several-currents", "i0",
     ),
     "filters that differ": (
-        (U, I),
-        SYNAPSE.replace("%half", "%uneven")
-        + "m = matmul(%in, %wo)\n" + DRIVEN.replace("%in", "%m"),
-        "mixed-decays", "i",
+        (U, ("q", "qn")),
+        "qx = matmul(%x, %wq)\nql = mul(%q, %rates)\nqn = add(%ql, %qx)\nm = matmul(%qn, %qm)\n"
+        + DRIVEN.replace("%in", "%m"),
+        "mixed-decays", "q",
     ),
     "threshold that others move": (
         (U, B),
@@ -122,15 +127,18 @@ NETWORKS = {
 
 
 def text_with(states: tuple[tuple[str, str], ...], timestep: str) -> str:
-    """A network of two neurons in graph text."""
+    """A network of two neurons in graph text; what begins with q has five elements."""
     lines = ["dmpir 1", 'graph "net" level model {', '  attr readout = "mean"']
     lines.append('  input %x : f32[3] loc("x")')
-    lines += [f'  state %{s} : f32[2] = zeros next %{n} loc("{s}")' for s, n in states]
+    size = {True: 5, False: 2}
+    lines += [
+        f'  state %{s} : f32[{size[s[0] == "q"]}] = zeros next %{n} loc("{s}")' for s, n in states
+    ]
     for name, (shape, _) in CONSTANTS.items():
         lines.append(f"  const %{name} : f32[{', '.join(map(str, shape))}]")
     for name, op in (line.split(" = ") for line in timestep.splitlines()):
         type_ = "bool" if re.match(r"g[et]\(", op) else "f32"
-        lines.append(f'  %{name} = {op} : {type_}[2] loc("/{name}")')
+        lines.append(f'  %{name} = {op} : {type_}[{size[name[0] == "q"]}] loc("/{name}")')
     lines += ["  output %y", "}", "data {"]
     lines += [f"  %{name} = f64 {values}" for name, (_, values) in CONSTANTS.items()]
     return "\n".join([*lines, "}", ""])
@@ -202,6 +210,71 @@ def test_a_synaptic_current_in_any_spelling(case):
     graph = parse(text_with(states, timestep))
     layers = apply(Recognise(), graph)
     assert [op.kind for op in layers.ops if op.kind in ("li", "lif")] == ["li", "lif"]
+    x = (np.random.default_rng(3).random((8, 40, 3)) < 0.4).astype(np.float64)
+    wanted = interpret(graph, x).outputs
+    assert np.abs(wanted).sum() > 10  # spikes
+    np.testing.assert_allclose(interpret(layers, x).outputs, wanted, rtol=0, atol=1e-9)
+
+
+OTHER = "fz = matmul(%x, %swapped)\nwl = mul(%w, %most)\nwn = add(%wl, %fz)\n"
+BOTH = SYNAPSE + OTHER + "both = add(%in, %wn)\n" + DRIVEN.replace("%in", "%both")
+STRAIGHT = "fz = matmul(%x, %swapped)\nboth = add(%in, %fz)\n" + DRIVEN.replace("%in", "%both")
+RECEPTORS = {  # with the currents and products that they are
+    "two": ((U, I, W), BOTH, (2, 2)),
+    "of one sum": ((U, I, W), BOTH.replace("%swapped", "%wf"), (2, 2)),
+    "one of them late": ((U, I, W), BOTH.replace("%in, %wn", "%i, %wn"), (2, 2)),
+    "both late": ((U, I, W), BOTH.replace("%in, %wn", "%i, %w"), (2, 2)),
+    "each neuron its own": ((U, I, W), BOTH.replace("%half", "%uneven"), (2, 2)),
+    "one inhibits": ((U, I, W), BOTH.replace("add(%in, %wn)", "sub(%in, %wn)"), (2, 2)),
+    "beside a constant": (
+        (U, I, W), BOTH.replace("both =", "wc = add(%wn, %half)\nboth =").replace(
+            "%in, %wn", "%in, %wc"), (2, 3),
+    ),
+    "in one state": (
+        (U, ("q", "qn")),
+        "qx = matmul(%x, %wq)\nql = mul(%q, %rates)\nqn = add(%ql, %qx)\nm = matmul(%qn, %pairs)\n"
+        + DRIVEN.replace("%in", "%m"),
+        (2, 2),
+    ),
+    "and the input itself": ((U, I), SYNAPSE + STRAIGHT, (1, 2)),
+    "late, and the input itself": (
+        (U, I), SYNAPSE + STRAIGHT.replace("%in, %fz", "%i, %fz"), (1, 2),
+    ),
+    "that keeps nothing": (
+        (U, I),
+        SYNAPSE.replace("%half", "%zero") + STRAIGHT.replace("%in, %fz", "%i, %fz"), (1, 2),
+    ),
+    "and recurrence": (
+        (U, I, P), SYNAPSE + STRAIGHT.replace("matmul(%x, %swapped)", "matmul(%p, %wr)"), (1, 2),
+    ),
+    "two, and the input itself": (
+        (U, I, W), BOTH.replace("both =", "fy = matmul(%x, %third)\nwz = add(%wn, %fy)\nboth =")
+        .replace("%in, %wn)", "%in, %wz)"), (2, 3),
+    ),
+    "with a late reset": (
+        (U, I, W, P),
+        BOTH.replace("both =", "tp = mul(%p, %uneven)\ng = sub(%in, %tp)\nboth =").replace(
+            "%in, %wn", "%g, %wn").replace("where(%c, %zero, %h)", "add(%h, %zero)"), (2, 2),
+    ),
+    "and thresholds that adapt": (
+        (U, I, W, B),
+        "bt = mul(%b, %half)\nth = add(%bt, %theta)\n"
+        + BOTH.replace("%theta)\ns", "%th)\ns").replace(OUT, SPIKES), (2, 2),
+    ),
+    "never reset": (
+        (I, W),
+        SYNAPSE + OTHER + "h = add(%in, %wn)\nc = ge(%h, %theta)\ns = cast(%c)" + OUT, (2, 2),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RECEPTORS.values(), ids=RECEPTORS)
+def test_several_currents_in_any_spelling(case):
+    states, timestep, (currents, products) = case
+    graph = parse(text_with(states, timestep))
+    layers = apply(Recognise(), graph)
+    kinds = [op.kind for op in layers.ops]
+    assert (kinds.count("li"), kinds.count("dense") - 1) == (currents, products)
     x = (np.random.default_rng(3).random((8, 40, 3)) < 0.4).astype(np.float64)
     wanted = interpret(graph, x).outputs
     assert np.abs(wanted).sum() > 10  # spikes

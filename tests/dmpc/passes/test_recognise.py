@@ -198,10 +198,7 @@ STRANGE = {
     ),
     "a sum held for a timestep": (
         "zeros next %mn => zeros next %f",
-        (
-            "net: state 'm': the state keeps nothing of itself, only input 'x' of the previous "
-            "timestep (delay the spikes as they are, and weight them afterwards)"
-        ),
+        "net: '/fire': the charge depends on '/relu' (u' = beta u + W_f s + W_m m + b)",
     ),
     "a drive that an input reaches twice": (
         """state %u : => state %old : f32[2] = zeros next %x ; state %u :

@@ -11,7 +11,7 @@ from tests.dmpc.passes.test_recognise_past import RECURRENT, STRANGE_PAST
 Edits = tuple[tuple[str, str], ...]
 EXTRA_STATES = {
     "leaky-readout": "readout of a membrane",
-    "several-currents": "two receptors",
+    "several-currents": "too many receptors",
     "mixed-decays": "filters that differ",
     "refractory": "refractory",
 }
