@@ -28,6 +28,7 @@ from dmpc.errors import DmpcError
 from dmpc.frontend import open_model
 from dmpc.ir.graph import Graph
 from dmpc.ir.interpret import interpret
+from dmpc.passes.layer_rules import MANY_PRODUCTS
 from dmpc.verification import verify
 from isa.target import target_names
 from runtime.program import Program
@@ -291,6 +292,8 @@ def climbed(shape: Shape, random: Random, folder: Path) -> Verdict:
     except Hang as hang:
         return find(f"hang: {place_of(hang)}", _trace(hang))
     except Exception as error:
+        if isinstance(error, DmpcError) and error.rule is MANY_PRODUCTS:
+            return Verdict("refused", detail=str(error))  # a random network may be too large
         return find(place_of(error), f"{shape}\n{options}\n{_trace(error)}")
     failed = [rung.name for rung in found.rungs if not rung.ok]
     if failed:

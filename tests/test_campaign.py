@@ -99,6 +99,10 @@ def test_the_second_judge(tmp_path, monkeypatch):
     assert found.place == "differs from its reference"
 
 
+def test_a_network_that_no_bank_can_wait_for_is_refused(tmp_path):
+    assert tried("networks", 5000018, tmp_path).outcome == "refused"
+
+
 def test_a_worker_that_dies_is_a_find_and_is_replaced():
     worker = fuzz.Worker()
     try:

@@ -20,6 +20,7 @@ from dmpc.frontend.torch_program import (
     masks,
     movement,
     neurons,
+    placed,
     products,
     spectral,
 )
@@ -65,6 +66,7 @@ HANDLERS: Mapping[str, Handler] = {
     **masks.HANDLERS,
     **movement.HANDLERS,
     **neurons.HANDLERS,
+    **placed.HANDLERS,
     **products.HANDLERS,
     **spectral.HANDLERS,
 }

@@ -21,6 +21,7 @@ from dmpc.frontend.torch_program.emitter import (
     Place,
     Value,
 )
+from dmpc.frontend.torch_program.placed import one_axis, written
 from dmpc.frontend.torch_program.rules import FORM
 
 INDEXING = ("index", "index_put")
@@ -100,6 +101,8 @@ def put(emitter: Emitter, call: Call) -> str:
     """`y[mask] = value`: a choice, where one mask covers the first axes and the value is one."""
     import torch
 
+    if (known := one_axis(call["indices"])) is not None:
+        return written(emitter, call, *known, call["values"], add=bool(call["accumulate"]))
     given = by_masks(list(call["indices"]))
     value, target = call.tensor("values"), call.tensor("self")
     mask: Value | Constant | None = given[0] if len(given) == 1 else None

@@ -36,6 +36,7 @@ from dmpc.frontend.torch_program.rules import (
     STALE_MODULE,
     UNTRACEABLE,
 )
+from dmpc.frontend.torch_program.settled import is_settled, settled
 
 if TYPE_CHECKING:
     import torch
@@ -195,7 +196,14 @@ def export(module: nn.Module, example: torch.Tensor, name: str) -> ExportedProgr
     program = _trace(module, example, name)
     if drawn:
         check_alike(program, _trace(module, example, name), name)
-    return program
+    if is_settled(program):
+        return program
+    try:
+        with _quiet():
+            known = settled(program)
+        return program if known is None else _trace(known, example, name)
+    except Exception:  # of what really depends on the data: the conversion says where
+        return program
 
 
 def _answer(module: nn.Module, example: torch.Tensor, name: str) -> Any:
@@ -204,7 +212,8 @@ def _answer(module: nn.Module, example: torch.Tensor, name: str) -> Any:
     with untouched(module), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            answer = module(example)
+            given, named = arguments(module, example)
+            answer = module(*given, **named)
         except Exception as error:  # whatever the user's forward raises
             shape = list(example.shape)
             said = f"{type(error).__name__}: {_first_line(error)}"
@@ -213,9 +222,23 @@ def _answer(module: nn.Module, example: torch.Tensor, name: str) -> Any:
     return answer
 
 
+def arguments(
+    module: nn.Module, x: torch.Tensor
+) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
+    """What a module is called with on an input: the first argument, or the first that has a name
+    alone, if there is no other."""
+    given = list(inspect.signature(module.forward).parameters.values())
+    named = [one for one in given if one.kind is one.KEYWORD_ONLY]
+    if not named or any(one.kind in (*POSITIONAL, one.VAR_POSITIONAL) for one in given):
+        return (x,), {}
+    needed = [one for one in named if one.default is one.empty]
+    return (), {(needed or named)[0].name: x}
+
+
 def _check_one_argument(module: nn.Module, name: str) -> None:
     given = inspect.signature(module.forward).parameters.values()
-    needed = [one.name for one in given if one.default is one.empty and one.kind in POSITIONAL]
+    kinds = (*POSITIONAL, inspect.Parameter.KEYWORD_ONLY)
+    needed = [one.name for one in given if one.default is one.empty and one.kind in kinds]
     if len(needed) > 1:
         raise ImportFailure.of(MANY_ARGUMENTS, where=name, first=needed[0], second=needed[1])
 
@@ -236,7 +259,8 @@ def _trace(module: nn.Module, example: torch.Tensor, name: str) -> ExportedProgr
     with untouched(module), unscripted(), _quiet():
         _let_membranes_be_seen(module)
         try:
-            return torch.export.export(module, (example,), strict=False)
+            given, named = arguments(module, example)
+            return torch.export.export(module, given, named, strict=False)
         except Exception as error:  # torch raises many classes on what it cannot trace
             said = f"{type(error).__name__}: {_first_line(error)}"
             raise ImportFailure.of(UNTRACEABLE, where=name, error=said) from error

@@ -12,7 +12,7 @@ from dmpc.errors import DmpcError
 from dmpc.frontend.answers import sample_axis
 from dmpc.frontend.finish import NOTHING, Finish
 from dmpc.frontend.models import held, one_timestep
-from dmpc.frontend.torch_program.program import untouched
+from dmpc.frontend.torch_program.program import arguments, untouched
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,7 +102,8 @@ class TorchReference:
             warnings.simplefilter("ignore")
             try:
                 with watch.watching() if watch else nullcontext():
-                    result = self.module(source)
+                    given, named = arguments(self.module, source)
+                    result = self.module(*given, **named)
             except Exception as error:  # whatever the user's forward raises
                 raise DmpcError(
                     f"torch cannot run the model: {type(error).__name__}: {error}",

@@ -66,6 +66,15 @@ def movement(m, x):
     return torch.cat([f, f.t() if f.dim() < 3 else f.swapaxes(0, 1).swapaxes(0, 1)], -1)
 
 
+def placing(m, x):
+    places = torch.tensor([2, 0, 2])
+    y = x.index_add(2, places, x[..., :3]).index_add(1, places, x[:, :3])
+    y = y.scatter_add(2, places.expand(B, T, 3), x[..., 1:4])
+    y[:, :, places[:2]] = x[..., :2]
+    y[:, places[:2]] = m.row
+    return y.index_put((torch.tensor([1]),), x[:1], accumulate=True)
+
+
 def writing(m, x):
     y = torch.zeros(B, T, M)
     kept = y[:, 4]  # a view that later writes change
@@ -161,7 +170,7 @@ def transforms(m, x):
 
 
 FUNCTIONS = (
-    elementwise, movement, writing, writing_simply, writing_by_masks, indexing, products,
+    elementwise, movement, placing, writing, writing_simply, writing_by_masks, indexing, products,
     greatest, transforms,
 )  # fmt: skip
 

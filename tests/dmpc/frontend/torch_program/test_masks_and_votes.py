@@ -131,6 +131,64 @@ def test_votes_over_groups_are_folded_into_the_readout(vote):
     np.testing.assert_allclose(np.concatenate(weights), np.concatenate(expected), atol=1e-6)
 
 
+OWNERS = torch.arange(8) // 4  # the class that a neuron votes for
+
+
+class Groups(nn.Module):
+    """A vote over groups that a buffer tells apart."""
+
+    def __init__(self, vote):
+        super().__init__()
+        self.vote = vote
+        self.register_buffer("owners", OWNERS.clone())
+
+    def forward(self, n):
+        return self.vote(n, self.owners) / 4
+
+
+def by_number(n, owners):
+    groups = [(owners == each).nonzero().squeeze(1) for each in range(2)]
+    return torch.stack([n[:, group].sum(1) for group in groups], 1)
+
+
+GROUPS = {
+    "masks": lambda n, of: torch.stack([n[:, of == each].sum(1) for each in range(2)], 1),
+    "where": lambda n, of: torch.stack([n[:, torch.where(of == k)[0]].sum(1) for k in (0, 1)], 1),
+    "nonzero": by_number,
+    "index_add": lambda n, of: torch.zeros(len(n), 2).index_add(1, of, n),
+    "index_add in front": lambda n, of: torch.zeros(2, len(n)).index_add(0, of, n.T).T,
+    "scatter_add": lambda n, of: torch.zeros(len(n), 2).scatter_add(1, of.expand_as(n), n),
+}
+
+
+@pytest.mark.parametrize("vote", GROUPS.values(), ids=GROUPS)
+def test_groups_that_a_constant_tells_apart(vote):
+    kinds, weights = layers(plain, Groups(vote))
+    expected_kinds, expected = layers(plain, as_linear)
+    assert kinds == expected_kinds
+    np.testing.assert_allclose(np.concatenate(weights), np.concatenate(expected), atol=1e-6)
+
+
+@pytest.mark.parametrize("chosen", [OWNERS == 1, torch.tensor([7, 4, 6, 5])], ids=["mask", "list"])
+def test_columns_that_are_written(chosen):
+    class Columns(Net):
+        def forward(self, x):
+            self.step = self.written
+            return super().forward(x)
+
+        def written(self, v):
+            fired, v = plain(v)
+            v = v.clone()
+            v[:, chosen] = v[:, chosen] * 0.5
+            return fired, v
+
+    net = Columns(None, as_linear)
+    x = X[:, :4]
+    expected = net(torch.from_numpy(x))
+    graph = import_layers(from_torch(net, x), Options(), x)
+    np.testing.assert_allclose(interpret(graph, x).logits, expected.detach(), atol=1e-6)
+
+
 def test_elements_that_a_mask_chooses_are_written_back():
     def step(v):
         fired = v > 1
@@ -165,6 +223,16 @@ def between_values(v):
     return plain(v * torch.isclose(v, 2 * v))
 
 
+def added_by_place(v):
+    places = torch.tensor([[0, 1, 2, 3, 4, 5, 6, 7]]).flip(1) + torch.zeros(len(v), 8).long()
+    places[0, :2] = 3
+    return plain(v.scatter_add(1, places, v))
+
+
+def added_times(v):
+    return plain(v.index_add(1, torch.arange(8), v, alpha=2))
+
+
 @pytest.mark.parametrize(
     ("step", "message"),
     [
@@ -172,6 +240,8 @@ def between_values(v):
         (summed, "elements that a mask chooses"),
         (of_rows, "writing values of their own"),
         (counted, "sum of the places where a mask is true"),
+        (added_by_place, "scatter_add by computed places, or other ones in each row"),
+        (added_times, "index_add by computed places, or times a factor"),
         (between_values, "isclose of two computed values"),
     ],
 )

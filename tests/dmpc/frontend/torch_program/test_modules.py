@@ -383,3 +383,33 @@ class TwoSequences(torch.nn.Module):
 def test_two_sequences_are_one_that_the_module_splits():
     with pytest.raises(ImportFailure, match=r"input: 'x' and 'other' \(.*x\[\.\.\., :n\]"):
         from_torch(TwoSequences(), np.zeros((2, 4, 3), np.float32))
+
+
+class Named(torch.nn.Linear):
+    """A module whose input has a name, and no place."""
+
+    def forward(self, *, x, scale=None):
+        u, spikes = 0, 0
+        for t in range(x.shape[1]):
+            u = 0.9 * u + super().forward(x[:, t])
+            fired = (u > 0.5).to(u) * (1 if scale is None else scale)
+            u, spikes = u * (1 - fired), spikes + fired
+        return spikes / x.shape[1]
+
+
+class NamedTwice(Named):
+    def forward(self, x, *, mask):
+        return super().forward(x=x * mask)
+
+
+def test_an_input_that_is_given_by_its_name_alone(tmp_path):
+    x = np.random.default_rng(0).random((3, 7, 4)).astype(np.float32)
+    module = Named(4, 2)
+    model = from_torch(module, x)
+    expected = module(x=torch.from_numpy(x)).detach()
+    np.testing.assert_allclose(model.reference.logits(x), expected, atol=1e-6)
+    path = tmp_path / "named.pt2"
+    torch.export.save(torch.export.export(module, (), {"x": torch.from_numpy(x)}), path)
+    np.testing.assert_allclose(open_model(path).reference.logits(x), expected, atol=1e-6)
+    with pytest.raises(ImportFailure, match="more than one input: 'x' and 'mask'"):
+        from_torch(NamedTwice(4, 2), x)
