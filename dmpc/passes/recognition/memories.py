@@ -7,7 +7,6 @@ from dmpc.ir.graph import State
 from dmpc.passes.recognition.convolutions import flattened
 from dmpc.passes.recognition.network import Memory, Network, Source, Synapses
 from dmpc.passes.recognition.state_rules import (
-    KEEPS_NOTHING,
     MANY_DRIVES,
     MEMORY_BIAS,
     NO_RELU,
@@ -144,14 +143,10 @@ def _kept(state: State, form: Affine) -> Matrix:
 
 
 def _check_state(network: Network, state: State, form: Affine) -> None:
-    """A state that keeps nothing of itself, or is not linear, is no memory."""
+    """A state that is not linear is no memory."""
     opaque = [leaf for leaf in form.terms if network.forms.opaque(leaf)]
     if opaque:
         raise network.failure(UNKNOWN_STATE, state.name, culprits=opaque, ops=network.names(opaque))
-    others = [leaf for leaf in form.terms if _kind(network, leaf) != "relu"]
-    if others and state.name not in form.terms:
-        names = network.names(form.terms)
-        raise network.failure(KEEPS_NOTHING, state.name, culprits=form.terms, others=names)
 
 
 def _kind(network: Network, leaf: str) -> str:

@@ -55,14 +55,6 @@ UNKNOWN_STATE = rule(
 
 # -- lines of past events -------------------------------------------------------------------------
 
-KEEPS_NOTHING = rule(
-    "keeps-nothing",
-    Stage.NETWORK,
-    "the state keeps nothing of itself, only {others} of the previous timestep",
-    why="""What a state only passes on to the next timestep is a delay line, and a delay line holds
-    events: single bits. A delayed current or membrane would need whole numbers.""",
-    nearest="delay the spikes as they are, and weight them afterwards",
-)
 LINE_START = rule(
     "line-start",
     Stage.NETWORK,
