@@ -79,7 +79,8 @@ class OnnxReference:
     @cached_property
     def session(self) -> Any:
         """The file in onnxruntime; raises DmpcError if it does not load."""
-        return self._load(self._model() if self.signature.finish.functions else self.path)
+        as_it_is = not (self.signature.finish.functions or self.signature.joined)
+        return self._load(self.path if as_it_is else self._model())
 
     @cached_property
     def inputs(self) -> dict[str, Any]:
@@ -153,7 +154,7 @@ class OnnxReference:
         }
         if not traced:
             return
-        model = onnx.load(self.path)
+        model = self._joined() or onnx.load(self.path)
         makers = {name: node.name for node in model.graph.node for name in node.output}
         names = [name for name in makers if name in traced]
         present = {value.name for value in model.graph.output}
@@ -171,15 +172,28 @@ class OnnxReference:
                 yield FileTensor(name, makers[name] or name, ours, array.astype(np.float64))
 
     def _model(self) -> "ModelProto":
-        """The file's model, which gives what goes into functions at its very end, if there are."""
+        """The file's model as it was imported.
+
+        It gives what goes into functions at its very end, and takes inputs joined, if there are.
+        """
         import onnx
 
-        if not self.signature.finish.functions:
-            return onnx.load(self.path)
         from dmpc.frontend.finish import shows
         from dmpc.frontend.onnx_file import read_model
 
-        return shows(read_model(self.path, self.path)[0], self.signature.output)
+        if not self.signature.finish.functions:
+            return self._joined() or onnx.load(self.path)
+        model = self._joined() or read_model(self.path, self.path)[0]
+        return shows(model, self.signature.output)
+
+    def _joined(self) -> "ModelProto | None":
+        if not self.signature.joined:
+            return None
+        from dmpc.frontend.joined import joined
+        from dmpc.frontend.onnx_file import read_model
+
+        found = joined(read_model(self.path, self.path)[0], tuple(self.signature.states))
+        return found[0] if found else None
 
     def _load(self, source: "str | ModelProto") -> Any:
         import onnx

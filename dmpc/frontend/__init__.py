@@ -100,7 +100,7 @@ def import_nir(
 
 def from_torch(
     module: "nn.Module",
-    x: "Tensor | torch.Tensor",
+    x: "Tensor | torch.Tensor | tuple[Tensor | torch.Tensor, ...]",
     *,
     readout: str | None = None,
     time_first: bool = False,
@@ -110,7 +110,9 @@ def from_torch(
     """A `torch.nn.Module` as a model that `dmpc.compile` and `verify` take.
 
     It is traced by `torch.export` in inference mode on the first sample of `x` [samples, timesteps,
-    inputs], and is left as it was. With `time_first` it takes [timesteps, samples, inputs].
+    inputs], and is left as it was. With `time_first` it takes [timesteps, samples, inputs]. Of a
+    module of several inputs, `x` has one for each, in the order of its arguments: the model takes
+    them side by side, [samples, timesteps, all inputs].
     `readout` and `initial_states` are those of `import_onnx`. `output` says which of several
     results is the answer: its place in a tuple ("0"), its key in a dict ("logits"), or the way
     there ("1.logits"). Raises ImportFailure that names the module's part and the line where an
@@ -118,11 +120,15 @@ def from_torch(
     an earlier run.
     """
     from dmpc.frontend.torch_program.load import from_module
+    from dmpc.frontend.torch_program.several import joined
 
+    name = type(module).__name__
+    if isinstance(x, tuple):
+        module, x = joined(module, x, name)
     return from_module(
         module,
         np.asarray(x),
-        type(module).__name__,
+        name,
         readout=readout,
         time_first=time_first,
         initial_states=initial_states,

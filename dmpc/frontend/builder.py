@@ -173,6 +173,10 @@ class Builder:
         indices = tuple(int(element) for element in elements)
         return self.emit("take", (value,), {"indices": indices}, f"{value}.take", loc)
 
+    def part(self, value: str, start: int, size: int, loc: Loc) -> str:
+        """Some elements of a vector, one after the other."""
+        return self._take(value, np.arange(start, start + size), loc)
+
     def vector(self, tensor: Traced, loc: Loc) -> tuple[str, Traced]:
         """The graph value whose elements are the tensor's, per position and in its order."""
         arrangement = layout(tensor.positions)

@@ -219,7 +219,7 @@ UNPAIRED = rule(
     why="""A timestep takes its states as inputs and gives their next values as outputs. An output
     is a state's next value if it has the state's shape and depends on it.""",
     nearest="output every state's next value, of the state's shape, or name pairs with states=; "
-    "several inputs joined to one, which the network splits",
+    "where that names all of them, inputs that are left are joined to one",
 )
 OUTPUTS_LEFT = rule(
     "outputs-left",

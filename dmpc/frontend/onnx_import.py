@@ -17,6 +17,7 @@ from dmpc.frontend.chosen import answers_of, many_outputs, tell_left_out, unchos
 from dmpc.frontend.context import Context
 from dmpc.frontend.excerpt import located
 from dmpc.frontend.finish import NOTHING, Finish, check_finish, tell_finish, without_finish
+from dmpc.frontend.joined import joined, tell_joined
 from dmpc.frontend.model_rules import (
     BATCH_AXES,
     DEAD_OUTPUT,
@@ -73,7 +74,8 @@ class Signature:
     state input to the output that holds its next value. `axes` are the axes of the output of a
     answer. `tensors` is what the import made of the file's tensors, outside of loops.
     A file that takes one vector a sample, and shows it at `repeats` timesteps, is taken for one of
-    a sequence. `finish` is what the file makes of the output at its very end.
+    a sequence. `finish` is what the file makes of the output at its very end. `joined` is true if
+    the file has several inputs, of which `input` is made (`dmpc.frontend.joined`).
     """
 
     input: str
@@ -84,6 +86,7 @@ class Signature:
     axes: Axes = NO_AXES
     repeats: int | None = None
     finish: Finish = NOTHING
+    joined: bool = False
 
     @property
     def every_step(self) -> bool:
@@ -107,6 +110,48 @@ def import_onnx(
     if name is None:
         name = "model" if isinstance(source, ModelProto) else os.fspath(source)
     model, opset = read_model(source, name)
+    try:
+        return _import_model(model, opset, options, name, finish)
+    except ImportFailure as error:
+        found = _import_joined(model, opset, options, name, finish, error)
+        if found is None:
+            raise
+        return found
+
+
+def _import_joined(
+    model: ModelProto,
+    opset: int,
+    options: Options,
+    name: str,
+    finish: Finish,
+    error: ImportFailure,
+) -> tuple[Graph, Signature] | None:
+    """A model of several inputs, which are made one; None if it is none such.
+
+    Of a timestep the states are told from the inputs by the user.
+    """
+    with boundary():
+        found = joined(model, tuple(options.states))
+    if found is None:
+        return None
+    one, parts = found
+    try:
+        graph, signature = _import_model(one, opset, options, name, finish)
+    except ImportFailure:
+        if error.rule is SCAN_INPUTS:  # what is wrong beside that there are several
+            raise
+        return None
+    if (signature.time is None) != bool(options.states):
+        return None
+    tell_joined(name, parts)
+    return graph, replace(signature, joined=True)
+
+
+def _import_model(
+    model: ModelProto, opset: int, options: Options, name: str, finish: Finish
+) -> tuple[Graph, Signature]:
+    """The same, of a model that was read."""
     systems = Systems()
     try:
         with boundary():

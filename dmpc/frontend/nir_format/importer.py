@@ -8,6 +8,7 @@ import numpy as np
 
 from dmpc.errors import DmpcError, ImportFailure
 from dmpc.frontend.builder import Builder
+from dmpc.frontend.joined import JOINED, tell_joined
 from dmpc.frontend.models import stem
 from dmpc.frontend.nir_format import network
 from dmpc.frontend.nir_format.delays import Line, Register, check_places
@@ -77,11 +78,9 @@ class _Importer:
     def run(self) -> Graph:
         self.builder = Builder(stem(self.where))
         self.pace = Pace(self.timing, self.where)
-        self.input, output = self.net.only("Input"), self.net.only("Output")
-        assert self.input.size is not None
-        self.entry = self.builder.input(self.input.name, self.input.size)
-        self._show(self.input, Picture.of(self.input.shape))
-        for node in firing_order(self.net, self.timing, self.input):
+        inputs, output = self.net.inputs(), self.net.output()
+        self.entries = self._entered(inputs)
+        for node in firing_order(self.net, self.timing, inputs):
             self.known = {}  # values that read a neuron of the timestep before are stale
             self._fire(node)
         self.known = {}
@@ -98,6 +97,20 @@ class _Importer:
         self.pace.tell()
         return graph
 
+    def _entered(self, inputs: list[Node]) -> dict[str, str]:
+        """The values of the Input nodes: parts of the one input, if there are several."""
+        sizes = {node.name: node.size or 0 for node in inputs}
+        for node in inputs:
+            self._show(node, Picture.of(node.shape))
+        if len(inputs) == 1:
+            return {name: self.builder.input(name, size) for name, size in sizes.items()}
+        tell_joined(self.where, sizes)
+        entry, found, start = self.builder.input(JOINED, sum(sizes.values())), {}, 0
+        for name, size in sizes.items():
+            found[name] = self.builder.part(entry, start, size, (name,))
+            start += size
+        return found
+
     # -- values -----------------------------------------------------------------------------------
 
     def _value(self, node: Node, path: tuple[str, ...]) -> str:
@@ -110,8 +123,8 @@ class _Importer:
         return self.known[node.name]
 
     def _computed(self, node: Node, path: tuple[str, ...]) -> str:
-        if node is self.input:
-            return self.entry
+        if node.name in self.entries:
+            return self.entries[node.name]
         if node.kind in SPIKING:
             return self.spikes.get(node.name) or self._previous(node)
         if node.kind == "Delay":
@@ -396,7 +409,7 @@ class _Importer:
 
     def _ends(self, node: Node) -> bool:
         """True for the node whose value is the network's answer."""
-        return self.net.sources[self.net.only("Output").name] == [node.name]
+        return self.net.sources[self.net.output().name] == [node.name]
 
     def _over_time(self, output: Node) -> str:
         sources = [self.net.nodes[name] for name in self.net.sources[output.name]]

@@ -111,14 +111,24 @@ class Net:
     nodes: dict[str, Node] = field(default_factory=dict)
     sources: dict[str, list[str]] = field(default_factory=dict)
 
-    def only(self, kind: str) -> Node:
-        """The network's one Input or Output. Raises ImportFailure if there is not exactly one."""
-        found = [node for node in self.nodes.values() if node.kind == kind]
+    def inputs(self) -> list[Node]:
+        """The network's Input nodes. Raises ImportFailure if there are none."""
+        found = self._of_kind("Input")
+        if not found:
+            raise ImportFailure.of(PORT_COUNT, count=0, kind="Input", names="")
+        return found
+
+    def output(self) -> Node:
+        """The network's one Output node. Raises ImportFailure if there is not exactly one."""
+        found = self._of_kind("Output")
         if len(found) != 1:
             names = ", ".join(f"'{node.name}'" for node in found)
             listed = f": {names}" if found else ""
-            raise ImportFailure.of(PORT_COUNT, count=len(found), kind=kind, names=listed)
+            raise ImportFailure.of(PORT_COUNT, count=len(found), kind="Output", names=listed)
         return found[0]
+
+    def _of_kind(self, kind: str) -> list[Node]:
+        return [node for node in self.nodes.values() if node.kind == kind]
 
     def fed(self, node: Node) -> list[str]:
         """The names of the nodes that feed a node. Raises ImportFailure if there are none."""

@@ -9,14 +9,14 @@ from dmpc.frontend.nir_format.neurons import Timing
 SPIKING = ("IF", "LIF", "CubaLIF", "Threshold")
 
 
-def firing_order(net: Net, timing: Timing, entry: Node) -> list[Node]:
-    """Nodes of neurons, each after those that feed it, loops from where the input enters."""
+def firing_order(net: Net, timing: Timing, entries: list[Node]) -> list[Node]:
+    """Nodes of neurons, each after those that feed it, loops from where the inputs enter."""
     wires: nx.DiGraph[str] = nx.DiGraph()
     wires.add_nodes_from(net.nodes)
     for name, sources in net.sources.items():
         if not _delays(net.nodes[name], timing):
             wires.add_edges_from((source, name) for source in sources)
-    depth = nx.single_source_shortest_path_length(wires, entry.name)
+    depth = nx.multi_source_dijkstra_path_length(wires, {entry.name for entry in entries})
     rank = {name: number for number, name in enumerate(net.nodes)}
     loops = nx.condensation(wires)
     order = {

@@ -15,8 +15,8 @@ PORT_COUNT = rule(
     "port-count",
     Stage.IMPORT,
     "the graph has {count} {kind} nodes{names}; one is expected",
-    why="A network takes one sequence and gives one vector of logits.",
-    nearest="one Input and one Output node; join several inputs before the network",
+    why="A network takes a sequence and gives one vector of logits.",
+    nearest="an Input and one Output node",
 )
 UNFED_NODE = rule(
     "unfed-node",

@@ -181,7 +181,8 @@ MANY_ARGUMENTS = rule(
     "the module takes more than one input: '{first}' and '{second}'",
     why="""A sample is one sequence of vectors; two are one whose vectors are joined. States start
     from zero inside, masks and lengths are not known.""",
-    nearest="wrap it in a module that takes one sequence, and splits it: x[..., :n], x[..., n:]",
+    nearest="dmpc.from_torch(module, (x, y)) with an example for each; or a module around it that "
+    "takes one sequence, and splits it: x[..., :n], x[..., n:]",
 )
 INNER_FUNCTION = rule(
     "inner-function",

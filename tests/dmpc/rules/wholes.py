@@ -147,6 +147,15 @@ def from_input(model: Model) -> None:
 STATES = {"v0": "v0_next", "m0": "m0_next", "v1": "v1_next", "m1": "m1_next"}
 
 
+def in_two_parts(model: Model) -> None:
+    (x,) = model.graph.input
+    del model.graph.input[:]
+    front = [dim.dim_param or dim.dim_value for dim in x.type.tensor_type.shape.dim][:2]
+    size = x.type.tensor_type.shape.dim[2].dim_value
+    model.graph.input.extend([value("a", *front, 1), value("b", *front, size - 1)])
+    model.graph.node.insert(0, node("Concat", ["a", "b"], x.name, axis=2))
+
+
 def tapped(model: Model) -> None:
     model.graph.output.append(value("ys", "time", "batch", 3))
 
@@ -190,6 +199,7 @@ OPTIONS: dict[str, tuple[Callable[[], Model], Options]] = {
         Options(readout="sum"),
     ),
     "activation-left-out": (lambda: ending(scan_model(Form()), "LogSoftmax"), Options()),
+    "inputs-joined": (lambda: loop(in_two_parts), Options()),
     "input-repeated": (Unrolled("computed once", (3, 4)).model, Options()),
     "readout-conflict": (lambda: scan_model(Form(readout="sum")), Options(readout="max")),
     "no-such-state": (step, Options(states={"m00": "m0_next"})),
