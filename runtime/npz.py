@@ -89,7 +89,10 @@ def check_regular(path: Path | str) -> None:
     """Refuse what is no file with an end: RuntimeFailure; OSError if there is nothing."""
     mode = os.stat(path).st_mode
     if stat.S_ISDIR(mode):
-        raise RuntimeFailure(f"{path}: cannot read samples: Is a directory")
+        raise RuntimeFailure(
+            f"{path}: cannot read samples: Is a directory; docs/samples.md makes one file of a "
+            "folder of recordings"
+        )
     if not stat.S_ISREG(mode):
         raise RuntimeFailure(
             f"{path}: cannot read samples: a pipe or device; save them to a file first"

@@ -20,6 +20,8 @@ def recipe(path: Path | str, kind: str) -> str:
         how = f"{_HDF5}; of other data: np.savez({saved!r}, x=x, y=labels); see {PAGE}"
     elif kind in _NUMPY:
         how = f"{_NUMPY[kind].format(name=Path(path).name)}; np.savez({saved!r}, x=x, y=labels)"
+    elif not kind and Path(path).suffix == ".bin":
+        how = f"raw events, as N-MNIST's, become a list of events: see {PAGE}"
     else:
         how = f"np.savez({saved!r}, x=x, y=labels); see {PAGE}"
     return f"{kind or 'not an .npz file'}; {FORM} ({how})"

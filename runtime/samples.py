@@ -108,6 +108,8 @@ def check_shape(x: Numbers) -> Numbers:
     if x.ndim != 3 or 0 in x.shape:
         frames = " (frames: x.reshape(*x.shape[:2], -1))" if x.ndim > 3 and 0 not in x.shape else ""
         single = " (one vector a sample: x[:, None])" if x.ndim == 2 and 0 not in x.shape else ""
+        if single and x.shape[1] == 4:  # x, y, p, t
+            single = f"{single[:-1]}; a table of events: docs/samples.md)"
         raise RuntimeFailure(
             f"x has shape {list(x.shape)}; it must be [samples, timesteps, inputs], none of them "
             f"0{frames}{single}"

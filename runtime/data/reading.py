@@ -76,7 +76,8 @@ def read(path: Path | str, binning: Binning, *, any_length: bool) -> tuple[Sampl
     known = format_of(path)
     if binning.chosen and not known.timed(path):
         raise RuntimeFailure(
-            f"{path}: holds timesteps already; --bin, --channels and --steps are for events in time"
+            f"{path}: holds timesteps already; --bin, --channels and --steps are for events in "
+            "time (docs/samples.md says how a table of them becomes a list)"
         )
     with reading(str(path)):
         found, said = known.read(path, binning)

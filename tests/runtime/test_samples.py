@@ -12,7 +12,7 @@ import pytest
 import scipy.io
 import torch
 
-from runtime import RuntimeFailure, load_samples, npz
+from runtime import Binning, RuntimeFailure, load_samples, npz
 
 X = np.zeros((3, 4, 2))
 
@@ -113,7 +113,7 @@ def test_a_missing_file(tmp_path):
 
 
 def test_a_folder(tmp_path):
-    assert refused(tmp_path) == f"{tmp_path}: cannot read samples: Is a directory"
+    assert refused(tmp_path).startswith(f"{tmp_path}: cannot read samples: Is a directory; docs/")
 
 
 def test_whole_labels_of_any_type(tmp_path):
@@ -180,9 +180,9 @@ def test_a_file_of_another_kind_is_named_with_what_to_do(tmp_path, kind):
     assert refused(path).startswith(f"{path}: {message}")
 
 
-def code_of_the_page(*words):
-    """The blocks of docs/samples.md that hold the words, which are all there is for each."""
-    text = (Path(__file__).parents[2] / "docs" / "samples.md").read_text("utf-8")
+def code_of_the_page(*words, page="docs/samples.md"):
+    """The block of a page that holds the words, of which there is one."""
+    text = (Path(__file__).parents[2] / page).read_text("utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     (found,) = [block for block in blocks if all(word in block for word in words)]
     return found
@@ -198,6 +198,70 @@ def test_the_pages_recipes_make_samples(tmp_path, monkeypatch):
         Path("samples.npz").unlink(missing_ok=True)
         exec(code_of_the_page(words), {})
         assert (load_samples("samples.npz").x == x).all()
+
+
+def drawn_events(width, steps, count=40, seed=0):
+    """Columns x, y, p, t of events, in the order of time."""
+    draw = np.random.default_rng(seed)
+    x, y, p = draw.integers(0, [[width], [width], [2]], (3, count))
+    return x, y, p, np.sort(draw.integers(0, steps, count))
+
+
+def frames_of(events, width, step, steps):
+    """Timesteps [steps, 2 * width * width] of events, one after the other."""
+    made = np.zeros((steps, 2, width, width), bool)
+    for x, y, p, t in zip(*events, strict=True):
+        made[t // step, p, y, x] = True
+    return made.reshape(steps, -1)
+
+
+def test_the_page_reads_folders_of_raw_events(tmp_path, monkeypatch):
+    """As N-MNIST lies on disk: 40 bits an event."""
+    monkeypatch.chdir(tmp_path)
+    wanted, labels = [], []
+    for label, name in ((0, "00002"), (0, "00010"), (7, "00001")):
+        events = x, y, p, t = drawn_events(34, 300_000, seed=len(labels))
+        file = tmp_path / "Train" / str(label) / f"{name}.bin"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        bits = (x << 32) | (y << 24) | (p << 23) | t
+        file.write_bytes(b"".join(int(one).to_bytes(5, "big") for one in bits))
+        wanted.append(frames_of(events, 34, 5000, 60))
+        labels.append(label)
+    exec(code_of_the_page("*.bin"), {})
+    made = load_samples("samples.npz", binning=Binning(5_000_000, None, 60))
+    assert (made.x == np.stack(wanted)).all()
+    assert made.y.tolist() == labels
+    assert "docs/samples.md" in refused(file)
+    assert "docs/samples.md" in refused(tmp_path / "Train")
+
+
+def test_the_page_reads_tables_of_events(tmp_path, monkeypatch):
+    """As tonic keeps the recordings of DVS128 Gesture: x, y, p and milliseconds."""
+    monkeypatch.chdir(tmp_path)
+    events = drawn_events(128, 90)
+    np.save("0.npy", np.stack(events, 1))
+    exec(code_of_the_page("0.npy"), {})
+    made = load_samples("samples.npz", binning=Binning(10_000_000, None, 9))
+    assert (made.x[0] == frames_of(events, 128, 10, 9)).all()
+    assert "a table of events: docs/samples.md" in refused(tmp_path / "0.npy")
+
+
+def test_the_recipe_of_the_gestures(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    drawn = {}
+    for part in ("Train", "Test"):
+        for label in (0, 3):
+            events = x, y, p, t = drawn_events(128, 4000, seed=len(drawn))
+            file = tmp_path / "data/DVSGesture" / f"ibmGesture{part}/user01_led/{label}.npy"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            np.save(file, np.stack(events, 1))
+            t = (t - t[0]) * 1000 // (t[-1] - t[0] + 1)
+            drawn[part, label] = frames_of((x // 4, y // 4, p, t), 32, 1, 1000)
+    exec(code_of_the_page("ibmGesture", page="examples/families/README.md"), {})
+    for part in ("Train", "Test"):
+        made = load_samples(f"{part.lower()}.npz")
+        assert made.y.tolist() == [0, 3]
+        assert (made.x == np.stack([drawn[part, 0], drawn[part, 3]])).all()
 
 
 # -- damaged files --------------------------------------------------------------------------------
