@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isa.errors import one_line
-from isa.hdf5 import read_hdf5
+from isa.files.hdf5 import read_hdf5
 from runtime.errors import RuntimeFailure
 
 if TYPE_CHECKING:

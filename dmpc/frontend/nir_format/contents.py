@@ -14,7 +14,7 @@ from dmpc.errors import ImportFailure
 from dmpc.frontend.model_rules import NO_FILE
 from dmpc.frontend.nir_format.rules import NIR_LINK, NIR_VALUE
 from dmpc.ir.graph import Array
-from isa.hdf5 import read_hdf5
+from isa.files.hdf5 import read_hdf5
 
 if TYPE_CHECKING:
     import h5py

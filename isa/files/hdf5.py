@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from isa.apart import Ended, apart
-from isa.local_heaps import ENDLESS, endless_list
+from isa.files.apart import Ended, apart
+from isa.files.local_heaps import ENDLESS, endless_list
 
 if TYPE_CHECKING:
     import h5py

@@ -9,8 +9,8 @@ import pytest
 
 from dmpc.errors import ImportFailure
 from dmpc.frontend import import_nir
-from isa import hdf5
-from isa.apart import Ended, apart
+from isa.files import hdf5
+from isa.files.apart import Ended, apart
 from runtime.errors import RuntimeFailure
 from runtime.samples import load_samples
 

@@ -6,7 +6,7 @@ import pytest
 
 from dmpc.errors import ImportFailure
 from dmpc.frontend import import_nir
-from isa.local_heaps import BLOCK, HEADER, SIGNATURE, endless_list
+from isa.files.local_heaps import BLOCK, HEADER, SIGNATURE, endless_list
 from runtime.errors import RuntimeFailure
 from runtime.samples import load_samples
 
