@@ -31,6 +31,7 @@ from dmpc.passes.ranges import Ranges
 from dmpc.passes.recognise import Recognise
 from dmpc.passes.static_ranges import static_ranges
 from dmpc.rules import Severity
+from isa.arithmetic import Int
 from isa.target import parse_target, target_text
 
 SCHEMA = 1
@@ -75,17 +76,19 @@ def check(
     model: AnyModel,
     *,
     calibration: Tensor | None = None,
+    lengths: Int | None = None,
     options: Options | None = None,
 ) -> Report:
     """What is to be said of a model in any form that `compile` takes.
 
-    `calibration` [samples, timesteps, inputs] is example input: scales are then chosen from it,
+    `calibration` [samples, timesteps, inputs] is example input, with `lengths` [samples] where they
+    differ: scales are then chosen from it,
     and what layers do on it is looked at. What the model gets wrong is a finding. Raises IsaError
     for a target that cannot be loaded, and SampleError for samples that do not fit the model.
     """
     options = options or Options()
     name = model.name if isinstance(model, Graph | Model) else path_of(model)
-    way = _Way(options, calibration)
+    way = _Way(options, calibration, lengths)
     with listening() as told:
         try:
             way.go(model, None)
@@ -101,17 +104,22 @@ def check(
 
 
 def compile_and_tell(
-    model: AnyModel, *, calibration: Tensor | None, options: Options, observe: Observer | None
+    model: AnyModel,
+    *,
+    calibration: Tensor | None,
+    lengths: Int | None,
+    options: Options,
+    observe: Observer | None,
 ) -> Compiled:
     """`dmpc.compile`, which tells whoever listens all that `check` would find; raises as it."""
-    return _Way(options, calibration).go(model, observe)
+    return _Way(options, calibration, lengths).go(model, observe)
 
 
 class _Way:
     """The way of a model to its image, and how far it came."""
 
-    def __init__(self, options: Options, calibration: Tensor | None) -> None:
-        self.options, self.calibration = options, calibration
+    def __init__(self, options: Options, calibration: Tensor | None, lengths: Int | None) -> None:
+        self.options, self.calibration, self.lengths = options, calibration, lengths
         self.text = target_text(options.target)
         self.target = parse_target(self.text, options.target)
         self.reached = ""
@@ -138,7 +146,7 @@ class _Way:
         del imported, graph  # as large as the layers, or larger, and of no more use
         self.reached, self.layers = layers.level, layers
         self.options, trained = as_trained(self.options, model, self.target)
-        ranges = find_ranges(layers, self.calibration, self.options, model)
+        ranges = find_ranges(layers, self.calibration, self.options, model, self.lengths)
         self._lint(ranges)
         scheduled = from_layers(layers, ranges, self.target, self.options, passed)
         image = emit(scheduled, self.text, layers)

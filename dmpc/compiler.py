@@ -35,6 +35,7 @@ from dmpc.passes.quantization.widths import (
 from dmpc.passes.ranges import Ranges, with_proofs
 from dmpc.passes.recognise import Recognise
 from dmpc.passes.static_ranges import static_ranges
+from isa.arithmetic import Int
 from isa.image import Image, write_image
 from isa.target import Target, parse_target, target_text
 
@@ -184,15 +185,19 @@ def find_ranges(
     calibration: Tensor | None,
     options: Options,
     model: AnyModel | None = None,
+    lengths: Int | None = None,
 ) -> Ranges:
     """Ranges of a float graph.
 
-    From a calibration set, and from proofs where those are hardly wider; without one from what the
-    file `model` carries, if it was trained with quantization in its forward pass; else from the
-    weights. Raises CompileError with all that is wrong with the layers.
+    From a calibration set, whose samples may have `lengths` [samples], and from proofs where those
+    are hardly wider; without one from what the file `model` carries, if it was trained with
+    quantization in its forward pass; else from the weights. Raises CompileError with all that is
+    wrong with the layers.
     """
     if calibration is not None:
         _check_calibration(graph, calibration)
+        if lengths is not None:
+            _check_lengths(lengths, calibration)
         if options.input_range is not None and is_binary(calibration):
             raise CompileError(
                 "the calibration set holds events, 0 and 1 alone, and an input range is for graded "
@@ -203,7 +208,7 @@ def find_ranges(
     with errors.gather():
         check_layers(graph)
     with errors.gather():
-        ranges = _find_ranges(graph, calibration, options, model)
+        ranges = _find_ranges(graph, calibration, options, model, lengths)
     errors.check()
     return ranges
 
@@ -213,6 +218,7 @@ def _find_ranges(
     calibration: Tensor | None,
     options: Options,
     model: AnyModel | None,
+    lengths: Int | None,
 ) -> Ranges:
     if calibration is None:
         if isinstance(model, str | os.PathLike) and options.input_range is None:
@@ -222,7 +228,11 @@ def _find_ranges(
         return static_ranges(graph, options.input_range)
     with np.errstate(over="ignore", invalid="ignore"):  # told by what comes out
         seen = calibrate(
-            graph, calibration, samples=options.calibration_samples, margin=options.margin
+            graph,
+            calibration,
+            samples=options.calibration_samples,
+            margin=options.margin,
+            lengths=lengths,
         )
     _check_finite(seen)
     if not seen.events and options.input_range is None:
@@ -252,15 +262,17 @@ def compile(  # noqa: A001  the verb of the whole project
     model: AnyModel,
     *,
     calibration: Tensor | None = None,
+    lengths: Int | None = None,
     options: Options | None = None,
     observe: Observer | None = None,
 ) -> Compiled:
     """Compile a model: a file (.onnx, .pt2, .dmpir), the name `package.module:factory` of a torch
     module, what `from_torch` gives, or a graph at level model or layers.
 
-    `calibration` [samples, timesteps, inputs] is input data from which scales are chosen; without
-    it they come from the ranges that the weights allow, which are wider. Raises DmpcError or
-    IsaError with one line for the user.
+    `calibration` [samples, timesteps, inputs] is input data from which scales are chosen; with
+    `lengths` [samples], what lies behind a sample's length is no part of it. Without data they come
+    from the ranges that the weights allow, which are wider. Raises DmpcError or IsaError with one
+    line for the user.
     """
     options = options or Options()
     check_options(options)
@@ -269,7 +281,7 @@ def compile(  # noqa: A001  the verb of the whole project
     layers = import_layers(model, options, calibration, observe, target)
     check_level(layers)
     options, trained = as_trained(options, model, target)
-    ranges = find_ranges(layers, calibration, options, model)
+    ranges = find_ranges(layers, calibration, options, model, lengths)
     scheduled = from_layers(layers, ranges, target, options, observe)
     return Compiled(emit(scheduled, text, layers), layers, scheduled, ranges, trained)
 
@@ -346,6 +358,16 @@ def check_options(options: Options) -> None:
         raise CompileError(f"input range {low} .. {high} is empty or not finite")
     if max(abs(low), abs(high)) > LARGEST:
         raise CompileError(f"input range {low} .. {high} is beyond float32")
+
+
+def _check_lengths(lengths: Int, x: Tensor) -> None:
+    """Lengths of a calibration set are whole numbers of the timesteps that it holds."""
+    fits = lengths.shape == (len(x),) and lengths.dtype.kind in "iu"
+    if not fits or lengths.min() < 1 or lengths.max() > x.shape[1]:
+        raise SampleError(
+            f"lengths of the calibration set must be whole numbers from 1 to {x.shape[1]}, one for "
+            f"each of its {len(x)} samples"
+        )
 
 
 def _check_calibration(graph: Graph, x: Tensor) -> None:

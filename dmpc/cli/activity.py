@@ -7,6 +7,7 @@ import numpy as np
 from dmpc.compiler import Compiled
 from dmpc.ir.registry import Tensor
 from dmpc.passes.partition import DENSITY
+from isa.arithmetic import Int
 from runtime.program import Program
 from runtime.saturation import Saturated
 
@@ -26,7 +27,9 @@ class Cycles:
     saturated: tuple[Saturated, ...]
 
 
-def count_cycles(compiled: Compiled, calibration: Tensor | None) -> Cycles:
+def count_cycles(
+    compiled: Compiled, calibration: Tensor | None, lengths: Int | None = None
+) -> Cycles:
     """Cycles per timestep on a few calibration samples, or on random input without them."""
     program = Program(compiled.image, compiled.graph.name)
     if calibration is not None:
@@ -36,7 +39,7 @@ def count_cycles(compiled: Compiled, calibration: Tensor | None) -> Cycles:
         x = typical_input(program)
         kind = f"events of density {DENSITY}" if program.takes_events else "values"
         origin = f"random {kind}"
-    result = program.run(x)
+    result = program.run(x, lengths=None if lengths is None else lengths[:SAMPLES])
     timesteps = int(result.lengths.sum())
     per_timestep = float(result.cycles.sum()) / timesteps
     return Cycles(per_timestep, origin, calibration is not None, result.saturated)

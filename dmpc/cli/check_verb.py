@@ -10,7 +10,7 @@ from dmpc.check import check as check_model
 from dmpc.cli.compile_verb import compile_options, options_of
 from dmpc.cli.files import ModelFile, OutputFile, write_json
 from dmpc.cli.main import Verb
-from dmpc.cli.samples import read_samples, samples_of
+from dmpc.cli.samples import calibration_set, samples_of
 from dmpc.cli.terminal import Output, working
 from dmpc.findings import Finding
 from dmpc.rules import Severity
@@ -41,9 +41,9 @@ def check(model: str, calibration: str | None, json_path: str | None, **chosen: 
     model's graph that it is about, and the nearest thing that would be accepted. Exits with 0 if
     there are no errors, whatever the warnings, and with 1 otherwise.
     """
-    data = read_samples(calibration).x if calibration else None
+    data, options = calibration_set(calibration), options_of(**chosen)
     with working("checking"), samples_of(calibration):
-        report = check_model(model, calibration=data, options=options_of(**chosen))
+        report = check_model(model, calibration=data.x, lengths=data.lengths, options=options)
     if json_path:
         write_json(json_path, report.to_json())
     _show(report, Output())

@@ -20,7 +20,7 @@ from dmpc.cli.files import (
 )
 from dmpc.cli.main import Verb, option_list
 from dmpc.cli.models import errors_of, warn
-from dmpc.cli.samples import read_samples, samples_of
+from dmpc.cli.samples import calibration_set, read_samples, samples_of
 from dmpc.cli.summary import print_summary, summary
 from dmpc.cli.terminal import Output, working
 from dmpc.compiler import OBJECTIVES, Options
@@ -307,15 +307,17 @@ def compile(  # noqa: A001  named like its verb
     Prints the layers, the memory they take, and cycles per timestep.
     """
     options = options_of(**chosen)
-    data = read_samples(calibration).x if calibration else None
+    data = calibration_set(calibration)
     observe = Printer(print_after, print_after_all)
     if observe and STDOUT in (output, json_path):
         taken = "the image (-o)" if output == STDOUT else "the summary (--json)"
         raise click.UsageError(f"standard output takes {taken}, and no graphs")
     with nullcontext() if observe else working("compiling"), samples_of(calibration):
         with errors_of(model), listening() as told:
-            compiled = compile_and_tell(model, calibration=data, options=options, observe=observe)
-        cycles = count_cycles(compiled, data)
+            compiled = compile_and_tell(
+                model, calibration=data.x, lengths=data.lengths, options=options, observe=observe
+            )
+        cycles = count_cycles(compiled, data.x, data.lengths)
     observe.check(model)
     warn(told, model)
     write_bytes(output, image_bytes(compiled.image))

@@ -14,7 +14,7 @@ from dmpc.cli.main import Verb
 from dmpc.cli.memory_table import held, memory_table
 from dmpc.cli.models import errors_of, refuse_unread
 from dmpc.cli.ranges import print_ranges, range_report
-from dmpc.cli.samples import read_samples, samples_of
+from dmpc.cli.samples import calibration_set, read_samples, samples_of
 from dmpc.cli.tables import table
 from dmpc.cli.terminal import Output
 from dmpc.compiler import as_trained, find_ranges, import_model, to_layers
@@ -215,8 +215,8 @@ def _model_graph(file: str, level: str | None, chosen: dict[str, Any], alone: bo
     """A model's graph at a level, compiled as far as needed; nothing else is asked if `alone`."""
     calibration = chosen.pop("calibration")
     options = options_of(**chosen)
-    data = read_samples(calibration).x if calibration else None
-    graph = import_model(file, options, data).graph
+    data = calibration_set(calibration)
+    graph = import_model(file, options, data.x).graph
     wanted = level or ("layers" if graph.level == "model" else graph.level)
     if alone:
         late = (name for name, first in EFFECT.items() if rank(first) > rank(wanted))
@@ -238,7 +238,7 @@ def _model_graph(file: str, level: str | None, chosen: dict[str, Any], alone: bo
             return graph
         options, _ = as_trained(options, file, load_target(options.target))
         with samples_of(calibration):
-            ranges = find_ranges(graph, data, options, file)
+            ranges = find_ranges(graph, data.x, options, file, data.lengths)
     else:
         ranges = None
     from_layers(graph, ranges, load_target(options.target), options, keep)
@@ -247,9 +247,9 @@ def _model_graph(file: str, level: str | None, chosen: dict[str, Any], alone: bo
 
 def _compiled(file: str, chosen: dict[str, Any]) -> Image:
     calibration = chosen.pop("calibration")
-    data = read_samples(calibration).x if calibration else None
+    data, options = calibration_set(calibration), options_of(**chosen)
     with samples_of(calibration), errors_of(file):
-        return compile_model(file, calibration=data, options=options_of(**chosen)).image
+        return compile_model(file, calibration=data.x, lengths=data.lengths, options=options).image
 
 
 def _print_overview(image: Image, out: Output) -> dict[str, Any]:

@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import click
+import numpy as np
+from numpy.typing import NDArray
 
 from dmpc.cli.files import OutputFile, SampleFile
 from dmpc.cli.main import BINNING, option_list, sample_files
 from dmpc.cli.terminal import say
 from dmpc.errors import SampleError
+from isa.interface import Numbers
 from runtime.data.binning import Binning
 from runtime.data.reading import format_of
 from runtime.errors import RuntimeFailure
@@ -46,6 +50,21 @@ def read_samples(path: str, *, any_length: bool = False) -> Samples:
     if told:
         say("note", f"{path}: {told}")
     return samples
+
+
+class CalibrationSet(NamedTuple):
+    """A calibration set, None where none was given, and its samples' lengths where they differ."""
+
+    x: Numbers | None = None
+    lengths: NDArray[np.int64] | None = None
+
+
+def calibration_set(path: str | None) -> CalibrationSet:
+    """The samples of --calibration; raises RuntimeFailure."""
+    if path is None:
+        return CalibrationSet()
+    samples = read_samples(path, any_length=True)
+    return CalibrationSet(samples.x, samples.lengths)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from dmpc.cli.compile_verb import model_options, options_of
 from dmpc.cli.files import STDOUT, InputFile, ModelFile, OutputFile, SampleFile, write_json
 from dmpc.cli.main import Verb
 from dmpc.cli.models import errors_of
-from dmpc.cli.samples import read_samples, samples_of
+from dmpc.cli.samples import calibration_set, read_samples, samples_of
 from dmpc.cli.sweeping import Point, compiled, known, measured, sweep_of
 from dmpc.cli.tables import cut, kilobytes, table
 from dmpc.cli.terminal import Output, progress, say
@@ -107,7 +107,7 @@ def sweep(
     """
     for target in targets:
         load_target(target)
-    options, train = options_of(**chosen), read_samples(calibration).x if calibration else None
+    options, train = options_of(**chosen), calibration_set(calibration)
     samples = read_samples(data, any_length=True).first(limit)
     choices = [Point(*choice) for choice in product(targets, widths or (None,), objectives)]
     before = known(json_path, sweep_of(model, targets, calibration, data, limit, chosen))

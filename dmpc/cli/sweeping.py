@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from dmpc.cli.files import STDOUT, ModelFile
+from dmpc.cli.samples import CalibrationSet
 from dmpc.compiler import Options
 from dmpc.compiler import compile as compile_model
 from dmpc.errors import CompileError, DmpcError, SampleError
@@ -48,7 +49,7 @@ class Point:
         return self.target, self.weight_bits, self.optimise
 
 
-def compiled(model: str, train: Any, options: Options, choice: Point) -> Image | str:
+def compiled(model: str, train: CalibrationSet, options: Options, choice: Point) -> Image | str:
     """The image of a choice, or why there is none."""
     options = replace(
         options,
@@ -57,7 +58,9 @@ def compiled(model: str, train: Any, options: Options, choice: Point) -> Image |
         optimise=choice.optimise,
     )
     try:
-        return compile_model(model, calibration=train, options=options).image
+        return compile_model(
+            model, calibration=train.x, lengths=train.lengths, options=options
+        ).image
     except SampleError:
         raise
     except CompileError as error:

@@ -28,19 +28,37 @@ POSITIONS, MOST_SEEN = 32, 1024
 BATCH = 16  # samples whose inputs stand side by side in one matrix
 
 
-def calibrate(graph: Graph, x: Tensor, *, samples: int, margin: float) -> Ranges:
-    """Ranges seen on up to `samples` samples of `x` [samples, timesteps, inputs], evenly spread."""
-    chosen = x[evenly(len(x), samples)]
-    chosen = shown(graph, chosen)
+def calibrate(
+    graph: Graph, x: Tensor, *, samples: int, margin: float, lengths: Int | None = None
+) -> Ranges:
+    """Ranges seen on up to `samples` samples of `x` [samples, timesteps, inputs], evenly spread.
+
+    With `lengths` [samples], nothing behind a sample's length is looked at.
+    """
+    numbers = evenly(len(x), samples)
+    chosen = shown(graph, x[numbers])
+    there = np.ones(chosen.shape[:2], np.bool_)
+    if lengths is not None and chosen.shape[1] == x.shape[1]:
+        there = np.arange(x.shape[1]) < lengths[numbers, None]
+        chosen, there = (part[:, : lengths[numbers].max()] for part in (chosen, there))
+        chosen = np.where(there[..., None], chosen, chosen.dtype.type(0))
     events = is_binary(x)
     check_delays(graph, events)
     ranges = Ranges(f"calibration on {len(chosen)} samples", events, margin)
-    ranges.examples = chosen[evenly(len(chosen), LOCKSTEP)]
-    watch = _Watch(graph, chosen, ranges)
+    ranges.examples = _examples(chosen, there.sum(axis=1))
+    watch = _Watch(graph, chosen, there, ranges)
     for part in interpret_in_parts(graph, chosen, trace=watch.names):
         watch.see(part)
     watch.tell()
     return ranges
+
+
+def _examples(x: Tensor, lengths: Int) -> Tensor:
+    """A few samples of one length: evenly spread, or as much of the longest as all of them have."""
+    if (lengths == x.shape[1]).all():
+        return x[evenly(len(x), LOCKSTEP)]
+    longest = np.argsort(-lengths, kind="stable")[:LOCKSTEP]
+    return x[longest, : lengths[longest].min()]
 
 
 def evenly(count: int, most: int) -> Int:
@@ -52,11 +70,12 @@ class _Watch:
     """What is kept of the traces of all samples, which themselves would be larger than the network.
 
     Extremes, the number of events in each timestep, and, for second moments, what products read:
-    events and memory states.
+    events and memory states. `there` [samples, timesteps] tells which timesteps samples have.
     """
 
-    def __init__(self, graph: Graph, x: Tensor, ranges: Ranges) -> None:
+    def __init__(self, graph: Graph, x: Tensor, there: Tensor, ranges: Ranges) -> None:
         self.graph, self.ranges = graph, ranges
+        self.there, self.seen = there, 0
         vectors = [name for name, type_ in graph.types.items() if len(type_.shape) == 1]
         self.names = [name for name in vectors if name not in graph.constants]
         self.lifs = {op.results[0]: op for op in graph.ops if op.kind in NEURONS}
@@ -71,52 +90,59 @@ class _Watch:
 
     def see(self, part: Mapping[str, Tensor]) -> None:
         """Look at some timesteps."""
+        steps = part[self.names[0]].shape[1]
+        there = self.there[:, self.seen : self.seen + steps]
+        self.seen += steps
+        every = bool(there.all())
         for name in self.names:
             trace = part[name]
-            _join(self.ranges.bounds, name, _seen(trace))
+            _join(self.ranges.bounds, name, _seen(trace, there))
             if is_event(self.graph, name, self.ranges.events):
-                self.counts.setdefault(name, []).append(trace.sum(axis=2).astype(np.float64))
+                counts = trace.sum(axis=2).astype(np.float64)[there]
+                self.counts.setdefault(name, []).append(counts)
             if name in self.lifs or (name in self.read and name not in self.graph.inputs):
-                self.kept.setdefault(name, []).append(trace.copy())
+                kept = trace.copy() if every else trace * there[..., None]
+                self.kept.setdefault(name, []).append(kept)
         for lif in self.lifs.values():
-            self._see_neurons(lif, part)
+            self._see_neurons(lif, part, there)
 
     def tell(self) -> None:
         """Enter what follows from all timesteps."""
-        graph, ranges = self.graph, self.ranges
+        graph, ranges, there = self.graph, self.ranges, self.there
         traces = {name: np.concatenate(parts, axis=1) for name, parts in self.kept.items()}
         traces |= dict.fromkeys(graph.inputs, self.x)
         for name, parts in self.counts.items():
-            counts = np.concatenate(parts, axis=1)
+            counts = np.concatenate(parts)
             ranges.activity[name] = np.quantile(counts, (np.arange(QUANTILES) + 0.5) / QUANTILES)
         for name, lif in self.lifs.items():
             roles = self.roles[name]
             if lif.kind in FIRING:
-                ranges.rates[name] = traces[name].mean(axis=(0, 1), dtype=np.float64)
+                spikes = traces[name].sum(axis=(0, 1), dtype=np.float64)
+                ranges.rates[name] = spikes / there.sum()
             products = (*roles.events, *roles.values)
             if products and all(op.kind == "dense" for op in products):
-                ranges.moments[name] = _moments(graph, lif, roles, traces)
+                ranges.moments[name] = _moments(graph, lif, roles, traces, there)
             elif len(products) == 1 and (made := _small(graph, products[0])):
-                ranges.moments[name] = _moments(graph, lif, roles, traces, made)
+                ranges.moments[name] = _moments(graph, lif, roles, traces, there, made)
         for name, readout in self.readouts.items():
-            ranges.moments[name] = _readout_moments(graph, readout, traces)
+            ranges.moments[name] = _readout_moments(graph, readout, traces, there)
 
-    def _see_neurons(self, lif: Op, part: Mapping[str, Tensor]) -> None:
+    def _see_neurons(self, lif: Op, part: Mapping[str, Tensor], there: Tensor) -> None:
         name, (graph, ranges) = lif.results[0], (self.graph, self.ranges)
         roles = self.roles[name]
         half = graph.constants[roles.beta] * part[lif.operands[0]]
         half = sum((_products(graph, op, part) for op in roles.events), half)
         values = sum((_products(graph, op, part) for op in roles.values), np.zeros_like(half))
         values = sum((part[state] for state in roles.first), values)
-        charge, seen = half + values + total_bias(graph, roles.products), _seen(half)
+        charge, seen = half + values + total_bias(graph, roles.products), _seen(half, there)
         for state in roles.further:
-            seen, charge = seen | _seen(charge), charge + part[state]
+            seen, charge = seen | _seen(charge, there), charge + part[state]
         if lif.attrs.get("adapts") == "current":
             charge = charge + part[roles.adaptation[0]]
-        _join(ranges.charge, name, _seen(charge) | seen)
+        _join(ranges.charge, name, _seen(charge, there) | seen)
         if roles.subtract:
-            _join(ranges.charge, name, _seen(part[lif.results[1]]))
-        _join(ranges.values, name, _seen(values))
+            _join(ranges.charge, name, _seen(part[lif.results[1]], there))
+        _join(ranges.values, name, _seen(values, there))
 
 
 def _join(known: dict[str, Interval], name: str, seen: Interval) -> None:
@@ -133,8 +159,9 @@ def is_binary(x: Tensor) -> bool:
     return x.dtype == np.bool_ or bool(((x == 0) | (x == 1)).all())
 
 
-def _seen(trace: Tensor) -> Interval:
-    low, high = (end(axis=(0, 1)).astype(np.float64) for end in (trace.min, trace.max))
+def _seen(trace: Tensor, there: Tensor) -> Interval:
+    rows = trace if there.all() else trace[there][None]
+    low, high = (end(axis=(0, 1)).astype(np.float64) for end in (rows.min, rows.max))
     return Interval(low, high)
 
 
@@ -152,6 +179,7 @@ def _moments(
     lif: Op,
     roles: Currents,
     traces: Mapping[str, Tensor],
+    there: Tensor,
     made: Convolution | None = None,
 ) -> Real:
     """Second moments of what a layer's products read and of 1, summed as a membrane sums them.
@@ -161,40 +189,46 @@ def _moments(
     """
     kept = float(np.median(graph.constants[roles.beta]))
     if lif.kind in FIRING and not roles.subtract:
-        kept *= 1 - float(traces[lif.results[0]].mean())
+        kept *= 1 - float(traces[lif.results[0]].mean()) * (there.size / there.sum())
     names = [op.operands[0] for op in (*roles.events, *roles.values)]
-    samples = len(traces[names[0]])
     total: Real = np.zeros(())
     looked = 1
-    for inputs in _batches([traces[name] for name in names], samples):
-        summed = _leaky(inputs, kept).reshape(-1, inputs.shape[2])
+    for inputs in _batches([traces[name] for name in names], there):
+        here = inputs[:, :, -1:].copy()
+        summed = (_leaky(inputs, kept) * here).reshape(-1, inputs.shape[2])
         if made:  # what some positions see, all of which share the weights
             chosen = evenly(made.places, POSITIONS)
             looked, ones = len(chosen), summed[:, -1:]
             patches = made.patches(summed[:, :-1], chosen).reshape(-1, made.seen)
             summed = np.concatenate([patches, np.repeat(ones, looked, axis=0)], axis=1)
         total = total + summed.T @ summed
-    moments: Real = total / (samples * traces[names[0]].shape[1] * looked)
+    moments: Real = total / (there.sum() * looked)
     return moments
 
 
-def _readout_moments(graph: Graph, readout: Op, traces: Mapping[str, Tensor]) -> Real:
+def _readout_moments(
+    graph: Graph, readout: Op, traces: Mapping[str, Tensor], there: Tensor
+) -> Real:
     """Second moments of what the readout reads and of 1: of a sample's mean, where it is a mean."""
     source = traces[readout.operands[0]].astype(np.float64)
     if str(graph.attrs["readout"]) in ("mean", "sum"):
-        source = source.mean(axis=1, keepdims=True)
-    inputs = next(_batches([source], len(source), len(source)))
+        source = source.sum(axis=1, keepdims=True) / there.sum(axis=1)[:, None, None]
+        there = there[:, :1]
+    inputs = next(_batches([source], there, len(source)))
     flat = inputs.reshape(-1, inputs.shape[2])
-    moments: Real = flat.T @ flat / len(flat)
+    moments: Real = flat.T @ flat / there.sum()
     return moments
 
 
-def _batches(sources: list[Tensor], samples: int, batch: int = BATCH) -> Iterator[Real]:
-    """Sources and a column of ones side by side, [batch, timesteps, columns], batch by batch."""
-    ones = np.ones((1, sources[0].shape[1], 1))
-    for start in range(0, samples, batch):
-        parts = [source[start : start + batch].astype(np.float64) for source in sources]
-        yield np.concatenate([*parts, np.broadcast_to(ones, (len(parts[0]), *ones.shape[1:]))], 2)
+def _batches(sources: list[Tensor], there: Tensor, batch: int = BATCH) -> Iterator[Real]:
+    """Sources and a column of ones side by side, [batch, timesteps, columns], batch by batch.
+
+    Where a sample has no timestep there are zeros.
+    """
+    every = (*sources, there[..., None])
+    for start in range(0, len(there), batch):
+        parts = [source[start : start + batch].astype(np.float64) for source in every]
+        yield np.concatenate(parts, axis=2)
 
 
 def _leaky(inputs: Real, kept: float) -> Real:

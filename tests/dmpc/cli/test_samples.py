@@ -77,3 +77,21 @@ def test_samples_of_different_lengths_are_verified_as_long_as_they_are(files, dm
         for n, length in enumerate(lengths)
     ]
     assert f"integer accuracy: {100 * np.mean(right):.2f} %" in result.stdout
+
+
+def test_a_calibration_set_whose_samples_differ_in_length(files, dmpc, tmp_path):
+    samples = np.load(files.data)
+    lengths = np.arange(len(samples["x"])) % STEPS + 1
+    path = tmp_path / "ragged.npz"
+    np.savez(path, x=samples["x"], y=samples["y"], lengths=lengths)
+    for verb in (
+        ("compile", "-o", tmp_path / "a.elf"),
+        ("check",),
+        ("inspect", "--level", "integer"),
+    ):
+        result = dmpc(verb[0], files.model, "--calibration", path, *verb[1:])
+        assert result.exit_code == 0, result.output
+    result = dmpc("quantize", files.model, "--calibration", path)
+    assert (
+        f"{path}: lengths: its samples differ in length, which this verb does not" in result.stderr
+    )

@@ -11,7 +11,7 @@ import dmpc
 from dmpc.analysis.bounds import Assumptions
 from dmpc.analysis.report import report
 from dmpc.compiler import Options, find_ranges
-from dmpc.errors import CompileError
+from dmpc.errors import CompileError, SampleError
 from dmpc.ir.interpret import interpret
 from dmpc.ir.ops_layers import NEURONS
 from dmpc.ir.registry import op_def
@@ -19,6 +19,7 @@ from dmpc.passes.base import apply
 from dmpc.passes.break_dependency import BreakDependency
 from dmpc.passes.calibration import calibrate
 from dmpc.passes.static_ranges import static_ranges
+from isa.image import image_bytes
 from tests.networks import Layer, Shape, network, networks, samples
 
 ONE = Shape(inputs=3, layers=(Layer(neurons=4, states=3),), seed=5)
@@ -127,6 +128,60 @@ def test_calibration_takes_samples_evenly_over_the_set():
     # Three inputs of every third sample.
     assert ranges.activity["x"].mean() == pytest.approx(1, abs=0.1)
     assert ranges.events
+
+
+RAGGED = Shape(
+    inputs=5,
+    layers=(Layer(neurons=7, states=3, recurrent=True), Layer(neurons=4, states=0, hard=False)),
+    classes=3,
+    samples=6,
+    steps=9,
+    seed=11,
+)
+
+
+def test_nothing_behind_a_samples_length_is_looked_at():
+    graph, x = network(RAGGED), samples(RAGGED)
+    lengths = np.array([9, 3, 1, 9, 5, 3])
+    within = np.arange(9) < lengths[:, None]
+    wild = np.where(within[..., None], x, True)
+    found = calibrate(graph, wild, samples=6, margin=1, lengths=lengths)
+    pieces = [
+        (calibrate(graph, x[lengths == each, :each], samples=6, margin=1), each * count)
+        for each, count in zip(*np.unique(lengths, return_counts=True), strict=True)
+    ]
+    for key in ("bounds", "charge", "values"):
+        for name, interval in getattr(found, key).items():
+            parts = [getattr(piece, key)[name] for piece, _ in pieces]
+            assert (interval.low == np.min([one.low for one in parts], axis=0)).all()
+            assert (interval.high == np.max([one.high for one in parts], axis=0)).all()
+    steps = sum(size for _, size in pieces)
+    for name, rates in found.rates.items():
+        parts = [size * piece.rates[name] for piece, size in pieces]
+        np.testing.assert_allclose(rates, sum(parts) / steps)
+    for key, moments in found.moments.items():
+        assert moments[-1, -1] > 0
+        assert np.isfinite(moments).all()
+        if key == graph.outputs[0]:  # of a sample's mean
+            parts = [
+                piece.moments[key] * (size // each)
+                for (piece, size), each in zip(pieces, (1, 3, 5, 9), strict=True)
+            ]
+            np.testing.assert_allclose(moments, sum(parts) / len(x))
+    assert found.examples.shape == (6, 1, 5)
+    alike = calibrate(graph, x, samples=6, margin=1, lengths=np.full(6, 9))
+    plain = calibrate(graph, x, samples=6, margin=1)
+    assert all((alike.moments[name] == plain.moments[name]).all() for name in plain.moments)
+
+
+def test_a_set_with_lengths_is_compiled_as_if_nothing_were_behind():
+    graph, x, lengths = network(RAGGED), samples(RAGGED), np.array([9, 3, 1, 9, 5, 3])
+    quiet = x & (np.arange(9) < lengths[:, None])[..., None]
+    made = [dmpc.compile(graph, calibration=each, lengths=lengths).image for each in (x, quiet)]
+    assert image_bytes(made[0]) == image_bytes(made[1])
+    for wrong in (np.array([9, 3]), np.array([10] * 6), np.array([0] * 6), np.full(6, 1.0)):
+        with pytest.raises(SampleError, match="whole numbers from 1 to 9, one for each of its 6"):
+            dmpc.compile(graph, calibration=x, lengths=wrong)
 
 
 def test_values_other_than_0_and_1_make_the_input_graded():
