@@ -31,7 +31,7 @@ class Layer:
     With `other` they have a second one, when they take that; with `straight` an input beside it.
     `adapts` is what adapts to their spikes: the threshold or a current; nothing if empty.
     Membranes of those that do not adapt are `clamped` between a floor and a ceiling, or one of the
-    two.
+    two, and those that are reset by subtraction may spike so many `times` in a timestep.
     """
 
     neurons: int
@@ -52,6 +52,12 @@ class Layer:
     clamped: str = ""
     other: str = ""
     straight: bool = False
+    times: int = 1
+
+    @property
+    def often(self) -> int:
+        """How often neurons spike in a timestep at most."""
+        return 1 if self.hard or self.adapts else self.times
 
 
 @dataclass(frozen=True)
@@ -117,9 +123,10 @@ def network(shape: Shape) -> Graph:
         if shape.graded and number == 1:  # values cannot wait
             layer = replace(layer, delays=0, again=0)
         ahead = min(number + layer.heard, len(shape.layers))
-        later = (f"layer{ahead}", shape.layers[ahead - 1].neurons) if ahead > number else None
+        heard = shape.layers[ahead - 1]
+        later = (f"layer{ahead}", heard.neurons * heard.often) if ahead > number else None
         source = _layer(graph, random, f"layer{number}", layer, (source, size), later)
-        size = layer.neurons
+        size = layer.neurons * layer.often
     _constant(graph, "readout.weight", weights(random, "normal", shape.classes, size))
     _constant(graph, "readout.bias", random.normal(0, 1, shape.classes))
     operands = (source, "readout.weight", "readout.bias")
@@ -189,8 +196,9 @@ def _layer(
         older = delay(f"older{number}", older, inputs, 1 + number)
         currents.append(dense(f"again{number}", older, inputs, layer.flavour))
     if layer.recurrent:
-        own = delay("echo", before(name, n), n, layer.echo)
-        currents.append(dense("recurrent", own, n, layer.flavour))
+        made = n * layer.often
+        own = delay("echo", before(name, made), made, layer.echo)
+        currents.append(dense("recurrent", own, made, layer.flavour))
     if later is not None:
         currents.append(dense("heard", before(*later), later[1], layer.flavour))
     if d:
@@ -267,8 +275,11 @@ def _layer(
         parameters += [
             _constant(graph, f"{name}.floor", floor), _constant(graph, f"{name}.ceiling", ceiling),
         ]  # fmt: skip
+    times = layer.often
+    if times > 1:
+        attrs["times"] = times
     lif = Op(kind, (f"{name}.u", *currents, *parameters), results, attrs, (f"/{name}/lif",))
-    graph.add(lif, event(n), *[f32(n)] * (len(results) - 1))
+    graph.add(lif, event(n * times), *[f32(n)] * (len(results) - 1))
     return results[0]
 
 
@@ -324,4 +335,5 @@ def _random_layer(random: Random) -> Layer:
         clamped=random.choice(("", "", "below", "above", "both")),
         other=random.choice(("", "now", "late")),
         straight=random.random() < 0.3,
+        times=random.choice((1, 1, 2, 3)),
     )

@@ -60,13 +60,14 @@ def _places(program: Program, unit: str, operand: str, beside: str = "") -> list
     """Where instructions of a unit leave values of the graph, or parts of them, in order.
 
     With `beside` those alone that leave something there as well. What has no name is called by its
-    program counter.
+    program counter, unless the instruction leaves something else that has one: it is not final.
     """
     image = program.image
     return [
         (source.values.get(operand, f"pc {pc}"), (pc, operand))
         for pc, (op, source) in enumerate(zip(image.code, program.provenance, strict=True))
         if op.work(image.target).unit == unit and {operand, beside or operand} <= {*left_by(op)}
+        if operand in source.values or not source.values
     ]
 
 

@@ -44,6 +44,7 @@ layers = st.builds(
     clamped=st.sampled_from(("", "", "below", "above", "both")),
     other=st.sampled_from(("", "now", "late")),
     straight=st.sampled_from((False, False, True)),
+    times=st.sampled_from((1, 1, 2, 3)),
 )
 
 

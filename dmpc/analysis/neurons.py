@@ -14,6 +14,7 @@ from dmpc.analysis.engine import Analysis, analyses, number
 from dmpc.analysis.interval import Interval, Vector, constant, of_bits
 from dmpc.ir.chains import STAGES, Chain, chain_of, stages_of
 from dmpc.ir.graph import Op
+from dmpc.ir.integer_types import times
 from dmpc.ir.ops_neurons import MODEL_OF
 from isa.arithmetic import Int, clamped, coupled, leak, shift_round
 from isa.neurons import FIRING
@@ -127,7 +128,8 @@ def _state(found: Analysis, chain: Chain) -> None:
         least = np.maximum(kept.low, neurons.threshold.low) - neurons.reset.high
         most = kept.high - neurons.reset.low
         found.prove(op, "membrane", bits, Interval(least * fires, most * fires))
-    found.ranges[op.results[0]] = Interval(np.zeros_like(fires), fires)
+    every = np.tile(fires, times(op.attrs))
+    found.ranges[op.results[0]] = Interval(np.zeros_like(every), every)
 
 
 def _neurons(found: Analysis, chain: Chain) -> _Neurons:

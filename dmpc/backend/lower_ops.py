@@ -9,6 +9,7 @@ from dmpc.backend.windows import is_external, tiles_of
 from dmpc.ir.chains import STAGES
 from dmpc.ir.graph import Op
 from dmpc.ir.ops_neurons import MODEL_OF, PARAMETERS
+from dmpc.ir.registry import op_def
 from isa.format import INSTRUCTIONS, Instruction, build, layout
 from isa.instructions import (
     ClearDelays,
@@ -32,9 +33,11 @@ from isa.instructions import (
     Window,
 )
 from isa.instructions.leaky_readout import CollectLogits, LeakLogits
-from isa.instructions.neurons import FUSED
+from isa.instructions.neurons import FUSED, Fire
 from isa.interface import Provenance
 
+FIRES = ("row", "groups", "window", "parameters", "dest", "subtract")
+"""Operands of firing once more."""
 LOGITS = (
     "accumulate_logits", "total_logits", "leaky_logits", "following_logits", "collect_logits",
 )  # fmt: skip
@@ -222,9 +225,25 @@ class Lowering(Pieces):
             made = build(kind, {name: given[name] for name in given if name in wanted})
             if model or spiking:
                 values |= dict(zip(made.left, (new for _, new in states_of(op)), strict=True))
-            yield from self.worked(op, piece, made, **values)
+            again = self._again(op, made)
+            left = {k: name for k, name in values.items() if not again or name != op.results[-1]}
+            yield from self.worked(op, piece, made, **left)
+            for one in again:
+                named = {"row": op.results[-1]} if one is again[-1] else {}
+                yield self.made(op, one, "step", {"dest": op.results[0], **named})
         if spiking:
             yield from self._kept_apart(op)
+
+    def _again(self, op: Op, first: Instruction) -> list[Instruction]:
+        """Neurons that spike several times in a timestep fire again, each time behind the last."""
+        if op.attrs.get("times", 1) == 1:
+            return []
+        membranes, (threshold,) = op.results[-1], op_def(op.kind).bind(op.operands)["threshold"]
+        groups, parameters = self.rows(membranes), self.row(threshold)
+        fire = {**vars(first), "row": self.row(membranes), "parameters": parameters}
+        size = groups * self.target.lanes
+        offsets = (time * size for time in range(1, self.number(op, "times")))
+        return [build(Fire, {**{n: fire[n] for n in FIRES}, "offset": one}) for one in offsets]
 
     def _readout(self, op: Op) -> Iterator[Lowered]:
         for piece in self.pieces(op):

@@ -18,6 +18,7 @@ from onnx import (
 
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Array, Graph, Op
+from dmpc.ir.integer_types import times
 from dmpc.ir.interpret import repeats_of
 from dmpc.ir.ops_convolution import ONE, Convolution
 from dmpc.ir.ops_layers import ADAPTATION, NO_LIMIT, PARAMETERS
@@ -306,12 +307,20 @@ def _lif(writer: _Writer, op: Op) -> None:
         charge = writer.node("Add", [charge, current], f"{spikes}.charge{number}")
     for role, node, sign in (("floor", "Max", -1), ("ceiling", "Min", 1)):
         (limit,) = bound.get(role) or ("",)
-        if limit and (sign * writer.graph.constants[limit] < NO_LIMIT).any():
+        lasting = limit and sign * writer.graph.constants[limit] < NO_LIMIT
+        if np.any(lasting) and not np.all(lasting):
+            raise CompileError(
+                f"a {role} of some neurons alone cannot be written", where=_place(op)
+            )
+        if np.any(lasting):
             charge = writer.node(node, [charge, writer.weight(limit)], f"{spikes}.{role}")
     comparison = "Greater" if op.attrs["strict"] else "GreaterOrEqual"
     limit, after = writer.weight(threshold), writer.weight(reset)
     if adapts == "threshold":
         limit = writer.node("Add", [limit, a], f"{spikes}.limit")
+    if times(op.attrs) > 1:
+        _several(writer, op, comparison, charge)
+        return
     fired = writer.node(comparison, [charge, limit], f"{spikes}.fired")
     writer.node("Cast", [fired], spikes, to=TensorProto.FLOAT)
     if op.attrs["reset_mode"] != "hard":
@@ -322,6 +331,25 @@ def _lif(writer: _Writer, op: Op) -> None:
     writer.node("Where", [fired, after, charge], result)
     if adapts:
         _adaptation(writer, op, bound)
+
+
+def _several(writer: _Writer, op: Op, comparison: str, charge: str) -> None:
+    """Neurons that spike up to so many times: their charge reaches as many thresholds."""
+    bound, (spikes, result) = op_def(op.kind).bind(op.operands), op.results
+    threshold, amount = (writer.graph.constants[bound[r][0]] for r in ("threshold", "reset"))
+    if (amount < 0).any():
+        raise CompileError(
+            "several spikes that charge a neuron cannot be written", where=_place(op)
+        )
+    every: list[str] = []
+    for time in range(times(op.attrs)):
+        limit = writer.kernel(f"{spikes}.limit{time}", threshold + time * amount)
+        fired = writer.node(comparison, [charge, limit], f"{spikes}.fired{time}")
+        every.append(writer.node("Cast", [fired], f"{spikes}.{time}", to=TensorProto.FLOAT))
+    count = writer.node("Sum", every, f"{spikes}.count")
+    taken = writer.node("Mul", [count, writer.weight(bound["reset"][0])], f"{spikes}.taken")
+    writer.node("Sub", [charge, taken], result)
+    writer.node("Concat", every, spikes, axis=1)
 
 
 def _adaptation(writer: _Writer, op: Op, bound: Mapping[str, tuple[str, ...]]) -> None:

@@ -13,6 +13,7 @@ from dmpc.cli.tables import table
 from dmpc.cli.terminal import Output, say
 from dmpc.compiler import Compiled
 from dmpc.ir.graph import Graph, Op
+from dmpc.ir.integer_types import times
 from dmpc.ir.ops_convolution import MAPS, PRODUCTS
 from dmpc.ir.ops_layers import FIRING, integrator, readout_of
 from dmpc.lowering import NOTE as FALLBACK
@@ -108,12 +109,13 @@ def _layer(compiled: Compiled, spikes: str, layer: str) -> dict[str, Any]:
     assert lif is not None
     drive = next(own, None) or _charging(graph, lif)
     window = memory.attrs.get("window") if memory else None
+    number = times(lif.attrs)
     return {
         "inputs": graph.types[drive.operands[0]].shape[0],
-        "neurons": graph.types[spikes].shape[0],
+        "neurons": graph.types[lif.results[1]].shape[0],
         "d": graph.types[memory.operands[0]].shape[0] if memory else None,
         "window": window if isinstance(window, float) else None,
-        "reset": str(lif.attrs["reset_mode"]),
+        "reset": f"{lif.attrs['reset_mode']}{f' {number}x' if number > 1 else ''}",
         "events_in": _rate(compiled, drive.operands[0]),
     }
 

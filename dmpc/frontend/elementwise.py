@@ -32,6 +32,8 @@ BINARY = {
 }
 LOGIC = {"And": ("ge", 2.0), "Or": ("ge", 1.0), "Xor": ("eq", 1.0)}
 
+LIMITLESS = 1e30  # nothing is cut off there
+
 
 def elementwise(ctx: Context, node: Node, kind: str, *tensors: Tensor) -> list[Tensor]:
     """An op on each element of broadcast tensors."""
@@ -172,6 +174,8 @@ def _larger(ctx: Context, node: Node, a: Tensor, b: Tensor) -> Tensor:
         a, b = b, a
     if isinstance(b, Known) and not b.array.any():
         return elementwise(ctx, node, "relu", a)[0]
+    if _endless(b, -1.0):
+        return a
     _check_limit(ctx, node, a, b)
     over = elementwise(ctx, node, "sub", b, a)[0]
     return elementwise(ctx, node, "add", a, elementwise(ctx, node, "relu", over)[0])[0]
@@ -185,10 +189,20 @@ def _smaller(ctx: Context, node: Node, a: Tensor, b: Tensor, *, unit: bool = Fal
         (negative,) = elementwise(ctx, node, "neg", a)
         (part,) = elementwise(ctx, node, "relu", negative)
         return elementwise(ctx, node, "neg", part)[0]
+    if _endless(b, 1.0):
+        return a
     if not unit:
         _check_limit(ctx, node, a, b)
     over = elementwise(ctx, node, "sub", a, b)[0]
     return elementwise(ctx, node, "sub", a, elementwise(ctx, node, "relu", over)[0])[0]
+
+
+def _endless(limit: Tensor, way: float) -> bool:
+    """Whether a limit is none; raises ImportFailure if it is one of some elements alone."""
+    beyond = isinstance(limit, Known) and np.atleast_1d(way * limit.array >= LIMITLESS)
+    if np.any(beyond) and not np.all(beyond):
+        raise ImportFailure("limits some elements, and others at infinity: give all of them one")
+    return bool(np.any(beyond))
 
 
 def _check_limit(ctx: Context, node: Node, a: Tensor, b: Tensor) -> None:

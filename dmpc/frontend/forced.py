@@ -137,14 +137,15 @@ class _Run:
         roles = [role for role in op_def(op.kind).parameters if role in self.bound[name]]
         cells = Cells.of(op.attrs, [self._constant(name, role) for role in roles])
         fired = self.spikes[name].astype(np.bool_)
-        charges, limits = np.empty_like(current), np.empty_like(current)
+        charges, limits = (np.empty(fired.shape, current.dtype) for _ in range(2))
         bound = self.bound[name]
         states = [*bound["u"], *bound.get("a", ())]
         u, *a = (self._start(state, current[:, 0]) for state in states)
         self.adapted[name] = np.zeros_like(current)
         for step in range(current.shape[1]):
-            charge = charges[:, step] = cells.charge(u, [current[:, step]], *a)
-            limits[:, step] = cells.limit(*a)
+            charge = cells.charge(u, [current[:, step]], *a)
+            charges[:, step] = cells.each(charge, fired[:, step])
+            limits[:, step] = np.tile(cells.limit(*a), cells.times)
             self.adapted[name][:, step] = sum(a)
             u, *a = cells.after(charge.copy(), fired[:, step], *a)
         return charges, limits
@@ -160,11 +161,12 @@ class _Run:
         beta, threshold, reset = (self._constant(name, r) for r in ("beta", "threshold", "reset"))
         added = np.abs(threshold) + np.abs(reset) + np.abs(self.adapted[name])
         added = sum(map(self._size, self.bound[name]["currents"]), added)
-        sizes = np.broadcast_to(added, self.charges[name].shape).copy()
-        fired = self.spikes[name].astype(np.bool_)
+        fires = self.charges[name].shape[-1]
+        sizes = np.broadcast_to(added, self.adapted[name].shape).copy()
+        fired = self.spikes[name][..., : sizes.shape[-1]].astype(np.bool_)
         for step in range(1, sizes.shape[1]):
             sizes[:, step] += beta * np.where(fired[:, step - 1], 0, sizes[:, step - 1])
-        return sizes
+        return np.tile(sizes, fires // sizes.shape[-1])
 
     def _size(self, current: str) -> Tensor:
         """How much a current is made of: a product, or what integrators keep of several."""

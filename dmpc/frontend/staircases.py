@@ -8,6 +8,7 @@ What such an expression is at and between the steps is followed through all that
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dmpc.errors import ImportFailure
 from dmpc.frontend.builder import Builder
@@ -21,13 +22,14 @@ from dmpc.rules import Stage, rule
 SEVERAL_SPIKES = rule(
     "several-spikes",
     Stage.IMPORT,
-    "neurons may spike more than once in a timestep",
-    why="""An event of the machine is there or it is not: a register holds one bit for each neuron.
-    Counts of spikes, as of membranes that hold a multiple of their threshold, would be graded.""",
-    nearest="train with one spike a timestep: Sinabs' spike_fn=SingleSpike, Rockpool's "
-    "max_spikes_per_dt=1",
+    "neurons may spike any number of times in a timestep",
+    why="""An event of the machine is there or it is not. Neurons may fire again in a timestep, up
+    to a number of times that the program says; a count without end would be cut off in silence.""",
+    nearest="say how often they spike at most, 16 times or fewer, as calibration data shows: "
+    "Sinabs' spike_fn=MaxSpike(3), Rockpool's max_spikes_per_dt=3",
 )
-_WHOLE = np.unique([0.0, 1.0, 2.0, 3.0, *2.0 ** np.arange(2, 33)])
+MOST = 16  # spikes in a timestep
+_WHOLE = np.unique([*np.arange(MOST + 1.0), *2.0 ** np.arange(2, 33)])
 GRID = np.concatenate([-_WHOLE[:0:-1] - 0.5, [-0.5], np.ravel([_WHOLE, _WHOLE + 0.5], "F")])
 GRID = np.unique([*GRID, *-_WHOLE])
 LINEAR = ("add", "sub", "neg")
@@ -73,7 +75,10 @@ def climb(ctx: Context, node: Node, kind: str, *tensors: Tensor) -> list[Tensor]
     jumps = np.flatnonzero(np.diff(levels)) + 1
     if len(jumps) <= 1:
         return [_single(ctx, node, kind, height, levels, jumps, first)]
-    if kind in LINEAR or (kind in ("mul", "div") and len(traced) == 1):
+    counted = any(each.value in builder.counted for each in traced)
+    if counted and abs(GRID[jumps]).max() <= MOST:
+        found = _several(ctx, node, height, levels, jumps, first)
+    elif kind in LINEAR or (kind in ("mul", "div") and len(traced) == 1):
         found = builder.elementwise(kind, tensors, node.proto.output[0], loc_of(node))
     else:
         value = builder.emit("floor", (height,), {}, node.proto.output[0], loc_of(node))
@@ -108,6 +113,22 @@ def _single(
     argument = builder.plus(height, np.full(size, -edge), loc_of(node))
     step = Step(argument, below, above if reached else below, above)
     return emit(ctx, node, step, like, truth=kind in TRUTHS)
+
+
+def _several(
+    ctx: Context, node: Node, height: str, levels: Array, jumps: NDArray[np.int64], like: Traced
+) -> Traced:
+    """A staircase of some steps as the sum of its comparisons."""
+    parts = [
+        _single(ctx, node, "", height, np.where(np.arange(GRID.size) < at, 0, rise), jump, like)
+        for at, rise in zip(jumps, np.diff(levels)[jumps - 1], strict=True)
+        for jump in [np.array([at])]
+    ]
+    total: Tensor = Known(np.full(1, levels[0])) if levels[0] else parts.pop(0)
+    for part in parts:
+        total = ctx.builder.elementwise("add", (total, part), node.proto.output[0], loc_of(node))
+    assert isinstance(total, Traced)
+    return total
 
 
 def _levels(builder: Builder, tensor: Tensor, height: str) -> Array | None:

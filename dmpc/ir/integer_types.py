@@ -11,6 +11,23 @@ LAYER = AttrSpec(str, "name of the layer: layer1, layer2, ..., readout")
 SUM_BITS = AttrSpec(int, "width to which the consumer saturates the total of its sums", limits=BITS)
 
 
+TIMES = AttrSpec(
+    int,
+    "how often neurons may spike in a timestep, a subtractive reset each time: the events of each "
+    "time come behind those of the one before",
+    required=False,
+)
+
+
+def times(attrs: Attrs) -> int:
+    """How often neurons may spike in a timestep; raises ValueError below 1."""
+    number = attrs.get("times", 1)
+    assert isinstance(number, int)
+    if number < 1 or (number > 1 and attrs["reset_mode"] != "subtract"):
+        raise ValueError(f"{number} spikes in a timestep with a {attrs['reset_mode']} reset")
+    return number
+
+
 def integers(type_: TensorType, what: str, *shape: int) -> None:
     """Require an integer type of a shape; raises ValueError with a text for the user."""
     if not type_.is_integer or type_.shape != shape:

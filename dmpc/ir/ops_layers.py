@@ -17,6 +17,9 @@ Neurons that adapt keep a second state, which raises their thresholds or is a cu
 
     s', u', a' = alif(u, fast, ..., a)      a[k]   = rho a[k-1] + jump s'[k]
 
+Neurons may spike several times in a timestep; s'[k] are then the events of the first time, behind
+them those of the second, and so on, the membrane being reset in between.
+
 Membranes may have a floor and a ceiling, which cut charges off before they spike:
 
     s', u' = clif(u, fast, ..., floor, ceiling)    min(max(charge, floor), ceiling)
@@ -37,7 +40,7 @@ from typing import Any
 import numpy as np
 
 from dmpc.ir.graph import Graph, Op
-from dmpc.ir.integer_types import INTEGER, integers
+from dmpc.ir.integer_types import INTEGER, TIMES, integers, times
 from dmpc.ir.ops_model import vector
 from dmpc.ir.registry import Attrs, AttrSpec, EvalContext, OpDef, Tensor, register
 from dmpc.ir.types import TensorType
@@ -48,6 +51,7 @@ FIRE = {
     "layer": LAYER,
     "reset_mode": AttrSpec(str, "what a spike does to u", choices=("hard", "subtract")),
     "strict": AttrSpec(bool, "true: spike if charge > threshold; false: if charge >= it"),
+    "times": TIMES,
 }
 PARAMETERS, ADAPTATION = ("beta", "threshold", "reset"), ("a", "rho", "jump", "coupling")
 """Operands of neurons that spike behind their currents, and of those that adapt behind them."""
@@ -261,6 +265,7 @@ class Cells:
     coupling: Tensor | float = 0.0
     floor: Tensor | None = None
     ceiling: Tensor | None = None
+    times: int = 1
 
     @classmethod
     def of(cls, attrs: Attrs, parameters: Sequence[Tensor]) -> "Cells":
@@ -270,7 +275,7 @@ class Cells:
         adapts = str(attrs.get("adapts", ""))
         roles = ADAPTATION[1:] if adapts else LIMITS
         more: dict[str, Any] = dict(zip(roles, others, strict=False))
-        return cls(beta, threshold, reset, subtract, strict, adapts, **more)
+        return cls(beta, threshold, reset, subtract, strict, adapts, times=times(attrs), **more)
 
     def charge(self, u: Tensor, currents: Sequence[Tensor], *a: Tensor) -> Tensor:
         """Membranes before threshold and reset."""
@@ -287,16 +292,28 @@ class Cells:
         return sum(a, self.threshold) if self.adapts == "threshold" else self.threshold
 
     def fires(self, charge: Tensor, *a: Tensor) -> Tensor:
-        """Where a charge is at the threshold, or `strict`: above it."""
+        """Where a charge is at the threshold, or `strict`: above it; each time of several."""
         limit = self.limit(*a)
-        return np.asarray(charge > limit if self.strict else charge >= limit)
+        found = [charge > limit if self.strict else charge >= limit]
+        while len(found) < self.times:
+            charge = np.where(found[-1], charge - self.reset, charge)
+            found.append(charge > limit if self.strict else charge >= limit)
+        return np.concatenate(found, axis=-1) if self.times > 1 else np.asarray(found[0])
+
+    def each(self, charge: Tensor, spikes: Tensor) -> Tensor:
+        """What charges are each time that they may fire, one time after the other."""
+        found = [charge]
+        for fired in np.split(spikes, self.times, axis=-1)[:-1]:
+            found.append(np.where(fired, found[-1] - self.reset, found[-1]))
+        return np.concatenate(found, axis=-1)
 
     def after(self, charge: Tensor, spikes: Tensor, *a: Tensor) -> tuple[Tensor, ...]:
         """Membranes that a timestep leaves, where the charges were, and a if there is one."""
         taken = self.reset
         if self.adapts == "threshold" and self.subtract:
             taken = taken + self.coupling * a[0]
-        np.copyto(charge, charge - taken if self.subtract else taken, where=spikes)
+        for fired in np.split(spikes, self.times, axis=-1):
+            np.copyto(charge, charge - taken if self.subtract else taken, where=fired)
         follows = self.coupling * charge if self.adapts == "current" else 0.0
         return charge, *(self.rho * one + self.jump * spikes + follows for one in a)
 
@@ -311,7 +328,8 @@ def _inferred(*behind: str) -> Callable[[Sequence[TensorType], Attrs], tuple[Ten
             _need(type_, "current", size)
         for type_, what in zip(types[-len(roles) :], roles, strict=True):
             _need(type_, what, size)
-        return (TensorType("event", (size,)), types[0], *([types[0]] if "adapts" in attrs else []))
+        spikes = TensorType("event", (size * times(attrs),))
+        return (spikes, types[0], *([types[0]] if "adapts" in attrs else []))
 
     return infer
 
@@ -403,7 +421,7 @@ ALIF = register(
         _inferred(*ADAPTATION),
         _evaluate_alif,
         {
-            **FIRE,
+            **{name: spec for name, spec in FIRE.items() if name != "times"},
             "adapts": AttrSpec(str, "what a is", choices=("threshold", "current")),
         },
         parameters=(*PARAMETERS, *ADAPTATION[1:]),

@@ -10,9 +10,11 @@ from dmpc.ir.integer_types import (
     INTEGER,
     LAYER,
     SUM_BITS,
+    TIMES,
     like,
     number,
     same_vectors,
+    times,
 )
 from dmpc.ir.registry import (
     BITS,
@@ -193,7 +195,7 @@ CLAMP = register(
 
 
 def _infer_fire(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
-    size = same_vectors(types, ("u", "threshold", "reset"))
+    size = same_vectors(types, ("u", "threshold", "reset")) * times(attrs)
     return (TensorType("event", (size,)), like(types[0], number(attrs, "bits")))
 
 
@@ -201,8 +203,12 @@ def _evaluate_fire(
     ctx: EvalContext, attrs: Attrs, u: Tensor, threshold: Tensor, reset: Tensor
 ) -> tuple[Tensor, ...]:
     subtract = attrs["reset_mode"] == "subtract"
-    spikes, after = arithmetic.fire(u, threshold, reset, subtract)
-    return (spikes, _membrane(ctx, attrs, after))
+    every = []
+    for _ in range(times(attrs)):
+        spikes, after = arithmetic.fire(u, threshold, reset, subtract)
+        u = _membrane(ctx, attrs, after)
+        every.append(spikes)
+    return (np.concatenate(every, axis=-1) if len(every) > 1 else every[0], u)
 
 
 RESET_MODE = AttrSpec(str, "what a spike does to u", choices=("hard", "subtract"))
@@ -221,6 +227,7 @@ FIRE = register(
             "layer": LAYER,
             "reset_mode": RESET_MODE,
             "bits": AttrSpec(int, "width of the membrane", limits=BITS),
+            "times": TIMES,
         },
         parameters=("threshold", "reset"),
     )
@@ -256,7 +263,7 @@ FIRE_ADAPTIVE = register(
         ("spikes", "u_next"),
         _infer_fire_adaptive,
         _evaluate_fire_adaptive,
-        FIRE.attrs,
+        {name: spec for name, spec in FIRE.attrs.items() if name != "times"},
         parameters=("threshold", "reset", *(f"{one}_source" for one in _RAISING)),
     )
 )
@@ -403,7 +410,9 @@ def _step(model: Model) -> OpDef:
             raise ValueError(f"{events} event sums among {sums} sums")
         size = same_vectors(types, [first, *["sums"] * sums, *others, *parameters])
         states = (types[0], *types[1 + sums : 1 + sums + len(others)])[-len(changed) :]
-        return (TensorType("event", (size,)), *states) if model.fires else states
+        if not model.fires:
+            return states
+        return (TensorType("event", (size * times(attrs),)), *states)
 
     def evaluate(ctx: EvalContext, attrs: Attrs, *operands: Tensor) -> tuple[Tensor, ...]:
         count = len(operands) - 1 - len(others) - len(parameters)
@@ -447,7 +456,7 @@ def _step(model: Model) -> OpDef:
             "fraction": AttrSpec(int, "fractional bits of beta", limits=BITS),
             "sum_bits": SUM_BITS,
             "bits": AttrSpec(int, "width of the membrane", limits=BITS),
-            **({"reset_mode": RESET_MODE} if model.fires else {}),
+            **({"reset_mode": RESET_MODE, "times": TIMES} if model.fires else {}),
         },
         parameters=parameters,
     )

@@ -7,8 +7,9 @@ from typing import ClassVar
 import numpy as np
 
 from dmpc.ir.graph import Array, Graph, Op
+from dmpc.ir.integer_types import times
 from dmpc.ir.ops_convolution import MAPS, Convolution, beside
-from dmpc.ir.ops_layers import FIRING, NEURONS
+from dmpc.ir.ops_layers import FIRING, LIMITS, NEURONS
 from dmpc.ir.prune import prune
 from dmpc.ir.registry import op_def
 from dmpc.ir.types import TensorType
@@ -39,7 +40,7 @@ class Align(Pass):
     - where neighbouring positions of a line fill whole rows together, they are one position, with
       the outputs of all of them and taps as far as these reach: neurons stay where they are;
     - any other convolution whose outputs fill no whole rows gets further ones, whose neurons never
-      spike.
+      spike; so do layers whose neurons spike several times in a timestep.
     """
 
     name: ClassVar[str] = "align"
@@ -56,13 +57,15 @@ class Align(Pass):
         for op in [op for op in graph.ops if op.kind in FIRING]:
             _side_by_side(graph, op, self.lanes)
             _fill_up(graph, op, self.lanes)
+            _apart_in_time(graph, op, self.lanes)
         return prune(graph)
 
 
 def filling(graph: Graph, lif: Op) -> Array:
     """Which neurons are there to fill up rows alone: no input, no leak, nothing to fire at."""
     layer = _Layer.of(graph, lif)
-    rest = np.ones(graph.types[lif.results[0]].shape, np.bool_) & bool(layer.convolved)
+    filled = bool(layer.convolved) or times(lif.attrs) > 1
+    rest = np.ones(graph.types[lif.results[1]].shape, np.bool_) & filled
     for op in layer.products:
         weight, *biases = (graph.constants[name] for name in op.operands[1:])
         empty = np.count_nonzero(weight.reshape(len(weight), -1), axis=1) == 0
@@ -85,6 +88,7 @@ class _Layer:
 
     neurons: list[Op]
     products: list[Op]
+    constants: Mapping[str, Array]
 
     @classmethod
     def of(cls, graph: Graph, lif: Op) -> "_Layer":
@@ -92,7 +96,8 @@ class _Layer:
         own = [op for op in graph.ops if op.attrs["layer"] == lif.attrs["layer"]]
         neurons = [op for op in own if op.kind in NEURONS]
         names = [name for op in neurons for name in op.operands]
-        return cls(neurons, [op for op in own if op.kind in MAPS and op.results[0] in names])
+        products = [op for op in own if op.kind in MAPS and op.results[0] in names]
+        return cls(neurons, products, graph.constants)
 
     @property
     def convolved(self) -> list[Op]:
@@ -104,7 +109,11 @@ class _Layer:
         for op in self.neurons:
             bound = op_def(op.kind).bind(op.operands)
             for role in op_def(op.kind).parameters:
-                yield op, op.operands.index(bound[role][0]), AT_REST.get(role, 0.0)
+                at, rest = op.operands.index(bound[role][0]), AT_REST.get(role, 0.0)
+                if role in LIMITS:  # none that a neuron at rest would meet
+                    values = [0.0, *self.constants[op.operands[at]]]
+                    rest = min(values) if role == "floor" else max(values)
+                yield op, at, rest
 
 
 def _turn(graph: Graph, lif: Op) -> None:
@@ -239,6 +248,46 @@ def _fill_up(graph: Graph, lif: Op, lanes: int) -> None:
     for op in graph.ops:
         if {spikes, *before} & set(op.operands[:2]) and op.kind not in NEURONS:
             _more_inputs(graph, op, kept, made, lanes)
+
+
+def _apart_in_time(graph: Graph, lif: Op, lanes: int) -> None:
+    """Give neurons that spike several times whole rows: the events of each time begin in one."""
+    (neurons,), number = graph.types[lif.results[1]].shape, times(lif.attrs)
+    size = -(-neurons // lanes) * lanes
+    if number == 1 or size == neurons:
+        return
+    layer, kept, spikes = _Layer.of(graph, lif), np.arange(neurons), lif.results[0]
+    for op in layer.products:
+        _more_results(graph, op, kept, size, size)
+    for op, at, rest in layer.vectors():
+        _replace(graph, op, at, _spread(graph.constants[op.operands[at]], kept, size, rest))
+    for op in layer.neurons:
+        for name in (op.operands[0], *op.results):
+            graph.types[name] = TensorType("f32", (size,))
+        state = graph.state(op.operands[0])
+        if state and state.init:
+            start = _spread(graph.constants[state.init], kept, size, 0.0)
+            graph.add_constant(state.init, start, TensorType("f32", (size,)))
+    every = (np.arange(number)[:, None] * size + kept).reshape(-1)
+    for name in (spikes, *(state.name for state in graph.states if state.next == spikes)):
+        _more_events(graph, name, every, number * size)
+
+
+def _more_events(graph: Graph, name: str, kept: Array, size: int) -> None:
+    """Let events be more, and all that reads them."""
+    graph.types[name] = TensorType("event", (size,))
+    for op in graph.users(name):
+        if op.kind in NEURONS:
+            continue
+        at = 2 if op.kind == "delay" else 1
+        old = graph.constants[op.operands[at]]
+        wide = np.zeros((*old.shape[:-1], size), old.dtype)
+        wide[..., kept] = old
+        _replace(graph, op, at, wide)
+        if op.kind == "delay":
+            for ring in (op.operands[0], op.results[1]):
+                graph.types[ring] = TensorType("event", (graph.types[ring].shape[0], size))
+            _more_events(graph, op.results[0], kept, size)
 
 
 def _more_results(graph: Graph, op: Op, kept: Array, size: int, outputs: int) -> None:

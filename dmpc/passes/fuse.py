@@ -161,7 +161,7 @@ def fused(model: Model, cell: list[Chain]) -> Op:
             "fraction": first["leak"].attrs["fraction"],
             "sum_bits": values.attrs["sum_bits"],
             "bits": last.attrs["bits"],
-            **({"reset_mode": last.attrs["reset_mode"]} if model.fires else {}),
+            **{name: last.attrs[name] for name in ("reset_mode", "times") if name in last.attrs},
         },
         last.loc,
     )

@@ -134,13 +134,14 @@ def lint_example(graph: Graph, seen: Ranges) -> Iterator[Finding]:
     """What ranges that were seen on example input say of the layers."""
     for op in _neurons(graph):
         spikes = op.results[0]
-        still = (seen.rates[spikes] < STILL)[~filling(graph, op)]
+        filled = filling(graph, op)
+        still = (seen.rates[spikes][: len(filled)] < STILL)[~filled]
         if not seen.rates[spikes].any():
             yield _about(SILENT_LAYER, graph, op, layer=op.attrs["layer"])
             continue
         if still.mean() >= ALMOST_ALL:
             yield _count(STILL_NEURONS, graph, op, still)
-        if (always := seen.bounds[spikes].low > 0).any():
+        if (always := seen.bounds[spikes].low[: len(filled)] > 0).any():
             yield _count(RESTLESS_NEURONS, graph, op, always)
 
 

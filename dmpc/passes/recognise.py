@@ -38,6 +38,7 @@ from dmpc.passes.recognition.neurons import (
     find_neurons,
     find_unreset,
 )
+from dmpc.passes.recognition.repeated import joined
 from dmpc.passes.recognition.resets import settled
 from dmpc.passes.recognition.state_rules import HOLDS_OPPOSITE
 
@@ -63,7 +64,7 @@ class Recognise(Pass):
         if len(graph.inputs) != 1:
             raise CompileError.of(INPUT_COUNT, where=graph.name, number=len(graph.inputs))
         graph, cut = without_limits(without_copies(prune(graph)))
-        graph = settled(graph)
+        graph = settled(joined(graph))
         try:
             return _Recognition(graph, cut).run()
         except CompileError as error:

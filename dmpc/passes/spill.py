@@ -224,7 +224,9 @@ class Spiller:
     def _several(self) -> set[Attr]:
         """Layers whose neurons keep several states, or limits, which stay on the chip."""
         ops = self.graph.ops
-        several = [op for op in ops if op.kind in ("integrate_state", "clamp")]
+        several = [
+            op for op in ops if op.kind in ("integrate_state", "clamp") or "times" in op.attrs
+        ]
         several += [
             op for op in ops if len(states_of(op)) > 1 or len(records_of(self.graph, op)) > 1
         ]

@@ -11,6 +11,7 @@ from dmpc.analysis.interval import Interval, constant
 from dmpc.analysis.response import LONGEST, System
 from dmpc.errors import CompileError, ErrorList
 from dmpc.ir.graph import Graph, Op
+from dmpc.ir.integer_types import times
 from dmpc.ir.ops_convolution import Convolution
 from dmpc.ir.ops_layers import FIRING, NEURONS, NO_LIMIT
 from dmpc.passes.layer_rules import layer_error
@@ -165,7 +166,7 @@ def _static_lif(graph: Graph, op: Op, ranges: Ranges) -> None:
     threshold, reset = _static_adapted(graph, op, roles, ranges, limits)
     pushed = total.high - np.minimum(reset.low, 0)  # subtracting less than zero adds
     falls = (room == 0) & (total.low < 0)  # a leak above 1 is an error of its own
-    rises = (room == 0) & (pushed > np.maximum(reset.low, 0))
+    rises = (room == 0) & (pushed > times(op.attrs) * np.maximum(reset.low, 0))
     low = np.minimum(total.low, 0) / np.where(room > 0, room, 1)
     most = pushed / np.where(room > 0, room, 1)
     if roles.limits:

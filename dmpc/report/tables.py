@@ -96,7 +96,8 @@ def membranes(report: Report, look: Look) -> list[Part]:
     """Membranes of chosen neurons in the model's real numbers."""
     parts = []
     for (name, series), spikes in zip(look.membranes.items(), look.spikes.values(), strict=True):
-        chosen = report.shown_neurons(spikes)
+        times = spikes.reshape(len(spikes), -1, series.shape[1])  # that a neuron may spike
+        chosen = report.shown_neurons(np.asarray(times.any(axis=1)))
         scale = report.scale(name)
         each = scale[chosen] if isinstance(scale, np.ndarray) else scale
         parts += _series(name.partition(".")[0], series[:, chosen], chosen, each, "neuron")

@@ -90,8 +90,17 @@ def test_a_recurrent_module():
     assert_same_spikes(traced(net), x, wanted)
 
 
-def test_neurons_that_may_spike_several_times_are_refused():
-    with pytest.raises(ImportFailure, match=r"1_LIFNeuronTorch\..*more than once in a timestep"):
+def test_neurons_that_may_spike_three_times():
+    net = network(lambda: LIFNeuronTorch(NEURONS, tau_mem=decays(), max_spikes_per_dt=3), most=0.7)
+    x, wanted = run(net)
+    assert wanted.max() == 3
+    assert_same_spikes(traced(net), x, wanted)
+
+
+def test_neurons_that_may_spike_any_number_of_times_are_refused():
+    with pytest.raises(
+        ImportFailure, match=r"1_LIFNeuronTorch\..*any number of times in a timestep"
+    ):
         traced(network(lambda: LIFNeuronTorch(NEURONS)))
 
 

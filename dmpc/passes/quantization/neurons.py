@@ -359,6 +359,7 @@ def _add_fire(
     """Threshold and reset, and what neurons adapt by."""
     common: dict[str, Attr] = {"layer": op.attrs["layer"], "bits": membrane.bits}
     fire: dict[str, Attr] = {**common, "reset_mode": op.attrs["reset_mode"]}
+    fire |= {"times": op.attrs["times"]} if "times" in op.attrs else {}
     limits = (roles.threshold, roles.reset)
     operands: tuple[str, ...] = (charged, *limits)
     kind = "fire"
@@ -376,7 +377,7 @@ def _add_fire(
         added = Op("adapt", (charged, raised.state, raised.read[0]), (whole,), common, op.loc)
         build.add(added, membrane)
         operands = (whole, *limits)
-    spikes = TensorType("event", membrane.shape)
+    spikes = build.graph.types[op.results[0]]
     build.add(Op(kind, operands, op.results[:2], fire, op.loc), spikes, membrane)
     if raised:
         raised.add(build, op)

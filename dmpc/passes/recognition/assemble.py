@@ -347,10 +347,11 @@ class _Assembly:
         after = self.producers(old.next) if old is not None else []
         loc = self.network.loc([*self.producers(layer.spikes), *after])
         size = len(layer.beta)
-        attrs: Mapping[str, str | bool] = {
+        attrs: Mapping[str, str | bool | int] = {
             "layer": name,
             "reset_mode": "subtract" if layer.subtract else "hard",
             "strict": layer.strict,
+            **({"times": layer.times} if layer.times > 1 else {}),
         }
         if old is not None:
             self.state(u, u_next, old.name)
@@ -358,7 +359,7 @@ class _Assembly:
             self.graph.types[u] = f32(size)
             self.graph.states.append(State(u, u_next, None, loc))
         op = Op("lif", (u, *currents, *names), (spikes, u_next), dict(attrs), loc)
-        self.graph.add(op, event(size), f32(size))
+        self.graph.add(op, event(size * layer.times), f32(size))
         if layer.adaptation is not None:
             self.adaptation(name, op, layer.adaptation)
         if layer.limits is not None:

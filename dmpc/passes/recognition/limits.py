@@ -195,8 +195,9 @@ def _limit(network: Network, layer: Neurons, state: State, name: str) -> _Limit 
     """The limit that a rectifier is; None if it is something else."""
     given, spikes = network.forms, layer.spikes
     forms = Forms(network.graph, stops=given.stops | {name}, flipped=given.flipped, base=given)
-    silent = forms.assuming(spikes, np.zeros(len(layer.beta))).form(state.next)
     difference = forms.difference(spikes)
+    silent = forms.assuming(spikes, np.zeros(difference.size)).form(state.next)
+    difference = difference.taken(np.arange(len(layer.beta)))  # the first of several times
     if spikes in given.flipped:
         difference = difference.scaled(-np.ones(difference.size))
     own, kept = difference.parts.get(name), silent.parts.get(name)
@@ -248,7 +249,7 @@ def _brought_forward(
         clear &= threshold - reset >= value
     else:
         value = value + reset
-        clear &= value >= threshold
+        clear &= (value >= threshold) & (layer.times == 1)
     if not clear.all():
         name = network.name(state.name)
         raise network.failure(LIMIT_OF_THE_REST, state.name, culprits=[], state=name)

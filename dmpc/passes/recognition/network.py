@@ -176,7 +176,8 @@ class Neurons:
     `state` is None where a comparison of inputs alone makes them fire: `beta` is then zero.
     What they compare is `beta · u`, their `charge` and all `currents` together; a spike makes
     `reset` of it, or subtracts `reset` from it. `strict`: a spike needs more than the threshold.
-    `limits` are floor and ceiling of what they compare.
+    `limits` are floor and ceiling of what they compare. They may spike so many `times` in a
+    timestep; then the comparison is that of each time, joined.
     """
 
     state: str | None
@@ -190,6 +191,7 @@ class Neurons:
     currents: tuple[Current, ...] = ()
     adaptation: "Adaptation | None" = None
     limits: tuple[Matrix, Matrix] | None = None
+    times: int = 1
 
     @property
     def charges(self) -> tuple[Charge, ...]:

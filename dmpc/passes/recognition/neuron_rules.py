@@ -11,6 +11,17 @@ SEVERAL_COMPARISONS = rule(
     nearest="one comparison of the charge with the threshold; floors and ceilings as torch.clamp "
     "or Max and Min",
 )
+COUNTED_SPIKES = rule(
+    "counted-spikes",
+    Stage.NETWORK,
+    "the neurons of {state} spike several times in a timestep, but not once for each amount that "
+    "is then taken off their membrane, or they are a convolution's",
+    why="""The machine lets neurons fire again in a timestep once a spike has taken its amount off:
+    as often as the membrane holds the threshold. Other counts, a reset to a value after several
+    spikes, and channels of a convolution, whose readers are convolutions, have no such loop.""",
+    nearest="a subtractive reset of what thresholds are apart, in a layer of linear maps; or one "
+    "spike a timestep: Sinabs' SingleSpike, Rockpool's max_spikes_per_dt=1",
+)
 LIMIT_ELSEWHERE = rule(
     "limit-elsewhere",
     Stage.NETWORK,

@@ -27,6 +27,7 @@ from dmpc.passes.recognition.network import (
 )
 from dmpc.passes.recognition.neuron_rules import (
     ADAPTIVE_THRESHOLD,
+    COUNTED_SPIKES,
     FREE_COMPARISON,
     FULL_LEAK,
     INPUT_NOT_LINEAR,
@@ -41,6 +42,7 @@ from dmpc.passes.recognition.neuron_rules import (
     SEVERAL_COMPARISONS,
     STRANGE_CHARGE,
 )
+from dmpc.passes.recognition.repeated import amount_of
 from dmpc.passes.recognition.synapses import find_synapses
 from dmpc.passes.recognition.terms import Affine, Matrix, Term, near, ratio
 
@@ -49,7 +51,8 @@ from dmpc.passes.recognition.terms import Affine, Matrix, Term, near, ratio
 class Firing:
     """A membrane's charge, threshold and reset; `flipped`: the comparison is true without spike.
 
-    A spike makes `reset` of the charge, or with `subtract` takes it off.
+    A spike makes `reset` of the charge, or with `subtract` takes it off, up to so many `times` in a
+    timestep.
     """
 
     charge: Affine
@@ -57,6 +60,7 @@ class Firing:
     reset: Matrix
     subtract: bool
     flipped: bool
+    times: int = 1
 
 
 def find_comparison(network: Network, state: State) -> str | None:
@@ -82,6 +86,8 @@ def find_firing(network: Network, state: State, comparison: str) -> Firing:
     forms, difference = network.forms, network.forms.difference(comparison)
     if comparison in forms.flipped:
         difference = difference.scaled(-np.ones(difference.size))
+    if difference.size > size and comparison not in forms.flipped and not difference.size % size:
+        return _find_several(network, state, comparison, difference)
     if difference.size != size:
         raise network.failure(NEURON_COUNT, comparison, compared=difference.size, neurons=size)
     none, every = (
@@ -104,6 +110,22 @@ def find_firing(network: Network, state: State, comparison: str) -> Firing:
             NONLINEAR_MEMBRANE, state.name, culprits=opaque, ops=ops, comparison=fires
         )
     raise _no_threshold(network, state, comparison, none)
+
+
+def _find_several(network: Network, state: State, comparison: str, difference: Affine) -> Firing:
+    """How neurons fire that may spike several times in a timestep."""
+    size, forms = network.graph.types[state.name].size, network.forms
+    none, every = (
+        forms.assuming(comparison, np.full(difference.size, value)).form(state.next)
+        for value in (0.0, 1.0)
+    )
+    threshold = threshold_of(difference.taken(np.arange(size)), none, state.name)
+    if threshold is None or any(forms.opaque(leaf) for leaf in none.terms):
+        name = network.name(state.name)
+        raise network.failure(COUNTED_SPIKES, state.name, culprits=[comparison], state=name)
+    amount = amount_of(network, state.name, state.next, comparison, (none, every))
+    reset = threshold if near(amount, threshold) else amount
+    return Firing(none, threshold, reset, True, False, difference.size // size)
 
 
 def _no_threshold(network: Network, state: State, comparison: str, charge: Affine) -> NotRecognised:
@@ -258,6 +280,9 @@ def _neurons(
     if len(read) > 1:
         strange = network.names(sorted(read))
         raise network.failure(STRANGE_CHARGE, comparison, culprits=sorted(read), strange=strange)
+    if firing.times > 1 and any(s.convolution for one in (*fed, charge) for s in one.synapses):
+        of = network.name(comparison)
+        raise network.failure(COUNTED_SPIKES, comparison, culprits=[], state=of)
     producer = network.graph.producer(comparison)
     assert producer is not None
     return Neurons(
@@ -273,6 +298,7 @@ def _neurons(
             Current(part.state, part.alpha, part.late, one)
             for part, one in zip(parts, fed, strict=True)
         ),
+        times=firing.times,
     )
 
 

@@ -75,6 +75,17 @@ BROKEN: dict[str, Edits] = {
   %un = where(%c, %rest, %cut)""",
         ),
     ),
+    "counted-spikes": (
+        (
+            RESET,
+            """%two = add(%theta, %theta) : f32[1] loc("/two")
+  %three = add(%two, %theta) : f32[1] loc("/three")
+  %again = ge(%h, %three) : bool[2] loc("/again")
+  %more = cast(%again) : f32[2] loc("/more")
+  %count = add(%s, %more) : f32[2] loc("/count")
+  %un = sub(%h, %count)""",
+        ),
+    ),
     "limit-elsewhere": (
         (
             "  %h = add(%l, %i)",

@@ -1,0 +1,88 @@
+"""Neurons that spike several times in a timestep: found, proved against torch, bit for bit."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dmpc import Options, from_torch
+from dmpc import compile as compile_network
+from dmpc.errors import DmpcError
+from dmpc.verification import verify
+
+X = (np.random.default_rng(0).random((4, 16, 8)) < 0.4).astype(np.float32)
+
+
+class Net(nn.Module):
+    """Two layers of neurons of 9 and 5 whose step makes of a charge what it spikes and leaves."""
+
+    def __init__(self, step) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.w1, self.w2, self.o = nn.Linear(8, 9), nn.Linear(9, 5), nn.Linear(5, 4)
+        self.w1.weight.data *= 3
+        self.w2.weight.data *= 2
+        self.step = step
+
+    def forward(self, x):
+        u = torch.zeros(x.shape[0], 9)
+        v = torch.zeros(x.shape[0], 5)
+        total = 0
+        for now in x.unbind(1):
+            s, u = self.step(0.9 * u + self.w1(now))
+            z, v = self.step(v + self.w2(s))
+            total = total + self.o(z)
+        return total / x.shape[1]
+
+
+def counted(v):
+    n = torch.clamp(torch.floor(v / 0.8), 0, 3)
+    return n, v - 0.8 * n
+
+
+def divided(v):
+    n = (v > 0) * torch.div(v, 0.5, rounding_mode="trunc")
+    n = torch.clamp(n, max=4)
+    return n, torch.relu(v - 0.5 * n + 0.2) - 0.2
+
+
+def compared(v):
+    n = (v >= 1).float() + (v >= 2).float()
+    return n, v - n
+
+
+def taken_off_more(v):
+    n = (v >= 1).float() + (v >= 1.75).float()
+    return n, v - 0.75 * n
+
+
+STEPS = (counted, divided, compared, taken_off_more)
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda one: one.__name__)
+def test_it_is_compiled_and_every_bit_is_the_integer_graphs(step):
+    module = from_torch(Net(step).eval(), X)
+    made = compile_network(module, calibration=X, options=Options(balance=False))
+    assert [op.attrs.get("times", 1) > 1 for op in made.layers.ops if "lif" in op.kind] == [
+        True
+    ] * 2
+    found = verify(module, made.image, X, max_drop=100)
+    assert not [(rung.name, rung.reason) for rung in found.rungs if not rung.ok]
+
+
+def unlike_the_thresholds(v):
+    n = (v >= 1).float() + (v >= 3).float()
+    return n, v - n
+
+
+def reset_to_zero(v):
+    n = (v >= 1).float() + (v >= 2).float()
+    return n, v * (n == 0)
+
+
+@pytest.mark.parametrize("step", [unlike_the_thresholds, reset_to_zero], ids=lambda f: f.__name__)
+def test_other_counts_are_refused(step):
+    with pytest.raises(
+        DmpcError, match=r"spike several times in a timestep, but not once for each"
+    ):
+        compile_network(from_torch(Net(step).eval(), X), calibration=X)
