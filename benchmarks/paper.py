@@ -131,11 +131,14 @@ def activity(one: Network, found: dict[str, dict[str, Any]]) -> str:
 @click.command()
 @click.argument("tasks", nargs=-1)
 @click.option("--family", "chosen", multiple=True, help="Of dmp, fsnn, rsnn, dsnn; all of them.")
+@click.option("--target", "targets", multiple=True, help="Of those that ship; all of them.")
 @click.option("--limit", default=200, show_default=True, help="Samples of trained networks.")
 @click.option("--json", "path", default="build/benchmarks/paper.json", show_default=True)
-def main(tasks: tuple[str, ...], chosen: tuple[str, ...], limit: int, path: str) -> None:
+def main(
+    tasks: tuple[str, ...], chosen: tuple[str, ...], targets: tuple[str, ...], limit: int, path: str
+) -> None:
     """Print the table."""
-    recipe, targets = runpy.run_path(str(FAMILIES / "paper.py")), target_names()
+    recipe, targets = runpy.run_path(str(FAMILIES / "paper.py")), targets or tuple(target_names())
     columns = "task | network | family | activity | parameters | the paper's"
     print(f"| {columns} | {' | '.join(f'`{name}`' for name in targets)} |")
     print("|---" * (6 + len(targets)) + "|")

@@ -270,9 +270,10 @@ class Program:
     def encode_timesteps(self, x: Numbers, name: str = "x") -> tuple[Numbers, int]:
         """The same for finite numbers [.., inputs]; messages call them by `name`."""
         if x.shape[-1] != self.inputs:
-            raise RuntimeFailure(
-                f"{name} has {x.shape[-1]} inputs, {self.origin} was compiled for {self.inputs}"
-            )
+            pooled = x.shape[-1] > self.inputs and x.shape[-1] % self.inputs == 0
+            how = f" (events in time can be pooled: --channels {self.inputs})" if pooled else ""
+            found = f"{name} has {x.shape[-1]} inputs, {self.origin} was compiled for"
+            raise RuntimeFailure(f"{found} {self.inputs}{how}")
         if self.takes_events and x.dtype != np.bool_ and not np.isin(x, (0, 1)).all():
             odd = x[~np.isin(x, (0, 1))][0]
             raise RuntimeFailure(

@@ -78,6 +78,10 @@ def test_anything_else_than_events_is_refused_by_an_event_image(value):
 
 def test_another_width_is_refused():
     assert refused(IMAGE, X[:, :, :3]) == "x has 3 inputs, net.elf was compiled for 4"
+    twice = np.concatenate([X, X], axis=2)
+    assert refused(IMAGE, twice).endswith(
+        "compiled for 4 (events in time can be pooled: --channels 4)"
+    )
 
 
 def test_another_rank_is_refused():
