@@ -91,6 +91,16 @@ def test_layers(layer):
     assert_same_spikes(traced(net), x, wanted)
 
 
+@pytest.mark.parametrize(("mem", "syn"), [(20.0, 10.0), (10.0, 20.0), (7.0, 13.0)])
+def test_a_current_is_none_that_follows_its_membrane(mem, syn):
+    """The membrane before and after tells it, but for what float32 leaves of the time constants."""
+    net = network(sl.LIF(tau_mem=mem, tau_syn=syn, **ONE), 0.8)
+    x, wanted = run(net)
+    graph = traced(net)
+    assert_same_spikes(graph, x, wanted)
+    assert "alif" not in {op.kind for op in apply(Recognise(), graph).ops}
+
+
 class Squeezed(nn.Module):
     """A network of layers that take [samples * timesteps, n]."""
 

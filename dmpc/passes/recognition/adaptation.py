@@ -144,6 +144,7 @@ class _System:
         rest = without(taken, inputs.scaled(share))
         _need(not rest.parts and _is_nothing(rest.bias, factor))
         rho, more = kept - factor * share, factor * (follows - own * share)
+        rho[np.abs(rho) <= ROUNDING * np.abs(kept)] = 0.0  # a current, which the membrane tells
         more[np.abs(more) <= ROUNDING * np.abs(factor * follows)] = 0.0
         _need(not (more[rho == 0]).any())
         more = _over(more, rho)
