@@ -5,7 +5,7 @@ from typing import Any
 
 from dmpc.backend.pieces import Lowered, Pieces
 from dmpc.backend.places import records_of, side_by_side, states_of
-from dmpc.backend.windows import is_external, tiles_of
+from dmpc.backend.windows import tiles_of
 from dmpc.ir.chains import STAGES
 from dmpc.ir.graph import Op
 from dmpc.ir.ops_neurons import MODEL_OF, PARAMETERS
@@ -86,14 +86,16 @@ class Lowering(Pieces):
             yield self.made(op, made, "clear", {})
 
     def _clear_membranes(self, op: Op) -> Iterator[Lowered]:
-        first, states = states_of(op)[0][0], len(states_of(op))
-        row, groups = self.row(first), self.rows(first) * states
-        if not is_external(self.graph, self.target, first):
-            yield self.made(op, ClearMembranes(row=row, groups=groups), "clear", {})
+        first, states = self.row(states_of(op)[0][0]), len(states_of(op))
+        far, tiles = self.far(op), tiles_of(self.graph, op)
+        if far is None:
+            groups = self.rows(op.results[-1]) * states
+            yield self.made(op, ClearMembranes(row=first, groups=groups), "clear", {})
             return
-        for tile in tiles_of(self.graph, op):
+        for tile in tiles:
             window = yield from self.load_neurons(op, tile, "clear")
-            made = ClearMembranes(row=row + tile.start, groups=tile.groups, window=window)
+            row, groups = far.row(tile, first), tile.groups * states
+            made = ClearMembranes(row=row, groups=groups, window=window)
             yield self.made(op, made, "clear", {})
 
     def _no_spikes(self) -> Iterator[Lowered]:
@@ -204,15 +206,17 @@ class Lowering(Pieces):
         wanted = {placed.name for placed in layout(kind)}
         spiking = self.is_event(op.results[0])
         shift = "event_shift" if model else "shift"
+        far, states = self.far(op), len(side_by_side(self.graph, op))
         for piece in self.pieces(op):
-            # The states of a piece lie one after the other, too.
-            ahead = piece.tile.start * len(side_by_side(self.graph, op))
             given: dict[str, Any] = {**piece.neurons, "banks": piece.banks}
-            given["row"] = self.row(op.operands[0]) + ahead
+            rows = {"row": self.row(op.operands[0])}
             if "parameters" in wanted:
-                given["parameters"] = self._parameters(op) + ahead
+                rows["parameters"] = self._parameters(op)
             if "source" in wanted:
-                given["source"] = self.row(op.operands[1]) + piece.tile.start
+                rows["source"] = self.row(op.operands[1])
+            for name, row in rows.items():  # the states of a piece lie one after the other, too
+                ahead = row + piece.tile.start * states
+                given[name] = far.row(piece.tile, row) if far else ahead
             if "spikes" in wanted:
                 given["spikes"] = self.row(op.operands[1])
             if "shift" in wanted:

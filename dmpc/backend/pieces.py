@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from dmpc.backend.places import bank_of, layout_of
 from dmpc.backend.windows import (
+    Far,
     Tile,
     external_products,
     is_external,
@@ -151,16 +152,22 @@ class Pieces:
 
     def load_neurons(self, op: Op, tile: Tile, part: str) -> Generator[Lowered, None, int | None]:
         """Bring in the neurons of a tile, if they are external; through which window."""
+        far = self.far(op)
+        if far is None:
+            return None
+        window = self.windows["neuron", 0]
+        made = LoadNeurons(window=window.number, row=far.page(tile), groups=window.rows)
+        yield self.made(op, made, part, {})
+        return window.number
+
+    def far(self, op: Op) -> Far | None:
+        """Where an op's neurons lie, if that is outside the chip."""
         name = op.results[-1]
         if self.graph.placement[name].memory != "neuron":
             return None
         if not is_external(self.graph, self.target, name):
             return None
-        window = self.windows["neuron", 0]
-        row = self.row(name) + tile.start
-        made = LoadNeurons(window=window.number, row=row, groups=window.rows)
-        yield self.made(op, made, part, {})
-        return window.number
+        return Far.of(self.graph, op, self.windows["neuron", 0].rows)
 
     def load_all(self, op: Op, name: str) -> Generator[Lowered, None, int | None]:
         """Bring in all rows of a constant, if they are external; through which window."""

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from dmpc.errors import CompileError
-from dmpc.ir.chains import STAGES, Chain, chains_of, ends_of, stages_of
-from dmpc.ir.graph import Graph, Op
+from dmpc.ir.chains import NEURONS, STAGES, Chain, chains_of, ends_of, stages_of
+from dmpc.ir.graph import Attr, Graph, Op
 from dmpc.ir.ops_convolution import Convolution
 from dmpc.ir.ops_neurons import MODEL_OF, OTHERS
 from dmpc.ir.registry import op_def
@@ -17,6 +17,11 @@ from isa.target import EXTERNAL, Target
 REGISTERS = ("events", "values")
 PARAMETERS = ("threshold", "bias", "reset", "beta", "shift", *ALIASES)
 """What an element of the parameter memory packs, by the names of operands."""
+NO_STATE = ("", "")
+
+
+Block = tuple[tuple[str, str], dict[str, str]]
+"""A state before and after its stages, with the constants of its record; of limits no state."""
 
 
 def records_of(graph: Graph, op: Op) -> list[dict[str, str]]:
@@ -25,21 +30,39 @@ def records_of(graph: Graph, op: Op) -> list[dict[str, str]]:
     A record for each state of its neurons, and one of limits behind them; ops that are stages of
     one state share its records, and ops of one cell all of theirs.
     """
+    if op.kind not in NEURONS:
+        return [_record(graph, [op])]
+    return [record for _, record in _blocks(graph, op)]
+
+
+def layer_blocks(graph: Graph, layer: Attr) -> list[Block]:
+    """All that neurons of a layer keep, in an order in which each op's lies side by side."""
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for op in graph.ops:
+        if op.attrs.get("layer") == layer and op.kind in NEURONS:
+            for state, record in _blocks(graph, op):
+                found.setdefault(state, record)
+    return sorted(found.items(), key=lambda block: block[0] == NO_STATE)
+
+
+def _blocks(graph: Graph, op: Op) -> list[Block]:
+    """What lies side by side with what an op on neurons changes."""
     if op.kind in MODEL_OF:
         chains = [chain for one in cell_of(graph, op) for chain in stages_of(one)]
         readers = [stage for chain in chains for stage in chain]
-        parts = [[one for one in chain if one.kind != "clamp"] for chain in chains]
-        parts.append([one for one in readers if one.kind == "clamp"])
-        return [_record(graph, part, readers) for part in parts if part]
-    if op.kind not in STAGES:
-        return [_record(graph, [op])]
-    chains = chains_of(graph)
-    chain = next(chain for chain in chains if any(one is op for one in chain))
-    raised = {one.operands[1] for one in chain if "shift_source" in op_def(one.kind).operands}
-    others = [other for other in chains if other[0].operands[0] in raised]
-    limits = [one for one in chain if one.kind == "clamp"]
-    plain = [one for one in chain if one not in limits]
-    return [_record(graph, one) for one in (plain, *others, limits) if one]
+        limits = [one for one in readers if one.kind == "clamp"]
+    else:
+        every, readers = chains_of(graph), []
+        chain = next(chain for chain in every if any(one is op for one in chain))
+        raised = {one.operands[1] for one in chain if "shift_source" in op_def(one.kind).operands}
+        chains = [chain, *(other for other in every if other[0].operands[0] in raised)]
+        limits = [one for one in chain if one.kind == "clamp"]
+    parts = [[one for one in chain if one.kind != "clamp"] for chain in chains]
+    found = [
+        (ends_of(chain), _record(graph, part, readers))
+        for chain, part in zip(chains, parts, strict=True)
+    ]
+    return [*found, *([(NO_STATE, _record(graph, limits))] if limits else [])]
 
 
 def cell_of(graph: Graph, op: Op) -> list[Op]:

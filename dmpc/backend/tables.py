@@ -5,8 +5,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from dmpc.backend.places import layout_of, records_of, section_of
-from dmpc.backend.windows import tiles_of
+from dmpc.backend.places import layer_blocks, layout_of, records_of, section_of
+from dmpc.backend.windows import Far, is_external, tiles_of, windows_of
+from dmpc.ir.chains import NEURONS
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.ops_neurons import FIELD_OF
 from isa.layout import Layout, coefficients
@@ -33,13 +34,13 @@ def memory_tables(graph: Graph, target: Target) -> dict[str, NDArray[np.signedin
 def _end_of_pages(graph: Graph, target: Target) -> Callable[[Op], int]:
     """The row in which the pages of an op's external neurons end; 0 if it has none."""
 
+    pages = windows_of(graph, target)
+
     def end(op: Op) -> int:
         place = graph.placement.get(op.results[-1])
         if place is None or place.memory != "neuron" or place.row < target.neuron.rows:
             return 0
-        page = op.attrs["tile"]
-        assert isinstance(page, int)
-        return place.row - target.neuron.rows + -(-place.rows // page) * page
+        return Far.of(graph, op, pages["neuron", 0].rows).end - target.neuron.rows
 
     return end
 
@@ -74,6 +75,8 @@ def _tables(graph: Graph, op: Op, target: Target) -> list[tuple[str, int, Table]
         both = np.concatenate([a, b[:, None]], axis=1)
         layout = coefficients(len(a), target.update.lanes)
         tables = [(op.operands[2], product_rows(both, target.update.lanes, layout))]
+    elif op.kind in NEURONS and is_external(graph, target, op.results[-1]):
+        return [_far_records(graph, op, target)]
     elif records := [record for record in records_of(graph, op) if record]:
         states = [_parameters(graph, op, record, target.lanes) for record in records]
         pieces = [
@@ -83,6 +86,19 @@ def _tables(graph: Graph, op: Op, target: Target) -> list[tuple[str, int, Table]
         ]
         tables = [(next(iter(records[0].values())), np.concatenate(pieces))]
     return [(graph.placement[n].memory, graph.placement[n].row, table) for n, table in tables]
+
+
+def _far_records(graph: Graph, op: Op, target: Target) -> tuple[str, int, Table]:
+    """The parameters of a layer outside the chip, page by page."""
+    far = Far.of(graph, op, windows_of(graph, target)["neuron", 0].rows)
+    blocks = layer_blocks(graph, op.attrs["layer"])
+    every = [_parameters(graph, op, record, target.lanes) for _, record in blocks]
+    made = np.zeros((far.end - far.base, target.lanes), np.int64)
+    for tile in tiles_of(graph, op):
+        for number, table in enumerate(every):
+            row = far.row(tile, far.base + number * far.groups) - far.base
+            made[row : row + tile.groups] = table[tile.start : tile.start + tile.groups]
+    return "parameter", far.base, made
 
 
 def product_rows(matrix: Table, lanes: int, layout: Layout) -> Table:

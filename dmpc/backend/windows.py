@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dmpc.backend.places import layout_of
+from dmpc.backend.places import layer_blocks, layout_of
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.ops_convolution import PRODUCTS
 from isa.target import Target
@@ -91,7 +91,39 @@ def _uses(graph: Graph, target: Target) -> Iterator[tuple[Key, int]]:
             if place and place.memory == "neuron" and is_external(graph, target, name):
                 size = op.attrs["tile"]
                 assert isinstance(size, int)
-                yield ("neuron", 0), size
+                yield ("neuron", 0), size * len(layer_blocks(graph, op.attrs["layer"]))
+
+
+@dataclass(frozen=True)
+class Far:
+    """Where the neurons of a layer lie outside the chip: from row `base` on, in pieces of `size`
+    groups, each with all that its neurons keep side by side in a page of `rows` rows."""
+
+    base: int
+    groups: int
+    size: int
+    rows: int
+
+    @classmethod
+    def of(cls, graph: Graph, op: Op, rows: int) -> "Far":
+        """Of an op on neurons."""
+        (first, _), _ = layer_blocks(graph, op.attrs["layer"])[0]
+        place, size = graph.placement[first], op.attrs["tile"]
+        assert isinstance(size, int)
+        return cls(place.row, place.rows, size, rows)
+
+    def page(self, tile: Tile) -> int:
+        """The first row of a piece."""
+        return self.base + tile.start // self.size * self.rows
+
+    def row(self, tile: Tile, placed: int) -> int:
+        """Where a piece of what is `placed` at some row lies."""
+        return self.page(tile) + (placed - self.base) // self.groups * tile.groups
+
+    @property
+    def end(self) -> int:
+        """The row behind the last piece."""
+        return self.base + -(-self.groups // self.size) * self.rows
 
 
 def windows_of(graph: Graph, target: Target) -> dict[Key, Window]:

@@ -13,6 +13,9 @@ from isa.neurons import FIRING, Read
 STAGES = {stage.replace(".", "_"): stage for stage in PARAMETERS}
 """The stage of neurons that each op is."""
 
+NEURONS = (*MODEL_OF, *STAGES)
+"""Ops on the rows of neurons."""
+
 Chain = list[Op]
 """The stages of one state, from its leak on, each the only user of the one before."""
 

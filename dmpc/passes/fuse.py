@@ -43,7 +43,7 @@ class Fuse(Pass):
             known = {name for one in cell for name in ends_of(one)}
             for part in _parts(cell):
                 found = _model_of(part, known)
-                if found:
+                if found and not _wait_for_each_other(graph, part, cell):
                     _replace(graph, *found)
                     break
         graph.ops = graph.toposort()
@@ -71,6 +71,20 @@ def _parts(cell: list[Chain]) -> Iterator[list[Chain]]:
     first, *others = cell
     for size in range(len(others), -1, -1):
         yield from ([first, *some] for some in combinations(others, size))
+
+
+def _wait_for_each_other(graph: Graph, part: list[Chain], cell: list[Chain]) -> bool:
+    """Whether neurons take a current late, so before it is kept, that hears of their last spikes,
+    so is kept before they fire: then no instruction can do the one as a whole, and leave the other
+    to another."""
+    every = [op for chain in part for op in chain]
+    late = {op.operands[1] for op in every if op.kind in READING}
+    spikes = {op.results[0] for op in every if fires(op)}
+    past = {state.name for state in graph.states if state.next in spikes}
+    kept = [chain for chain in cell if chain not in part and ends_of(chain)[0] in late]
+    taken = (name for chain in kept for op in chain for name in op.operands[1:])
+    products = (graph.producer(name) for name in taken)
+    return any(op.operands[0] in past for op in products if op is not None)
 
 
 def _readers(graph: Graph, chain: Chain) -> list[Op]:

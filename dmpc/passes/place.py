@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from dmpc.backend.order import lives
-from dmpc.backend.places import REGISTERS, bank_of, layout_of, records_of, side_by_side
+from dmpc.backend.places import (
+    NO_STATE,
+    REGISTERS,
+    bank_of,
+    layer_blocks,
+    layout_of,
+    records_of,
+    side_by_side,
+)
 from dmpc.errors import CompileError, ErrorList
 from dmpc.findings import NO_PIECE
 from dmpc.ir.chains import STAGES
@@ -224,23 +232,27 @@ class _Allocator:
         """States, which stay in their rows from op to op, and the neurons' parameters."""
         groups, states = self._rows_of(op.operands[0]), side_by_side(self.graph, op)
         if op.attrs["layer"] in self.spill.layers:
-            self._far_neurons(op, states[0][0], groups)
+            self._far_neurons(op, groups)
         self.blocks("neuron", [old for old, _ in states], groups)
         for old, new in states:
             self.graph.placement[new] = self.graph.placement[old]
         self._parameters(op, groups)
 
-    def _far_neurons(self, op: Op, name: str, groups: int) -> None:
-        """Membranes outside the chip, whole pieces of them, and parameters in the same rows."""
-        if name in self.graph.placement:
+    def _far_neurons(self, op: Op, groups: int) -> None:
+        """All that a layer's neurons keep outside the chip, in whole pages, with their parameters
+        in the same rows."""
+        blocks = layer_blocks(self.graph, op.attrs["layer"])
+        if blocks[0][0][0] in self.graph.placement:
             return
-        page = self.spill.page
+        count = -(-groups // self.spill.pieces[op.results[-1]])
         row = self.target.neuron.rows + self.used[EXTERNAL + "neuron"]
-        self.used[EXTERNAL + "neuron"] += -(-groups // page) * page
-        self.graph.placement[name] = Place("neuron", row, groups)
-        for record in records_of(self.graph, op):
-            for one in record.values():
-                self.graph.placement[one] = Place("parameter", row, groups)
+        self.used[EXTERNAL + "neuron"] += count * self.spill.page
+        for number, (state, record) in enumerate(blocks):
+            at = row + number * groups
+            for name in state if state != NO_STATE else ():
+                self.graph.placement[name] = Place("neuron", at, groups)
+            for name in record.values():
+                self.graph.placement[name] = Place("parameter", at, groups)
 
     def _parameters(self, op: Op, groups: int) -> None:
         """The parameters of a state lie side by side, whichever of its ops reads them."""

@@ -6,16 +6,14 @@ every timestep. So what is seldom active goes first. Neurons are worked on in pi
 that two pages of their rows, one that is worked on and one that is filled, fit on the chip.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 
-from dmpc.backend.places import bank_of, cell_of, layout_of, records_of, states_of
-from dmpc.backend.windows import is_external, products_of
-from dmpc.ir.chains import STAGES
+from dmpc.backend.places import bank_of, cell_of, layer_blocks, layout_of
+from dmpc.backend.windows import is_external, products_of, windows_of
+from dmpc.ir.chains import NEURONS
 from dmpc.ir.graph import Attr, Graph, Op
 from dmpc.ir.ops_convolution import PRODUCTS
 from dmpc.ir.ops_neurons import MODEL_OF
@@ -23,9 +21,6 @@ from dmpc.passes.partition import active_inputs
 from dmpc.passes.ranges import Real
 from isa.layout import coefficients
 from isa.target import Target
-
-NEURONS = (*MODEL_OF, *STAGES)
-"""Ops on the rows of membranes."""
 
 PIECES = tuple(1 << n for n in range(10, -1, -1))
 """Groups of neurons in a piece, at most, that are tried."""
@@ -41,8 +36,9 @@ WORDS = 0.9
 class Spill:
     """What lives outside the chip: `constants`, and neurons of whole `layers`.
 
-    `pieces` are groups that an op works on at a time, by name of its last result; `page` those of
-    external neurons. `cycles` is a guess of what a timestep takes for it.
+    `pieces` are groups that an op works on at a time, by name of its last result; `page` are the
+    rows of all that external neurons of a piece keep. `cycles` is a guess of what a timestep takes
+    for it.
     """
 
     constants: set[str] = field(default_factory=set)
@@ -201,38 +197,28 @@ class Spiller:
         """Let the neurons of layers live outside, the largest first."""
         if not (self._is_short("neuron") or self._is_short("parameter")):
             return True
-        groups = {
-            str(op.attrs["layer"]): self._groups(op)
-            for op in self.graph.ops
-            if (op.kind in MODEL_OF or op.kind == "leak") and op.attrs["layer"] not in self._several
-        }
-        order = sorted(groups, key=lambda name: -groups[name])
-        others = max(self.used["parameter"] - sum(groups.values()), 0)
+        ops = [op for op in self.graph.ops if op.kind in NEURONS]
+        # What spikes add to a state alone reads them from their first on: no part of them. Of those
+        # that come several times in a timestep the second ones follow all of the first.
+        stays = {op.attrs["layer"] for op in ops if op.kind == "jump" or "times" in op.attrs}
+        ops = [op for op in ops if not _is_in(op, stays)]
+        groups = {op.attrs["layer"]: self._groups(op) for op in ops}
+        kept = {layer: len(layer_blocks(self.graph, layer)) for layer in groups}
+        rows = {layer: kept[layer] * groups[layer] for layer in groups}
+        order = sorted(groups, key=lambda name: -rows[name])
+        others = max(self.used["parameter"] - sum(rows.values()), 0)
         for count in range(1, len(order) + 1):
-            spill.layers = set(order[:count])
-            ops = [op for op in self.graph.ops if op.attrs["layer"] in spill.layers]
-            ops = [op for op in ops if op.kind in NEURONS]
-            page = min(spill.pieces.get(op.results[-1], spill.page) for op in ops)
-            kept = sum(groups[name] for name in order[count:]) + others
-            if kept + 2 * page <= self.target.neuron.rows:
-                spill.page = page
-                spill.pieces.update((op.results[-1], page) for op in ops)
+            chosen = order[:count]
+            far = {op.results[-1]: kept[op.attrs["layer"]] for op in ops if _is_in(op, chosen)}
+            most = [spill.pieces[name] * n for name, n in far.items() if name in spill.pieces]
+            page = min([spill.page * max(far.values()), *most])
+            page = max(page // n * n for n in far.values())  # of whole pieces of some layer
+            left = sum(rows[name] for name in order[count:]) + others
+            if page >= max(far.values()) and left + 2 * page <= self.target.neuron.rows:
+                spill.layers, spill.page = {str(layer) for layer in chosen}, page
+                spill.pieces.update((name, page // n) for name, n in far.items())
                 return True
         return False
-
-    @cached_property
-    def _several(self) -> set[Attr]:
-        """Layers whose neurons keep several states, or limits, which stay on the chip."""
-        ops = self.graph.ops
-        several = [
-            op for op in ops if op.kind in ("integrate_state", "clamp") or "times" in op.attrs
-        ]
-        several += [
-            op for op in ops if len(states_of(op)) > 1 or len(records_of(self.graph, op)) > 1
-        ]
-        leaks = Counter(op.attrs["layer"] for op in ops if op.kind == "leak")  # one of each state
-        alone = {layer for layer, states in leaks.items() if states > 1}
-        return alone.union(op.attrs["layer"] for op in several)
 
     def _groups(self, op: Op) -> int:
         return -(-self.graph.types[op.results[-1]].shape[0] // self.target.lanes)
@@ -302,8 +288,12 @@ def spilled(graph: Graph, target: Target) -> Spill:
             spill.pieces[op.results[-1]] = size
             if op.kind in NEURONS and is_external(graph, target, op.results[-1]):
                 spill.layers.add(str(op.attrs["layer"]))
-                spill.page = size
+                spill.page = windows_of(graph, target)["neuron", 0].rows
     return spill
+
+
+def _is_in(op: Op, layers: Collection[Attr]) -> bool:
+    return op.attrs["layer"] in layers
 
 
 def _is_far(graph: Graph, target: Target, name: str) -> bool:

@@ -95,3 +95,36 @@ def test_products_that_stream_charge_currents_that_stay(current, fusion, tmp_pat
     assert not [(rung.name, rung.figures) for rung in found.rungs if not rung.ok]
     one, other = (Program(image, "random").run(x) for image in (tiled, roomy))
     assert np.array_equal(one.integers, other.integers)
+
+
+STATES = {
+    "a current": Layer(20, current="now", recurrent=True),
+    "a late current": Layer(20, current="late"),
+    "receptors": Layer(20, current="now", other="late"),
+    "a current and an input": Layer(20, current="late", straight=True, recurrent=True),
+    "all that currents can be": Layer(20, current="now", other="now", straight=True),
+    "limits": Layer(20, clamped="both", hard=False),
+    "thresholds that adapt": Layer(20, adapts="threshold", hard=False),
+    "currents that adapt": Layer(20, adapts="current", hard=False),
+}
+
+
+@pytest.mark.parametrize("fusion", [True, False], ids=["fused", "split"])
+@pytest.mark.parametrize("kind", STATES)
+def test_all_states_of_neurons_leave_the_chip(kind, fusion, tmp_path):
+    """Beside plain neurons, whose pages are as large; what adapts stays, stage by stage."""
+    path = tmp_path / "tight.toml"
+    room = 10 if fusion or not STATES[kind].adapts else 15
+    path.write_text(tight("paper", neuron=room, bank=4096))
+    shape = Shape(6, (STATES[kind], Layer(23)), steps=6, seed=4)
+    x = samples(shape)
+    near, far = (
+        compiled(shape, Options(target=target, fusion=fusion), x).image
+        for target in ("paper", str(path))
+    )
+    assert any(op.mnemonic == "load.neurons" for op in far.code)
+    found = verify(network(shape), far, x, max_drop=100)
+    assert not [(rung.name, rung.figures) for rung in found.rungs if not rung.ok]
+    run = Program(far, "random").run(x)
+    assert predict(far, Program(far, "random").encode(x)[0]).tolist() == run.cycles.tolist()
+    assert np.array_equal(run.integers, Program(near, "random").run(x).integers)

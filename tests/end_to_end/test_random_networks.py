@@ -82,6 +82,16 @@ def test_a_second_compilation_gives_the_same_bytes(shape):
     assert image_bytes(compiled(shape).image) == image_bytes(compiled(shape).image)
 
 
+@pytest.mark.parametrize("current", ["now", "late"])
+def test_a_current_hears_its_own_neurons_beside_their_input(current):
+    """Taken in late it is older than the spikes that feed it: no two instructions can part that."""
+    layer = Layer(9, recurrent=True, current=current, straight=True)
+    shape = Shape(5, (layer, Layer(4)), samples=4, steps=12, seed=3, density=0.4)
+    x = samples(shape)
+    found = verify(network(shape), compiled(shape, calibration=x).image, x, max_drop=100)
+    assert not failures(found)
+
+
 WIDE = [
     Shape(
         inputs=40,
