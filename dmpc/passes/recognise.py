@@ -15,7 +15,7 @@ from dmpc.passes.base import Pass
 from dmpc.passes.recognition.adaptation import find_adapted, find_pairs, resets
 from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.assemble import assemble, ordered
-from dmpc.passes.recognition.copies import without_copies
+from dmpc.passes.recognition.copies import from_rest, without_copies
 from dmpc.passes.recognition.currents import find_decay
 from dmpc.passes.recognition.extra_states import raise_causes
 from dmpc.passes.recognition.holds import find_held, find_hold, timing_of
@@ -63,7 +63,7 @@ class Recognise(Pass):
             raise CompileError(f"needs a graph of level model, not {graph.level}", where=graph.name)
         if len(graph.inputs) != 1:
             raise CompileError.of(INPUT_COUNT, where=graph.name, number=len(graph.inputs))
-        graph, cut = without_limits(without_copies(prune(graph)))
+        graph, cut = without_limits(from_rest(without_copies(prune(graph))))
         graph = settled(joined(graph))
         try:
             return _Recognition(graph, cut).run()

@@ -1,6 +1,8 @@
 """States that say nothing new: a multiple of another state and a constant, such as a threshold that
 is kept beside what it adapts by. Cutting unrolled timesteps makes states of such values, too."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from dmpc.ir.graph import Graph, Op, State
@@ -15,7 +17,7 @@ def without_copies(graph: Graph) -> Graph:
     if not found:
         return graph
     graph = graph.copy()
-    for state, other, factor, offset in found:
+    for state, other, factor, offset in reversed(found):  # each before those that are its copies
         size = len(factor)
         names = [graph.fresh(f"{state.name}.{part}") for part in ("factor", "offset", "scaled")]
         for name, value in zip(names, (factor, offset), strict=False):
@@ -29,6 +31,34 @@ def without_copies(graph: Graph) -> Graph:
     return graph
 
 
+def from_rest(graph: Graph) -> Graph:
+    """The graph with states that a constant drives, and that start where it lets them rest, as what
+    they are above their rest: that starts from zero, and no constant drives it."""
+    forms = Forms(graph)
+    found = [one for one in graph.states if _start(graph, one).any() and _rests(forms, one)]
+    if not found:
+        return graph
+    graph = graph.copy()
+    for state in found:
+        start, type_ = _start(graph, state), graph.types[state.name]
+        names = [graph.fresh(f"{state.name}.{part}") for part in ("rest", "above", "next")]
+        rest, above, after = names
+        graph.add_constant(rest, start, f32(len(start)))
+        graph.types[above] = graph.types[after] = type_
+        shifted = replace(state, name=above, next=after, init=None)
+        graph.states = [shifted if one.name == state.name else one for one in graph.states]
+        graph.ops.insert(0, Op("add", (above, rest), (state.name,), {}, state.loc))
+        graph.ops.append(Op("sub", (state.next, rest), (after,), {}, state.loc))
+    return graph
+
+
+def _rests(forms: Forms, state: State) -> bool:
+    """Whether a state that a constant drives stays where it starts while all else is zero."""
+    after, start = forms.form(state.next), _start(forms.graph, state)
+    own = after.parts[state.name].diagonal() if state.name in after.parts else None
+    return own is not None and bool(after.bias.any()) and near(after.bias + own * start, start)
+
+
 def _copied(graph: Graph, state: State) -> tuple[State, Matrix, Matrix] | None:
     """The state that another one is a factor of and an offset from, in every timestep."""
     start = _start(graph, state)
@@ -36,15 +66,18 @@ def _copied(graph: Graph, state: State) -> tuple[State, Matrix, Matrix] | None:
         return None
     forms = Forms(graph)
     mine = forms.form(state.next)
-    for other in graph.states:
+    number = graph.states.index(state)
+    for at, other in enumerate(graph.states):
         theirs, begins = forms.form(other.next), _start(graph, other)
-        if begins.any() or not mine.parts or mine.parts.keys() != theirs.parts.keys():
+        if at >= number and (begins.any() or other is state):
+            continue
+        if not mine.parts or mine.parts.keys() != theirs.parts.keys():
             continue
         factor = ratio(mine, theirs, "")
         offset = mine.bias - factor * theirs.bias
         scaled = theirs.scaled(factor)
         same = all(term.near(scaled.parts[leaf]) for leaf, term in mine.parts.items())
-        if same and mine.size == theirs.size and near(start, offset):
+        if same and mine.size == theirs.size and near(start, factor * begins + offset):
             return other, factor, offset
     return None
 

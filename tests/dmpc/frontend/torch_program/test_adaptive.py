@@ -15,16 +15,16 @@ X = (np.random.default_rng(0).random((4, 16, 8)) < 0.4).astype(np.float32)
 class Net(nn.Module):
     """A layer of neurons with spikes z, membranes m and what they adapt by, b, from zero."""
 
-    def __init__(self, step, recurrent=False) -> None:
+    def __init__(self, step, recurrent=False, start=0.0) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.w, self.r, self.o = nn.Linear(8, 12), nn.Linear(12, 12, bias=False), nn.Linear(12, 4)
         self.w.weight.data *= 3
-        self.step, self.recurrent = step, recurrent
+        self.step, self.recurrent, self.start = step, recurrent, start
 
     def forward(self, x):
         z = m = b = torch.zeros(x.shape[0], 12)
-        total = 0
+        b, total = b + self.start, 0
         for now in x.unbind(1):
             current = self.w(now) + (self.r(z) if self.recurrent else 0)
             z, m, b = self.step(current, z, m, b)
@@ -63,6 +63,18 @@ def adlif(i, z, m, b):
     return (m > 0.3).float(), m, b
 
 
+def about_its_rest(i, z, m, b):
+    m = 0.9 * m + i
+    z = (m >= b).float()
+    return z, m * (1 - z), 0.4 + 0.95 * (b - 0.4) + 0.1 * z
+
+
+def as_it_is(i, z, m, b):
+    m = 0.9 * m + i
+    z = (m >= b).float()
+    return z, m - b * z, 0.95 * b + 0.02 + 0.1 * z
+
+
 STEPS = (taken_off, lsnn, taken_off_late, cut_off, adlif)
 
 
@@ -70,6 +82,15 @@ STEPS = (taken_off, lsnn, taken_off_late, cut_off, adlif)
 @pytest.mark.parametrize("step", STEPS, ids=lambda one: one.__name__)
 def test_it_is_compiled_and_every_bit_is_the_integer_graphs(step, recurrent):
     module = from_torch(Net(step, recurrent).eval(), X)
+    made = compile_network(module, calibration=X, options=Options(balance=False))
+    assert [op.kind for op in made.layers.ops].count("alif") == 1
+    found = verify(module, made.image, X, max_drop=100)
+    assert not [(rung.name, rung.reason) for rung in found.rungs if not rung.ok]
+
+
+@pytest.mark.parametrize("step", [about_its_rest, as_it_is])
+def test_a_threshold_that_starts_from_where_it_rests(step):
+    module = from_torch(Net(step, start=0.4).eval(), X)
     made = compile_network(module, calibration=X, options=Options(balance=False))
     assert [op.kind for op in made.layers.ops].count("alif") == 1
     found = verify(module, made.image, X, max_drop=100)
