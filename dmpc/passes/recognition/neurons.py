@@ -276,6 +276,12 @@ def _neurons(
     rest = {leaf: term for leaf, term in firing.charge.parts.items() if leaf != name}
     forms = [*(part.fed for part in parts), Affine(firing.charge.bias, rest)]
     *fed, charge = (_charge(network, comparison, form, memories, held) for form in forms)
+    currents = []
+    for part, one in zip(parts, fed, strict=True):
+        if _of_own_spikes(one):  # which come a timestep late, as a current that keeps nothing
+            charge = _a_step_later(network, part, one, charge)
+        else:
+            currents.append(Current(part.state, part.alpha, part.late, one))
     read = {one.slow.memory.state for one in (*fed, charge) if one.slow is not None}
     if len(read) > 1:
         strange = network.names(sorted(read))
@@ -294,12 +300,28 @@ def _neurons(
         subtract=firing.subtract,
         strict=(producer.kind == "gt") != (comparison in network.forms.flipped),
         charge=charge,
-        currents=tuple(
-            Current(part.state, part.alpha, part.late, one)
-            for part, one in zip(parts, fed, strict=True)
-        ),
+        currents=tuple(currents),
         times=firing.times,
     )
+
+
+def _of_own_spikes(charge: Charge) -> bool:
+    """Whether a current takes in its neurons' spikes in the timestep in which they are made."""
+    return any(min(one.source.delays, default=0) < 0 for one in charge.synapses)
+
+
+def _a_step_later(network: Network, part: Part, fed: Charge, charge: Charge) -> Charge:
+    """A charge with what a late current that keeps nothing takes in, a timestep after that."""
+    state = network.graph.state(part.state)
+    plain = part.late and not part.alpha.any() and fed.slow is None and not fed.bias.any()
+    if not plain or state is None or state.init is not None:
+        name = network.name(part.state)
+        raise network.failure(STRANGE_CHARGE, part.state, culprits=[], strange=name)
+    later = tuple(
+        replace(one, source=replace(one.source, delays=tuple(d + 1 for d in one.source.delays)))
+        for one in fed.synapses
+    )
+    return replace(charge, synapses=(*charge.synapses, *later))
 
 
 def _charge(

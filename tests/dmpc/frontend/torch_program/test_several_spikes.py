@@ -70,6 +70,37 @@ def test_it_is_compiled_and_every_bit_is_the_integer_graphs(step):
     assert not [(rung.name, rung.reason) for rung in found.rungs if not rung.ok]
 
 
+class Recurrent(nn.Module):
+    """Neurons that hear of their last counts, which are kept, or what they make of them."""
+
+    def __init__(self, most, *, weighted) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.w, self.r, self.o = nn.Linear(8, 9), nn.Linear(9, 9, bias=False), nn.Linear(9, 4)
+        self.most, self.weighted = most, weighted
+
+    def forward(self, x):
+        v = kept = torch.zeros(x.shape[0], 9)
+        total = 0
+        for now in x.unbind(1):
+            v = 0.9 * v + 3 * self.w(now) + (kept if self.weighted else self.r(kept))
+            n = sum((v >= at).float() for at in range(1, self.most + 1))
+            v = v - n
+            kept = self.r(n) if self.weighted else n
+            total = total + self.o(n)
+        return total / x.shape[1]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("most", [1, 2])
+def test_recurrence_by_counts(most, weighted):
+    module = from_torch(Recurrent(most, weighted=weighted).eval(), X)
+    made = compile_network(module, calibration=X, options=Options(balance=False))
+    assert [op.kind for op in made.layers.ops] == ["dense", "dense", "lif", "dense"]
+    found = verify(module, made.image, X, max_drop=100)
+    assert not [(rung.name, rung.reason) for rung in found.rungs if not rung.ok]
+
+
 def unlike_the_thresholds(v):
     n = (v >= 1).float() + (v >= 3).float()
     return n, v - n
