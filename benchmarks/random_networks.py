@@ -10,7 +10,7 @@ from random import Random
 import numpy as np
 
 from dmpc.ir.graph import Graph, Op, State
-from dmpc.ir.ops_layers import NO_LIMIT
+from dmpc.ir.ops_layers import NEURONS, NO_LIMIT
 from dmpc.ir.types import TensorType, event, f32
 from dmpc.ir.verify import verify
 from dmpc.legendre import legendre_system, zero_order_hold
@@ -32,6 +32,7 @@ class Layer:
     `adapts` is what adapts to their spikes: the threshold or a current; nothing if empty.
     Membranes of those that do not adapt are `clamped` between a floor and a ceiling, or one of the
     two, and those that are reset by subtraction may spike so many `times` in a timestep.
+    With `starts` membranes, currents and what adapts begin anywhere.
     """
 
     neurons: int
@@ -53,6 +54,7 @@ class Layer:
     other: str = ""
     straight: bool = False
     times: int = 1
+    starts: bool = False
 
     @property
     def often(self) -> int:
@@ -142,8 +144,21 @@ def network(shape: Shape) -> Graph:
         graph.add(li, f32(shape.classes))
         output = after
     graph.outputs = [output]
+    _start(graph, shape)
     verify(graph)
     return graph
+
+
+def _start(graph: Graph, shape: Shape) -> None:
+    """Let states of neurons begin elsewhere than at zero."""
+    random = np.random.default_rng(shape.seed + 1)
+    begin = {f"layer{number}" for number, one in enumerate(shape.layers, 1) if one.starts}
+    keepers = [op for op in graph.ops if op.kind in NEURONS and op.attrs["layer"] in begin]
+    for state in graph.states:
+        own = any(state.name in op.operands for op in keepers)
+        if own and graph.types[state.name].dtype != "event":
+            start = random.normal(0, 2, graph.types[state.name].size)
+            state.init = _constant(graph, f"{state.name}.init", start)
 
 
 def _constant(graph: Graph, name: str, value: np.ndarray) -> str:
@@ -336,4 +351,5 @@ def _random_layer(random: Random) -> Layer:
         other=random.choice(("", "now", "late")),
         straight=random.random() < 0.3,
         times=random.choice((1, 1, 2, 3)),
+        starts=random.random() < 0.3,
     )

@@ -45,6 +45,7 @@ layers = st.builds(
     other=st.sampled_from(("", "now", "late")),
     straight=st.sampled_from((False, False, True)),
     times=st.sampled_from((1, 1, 2, 3)),
+    starts=st.sampled_from((False, False, True)),
 )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dmpc.backend.pieces import Lowered, Pieces
-from dmpc.backend.places import records_of, side_by_side, states_of
+from dmpc.backend.places import records_of, side_by_side, starts_of, states_of
 from dmpc.backend.windows import tiles_of
 from dmpc.ir.chains import STAGES
 from dmpc.ir.graph import Op
@@ -33,7 +33,7 @@ from isa.instructions import (
     Window,
 )
 from isa.instructions.leaky_readout import CollectLogits, LeakLogits
-from isa.instructions.neurons import FUSED, Fire
+from isa.instructions.neurons import FUSED, Fire, IntegrateValues
 from isa.interface import Provenance
 
 FIRES = ("row", "groups", "window", "parameters", "dest", "subtract")
@@ -91,12 +91,24 @@ class Lowering(Pieces):
         if far is None:
             groups = self.rows(op.results[-1]) * states
             yield self.made(op, ClearMembranes(row=first, groups=groups), "clear", {})
+            for state, init in starts_of(self.graph, op).items():
+                yield self._start(op, self.row(state), self.row(init), self.rows(state))
             return
         for tile in tiles:
             window = yield from self.load_neurons(op, tile, "clear")
             row, groups = far.row(tile, first), tile.groups * states
             made = ClearMembranes(row=row, groups=groups, window=window)
             yield self.made(op, made, "clear", {})
+            for names in starts_of(self.graph, op).items():
+                row, record = (far.row(tile, self.row(name)) for name in names)
+                yield self._start(op, row, record, tile.groups, window)
+
+    def _start(
+        self, op: Op, row: int, record: int, groups: int, window: int | None = None
+    ) -> Lowered:
+        """Add to cleared states what they start from."""
+        given = {"row": row, "parameters": record, "groups": groups, "window": window}
+        return self.made(op, build(IntegrateValues, {**given, "banks": ()}), "clear", {})
 
     def _no_spikes(self) -> Iterator[Lowered]:
         """Before the first timestep no neuron has fired, and no event waits."""

@@ -38,11 +38,14 @@ def records_of(graph: Graph, op: Op) -> list[dict[str, str]]:
 def layer_blocks(graph: Graph, layer: Attr) -> list[Block]:
     """All that neurons of a layer keep, in an order in which each op's lies side by side."""
     found: dict[tuple[str, str], dict[str, str]] = {}
+    starts: dict[str, str] = {}
     for op in graph.ops:
         if op.attrs.get("layer") == layer and op.kind in NEURONS:
+            starts |= starts_of(graph, op)
             for state, record in _blocks(graph, op):
                 found.setdefault(state, record)
-    return sorted(found.items(), key=lambda block: block[0] == NO_STATE)
+    states = sorted(found.items(), key=lambda block: block[0] == NO_STATE)
+    return [*states, *((NO_STATE, {"bias": init}) for init in starts.values())]
 
 
 def _blocks(graph: Graph, op: Op) -> list[Block]:
@@ -117,6 +120,12 @@ def _read(op: Op) -> list[str]:
 def _keeps(op: Op, names: list[str]) -> bool:
     """Whether an op of a model changes a state of some name."""
     return op.kind in MODEL_OF and any(name in names for state in states_of(op) for name in state)
+
+
+def starts_of(graph: Graph, op: Op) -> dict[str, str]:
+    """The states of an op on neurons that do not start from zero, with what they start from."""
+    states = (graph.state(name) for name, _ in states_of(op))
+    return {state.name: state.init for state in states if state and state.init}
 
 
 def bank_of(op: Op, target: Target) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from dmpc.backend.places import layer_blocks, layout_of, records_of, section_of
+from dmpc.backend.places import layer_blocks, layout_of, records_of, section_of, starts_of
 from dmpc.backend.windows import Far, is_external, tiles_of, windows_of
 from dmpc.ir.chains import NEURONS
 from dmpc.ir.graph import Graph, Op
@@ -85,6 +85,9 @@ def _tables(graph: Graph, op: Op, target: Target) -> list[tuple[str, int, Table]
             for one in states
         ]
         tables = [(next(iter(records[0].values())), np.concatenate(pieces))]
+        if op.kind in NEURONS:
+            for init in starts_of(graph, op).values():
+                tables.append((init, _parameters(graph, op, {"bias": init}, target.lanes)))
     return [(graph.placement[n].memory, graph.placement[n].row, table) for n, table in tables]
 
 

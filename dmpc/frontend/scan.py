@@ -21,6 +21,7 @@ from dmpc.frontend.model_rules import (
 )
 from dmpc.frontend.onnx_file import Node
 from dmpc.frontend.tensors import Domain, Index, Known, Mixed, Tensor, Traced, alike, layout, whole
+from dmpc.ir.graph import Array
 from dmpc.ir.types import TensorType
 
 
@@ -132,7 +133,7 @@ def _initial(ctx: Context, node: Node, tensor: Tensor, name: str) -> Known:
     """A state before the first timestep: zeros, or what the user has asked to keep."""
     if not isinstance(tensor, Known):
         raise ImportFailure.of(COMPUTED_START, where=node.name, name=name)
-    if tensor.array.any() and not ctx.keep_initial:
+    if not (ctx.keep_initial or _told(tensor.array)):
         raise ImportFailure.of(
             STALE_STATE,
             where=node.name,
@@ -142,6 +143,12 @@ def _initial(ctx: Context, node: Node, tensor: Tensor, name: str) -> Known:
             most=np.abs(tensor.array).max(),
         )
     return tensor
+
+
+def _told(start: Array) -> bool:
+    """Whether a state starts from one number for all neurons: what a run leaves is not alike."""
+    neurons = start.shape[-1] if start.ndim else 1
+    return not start.any() or (neurons > 1 and bool((start == start.flat[0]).all()))
 
 
 def _state(ctx: Context, name: str, init: Known, domain: Domain) -> Traced:

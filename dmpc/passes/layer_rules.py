@@ -16,9 +16,10 @@ INITIAL_STATE = rule(
     "initial-state",
     Stage.LAYERS,
     "{what} of {layer} start from {start}, not from zero",
-    why="""The machine clears its states before each sample. A model that ran before it was
-    exported, and was not reset, carries the states of its last sample with it: its logits are then
-    off, often without a change of the prediction.""",
+    why="""Before each sample the machine clears slow states, past spikes and readouts. Membranes,
+    synaptic currents and what neurons adapt by may start from any numbers, which lie beside their
+    parameters. A model that ran before it was exported, and was not reset, carries the states of
+    its last sample with it: its logits are then off, often without a change of the prediction.""",
     nearest="reset the model's states before exporting it",
 )
 LEAK_RANGE = rule(
@@ -72,13 +73,21 @@ def check_layers(graph: Graph) -> None:
 def _errors(graph: Graph, op: Op) -> Iterator[CompileError]:
     for name in op.operands:
         state = graph.state(name)
-        if state is not None and _starts(graph, state):
-            event = graph.types[name].dtype == "event"
+        if state is None or not _starts(graph, state) or _keeper(graph, name) is not op:
+            continue
+        event = graph.types[name].dtype == "event"
+        if event or op.kind not in NEURONS or op.attrs["layer"] == "readout":
             what = "past spikes" if event else STATES.get(op.kind, "states")
             fields = {"what": what, "layer": op.attrs["layer"], "start": f"%{state.init}"}
             yield layer_error(INITIAL_STATE, graph, op, **fields)
     if op.kind in NEURONS:
         yield from _neuron_errors(graph, op)
+
+
+def _keeper(graph: Graph, state: str) -> Op:
+    """The op whose own a state is, or the first that reads it."""
+    users = graph.users(state)
+    return next((op for op in users if op.kind in STATES and op.operands[0] == state), users[0])
 
 
 def _starts(graph: Graph, state: State) -> bool:

@@ -14,6 +14,7 @@ from dmpc.backend.places import (
     layout_of,
     records_of,
     side_by_side,
+    starts_of,
 )
 from dmpc.errors import CompileError, ErrorList
 from dmpc.findings import NO_PIECE
@@ -237,6 +238,8 @@ class _Allocator:
         for old, new in states:
             self.graph.placement[new] = self.graph.placement[old]
         self._parameters(op, groups)
+        for init in starts_of(self.graph, op).values():
+            self.rows("parameter", (init,), groups)
 
     def _far_neurons(self, op: Op, groups: int) -> None:
         """All that a layer's neurons keep outside the chip, in whole pages, with their parameters

@@ -179,6 +179,13 @@ def unheld(graph: Graph, name: str) -> str:
     return producer.operands[1] if producer is not None and producer.kind == "hold" else name
 
 
+def start_of(graph: Graph, name: str) -> Real:
+    """The value of a state before the first timestep."""
+    state, shape = graph.state(name), graph.types[name].shape
+    init = state.init if state else None
+    return np.zeros(shape) if init is None else graph.constants[init].astype(np.float64)
+
+
 def is_event(graph: Graph, name: str, events: bool) -> bool:
     """True for spikes, and for the network's input if that is binary."""
     return events if name in graph.inputs else graph.types[name].dtype == "event"

@@ -15,7 +15,15 @@ from dmpc.ir.integer_types import times
 from dmpc.ir.ops_convolution import Convolution
 from dmpc.ir.ops_layers import FIRING, NEURONS, NO_LIMIT
 from dmpc.passes.layer_rules import layer_error
-from dmpc.passes.ranges import Currents, Ranges, Real, check_delays, currents, total_bias
+from dmpc.passes.ranges import (
+    Currents,
+    Ranges,
+    Real,
+    check_delays,
+    currents,
+    start_of,
+    total_bias,
+)
 from dmpc.rules import Stage, rule
 
 LASTING_MEMORY = rule(
@@ -174,7 +182,8 @@ def _static_lif(graph: Graph, op: Op, ranges: Ranges) -> None:
         low = np.minimum(np.where(falls, floor, np.maximum(low, floor)), 0)
         most = np.where(rises, ceiling - reset.low, np.minimum(most, ceiling - reset.low))
         falls, rises = falls & (floor <= -NO_LIMIT), rises & (ceiling >= NO_LIMIT)
-    before = np.maximum(threshold.high, 0)
+    start = start_of(graph, op.operands[0])
+    low, before = np.minimum(low, start), np.maximum(np.maximum(threshold.high, 0), start)
     if not roles.subtract:
         low, before = np.minimum(low, reset.low), np.maximum(before, reset.high)
     else:
@@ -202,6 +211,7 @@ def _static_adapted(
             raise layer_error(ENDLESS_MEMBRANE, graph, op, layer=op.attrs["layer"], how=how)
     most = jump / np.where(rho < 1, 1 - rho, 1)
     a = Interval(np.minimum(most, 0), np.maximum(most, 0))
+    a = a | constant(start_of(graph, roles.adaptation[0]))
     ranges.bounds[roles.adaptation[0]] = ranges.bounds[op.results[2]] = a
     taken = constant(coupling * a.low) | constant(coupling * a.high)
     return [limits[0] + a, limits[1] + taken if roles.subtract else limits[1]]
@@ -216,7 +226,8 @@ def _static_coupled(
     """
     beta, reset = graph.constants[roles.beta], graph.constants[roles.reset]
     coupled = (graph.constants[name] for name in roles.adaptation[1:])
-    found = (_linear if roles.subtract else _cut_off)(total, beta, reset, *coupled)
+    starts = np.stack([start_of(graph, name) for name in (op.operands[0], roles.adaptation[0])])
+    found = (_linear if roles.subtract else _cut_off)(total, starts, beta, reset, *coupled)
     if found is None:
         raise layer_error(COUPLED_MEMBRANE, graph, op, layer=op.attrs["layer"])
     u, a = found
@@ -231,7 +242,7 @@ def _static_coupled(
 
 
 def _linear(
-    total: Interval, beta: Real, reset: Real, rho: Real, jump: Real, coupling: Real
+    total: Interval, start: Real, beta: Real, reset: Real, rho: Real, jump: Real, coupling: Real
 ) -> tuple[Interval, Interval] | None:
     """Both by their response to what they take in, of which a spike is a part; None: endless."""
     one, zero = np.ones_like(beta), np.zeros_like(beta)
@@ -245,17 +256,20 @@ def _linear(
         np.stack([np.maximum(total.high, 0), one]),
     )
     low, high = np.zeros((2, len(beta))), np.zeros((2, len(beta)))
+    left, fallen, risen = start, np.minimum(start, 0), np.maximum(start, 0)  # of the start alone
     for _ in range(LONGEST):
         ends = into * least, into * most
         low, high = low + np.minimum(*ends).sum(1), high + np.maximum(*ends).sum(1)
-        into = np.einsum("abn,bcn->acn", step, into)
-        if np.abs(into).max() <= TINY * max(np.abs(low).max(), high.max()):
+        into, left = (np.einsum("abn,b...n->a...n", step, each) for each in (into, left))
+        fallen, risen = np.minimum(fallen, left), np.maximum(risen, left)
+        if max(np.abs(into).max(), np.abs(left).max()) <= TINY * max(np.abs(low).max(), high.max()):
+            low, high = low + fallen, high + risen
             return Interval(low[0], high[0]), Interval(low[1], high[1])
     return None
 
 
 def _cut_off(
-    total: Interval, beta: Real, reset: Real, rho: Real, jump: Real, coupling: Real
+    total: Interval, start: Real, beta: Real, reset: Real, rho: Real, jump: Real, coupling: Real
 ) -> tuple[Interval, Interval] | None:
     """Both where spikes cut membranes off, which no response follows: if they decay faster than
     they feed each other."""
@@ -265,6 +279,8 @@ def _cut_off(
     u = (total.magnitude * (1 - rho) + np.abs(jump)) / room
     u = np.maximum(u, np.abs(reset))
     a = (np.abs(coupling) * u + np.abs(jump)) / (1 - rho)
+    wider = np.maximum(1, np.abs(start) / np.maximum(np.stack([u, a]), np.finfo(float).tiny)).max(0)
+    u, a = wider * u, wider * a
     return Interval(-u, u), Interval(-a, a)
 
 
@@ -276,6 +292,7 @@ def _static_integrator(
     endless = beta == 1
     room = np.where(endless, 1, 1 - beta)
     u = Interval(np.minimum(total.low, 0) / room, np.maximum(total.high, 0) / room)
+    u = u | constant(start_of(graph, op.operands[0]))
     half = Interval(beta * u.low, beta * u.high) + events
     ranges.charge[op.results[0]] = half | u
     ranges.bounds[op.operands[0]] = ranges.bounds[op.results[0]] = u

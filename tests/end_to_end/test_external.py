@@ -106,6 +106,8 @@ STATES = {
     "limits": Layer(20, clamped="both", hard=False),
     "thresholds that adapt": Layer(20, adapts="threshold", hard=False),
     "currents that adapt": Layer(20, adapts="current", hard=False),
+    "membranes that start anywhere": Layer(20, starts=True),
+    "currents that start anywhere": Layer(20, current="late", starts=True),
 }
 
 

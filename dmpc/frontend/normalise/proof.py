@@ -41,24 +41,27 @@ class Rerun:
         places: Places,
         known: Evaluator,
         scale: float,
+        seed: int = 0,
     ) -> None:
         self.template, self.initial, self.places, self.known = template, initial, places, known
-        self.rng, self.scale = np.random.default_rng(0), scale
+        self.rng, self.scale = np.random.default_rng(seed), scale
         self.random: dict[tuple[Source, int], Array] = {}
         self.series: list[Arrays] = []
 
     def unproven(self, claims: list[Claim]) -> Claim | None:
         """The first claim that does not hold on these numbers."""
         claims = sorted(claims, key=lambda claim: claim.step)
-        steps = claims[-1].step + 1
+        both = zip(claims, self.compared(claims), strict=True)
+        return next((claim for claim, (ours, theirs) in both if not _close(ours, theirs)), None)
+
+    def compared(self, claims: list[Claim]) -> list[tuple[Array, Array]]:
+        """What the template gives for each claim, and the flow."""
+        steps = max(claim.step for claim in claims) + 1
         for step in range(steps):
             self.series.append(self._timestep(step))
         given = {**self.known.statics, **self._leaves(steps)}
         self.known.compute([claim.actual for claim in claims], given)
-        for claim in claims:
-            if not _close(self.series[claim.step][claim.own], given[claim.actual]):
-                return claim
-        return None
+        return [(self.series[claim.step][claim.own], given[claim.actual]) for claim in claims]
 
     def _timestep(self, step: int) -> Arrays:
         """All results of the template at a timestep."""

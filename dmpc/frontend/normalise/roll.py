@@ -10,10 +10,11 @@ from dmpc.frontend.normalise.evaluate import Evaluator
 from dmpc.frontend.normalise.flow import Flow, Kind, Operation
 from dmpc.frontend.normalise.match import Match, Matcher
 from dmpc.frontend.normalise.order import needed
-from dmpc.frontend.normalise.proof import prove, shape_of
+from dmpc.frontend.normalise.proof import FIRST_TIMESTEPS, prove, shape_of
 from dmpc.frontend.normalise.scan_body import Loop
 from dmpc.frontend.normalise.shapes import Types
 from dmpc.frontend.normalise.slices import find_cuts
+from dmpc.frontend.normalise.starts import solve_starts
 from dmpc.frontend.normalise.template import Places, Ref, Template, find_template
 from dmpc.ir.graph import Array
 
@@ -43,12 +44,31 @@ def roll(
         match = Matcher(flow, template, places, evaluator).run()
         loops[stage] = _loop(flow, template, match, evaluator)
         if proved:
-            prove(template, match.unread, loops[stage].initial, places, evaluator)
+            _prove(loops[stage], match, places, evaluator)
         places |= match.places
     rolled = ModelProto()
     rolled.CopyFrom(model)
     rolled.graph.CopyFrom(Emitter(flow, loops, places, opset).graph(model.graph))
     return rolled
+
+
+def _prove(loop: Loop, match: Match, places: Places, evaluator: Evaluator) -> None:
+    """Show the first timesteps, from other initial values if not from those that are seen."""
+    given = loop.template, match.unread
+    try:
+        prove(*given, loop.initial, places, evaluator)
+    except ImportFailure as error:
+        if error.rule is not FIRST_TIMESTEPS:
+            raise
+        unknown = [before for before in loop.initial if before not in match.initial]
+        solved = solve_starts(*given, loop.initial, unknown, places, evaluator)
+        try:
+            prove(*given, loop.initial | solved, places, evaluator)
+        except ImportFailure:
+            raise error from None
+        loop.initial.update(solved)
+        for before in solved:
+            loop.kept.pop(before, None)
 
 
 def _stages(

@@ -12,6 +12,8 @@ from dmpc.passes.scales import MAX_SHIFT, MIN_SHIFT, NeuronScale, largest, round
 from isa.arithmetic import Int
 from isa.parameters import COUPLING_BITS, KEPT, LEAK_BITS, nearest_leak
 
+TINY = np.finfo(np.float32).tiny
+
 
 @dataclass(frozen=True)
 class Adaptation:
@@ -49,7 +51,7 @@ def adaptation(build: Builder, op: Op, roles: Currents, neuron: NeuronScale) -> 
     kept, jumps, factors = (graph.constants[n].astype(np.float64) for n in (rho, jump, coupling))
     reach = build.ranges.bounds[op.results[2]].magnitude * build.ranges.margin
     reach = np.maximum.reduce(
-        [reach, np.abs(jumps), np.full_like(reach, np.finfo(np.float32).tiny)]
+        [reach, np.abs(jumps), np.abs(build.start(a)), np.full_like(reach, TINY)]
     )
     shift = np.floor(np.log2(neuron.step * (largest(bits) - 1) / reach))
     shift = np.clip(shift, MIN_SHIFT, MAX_SHIFT).astype(np.int64)
@@ -69,7 +71,7 @@ def adaptation(build: Builder, op: Op, roles: Currents, neuron: NeuronScale) -> 
     scale = build.scale(f"{layer}.adaptation.scale", step)
     build.membranes[op.results[2]] = step
     type_ = TensorType(f"i{bits}", step.shape, scale)
-    build.state(a, op.results[2], type_)
+    build.state(a, op.results[2], type_, step)
     return Adaptation(a, (names[0], coupling, names[1]), rho, jump, type_)
 
 

@@ -7,7 +7,8 @@ import numpy as np
 from dmpc.ir.graph import Array, Graph, Op, State
 from dmpc.ir.types import TensorType
 from dmpc.passes.quantization.widths import WidthPlan, Widths
-from dmpc.passes.ranges import Ranges, Real, unheld
+from dmpc.passes.ranges import Ranges, Real, start_of, unheld
+from dmpc.passes.scales import rounded
 from isa.target import Target, smallest_integer
 
 
@@ -46,11 +47,24 @@ class Builder:
         """A constant of real steps, one for each element of a value."""
         return self.out.add_constant(name, steps, TensorType("f32", steps.shape))
 
-    def state(self, name: str, after: str, type_: TensorType) -> None:
-        """A state that starts from zero; `after` is its value in the next timestep."""
-        old = self.graph.state(name)
+    def state(self, name: str, after: str, type_: TensorType, step: Real | None = None) -> None:
+        """A state; `after` is its value in the next timestep.
+
+        With the real value of its steps it starts from where the float graph's does, else from 0.
+        """
+        old, init = self.graph.state(name), None
         self.out.types[name] = type_
-        self.out.states.append(State(name, after, None, old.loc if old else ()))
+        if old and old.init and step is not None:
+            start = rounded(self.start(name), step, type_.bits).astype(smallest_integer(type_.bits))
+            if start.any():
+                init = self.out.add_constant(
+                    old.init, start, type_, self.graph.locs.get(old.init, ())
+                )
+        self.out.states.append(State(name, after, init, old.loc if old else ()))
+
+    def start(self, name: str) -> Real:
+        """The real value of a state before the first timestep."""
+        return start_of(self.graph, name)
 
     def product(self, dense: Op, integers: Array, bits: int) -> None:
         """The exact product of a linear map with integer weights."""

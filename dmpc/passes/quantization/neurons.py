@@ -57,7 +57,8 @@ def add_neurons(build: Builder, op: Op) -> None:
     _add_parameters(build, op, roles, neuron, values.shift, layer.bias)
     scale = build.scale(f"{prefix}.scale", neuron.step)
     membrane = TensorType(f"i{widths.membrane}", neuron.step.shape, scale)
-    build.state(op.operands[0], op.results[0 if op.kind == "li" else 1], membrane)
+    after = op.results[0 if op.kind == "li" else 1]
+    build.state(op.operands[0], after, membrane, neuron.step)
     raised = adaptation(build, op, roles, neuron) if roles.adaptation else None
     charged = _add_ops(build, op, roles, neuron, membrane)
     if op.kind != "li":
@@ -127,7 +128,7 @@ def _alone(build: Builder, op: Op, roles: Currents) -> NeuronScale:
             weights,
             Interval(proved.low * room, proved.high * room),
             threshold,
-            [shared.largest(bias), shared.largest(reset)],
+            [shared.largest(each) for each in (bias, reset, build.start(op.operands[0]))],
             margin=ranges.margin,
             **bits,
         )
@@ -177,7 +178,7 @@ def _steps(build: Builder, op: Op) -> _Steps:
             alone.pop(first),
             shared.interval(build.ranges.charge[op.results[0]]),
             threshold,
-            shared.largest(reset),
+            shared.largest(np.maximum(np.abs(reset), np.abs(build.start(op.operands[0])))),
             margin=build.ranges.margin,
             membrane_bits=build.widths(op).membrane,
         )

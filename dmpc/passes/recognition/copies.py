@@ -69,10 +69,10 @@ def _copied(graph: Graph, state: State) -> tuple[State, Matrix, Matrix] | None:
     number = graph.states.index(state)
     for at, other in enumerate(graph.states):
         theirs, begins = forms.form(other.next), _start(graph, other)
-        if at >= number and (begins.any() or other is state):
+        if other is state or not mine.parts or mine.parts.keys() != theirs.parts.keys():
             continue
-        if not mine.parts or mine.parts.keys() != theirs.parts.keys():
-            continue
+        if begins.any() and (theirs.bias.any(), at) > (mine.bias.any(), number):
+            continue  # of two that start elsewhere than at zero, one that rests there stays
         factor = ratio(mine, theirs, "")
         offset = mine.bias - factor * theirs.bias
         scaled = theirs.scaled(factor)

@@ -184,7 +184,7 @@ def test_an_unrolled_model_is_explained(tmp_path):
 
 def test_a_stale_membrane_is_not_dropped(tmp_path):
     model = scan_model(Form())
-    stale = np.full((1, 4), 0.25)
+    stale = np.linspace(0.1, 0.4, 4)[None]
     model.graph.initializer.append(numpy_helper.from_array(stale.astype(np.float32), "stale"))
     (scan,) = [node for node in model.graph.node if node.op_type == "Scan"]
     expand = helper.make_node("Expand", ["stale", "v0_shape"], ["v0_stale"], name="/stale")
@@ -196,7 +196,7 @@ def test_a_stale_membrane_is_not_dropped(tmp_path):
     assert "initial_states='keep'" in message
     graphs = recognised(model, tmp_path, initial_states="keep")
     state = graphs[2].state("layer1.u")
-    np.testing.assert_array_equal(graphs[2].constants[state.init], np.full(4, 0.25))
+    np.testing.assert_array_equal(graphs[2].constants[state.init], stale[0].astype(np.float32))
 
 
 def test_a_mean_over_classes_is_diagnosed(tmp_path):

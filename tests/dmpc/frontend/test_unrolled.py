@@ -83,14 +83,17 @@ def test_all_loops_give_the_same_layers(models, tmp_path):
 class Odd(StepByStep):
     """A loop that is given its first state, and does something of its own at a timestep."""
 
-    def __init__(self, membrane=0.0, memory=0.0, at=None, does=torch.relu):
+    def __init__(self, membrane=0.0, memory=0.0, at=None, does=torch.relu, least=1.0):
         super().__init__()
-        self.start, self.at, self.does = (membrane, memory), at, does
+        self.start, self.at, self.does, self.least = (membrane, memory), at, does, least
 
     def zeros(self, x):
         return [
-            (torch.full_like(u, self.start[0]), torch.full_like(m, self.start[1]))
-            for u, m in super().zeros(x)
+            tuple(
+                start * torch.linspace(self.least, 1, state.shape[-1]).expand_as(state)
+                for start, state in zip(self.start, states, strict=True)
+            )
+            for states in super().zeros(x)
         ]
 
     def forward(self, x):
@@ -109,11 +112,18 @@ def odd(*arguments, **options) -> onnx.ModelProto:
 def test_initial_states_that_are_not_zero(start, tmp_path):
     """A network that was not reset: refused, or kept, with the product of the memory's first value
     computed ahead by the exporter."""
-    model = odd(*start)
+    model = odd(*start, least=0.5)
     with pytest.raises(ImportFailure, match=r"initial state '.*' of the Scan is not zero .*'keep'"):
         import_onnx(model)
     graphs = recognised(model, tmp_path, initial_states="keep")
     assert_same_run(graphs, X, run(model, X))
+
+
+@pytest.mark.parametrize("start", [(0.25, 0.0), (0.0, -0.5)], ids=str)
+def test_one_number_for_all_neurons_is_where_they_start(start, tmp_path):
+    """No run leaves that, so nobody forgot a reset."""
+    model = odd(*start)
+    assert_same_run(recognised(model, tmp_path), X, run(model, X))
 
 
 @pytest.mark.parametrize("at", range(T))

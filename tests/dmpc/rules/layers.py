@@ -38,8 +38,8 @@ def element(name: str, at: object, value: float) -> Change:
 
 
 def starts(graph: Graph) -> None:
-    state = graph.state("layer1.u")
-    state.init = graph.add_constant("start", np.ones(6), graph.types[state.name])
+    state = graph.state("layer1.m")
+    state.init = graph.add_constant("start", np.ones(3), graph.types[state.name])
 
 
 def strange_current(graph: Graph) -> None:

@@ -187,7 +187,7 @@ MODELS: dict[str, Callable[[], Model]] = {
     "loop-over-constant": lambda: loop(scans_weights),
     "loop-axis": lambda: loop(other_axis),
     "computed-start": lambda: loop(from_input, Form(zeros="times zero")),
-    "stale-state": lambda: loop(starts_from(np.full((1, 4), 0.25), spread=True)),
+    "stale-state": lambda: loop(starts_from(np.linspace(0.1, 0.4, 4)[None], spread=True)),
     "batchless-state": lambda: loop(starts_from(np.zeros(4), spread=False)),
     "broken-carry": lambda: loop(shape_of_state),
 }

@@ -15,7 +15,7 @@ X = (np.random.default_rng(0).random((4, 16, 8)) < 0.4).astype(np.float32)
 class Net(nn.Module):
     """A layer of neurons with spikes z, membranes m and what they adapt by, b, from zero."""
 
-    def __init__(self, step, recurrent=False, start=0.0) -> None:
+    def __init__(self, step, recurrent=False, start=(0.0, 0.0)) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.w, self.r, self.o = nn.Linear(8, 12), nn.Linear(12, 12, bias=False), nn.Linear(12, 4)
@@ -23,8 +23,9 @@ class Net(nn.Module):
         self.step, self.recurrent, self.start = step, recurrent, start
 
     def forward(self, x):
-        z = m = b = torch.zeros(x.shape[0], 12)
-        b, total = b + self.start, 0
+        z = torch.zeros(x.shape[0], 12)
+        m, b = (torch.full_like(z, start) for start in self.start)
+        total = 0
         for now in x.unbind(1):
             current = self.w(now) + (self.r(z) if self.recurrent else 0)
             z, m, b = self.step(current, z, m, b)
@@ -90,8 +91,19 @@ def test_it_is_compiled_and_every_bit_is_the_integer_graphs(step, recurrent):
 
 @pytest.mark.parametrize("step", [about_its_rest, as_it_is])
 def test_a_threshold_that_starts_from_where_it_rests(step):
-    module = from_torch(Net(step, start=0.4).eval(), X)
+    module = from_torch(Net(step, start=(0.0, 0.4)).eval(), X)
     made = compile_network(module, calibration=X, options=Options(balance=False))
     assert [op.kind for op in made.layers.ops].count("alif") == 1
+    found = verify(module, made.image, X, max_drop=100)
+    assert not [(rung.name, rung.reason) for rung in found.rungs if not rung.ok]
+
+
+@pytest.mark.parametrize(
+    ("step", "start"), [(lsnn, (-0.5, 0.2)), (taken_off_late, (0.0, 0.3)), (adlif, (0.25, 0.0))]
+)
+def test_it_starts_elsewhere_though_all_that_reads_the_start_is_computed_ahead(step, start):
+    module = from_torch(Net(step, start=start).eval(), X)
+    made = compile_network(module, options=Options(balance=False))
+    assert any(state.init for state in made.layers.states)
     found = verify(module, made.image, X, max_drop=100)
     assert not [(rung.name, rung.reason) for rung in found.rungs if not rung.ok]
