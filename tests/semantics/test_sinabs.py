@@ -9,7 +9,7 @@ import torch
 from sinabs.activation import MaxSpike, MembraneReset, SingleSpike
 from torch import nn
 
-from dmpc.errors import ImportFailure
+from dmpc.errors import DmpcError, ImportFailure
 from dmpc.frontend import Timing, from_torch, import_nir
 from dmpc.ir.interpret import interpret
 from dmpc.passes.base import apply
@@ -144,6 +144,14 @@ def test_a_leaky_readout():
     layers = apply(Recognise(), traced(net))
     found = interpret(layers, x.numpy().transpose(1, 0, 2)).outputs.transpose(1, 0, 2)
     np.testing.assert_allclose(found, wanted.numpy(), rtol=0, atol=1e-5 * wanted.abs().max())
+
+
+def test_a_leaky_readout_with_a_floor():
+    net = nn.Sequential(
+        dense(0.3), sl.IAF(**ONE), dense(0.5, NEURONS, 3), sl.ExpLeak(tau_mem=20.0, min_v_mem=0.0)
+    )
+    with pytest.raises(DmpcError, match=r"'3\.relu.*this limit of state '3\."):
+        apply(Recognise(), traced(net))
 
 
 def written(net: nn.Module, x: torch.Tensor, path) -> nir.NIRGraph:

@@ -145,7 +145,13 @@ def _limits_a_membrane(forms: Forms, name: str, state: State) -> bool:
     (argument,) = forms.producers[name].operands
     wires = forms.graph.wires()
     looking = {forms.shared[one][0] for one in forms.shared if state.name in wires.above(one)}
-    for leaf in (one for one in looking if forms.producers[one].kind in COMPARISONS):
+    compared = [one for one in looking if forms.producers[one].kind in COMPARISONS]
+    if not compared:  # a readout's, or a current's, which has no place
+        within, after = forms.form(argument), forms.form(state.next)
+        own, cut = within.parts.get(state.name), after.parts.get(forms.shared[name][0])
+        found = (term is not None and term.diagonal() is not None for term in (own, cut))
+        return all(found) and state.name not in after.parts
+    for leaf in compared:
         for value in (0.0, 1.0):
             assumed = forms.assuming(leaf, np.full(forms.graph.types[leaf].size, value))
             within, after = assumed.form(argument), assumed.form(state.next)
@@ -260,4 +266,6 @@ def check_limits(network: Network, cut: frozenset[str], states: list[State]) -> 
     """Raise CompileError for what was cut off and is on the way of none of these membranes."""
     for name in sorted(cut):
         if not any(_passes(network.wires, name, state) for state in states):
-            raise network.failure(LIMIT_ELSEWHERE, name, culprits=[], state="no neurons")
+            passed = [s for s in network.graph.states if _passes(network.wires, name, s)]
+            of = network.names(state.name for state in passed)
+            raise network.failure(LIMIT_ELSEWHERE, name, culprits=[], state=of)
