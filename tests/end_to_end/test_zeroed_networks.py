@@ -205,3 +205,15 @@ def test_a_hold_of_a_constant_is_a_bias():
     found = to_layers(import_onnx(to_onnx(graph)), Options())
     x = samples(shape).astype(np.float64)
     np.testing.assert_allclose(interpret(found, x).logits, interpret(graph, x).logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("current", ["now", "late"])
+def test_a_current_that_nothing_drives_is_no_adaptation_and_leaves_membranes_their_limits(current):
+    """Found by the campaign: a state of zeros beside a membrane was taken for what it adapts by."""
+    layer = Layer(neurons=4, states=0, flavour="zero", current=current, clamped="both")
+    shape = Shape(inputs=5, layers=(Layer(neurons=3, states=0), layer), classes=3, seed=3)
+    graph, x = network(shape), samples(shape)
+    layers = to_layers(import_onnx(to_onnx(graph)), Options())
+    kinds = [op.kind for op in layers.ops]
+    assert "alif" not in kinds
+    np.testing.assert_allclose(interpret(layers, x).logits, interpret(graph, x).logits, atol=1e-6)

@@ -155,7 +155,7 @@ class _System:
             jump = _less(self.raised, self.a)
             amount = factor * jump.bias - coupling * firing.reset
             _need(not more.any() and near(_weight(self.raised, self.a), rho))
-        _need(not jump.parts)
+        _need(not jump.parts and bool(amount.any() or coupling.any()))  # else it is always zero
         parts = {**charge.parts, self.u: Term(own - more)}
         made = Adaptation(self.a, "current", factor, rho, amount, coupling)
         return Adapted(replace(firing, charge=affine(charge.bias, parts)), made)
