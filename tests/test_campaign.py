@@ -1,13 +1,16 @@
 """A thousand inputs of the fuzzing campaign, and whether its judges see what is wrong."""
 
+from random import Random
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from benchmarks import fuzz, fuzz_judges
 from benchmarks.fuzz_bases import models, write
-from benchmarks.fuzz_judges import Case, judged, unlike_reference
+from benchmarks.fuzz_judges import Case, climbed, judged, unlike_reference
 from benchmarks.fuzz_kinds import tried
+from benchmarks.random_networks import Layer, Shape
 from dmpc.frontend.models import Model
 
 SEEDS = {
@@ -100,7 +103,10 @@ def test_the_second_judge(tmp_path, monkeypatch):
 
 
 def test_a_network_that_no_bank_can_wait_for_is_refused(tmp_path):
-    assert tried("networks", 5000018, tmp_path).outcome == "refused"
+    shape = Shape(inputs=3, layers=(Layer(neurons=2, states=0, again=20),), classes=2)
+    verdict = climbed(shape, Random(0), tmp_path)
+    assert verdict.outcome == "refused"
+    assert "which takes" in verdict.detail
 
 
 def test_a_worker_that_dies_is_a_find_and_is_replaced():
