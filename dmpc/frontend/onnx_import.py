@@ -131,8 +131,11 @@ def _import_joined(
 
     Of a timestep the states are told from the inputs by the user.
     """
-    with boundary():
-        found = joined(model, tuple(options.states))
+    try:
+        with boundary():
+            found = joined(model, tuple(options.states))
+    except ImportFailure:  # what cannot be looked at has been told
+        return None
     if found is None:
         return None
     one, parts = found
