@@ -205,6 +205,7 @@ def main(
     seed: int,
 ) -> None:
     """Train a network of the paper, measure and export it."""
+    out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)  # with more, sums round in another order: other bytes
     torch.set_flush_denormal(True)
     torch.manual_seed(seed)

@@ -44,7 +44,7 @@ def test_sizes_are_the_papers():
 
 def trained(tmp_path: Path, *arguments: str) -> str:
     try:
-        given = [*arguments, "--epochs", "1", "--samples", "8", "--out", str(tmp_path)]
+        given = [*arguments, "--epochs", "1", "--samples", "8", "--out", str(tmp_path / "made")]
         result = CliRunner().invoke(RECIPE["main"], given, catch_exceptions=False)
     finally:
         torch.set_flush_denormal(False)
@@ -78,7 +78,7 @@ def test_a_recipe_trains_on_files_as_they_are_published(tmp_path, task, write):
     write(tmp_path)
     said = trained(tmp_path, task, "--family", "fsnn", "--data", str(tmp_path))
     assert "on 8 samples, " in said
-    assert (tmp_path / f"{task}_fsnn.onnx").exists()
+    assert (tmp_path / "made" / f"{task}_fsnn.onnx").exists()
 
 
 def test_files_of_mnist_become_grey_values_of_one_timestep_each(tmp_path):
