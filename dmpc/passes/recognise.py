@@ -242,8 +242,10 @@ def _beside(network: Network, memories: list[Memory], slow: list[State]) -> list
     currents as well, of which neurons may have several."""
     found: list[State] = []
     for comparison in network.comparisons():
-        parts = network.forms.difference(comparison).parts
-        read = [memory for memory in memories if memory.state in parts]
+        read_by = set(network.forms.difference(comparison).parts)
+        for state in slow:  # what feeds currents
+            read_by |= {*network.forms.form(state.next).parts} if state.name in read_by else set()
+        read = [memory for memory in memories if memory.state in read_by]
         plain = {one.state for one in read if one.relu == one.next} if len(read) > 1 else ()
         found += [state for state in slow if state.name in plain and state not in found]
     return [state for state in found if find_decay(network, state)]

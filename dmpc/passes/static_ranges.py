@@ -45,6 +45,7 @@ COUPLED_MEMBRANE = rule(
     nearest="a calibration set, which gives ranges in their place",
 )
 TINY = 1e-9  # of a response: what is left of it when it has died away
+NOTHING = float(np.finfo(np.float32).tiny)
 ENDLESS_MEMBRANE = rule(
     "endless-membrane",
     Stage.LAYERS,
@@ -262,7 +263,9 @@ def _linear(
         low, high = low + np.minimum(*ends).sum(1), high + np.maximum(*ends).sum(1)
         into, left = (np.einsum("abn,b...n->a...n", step, each) for each in (into, left))
         fallen, risen = np.minimum(fallen, left), np.maximum(risen, left)
-        if max(np.abs(into).max(), np.abs(left).max()) <= TINY * max(np.abs(low).max(), high.max()):
+        faded = TINY * np.maximum(-low, high).max(axis=0) + NOTHING  # of what never moves, too
+        rest = np.maximum(np.abs(into).max(axis=(0, 1)), np.abs(left).max(axis=0))
+        if (rest <= faded).all():
             low, high = low + fallen, high + risen
             return Interval(low[0], high[0]), Interval(low[1], high[1])
     return None
