@@ -76,7 +76,7 @@ def test_what_comes_back_from_a_file_is_the_network(shape, share, seed, folded):
     written = to_onnx(apply(Fold(), graph) if folded else graph)
     wanted = interpret(graph, x).logits
     try:
-        layers = to_layers(import_onnx(written), Options())
+        layers = to_layers(import_onnx(written, initial_states="keep"), Options())
     except DmpcError:
         assert not np.ptp(wanted, axis=0).any(), "only an answer without any input may be refused"
         return
@@ -91,7 +91,9 @@ def test_they_compile_and_run(shape, share, seed, target, seen):
     """Every bit of the image that is made of the file, against the file."""
     shape = calm(shape)
     x = samples(shape).astype(np.float64)
-    layers = to_layers(import_onnx(to_onnx(zeroed(shape, share, seed))), Options())
+    layers = to_layers(
+        import_onnx(to_onnx(zeroed(shape, share, seed)), initial_states="keep"), Options()
+    )
     options = Options(target=target, input_range=(-1.0, 1.0) if shape.graded else None)
     if seen and shape.graded:
         x[0, 0, 0] = 0.25  # so that it is seen to be graded
@@ -220,3 +222,18 @@ def test_a_current_that_nothing_drives_is_no_adaptation_and_leaves_membranes_the
     kinds = [op.kind for op in layers.ops]
     assert "alif" not in kinds
     np.testing.assert_allclose(interpret(layers, x).logits, interpret(graph, x).logits, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Layer(neurons=3, states=0, hard=False, again=1, current="late", starts=True),
+        Layer(neurons=1, states=0, hard=False, recurrent=True, clamped="below"),
+    ],
+)
+def test_zeros_beside_states_that_start_elsewhere_and_limits(layer):
+    shape = Shape(inputs=2, layers=(layer,), classes=2, samples=3, steps=6)
+    for seed in range(3):
+        graph, x = zeroed(shape, 0.9, seed), samples(shape)
+        layers = to_layers(import_onnx(to_onnx(graph), initial_states="keep"), Options())
+        np.testing.assert_allclose(interpret(layers, x).logits, interpret(graph, x).logits, 1e-5)

@@ -73,6 +73,8 @@ def _copied(graph: Graph, state: State) -> tuple[State, Matrix, Matrix] | None:
             continue
         if begins.any() and (theirs.bias.any(), at) > (mine.bias.any(), number):
             continue  # of two that start elsewhere than at zero, one that rests there stays
+        if mine.size != theirs.size:
+            continue
         factor = ratio(mine, theirs, "")
         offset = mine.bias - factor * theirs.bias
         scaled = theirs.scaled(factor)

@@ -146,9 +146,10 @@ def _limits_a_membrane(forms: Forms, name: str, state: State) -> bool:
     wires = forms.graph.wires()
     looking = {forms.shared[one][0] for one in forms.shared if state.name in wires.above(one)}
     compared = [one for one in looking if forms.producers[one].kind in COMPARISONS]
+    here = forms.shared.get(name, ("",))[0]  # nothing of what zeros multiply
     if not compared:  # a readout's, or a current's, which has no place
         within, after = forms.form(argument), forms.form(state.next)
-        own, cut = within.parts.get(state.name), after.parts.get(forms.shared[name][0])
+        own, cut = within.parts.get(state.name), after.parts.get(here)
         found = (term is not None and term.diagonal() is not None for term in (own, cut))
         return all(found) and state.name not in after.parts
     for leaf in compared:
@@ -156,7 +157,7 @@ def _limits_a_membrane(forms: Forms, name: str, state: State) -> bool:
             assumed = forms.assuming(leaf, np.full(forms.graph.types[leaf].size, value))
             within, after = assumed.form(argument), assumed.form(state.next)
             own = within.parts.get(state.name)
-            kept = after.parts.get(forms.shared[name][0])
+            kept = after.parts.get(here)
             if own is not None and kept is not None and kept.diagonal() is not None:
                 return own.diagonal() is not None
     return False
