@@ -101,6 +101,18 @@ def test_they_compile_and_run(shape, share, seed, target, seen):
     assert verify(layers, made.image, x, max_drop=100).ok
 
 
+@pytest.mark.parametrize("seed", [2468680, 1, 2])
+def test_limits_of_what_is_constant_are_none(seed):
+    """A membrane that only its limits move."""
+    heard = Layer(8, states=1, hard=False, strict=True, flavour="zero", dilation=3, heard=2)
+    still = Layer(9, states=10, flavour="zero", dilation=2, again=2, heard=1, clamped="below")
+    shape = Shape(inputs=6, layers=(heard, still), classes=3, readout="last", density=1.0, seed=406)
+    graph = zeroed(shape, 0.6, seed)
+    layers = to_layers(import_onnx(to_onnx(graph)), Options())
+    x = samples(shape).astype(np.float64)
+    np.testing.assert_allclose(interpret(layers, x).logits, interpret(graph, x).logits, atol=1e-5)
+
+
 EVERY = {
     "nothing": (),
     "fast": ("wf",), "slow": ("wm",), "drive": ("wx", "bx"), "drive's weights": ("wx",),

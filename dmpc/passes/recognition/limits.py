@@ -142,6 +142,8 @@ def _passes(wires: Wires[str | int], name: str, state: State) -> bool:
 def _limits_a_membrane(forms: Forms, name: str, state: State) -> bool:
     """Whether a rectifier cuts off what a state becomes where a comparison that looks at it is
     given."""
+    if name not in forms.shared:  # what it cuts off is a constant
+        return False
     (argument,) = forms.producers[name].operands
     wires = forms.graph.wires()
     looking = {forms.shared[one][0] for one in forms.shared if state.name in wires.above(one)}
