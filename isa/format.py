@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from isa.target import Target
     from isa.work import Work
 
-ISA_VERSION = 3
+ISA_VERSION = 4
 WORD_BITS = 128
 OPCODE_BITS = 6
 BODY = "length"

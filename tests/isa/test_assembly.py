@@ -72,7 +72,7 @@ WRITTEN = """
     .target paper"""
 
 LISTED = """\
-.isa 3
+.isa 4
 .target paper
 
 .text
@@ -158,7 +158,7 @@ FAULTS = {
     ".text": "3:1: a second .text",
     ".target paper": "3:1: a second .target",
     ".target papr": "3:1: a second .target",
-    ".isa 1": "3:6: ISA version 1; this is version 3",
+    ".isa 1": "3:6: ISA version 1; this is version 4",
     ".isa": "3:5: the end of the line where one of these belongs: numbers",
     ".mem spik": "3:6: target paper loads no memory spik; did you mean spike?",
     ".mem neuron": "3:6: target paper loads no memory neuron; known: spike, memory_a, ",

@@ -84,7 +84,7 @@ def test_order_and_integer_type_do_not_show_in_the_bytes():
 def test_the_bytes_are_those_of_yesterday():
     """A change here breaks every image that exists: raise ISA_VERSION with it."""
     note, text, spike = BYTES[64:88], BYTES[120:184], BYTES[184:200]
-    assert note.hex(" ", 4) == "05000000 24000000 01000000 646d7063 00000000 03000000"
+    assert note.hex(" ", 4) == "05000000 24000000 01000000 646d7063 00000000 04000000"
     assert text.hex(" ", 8) == (
         "0200000200000000 0000000000000008 0023000000000000 0000000000000010 "
         "0000000000000000 0000000000000004 0000000000000000 0000000000000000"
@@ -144,7 +144,7 @@ def test_refusals_say_what_is_wrong():
     assert refusal(bytes(other_note)) == "an ELF file, but not a dmpc image"
     assert refusal(bytes(later)).startswith("checksum differs: the file was damaged or edited")
     assert refusal(reseal(bytes(later))) == (
-        "built for ISA version 9, this is version 3; compile it again"
+        "built for ISA version 9, this is version 4; compile it again"
     )
     assert refusal(forged).startswith(".dmpc.target: name: String should match pattern")
     assert refusal(illegal).startswith(".text: word 0: illegal instruction 0x" + "ff" * 16)

@@ -232,7 +232,7 @@ def test_text_in_a_file_of_ones_own(tmp_path):
 
     path, other = tmp_path / "net.s", tmp_path / "other.s"
     path.write_text("# mine\n\n" + disassemble(COMPILED.image))
-    other.write_text(".isa 3\n.text\n    halt\n")
+    other.write_text(".isa 4\n.text\n    halt\n")
     with launched(source=str(path)) as editor:
         lines = path.read_text().splitlines()
         (line,) = [n for n, text in enumerate(lines, 1) if "# 0004:" in text]
