@@ -137,16 +137,12 @@ def refused(graph, ranges=None):
     return str(caught.value)
 
 
-@pytest.mark.parametrize("state", ["u", "m"])
-def test_states_that_do_not_start_at_zero_are_refused(state):
+def test_memories_that_do_not_start_at_zero_are_refused():
     graph = network(SLOW)
-    held = graph.state(f"layer1.{state}")
-    held.init = graph.add_constant(
-        "start", np.ones(4 if state == "u" else 3), graph.types[held.name]
-    )
-    what, node = {"u": ("membranes", "lif"), "m": ("memory states", "memory")}[state]
+    held = graph.state("layer1.m")
+    held.init = graph.add_constant("start", np.ones(3), graph.types[held.name])
     assert refused(graph) == (
-        f"/layer1/{node}: {what} of layer1 start from %start, not from zero "
+        "/layer1/memory: memory states of layer1 start from %start, not from zero "
         "(reset the model's states before exporting it)"
     )
 
