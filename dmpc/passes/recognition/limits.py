@@ -142,13 +142,13 @@ def _passes(wires: Wires[str | int], name: str, state: State) -> bool:
 def _limits_a_membrane(forms: Forms, name: str, state: State) -> bool:
     """Whether a rectifier cuts off what a state becomes where a comparison that looks at it is
     given."""
-    if name not in forms.shared:  # what it cuts off is a constant
+    if name not in forms.shared:  # what it cuts off is a constant, or multiplied by zeros
         return False
     (argument,) = forms.producers[name].operands
     wires = forms.graph.wires()
     looking = {forms.shared[one][0] for one in forms.shared if state.name in wires.above(one)}
     compared = [one for one in looking if forms.producers[one].kind in COMPARISONS]
-    here = forms.shared.get(name, ("",))[0]  # nothing of what zeros multiply
+    here = forms.shared[name][0]
     if not compared:  # a readout's, or a current's, which has no place
         within, after = forms.form(argument), forms.form(state.next)
         own, cut = within.parts.get(state.name), after.parts.get(here)
