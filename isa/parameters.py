@@ -12,12 +12,12 @@ FIELDS = (("threshold", 16), ("bias", 16), ("reset", 16), ("leak", 10), ("shift"
 """Name and width, lowest bits first; 64 in all; two's complement but `leak`, a code."""
 
 ALIASES = {
-    "coupling": "threshold",
-    "exponent": "bias",
-    "jump": "reset",
-    "drop": "reset",
-    "floor": "reset",
-    "ceiling": "threshold",
+    "coupling": "threshold",  # what another state is multiplied by, of COUPLING_BITS
+    "exponent": "bias",  # how far right such a product moves
+    "jump": "reset",  # what a spike adds to the state
+    "drop": "reset",  # how far right the state moves before a membrane takes it in
+    "floor": "reset",  # the least that a state may be
+    "ceiling": "threshold",  # the most
 }
 """What fields are called in the record of a state that never spikes itself, or of its limits."""
 
@@ -83,35 +83,12 @@ class Parameters:
     leak: Int
     shift: Int
 
-    @property
-    def coupling(self) -> Int:
-        """What another state is multiplied by, of `COUPLING_BITS`."""
-        return self.threshold
-
-    @property
-    def exponent(self) -> Int:
-        """How far right such a product moves."""
-        return self.bias
-
-    @property
-    def jump(self) -> Int:
-        """What a spike adds to the state."""
-        return self.reset
-
-    @property
-    def floor(self) -> Int:
-        """The least that a state may be."""
-        return self.reset
-
-    @property
-    def ceiling(self) -> Int:
-        """The most that a state may be."""
-        return self.threshold
-
-    @property
-    def drop(self) -> Int:
-        """How far right the state moves before a membrane takes it in."""
-        return self.reset
+    def __getattr__(self, name: str) -> Int:
+        """A field by what it is called in another record (`ALIASES`)."""
+        if name not in ALIASES:
+            raise AttributeError(name)
+        found: Int = getattr(self, ALIASES[name])
+        return found
 
     def pack(self) -> NDArray[np.int64]:
         """One 64-bit element per neuron; IsaError if a value does not fit its field."""
