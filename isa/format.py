@@ -1,15 +1,15 @@
 """The instruction format: 128-bit words, an opcode on top and fields below it.
 
-An instruction is a frozen dataclass whose fields are made with the functions below; everything
-else about its shape (bit positions, encoder, decoder, assembly syntax, reference page) follows
-from the declaration. Encoders refuse a value that does not fit; nothing is ever masked.
+An instruction is a class whose fields are made with the functions below; everything else about its
+shape (bit positions, encoder, decoder, assembly syntax, reference page) follows from the
+declaration. Encoders refuse a value that does not fit; nothing is ever masked.
 """
 
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 
 from isa.errors import IsaError
 from isa.limits import (
@@ -268,7 +268,7 @@ def bank_set(doc: str) -> Any:
     return _declare(field, dataclasses.MISSING)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Instruction(ABC):
     """Base of all instructions; a subclass is the one definition of its instruction."""
 
@@ -277,6 +277,22 @@ class Instruction(ABC):
     stage: int = unsigned(
         STAGE_BITS, "iteration of the loop over timesteps, counted back, that this belongs to", 0
     )
+
+    @property
+    def operands(self) -> dict[str, Value]:
+        """What stands in its word, by name."""
+        return {placed.name: getattr(self, placed.name) for placed in layout(type(self))}
+
+    def __eq__(self, other: object) -> bool:
+        """Equality of the kind and of every operand."""
+        return isinstance(other, type(self)) and other.operands == self.operands
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self.operands.values()))
+
+    def __repr__(self) -> str:
+        operands = ", ".join(f"{name}={value!r}" for name, value in self.operands.items())
+        return f"{type(self).__name__}({operands})"
 
     @property
     def every_timesteps(self) -> int | None:
@@ -323,10 +339,22 @@ _LAYOUTS: dict[str, tuple[Placed, ...]] = {}
 I_ = TypeVar("I_", bound=Instruction)
 
 
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def with_operands(cls: type[I_]) -> type[I_]:
+    """A class of fields as a frozen dataclass that is made from them by name.
+
+    Of the rest of a dataclass one definition in the base serves all: writing it for each of some
+    sixty instructions is what a start would wait for.
+    """
+    return dataclass(frozen=True, kw_only=True, eq=False, repr=False)(cls)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
 def instruction(mnemonic: str, opcode: int) -> Callable[[type[I_]], type[I_]]:
-    """Register a dataclass of fields as an instruction under `mnemonic` and `opcode`."""
+    """Make a class of fields the instruction of this `mnemonic` and `opcode`."""
 
     def register(cls: type[I_]) -> type[I_]:
+        cls = with_operands(cls)
         if mnemonic in INSTRUCTIONS or opcode in _BY_OPCODE or opcode >> OPCODE_BITS:
             raise ValueError(f"{mnemonic}: mnemonic or opcode {opcode} is taken or out of range")
         cls.mnemonic, cls.opcode = mnemonic, opcode
@@ -359,7 +387,7 @@ def layout(cls: type[Instruction]) -> tuple[Placed, ...]:
 
 
 def encode(instruction: Instruction) -> int:
-    """The 64-bit word; IsaError names instruction, field, value and range if one does not fit."""
+    """The 128-bit word; IsaError names instruction, field, value and range if one does not fit."""
     word = instruction.opcode << (WORD_BITS - OPCODE_BITS)
     for placed in layout(type(instruction)):
         try:

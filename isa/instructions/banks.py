@@ -1,7 +1,7 @@
 """Instructions of the banks: products of events and of values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Self
 
 from isa.errors import IsaError
@@ -18,6 +18,7 @@ from isa.format import (
     unsigned,
     value_register,
     window,
+    with_operands,
 )
 from isa.kernel import Kernel
 from isa.layout import Layout
@@ -27,7 +28,7 @@ from isa.target import Target
 from isa.work import ROWS, Active, BankRows, Count, Work, bank_name, in_window, registers
 
 
-@dataclass(frozen=True, kw_only=True)
+@with_operands
 class Accumulate(Instruction):
     """A product of one register, in a bank."""
 
@@ -42,7 +43,7 @@ class Accumulate(Instruction):
     start: int = unsigned(GROUP_BITS, "the first of its groups among the kernel's", 0)
     window: int | None = window("the window that holds the rows, if they are external")
     join: bool = flag("the next instruction on this bank adds to the same sums")
-    described: Kernel | None = field(default=None, compare=False, repr=False)
+    described: Kernel | None = field(default=None)
 
     @property
     def layout(self) -> Layout:
@@ -67,7 +68,6 @@ class Accumulate(Instruction):
 
 
 @instruction("acc.events", 16)
-@dataclass(frozen=True, kw_only=True)
 class AccumulateEvents(Accumulate):
     """Add the weight row of every active input to each group's event sum.
 
@@ -109,7 +109,6 @@ class AccumulateEvents(Accumulate):
 
 
 @instruction("acc.values", 17)
-@dataclass(frozen=True, kw_only=True)
 class AccumulateValues(Accumulate):
     """Add weight row times value, for every element of a register, to each group's value sum.
 

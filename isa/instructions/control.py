@@ -1,7 +1,5 @@
 """Instructions of the sequencer: loops, and the end of a program."""
 
-from dataclasses import dataclass
-
 from isa.format import Instruction, choice, instruction, unsigned
 from isa.limits import STAGE_BITS
 from isa.machine import Machine
@@ -10,7 +8,6 @@ from isa.work import SKIPPED, Work
 
 
 @instruction("halt", 0)
-@dataclass(frozen=True, kw_only=True)
 class Halt(Instruction):
     """End the program. Every burst must have been consumed."""
 
@@ -22,7 +19,6 @@ class Halt(Instruction):
 
 
 @instruction("sync", 1)
-@dataclass(frozen=True, kw_only=True)
 class Sync(Instruction):
     """Issue nothing more until every unit is idle."""
 
@@ -34,7 +30,6 @@ class Sync(Instruction):
 
 
 @instruction("loop", 2)
-@dataclass(frozen=True, kw_only=True)
 class Loop(Instruction):
     """Run the next `length` words several times, or not at all if the count is 0 or less.
 

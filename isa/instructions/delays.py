@@ -1,7 +1,5 @@
 """Instructions of the delay unit: events that arrive timesteps later."""
 
-from dataclasses import dataclass
-
 from isa.format import Instruction, elements, event_register, instruction, row_number
 from isa.machine import Machine
 from isa.target import Target
@@ -9,7 +7,6 @@ from isa.work import ACTIVE, Active, Count, Work, registers
 
 
 @instruction("delay.events", 20)
-@dataclass(frozen=True, kw_only=True)
 class DelayEvents(Instruction):
     """Delay events, each by its axon's timesteps.
 
@@ -55,7 +52,6 @@ class DelayEvents(Instruction):
 
 
 @instruction("clear.delays", 21)
-@dataclass(frozen=True, kw_only=True)
 class ClearDelays(Instruction):
     """Let no event wait: before the first timestep. A row a cycle."""
 

@@ -1,7 +1,5 @@
 """Instructions of the event unit: the input, and copies of events."""
 
-from dataclasses import dataclass
-
 from isa.format import Instruction, elements, event_register, instruction, value_register
 from isa.machine import Machine
 from isa.target import Target
@@ -9,7 +7,6 @@ from isa.work import ACTIVE, INPUT, Active, Count, Work, registers
 
 
 @instruction("input.events", 4)
-@dataclass(frozen=True, kw_only=True)
 class InputEvents(Instruction):
     """Take the address events of one timestep from the host into an event register.
 
@@ -33,7 +30,6 @@ class InputEvents(Instruction):
 
 
 @instruction("input.values", 5)
-@dataclass(frozen=True, kw_only=True)
 class InputValues(Instruction):
     """Take the values of one timestep from the host into a value register, one a cycle."""
 
@@ -54,7 +50,6 @@ class InputValues(Instruction):
 
 
 @instruction("clear.events", 3)
-@dataclass(frozen=True, kw_only=True)
 class ClearEvents(Instruction):
     """Set an event register to no events: a layer's own spikes before the first timestep."""
 
@@ -69,7 +64,6 @@ class ClearEvents(Instruction):
 
 
 @instruction("move.events", 7)
-@dataclass(frozen=True, kw_only=True)
 class MoveEvents(Instruction):
     """Copy an event register: spikes that a later stage needs when newer ones replace them."""
 

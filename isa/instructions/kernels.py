@@ -1,7 +1,6 @@
 """The description of convolutions, and what it is to those who read it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from isa.errors import IsaError
 from isa.format import Instruction, flag, instruction, kernel_number, unsigned
@@ -12,7 +11,6 @@ from isa.work import SKIPPED, Work
 
 
 @instruction("kernel", 18)
-@dataclass(frozen=True, kw_only=True)
 class DescribeKernel(Instruction):
     """Describe a kernel, which `acc.events` and `acc.values` then name.
 

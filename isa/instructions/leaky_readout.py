@@ -1,7 +1,6 @@
 """Readouts that forget: the leak of logits, and what is made of leaky ones over time."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from isa.arithmetic import larger, leak
 from isa.format import Instruction, choice, group_count, instruction, row_number
@@ -13,7 +12,6 @@ from isa.work import Work
 
 
 @instruction("leak.logits", 35)
-@dataclass(frozen=True, kw_only=True)
 class LeakLogits(Instruction):
     """Leak logits as `leak` does membranes, by the `leak` of their parameters.
 
@@ -41,7 +39,6 @@ class LeakLogits(Instruction):
 
 
 @instruction("collect.logits", 38)
-@dataclass(frozen=True, kw_only=True)
 class CollectLogits(Instruction):
     """Combine other rows of the readout memory into logits: leaky ones, timestep by timestep.
 

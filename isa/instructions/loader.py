@@ -6,8 +6,6 @@ that holds a stretch of them. A window has two pages, as a register has: while u
 loader fills the other.
 """
 
-from dataclasses import dataclass
-
 from isa.format import (
     Instruction,
     bank_number,
@@ -41,7 +39,6 @@ def _beats(target: Target, memory: str, rows: int) -> int:
 
 
 @instruction("window", 40)
-@dataclass(frozen=True, kw_only=True)
 class Window(Instruction):
     """Set rows of a memory aside for a window: two pages of `rows` rows, from row `at` on.
 
@@ -63,7 +60,6 @@ class Window(Instruction):
 
 
 @instruction("load.rows", 41)
-@dataclass(frozen=True, kw_only=True)
 class LoadRows(Instruction):
     """Bring external rows, all of a stretch, into a window."""
 
@@ -90,7 +86,6 @@ class LoadRows(Instruction):
 
 
 @instruction("load.events", 42)
-@dataclass(frozen=True, kw_only=True)
 class LoadEvents(Instruction):
     """Bring the external rows of active inputs, and of no others, into a window.
 
@@ -136,7 +131,6 @@ class LoadEvents(Instruction):
 
 
 @instruction("load.neurons", 43)
-@dataclass(frozen=True, kw_only=True)
 class LoadNeurons(Instruction):
     """Exchange neurons: membranes in the window's older page go out, others come in.
 

@@ -1,7 +1,6 @@
 """Instructions of the neuron unit: leak, integration, threshold and reset."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, make_dataclass
 from typing import Any, ClassVar
 
 from isa.format import (
@@ -23,7 +22,6 @@ from isa.work import NONE, Count, Work, in_window, registers
 
 
 @instruction("clear.membranes", 24)
-@dataclass(frozen=True, kw_only=True)
 class ClearMembranes(Instruction):
     """Set membranes to zero, a row a cycle."""
 
@@ -203,15 +201,16 @@ def _made(mnemonic: str, opcode: int, text: str, states: tuple[State, ...]) -> t
     wanted |= {"parameters"} if any(stage.reads for stage in stages) else set()
     wanted |= {"source"} if len(states) > len(stages) else set()
     wanted -= {"spikes"} if "dest" in wanted else set()
-    made = make_dataclass(
-        "".join(part.capitalize() for part in mnemonic.split(".")),
-        [(name, kind, field()) for name, (kind, field) in OPERANDS.items() if name in wanted],
-        bases=(Neurons,),
-        namespace={"states": states, "__doc__": text, "__module__": __name__},
-        frozen=True,
-        kw_only=True,
-    )
-    return instruction(mnemonic, opcode)(made)
+    operands = {name: made for name, made in OPERANDS.items() if name in wanted}
+    namespace = {
+        "__annotations__": {name: kind for name, (kind, _) in operands.items()},
+        **{name: field() for name, (_, field) in operands.items()},
+        "states": states,
+        "__doc__": text,
+        "__module__": __name__,
+    }
+    name = "".join(part.capitalize() for part in mnemonic.split("."))
+    return instruction(mnemonic, opcode)(type(name, (Neurons,), namespace))
 
 
 def _alone(name: str) -> tuple[State, ...]:

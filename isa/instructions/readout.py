@@ -1,7 +1,6 @@
 """Instructions of the readout unit: logits and counts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from isa.arithmetic import larger, shift_round
 from isa.format import (
@@ -22,7 +21,6 @@ from isa.work import ACTIVE, NONE, Active, Count, Kind, Work, registers
 
 
 @instruction("clear.logits", 32)
-@dataclass(frozen=True, kw_only=True)
 class ClearLogits(Instruction):
     """Set logits to the value from which a mode starts: 0, or the least number for `max`."""
 
@@ -71,7 +69,6 @@ def logits_work(
 
 
 @instruction("readout", 33)
-@dataclass(frozen=True, kw_only=True)
 class Readout(Instruction):
     """Combine a readout, sums plus bias, into the logits.
 
@@ -107,7 +104,6 @@ class Readout(Instruction):
 
 
 @instruction("count.events", 34)
-@dataclass(frozen=True, kw_only=True)
 class CountEvents(Instruction):
     """Add events to counts: how often each input was active so far. An event a cycle."""
 
@@ -135,7 +131,6 @@ class CountEvents(Instruction):
 
 
 @instruction("emit", 6)
-@dataclass(frozen=True, kw_only=True)
 class Emit(Instruction):
     """Send logits to the host, one a cycle."""
 

@@ -1,7 +1,5 @@
 """Instructions of the drive and update units: scalar drive, memory update, dilation."""
 
-from dataclasses import dataclass
-
 from isa.arithmetic import larger, shift_round
 from isa.format import (
     Instruction,
@@ -27,7 +25,6 @@ def _drive(core: Machine, sums: Data, shift: int, bias: int) -> Data:
 
 
 @instruction("drive.events", 8)
-@dataclass(frozen=True, kw_only=True)
 class DriveEvents(Instruction):
     """Scalar drive of a spiking input: x = relu((W_x s >> shift) + b_x); an event a cycle."""
 
@@ -60,7 +57,6 @@ class DriveEvents(Instruction):
 
 
 @instruction("drive.values", 9)
-@dataclass(frozen=True, kw_only=True)
 class DriveValues(Instruction):
     """Scalar drive of a graded input: x = relu((W_x v >> shift) + b_x). One input a cycle."""
 
@@ -91,7 +87,6 @@ class DriveValues(Instruction):
 
 
 @instruction("update", 10)
-@dataclass(frozen=True, kw_only=True)
 class Update(Instruction):
     """Memory update: m = (Abar m + Bbar x) >> shift, rounded to nearest and saturated.
 
@@ -136,7 +131,6 @@ class Update(Instruction):
 
 
 @instruction("clear.value", 11)
-@dataclass(frozen=True, kw_only=True)
 class ClearValue(Instruction):
     """Set a value register to zeros: a memory state at the start of a sample."""
 
@@ -151,7 +145,6 @@ class ClearValue(Instruction):
 
 
 @instruction("hold.value", 12)
-@dataclass(frozen=True, kw_only=True)
 class HoldValue(Instruction):
     """Copy a value register in every `every`th timestep of a sample, the first included.
 
