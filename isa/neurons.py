@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from isa.arithmetic import clamped, coupled, fire, leak, select, shift_round
-from isa.machine import Data, Machine
+from isa.machine import Data
 from isa.parameters import LEAK_BITS, NOTHING, Parameters
 
 
@@ -59,11 +59,12 @@ class Model:
 class Cell:
     """The states of some groups of neurons while an instruction works on them.
 
-    `events` and `values` are sums of banks, `shift` moves the former, `subtract` says what a spike
-    does to a membrane; `spikes` are the neurons' own, once they have fired.
+    `saturate` clips to a membrane's width. `events` and `values` are sums of banks, `shift` moves
+    the former, `subtract` says what a spike does to a membrane; `spikes` are the neurons' own, once
+    they have fired.
     """
 
-    core: Machine
+    saturate: Callable[[Data], Data]
     parameters: dict[str, Parameters]
     value: dict[str, Data]
     events: Data = 0
@@ -89,8 +90,7 @@ class Cell:
 
     def put(self, state: State, value: Data) -> None:
         """A state's new value, saturated to its width."""
-        bits = self.core.target.neuron.membrane_bits
-        self.value[state.name] = self.core.saturate(value, bits, "membrane")
+        self.value[state.name] = self.saturate(value)
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,8 @@ class Stage:
 
     It reads `parameters` of the state (`isa.parameters`), `others` of the state that it takes,
     `limits` of the state's second record, and gives an instruction `operands` beside those that all
-    have. It is an instruction of its own, too, of `opcode` and `title`.
+    have. Unless it is `exact`, what it makes saturates to the membrane's width. It is an
+    instruction of its own, too, of `opcode` and `title`, and an op of the compiler's graph.
     """
 
     opcode: int
@@ -110,6 +111,7 @@ class Stage:
     others: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
     operands: tuple[str, ...] = ()
+    exact: bool = False
 
     @property
     def reads(self) -> bool:
@@ -181,6 +183,7 @@ STAGES = {
         "{0} = leak({0})",
         _leak,
         parameters=("leak",),
+        exact=True,
     ),
     "integrate.events": Stage(
         27,
@@ -211,6 +214,7 @@ STAGES = {
         "{0} = min(max({0}, floor), ceiling)",
         _clamp,
         limits=("floor", "ceiling"),
+        exact=True,
     ),
     "integrate.current": Stage(
         60,
@@ -342,6 +346,9 @@ MODELS = (
     *(_fed(one, 61 + number) for number, one in enumerate(FIRED)),
 )
 """The models that the neuron unit takes in one instruction; others it takes stage by stage."""
+
+READING = frozenset(stage for model in MODELS for state in model.states for stage in state.reads)
+"""The stages that take another state."""
 
 
 def described(states: tuple[State, ...]) -> str:

@@ -6,7 +6,7 @@ read here as the same thing, so that an analysis or a placement need not know wh
 
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph, Op
-from dmpc.ir.ops_neurons import MODEL_OF, PARAMETERS, needed, taken_by
+from dmpc.ir.ops_neurons import MODEL_OF, PARAMETERS, SPIKED, ending, needed, taken_by
 from dmpc.ir.registry import op_def
 from isa.neurons import FIRING, Read
 
@@ -74,11 +74,11 @@ def stages_of(op: Op) -> list[Chain]:
         (value,), chain = bound[state.name], Chain()
         for stage in state.stages:
             kind = stage.replace(".", "_")
-            own = [bound[n + end][0] for end, ns in needed(state, stage).items() for n in ns]
+            own = [bound[n + ending(of)][0] for of, ns in needed(state, stage).items() for n in ns]
             taken = taken_by(state, stage, bound["sums"], split, read)
             if stage == "integrate.events" and not taken:
                 continue
-            taken = [op.results[0]] if stage == "jump" else taken
+            taken = [op.results[0]] if stage in SPIKED else taken
             last = stage == state.stages[-1]
             made = after[state.name] if last else f"{after[state.name]}.{kind}"
             results = (*op.results[:1], made) if stage in FIRING else (made,)

@@ -1,6 +1,10 @@
-"""Ops of the integer levels on neurons: the stages of a timestep, and those of a model fused."""
+"""Ops of the integer levels on neurons: the stages of a timestep, and those of a model fused.
 
-from collections.abc import Callable, Sequence
+What a stage or a model takes, gives and computes is what `isa.neurons` says, so that the integer
+graph and the machine cannot differ in it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -24,13 +28,22 @@ from dmpc.ir.registry import (
     EvalContext,
     OpDef,
     Tensor,
-    op_def,
     register,
 )
 from dmpc.ir.types import TensorType
-from isa import arithmetic
-from isa.neurons import LIMITS, MODELS, STAGES, Model, Read, State, described
-from isa.parameters import ALIASES
+from isa.neurons import (
+    FIRING,
+    LIMITS,
+    MODELS,
+    READING,
+    STAGES,
+    Cell,
+    Model,
+    Read,
+    State,
+    described,
+)
+from isa.parameters import ALIASES, FIELDS, Parameters
 
 T_ = TypeVar("T_")
 States = Callable[[Read], T_]
@@ -46,309 +59,151 @@ OTHERS = tuple(dict.fromkeys(name for stage in STAGES.values() for name in stage
 """The parameters that stages read of another state than their own."""
 FIELD_OF = {"beta": "leak", **ALIASES}
 """Fields of the parameter memory, of those operands that are called otherwise."""
+EVENTS = "integrate.events"
+SPIKED = tuple(name for name, stage in STAGES.items() if "spikes" in stage.operands)
+"""Stages that take spikes which the neurons have made already."""
+SOURCE = "source"
+"""The name of the other state that a stage takes; its parameters end in it."""
+ATTRS = {
+    "layer": LAYER,
+    "events": AttrSpec(int, "how many of the sums are event sums"),
+    "event_shift": AttrSpec(int, "right shift of the event total; negative: left", limits=SHIFTS),
+    "shift": AttrSpec(int, "right shift of the total; negative: left", limits=SHIFTS),
+    "fraction": AttrSpec(int, "fractional bits of beta", limits=BITS),
+    "sum_bits": SUM_BITS,
+    "bits": AttrSpec(int, "width of the membrane", limits=BITS),
+    "reset_mode": AttrSpec(str, "what a spike does to u", choices=("hard", "subtract")),
+    "times": TIMES,
+}
+"""What ops on neurons may be told."""
 
 
-def _infer_leak(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
-    del attrs
-    same_vectors(types, ("u", "beta"))
-    return (types[0],)
+def _specs(*names: str) -> dict[str, AttrSpec]:
+    return {name: ATTRS[name] for name in names}
 
 
-def _evaluate_leak(ctx: EvalContext, attrs: Attrs, u: Tensor, beta: Tensor) -> tuple[Tensor, ...]:
-    del ctx
-    return (arithmetic.leak(u, beta, number(attrs, "fraction")),)
+def _record(given: Mapping[str, Tensor], ending: str, names: Sequence[str]) -> Parameters:
+    """Parameters of a state, from operands whose names end so."""
+    fields = {FIELD_OF.get(name, name): given[name + ending] for name in names}
+    return Parameters(**{name: fields.get(name, np.zeros(1, np.int64)) for name, _ in FIELDS})
 
 
-LEAK_OP = register(
-    OpDef(
-        "leak",
-        "Membranes after a timestep's leak: beta · u >> fraction, rounded to nearest. Vectors [n].",
-        INTEGER,
-        ("u", "beta"),
-        ("leaked",),
-        _infer_leak,
-        _evaluate_leak,
-        {"layer": LAYER, "fraction": AttrSpec(int, "fractional bits of beta", limits=BITS)},
-        parameters=("beta",),
-    )
-)
+def _cell(
+    ctx: EvalContext,
+    attrs: Attrs,
+    states: tuple[State, ...],
+    value: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+) -> Cell:
+    """States and parameters of some neurons, for stages to work on."""
+    names: dict[str, dict[str, None]] = {}
+    for state in states:
+        for stage in state.stages:
+            for of, some in needed(state, stage).items():
+                names.setdefault(of, {}).update(dict.fromkeys(some))
+    records = {of: _record(given, ending(of), tuple(some)) for of, some in names.items()}
+    layer = attrs["layer"]
+
+    def saturate(x: Tensor) -> Tensor:
+        return ctx.saturate(x, number(attrs, "bits"), f"{layer}: membrane")
+
+    subtract = attrs.get("reset_mode") == "subtract"
+    return Cell(saturate, records, dict(value), subtract=subtract)
 
 
-def _total(ctx: EvalContext, attrs: Attrs, sums: Sequence[Tensor], what: str) -> Tensor:
+def _total(ctx: EvalContext, attrs: Attrs, sums: Sequence[Tensor], what: str) -> Tensor | int:
+    """Sums as the neuron unit takes them; none add up to nothing."""
+    if not sums:
+        return 0
     total = sum(sums[1:], sums[0])
     return ctx.saturate(total, number(attrs, "sum_bits"), f"{attrs['layer']}: {what} sums")
 
 
-def _membrane(ctx: EvalContext, attrs: Attrs, u: Tensor) -> Tensor:
-    return ctx.saturate(u, number(attrs, "bits"), f"{attrs['layer']}: membrane")
+def _run(cell: Cell, attrs: Attrs, states: tuple[State, ...], skipped: Sequence[str] = ()) -> None:
+    """Take states through their stages; those that may spike several `times` fire again."""
+    for state in states:
+        for stage in state.stages:
+            if stage in skipped:
+                continue
+            every = []
+            for _ in range(times(attrs) if stage in FIRING else 1):
+                STAGES[stage].act(cell, state)
+                every.append(cell.spikes)
+            if len(every) > 1:
+                cell.spikes = np.concatenate(every, axis=-1)
 
 
-def _infer_integrate(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
-    same_vectors(types, ["u", *["sums, shift, bias"] * (len(types) - 1)])
-    return (like(types[0], number(attrs, "bits")),)
+# -- stages, each an op of its own ----------------------------------------------------------------
 
 
-def _evaluate_integrate_events(
-    ctx: EvalContext, attrs: Attrs, u: Tensor, *sums: Tensor
-) -> tuple[Tensor, ...]:
-    shifted = arithmetic.shift_round(_total(ctx, attrs, sums, "event"), number(attrs, "shift"))
-    return (_membrane(ctx, attrs, u + shifted),)
+def _stage(name: str) -> OpDef:
+    """The op that takes a state of neurons through one stage."""
+    stage, fires, spiked = STAGES[name], name in FIRING, name in SPIKED
+    state = State("u", (name,), {name: Read(SOURCE)} if name in READING else {})
+    by_state = needed(state, name)
+    keys = [one + ending(of) for of, some in by_state.items() for one in some]
+    parameters = tuple(key.removesuffix(ending(LIMITS)) for key in keys)
 
+    def infer(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
+        vectors = [type_ for at, type_ in enumerate(types) if not (spiked and at == 1)]
+        size = same_vectors(vectors, ["u", *["operands"] * (len(vectors) - 1)])
+        if spiked and types[1] != TensorType("event", (size,)):
+            raise ValueError(f"spikes must be event[{size}], not {types[1]}")
+        after = types[0] if stage.exact else like(types[0], number(attrs, "bits"))
+        return (TensorType("event", (size * times(attrs),)), after) if fires else (after,)
 
-INTEGRATE_EVENTS = register(
-    OpDef(
-        "integrate_events",
-        "Add the total of event sums, moved right by `shift`, to membranes, saturated. All [n].",
-        INTEGER,
-        ("u", "sums*"),
-        ("charged",),
-        _infer_integrate,
-        _evaluate_integrate_events,
-        {
-            "layer": LAYER,
-            "shift": AttrSpec(int, "right shift of the total; negative: left", limits=SHIFTS),
-            "sum_bits": SUM_BITS,
-            "bits": AttrSpec(int, "width of the membrane", limits=BITS),
-        },
-    )
-)
+    def evaluate(ctx: EvalContext, attrs: Attrs, u: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        first = len(rest) - len(parameters)
+        own = dict(zip(keys, rest[first:], strict=True))
+        value = {"u": u, **({SOURCE: rest[0]} if name in READING else {})}
+        cell = _cell(ctx, attrs, (state,), value, own)
+        if name == EVENTS:
+            cell.shift = number(attrs, "shift")
+            cell.events = _total(ctx, attrs, rest[:first], "event")
+        elif "banks" in stage.operands:
+            cell.values = _total(ctx, attrs, rest[:first], "value")
+        elif spiked:
+            cell.spikes = rest[0]
+        _run(cell, attrs, (state,))
+        after: Tensor = cell.value["u"]
+        return (cell.spikes, after) if fires else (after,)
 
-
-def _evaluate_integrate_values(
-    ctx: EvalContext, attrs: Attrs, u: Tensor, *rest: Tensor
-) -> tuple[Tensor, ...]:
-    *sums, shift, bias = rest
-    charge = u + bias
-    if sums:
-        charge = charge + arithmetic.shift_round(_total(ctx, attrs, sums, "value"), shift)
-    return (_membrane(ctx, attrs, charge),)
-
-
-INTEGRATE_VALUES = register(
-    OpDef(
-        "integrate_values",
-        "Add the total of value sums, moved right by each neuron's `shift`, and the bias to "
-        "membranes; saturates once. Vectors [n].",
-        INTEGER,
-        ("u", "sums*", "shift", "bias"),
-        ("charged",),
-        _infer_integrate,
-        _evaluate_integrate_values,
-        {
-            "layer": LAYER,
-            "sum_bits": SUM_BITS,
-            "bits": AttrSpec(int, "width of the membrane", limits=BITS),
-        },
-        parameters=("shift", "bias"),
-    )
-)
-
-
-def _evaluate_integrate_state(
-    ctx: EvalContext, attrs: Attrs, u: Tensor, source: Tensor, shift: Tensor, bias: Tensor
-) -> tuple[Tensor, ...]:
-    return (_membrane(ctx, attrs, u + bias + arithmetic.shift_round(source, shift)),)
-
-
-INTEGRATE_STATE = register(
-    OpDef(
-        "integrate_state",
-        "Add another state of the same neurons, such as a synaptic current, moved right by each "
-        "neuron's `shift`, and the bias to membranes; saturates once. Vectors [n].",
-        INTEGER,
-        ("u", "source", "shift", "bias"),
-        ("charged",),
-        _infer_integrate,
-        _evaluate_integrate_state,
-        {"layer": LAYER, "bits": AttrSpec(int, "width of the membrane", limits=BITS)},
-        parameters=("shift", "bias"),
-    )
-)
-
-
-def _infer_clamp(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
-    del attrs
-    same_vectors(types, ("u", "floor", "ceiling"))
-    return (types[0],)
-
-
-def _evaluate_clamp(
-    ctx: EvalContext, attrs: Attrs, u: Tensor, floor: Tensor, ceiling: Tensor
-) -> tuple[Tensor, ...]:
-    del ctx, attrs
-    return (arithmetic.clamped(u, floor, ceiling),)
-
-
-CLAMP = register(
-    OpDef(
-        "clamp",
-        "Membranes no lower than their floor, then no higher than their ceiling. Vectors [n].",
-        INTEGER,
-        ("u", "floor", "ceiling"),
-        ("clamped",),
-        _infer_clamp,
-        _evaluate_clamp,
-        {"layer": LAYER},
-        parameters=("floor", "ceiling"),
-    )
-)
-
-
-def _infer_fire(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
-    size = same_vectors(types, ("u", "threshold", "reset")) * times(attrs)
-    return (TensorType("event", (size,)), like(types[0], number(attrs, "bits")))
-
-
-def _evaluate_fire(
-    ctx: EvalContext, attrs: Attrs, u: Tensor, threshold: Tensor, reset: Tensor
-) -> tuple[Tensor, ...]:
-    subtract = attrs["reset_mode"] == "subtract"
-    every = []
-    for _ in range(times(attrs)):
-        spikes, after = arithmetic.fire(u, threshold, reset, subtract)
-        u = _membrane(ctx, attrs, after)
-        every.append(spikes)
-    return (np.concatenate(every, axis=-1) if len(every) > 1 else every[0], u)
-
-
-RESET_MODE = AttrSpec(str, "what a spike does to u", choices=("hard", "subtract"))
-
-FIRE = register(
-    OpDef(
-        "fire",
-        "Spikes of membranes at or above threshold, and the membranes after reset: a spike "
-        "writes the reset value (hard) or takes it off (subtract). Vectors [n].",
-        INTEGER,
-        ("u", "threshold", "reset"),
-        ("spikes", "u_next"),
-        _infer_fire,
-        _evaluate_fire,
-        {
-            "layer": LAYER,
-            "reset_mode": RESET_MODE,
-            "bits": AttrSpec(int, "width of the membrane", limits=BITS),
-            "times": TIMES,
-        },
-        parameters=("threshold", "reset"),
-    )
-)
-
-
-def _infer_fire_adaptive(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
-    size = same_vectors(types, ("u", "source", "threshold", "reset", *["parameters"] * 3))
-    return (TensorType("event", (size,)), like(types[0], number(attrs, "bits")))
-
-
-def _evaluate_fire_adaptive(
-    ctx: EvalContext, attrs: Attrs, u: Tensor, source: Tensor, *own: Tensor
-) -> tuple[Tensor, ...]:
-    threshold, reset, shift, coupling, exponent = own
-    subtract = attrs["reset_mode"] == "subtract"
-    if subtract:
-        reset = reset + arithmetic.coupled(source, coupling, exponent)
-    raised = threshold + arithmetic.shift_round(source, shift)
-    spikes, after = arithmetic.fire(u, raised, reset, subtract)
-    return (spikes, _membrane(ctx, attrs, after))
-
-
-_RAISING = STAGES["fire.adaptive"].others
-
-FIRE_ADAPTIVE = register(
-    OpDef(
-        "fire_adaptive",
-        "As `fire`, with a threshold that another state of the neurons raises, moved right by its "
-        "`shift`; a subtractive reset takes off so much more, times its coupling. Vectors [n].",
-        INTEGER,
-        ("u", "source", "threshold", "reset", *(f"{one}_source" for one in _RAISING)),
-        ("spikes", "u_next"),
-        _infer_fire_adaptive,
-        _evaluate_fire_adaptive,
-        {name: spec for name, spec in FIRE.attrs.items() if name != "times"},
-        parameters=("threshold", "reset", *(f"{one}_source" for one in _RAISING)),
-    )
-)
-
-
-def _infer_added(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
-    same_vectors(types, ["u", "source", *["parameters"] * (len(types) - 2)])
-    return (like(types[0], number(attrs, "bits")),)
-
-
-def _evaluate_moved(
-    ctx: EvalContext, attrs: Attrs, u: Tensor, source: Tensor, shift: Tensor
-) -> tuple[Tensor, ...]:
-    return (_membrane(ctx, attrs, u + arithmetic.shift_round(source, shift)),)
-
-
-def _moved(stage: str, what: str) -> OpDef:
-    """A stage that adds another state, moved by the one parameter of that which it reads."""
-    (by,) = STAGES[stage].others
     return OpDef(
-        stage.replace(".", "_"),
-        f"Add {what} of the same neurons, moved right by its own `{by}`, to membranes, saturated. "
-        "Vectors [n].",
+        name.replace(".", "_"),
+        f"{stage.title} {stage.text.format('u', SOURCE)}. Vectors [n].",
         INTEGER,
-        ("u", "source", f"{by}_source"),
-        ("charged",),
-        _infer_added,
-        _evaluate_moved,
-        INTEGRATE_STATE.attrs,
-        parameters=(f"{by}_source",),
+        ("u", *_taken(name), *parameters),
+        ("spikes", "after") if fires else ("after",),
+        infer,
+        evaluate,
+        _told(name),
+        parameters,
     )
 
 
-ADAPT = register(_moved("adapt", "another state"))
-INTEGRATE_CURRENT = register(_moved("integrate.current", "one more current"))
+def _taken(name: str) -> Iterator[str]:
+    """What a stage takes beside its own state and parameters."""
+    if "banks" in STAGES[name].operands:
+        yield "sums*"
+    if name in SPIKED:
+        yield "spikes"
+    if name in READING:
+        yield SOURCE
 
 
-def _evaluate_couple(
-    ctx: EvalContext, attrs: Attrs, u: Tensor, source: Tensor, coupling: Tensor, exponent: Tensor
-) -> tuple[Tensor, ...]:
-    return (_membrane(ctx, attrs, u + arithmetic.coupled(source, coupling, exponent)),)
-
-
-COUPLE = register(
-    OpDef(
-        "couple",
-        "Add another state of the same neurons, times a coupling and moved right by `exponent`, "
-        "saturated. Vectors [n].",
-        INTEGER,
-        ("u", "source", "coupling", "exponent"),
-        ("charged",),
-        _infer_added,
-        _evaluate_couple,
-        INTEGRATE_STATE.attrs,
-        parameters=("coupling", "exponent"),
-    )
-)
-
-
-def _infer_jump(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
-    size = same_vectors((types[0], types[2]), ("u", "jump"))
-    if types[1] != TensorType("event", (size,)):
-        raise ValueError(f"spikes must be event[{size}], not {types[1]}")
-    return (like(types[0], number(attrs, "bits")),)
-
-
-def _evaluate_jump(
-    ctx: EvalContext, attrs: Attrs, u: Tensor, spikes: Tensor, jump: Tensor
-) -> tuple[Tensor, ...]:
-    return (_membrane(ctx, attrs, u + jump * spikes.astype(np.int64)),)
-
-
-JUMP = register(
-    OpDef(
-        "jump",
-        "Add `jump` to a state of the neurons that spike, saturated. Vectors [n].",
-        INTEGER,
-        ("u", "spikes", "jump"),
-        ("after",),
-        _infer_jump,
-        _evaluate_jump,
-        INTEGRATE_STATE.attrs,
-        parameters=("jump",),
-    )
-)
+def _told(name: str) -> dict[str, AttrSpec]:
+    """What the op of a stage is told."""
+    stage, fires = STAGES[name], name in FIRING
+    told = {
+        "layer": True,
+        "shift": name == EVENTS,
+        "fraction": "leak" in stage.parameters,
+        "sum_bits": "banks" in stage.operands,
+        "reset_mode": fires,
+        "bits": not stage.exact,
+        "times": name == "fire",
+    }
+    return _specs(*(attr for attr, is_told in told.items() if is_told))
 
 
 # -- models: all stages of all states -------------------------------------------------------------
@@ -359,17 +214,18 @@ def slots(model: Model) -> dict[str, tuple[str, ...]]:
     found: dict[str, dict[str, None]] = {ending(state.name): {} for state in model.states}
     for state in model.states:
         for stage in state.stages:
-            for end, names in needed(state, stage).items():
+            for of, names in needed(state, stage).items():
+                end = ending(of)
                 found.setdefault(end, {}).update(dict.fromkeys(name + end for name in names))
     return {end: tuple(names) for end, names in found.items()}
 
 
 def needed(state: State, stage: str) -> dict[str, tuple[str, ...]]:
-    """The parameters that a stage reads: its state's, another's, or limits, by their endings."""
-    own, others = {ending(state.name): PARAMETERS[stage]}, STAGES[stage].others
+    """The parameters that a stage reads: its state's, another's, or limits, by whose they are."""
+    own, others = {state.name: PARAMETERS[stage]}, STAGES[stage].others
     if STAGES[stage].limits:
-        own |= {ending(LIMITS): STAGES[stage].limits}
-    return own | ({ending(state.reads[stage].state): others} if others else {})
+        own |= {LIMITS: STAGES[stage].limits}
+    return own | ({state.reads[stage].state: others} if others else {})
 
 
 def ending(state: str) -> str:
@@ -400,8 +256,7 @@ MODEL_OF = {step_name(model): model for model in MODELS}
 def _step(model: Model) -> OpDef:
     first, *others = (state.name for state in model.states)
     changed = [state.name for state in model.changed]
-    by_state = slots(model)
-    parameters = tuple(name for names in by_state.values() for name in names)
+    parameters = tuple(name for names in slots(model).values() for name in names)
 
     def infer(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
         sums = len(types) - 1 - len(others) - len(parameters)
@@ -419,25 +274,16 @@ def _step(model: Model) -> OpDef:
         sums, rest = operands[1 : 1 + count], operands[1 + count :]
         value = dict(zip((first, *others), (operands[0], *rest), strict=False))
         given = dict(zip(parameters, rest[len(others) :], strict=True))
-        before = dict(value)
-        spikes: tuple[Tensor, ...] = ()
-        split, shifted = number(attrs, "events"), {**attrs, "shift": attrs["event_shift"]}
+        split = number(attrs, "events")
+        cell = _cell(ctx, attrs, model.states, value, given)
+        cell.shift = number(attrs, "event_shift")
+        cell.events = _total(ctx, attrs, sums[:split], "event")
+        cell.values = _total(ctx, attrs, sums[split:], "value")
+        _run(cell, attrs, model.states, skipped=() if split else (EVENTS,))
+        return (*((cell.spikes,) if model.fires else ()), *(cell.value[name] for name in changed))
 
-        def read(of: Read) -> Tensor:
-            return (before if of.late else value)[of.state]
-
-        for state in model.states:
-            for stage in state.stages:
-                own = [given[n + e] for e, ns in needed(state, stage).items() for n in ns]
-                taken = taken_by(state, stage, sums, split, read)
-                if stage == "integrate.events" and not taken:
-                    continue
-                taken = list(spikes) if stage == "jump" else taken
-                op = op_def(stage.replace(".", "_"))
-                *spikes_now, u = op.evaluate(ctx, shifted, value[state.name], *taken, *own)
-                spikes, value[state.name] = (*spikes, *spikes_now), u
-        return (*spikes, *(value[name] for name in changed))
-
+    told = ["layer", "events", "event_shift", "fraction", "sum_bits", "bits"]
+    told += ["reset_mode", "times"] if model.fires else []
     return OpDef(
         step_name(model),
         f"One timestep of neurons in registers. {described(model.states)} The first `events` sums "
@@ -447,20 +293,12 @@ def _step(model: Model) -> OpDef:
         (*(("spikes",) if model.fires else ()), *(f"{name}_next" for name in changed)),
         infer,
         evaluate,
-        {
-            "layer": LAYER,
-            "events": AttrSpec(int, "how many of the sums are event sums"),
-            "event_shift": AttrSpec(
-                int, "right shift of the event total; negative: left", limits=SHIFTS
-            ),
-            "fraction": AttrSpec(int, "fractional bits of beta", limits=BITS),
-            "sum_bits": SUM_BITS,
-            "bits": AttrSpec(int, "width of the membrane", limits=BITS),
-            **({"reset_mode": RESET_MODE, "times": TIMES} if model.fires else {}),
-        },
+        _specs(*told),
         parameters=parameters,
     )
 
 
+for _name in STAGES:
+    register(_stage(_name))
 for _model in MODELS:
     register(_step(_model))

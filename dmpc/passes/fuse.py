@@ -7,16 +7,14 @@ from typing import ClassVar
 
 from dmpc.ir.chains import STAGES, Chain, chains_of, ends_of, fires
 from dmpc.ir.graph import Graph, Op
-from dmpc.ir.ops_neurons import needed, slots, step_name
+from dmpc.ir.ops_neurons import ending, needed, slots, step_name
 from dmpc.ir.registry import COMMON_ATTRS, op_def
 from dmpc.passes.base import Pass
-from isa.neurons import MODELS, Model, State
+from isa.neurons import MODELS, READING, Model, State
 
 EVENTS = "integrate.events"
-READING = {
-    stage.replace(".", "_") for model in MODELS for state in model.states for stage in state.reads
-}
-"""Stages that take another state, which is their second operand."""
+READERS = {stage.replace(".", "_") for stage in READING}
+"""Ops that take another state, which is their second operand."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Fuse(Pass):
 
 def _reads(chain: Chain) -> list[Op]:
     """The ops of a chain that take another state."""
-    return [op for op in chain if op.kind in READING]
+    return [op for op in chain if op.kind in READERS]
 
 
 def _cell(graph: Graph, chain: Chain, chains: list[Chain]) -> list[Chain]:
@@ -78,7 +76,7 @@ def _wait_for_each_other(graph: Graph, part: list[Chain], cell: list[Chain]) -> 
     so is kept before they fire: then no instruction can do the one as a whole, and leave the other
     to another."""
     every = [op for chain in part for op in chain]
-    late = {op.operands[1] for op in every if op.kind in READING}
+    late = {op.operands[1] for op in every if op.kind in READERS}
     spikes = {op.results[0] for op in every if fires(op)}
     past = {state.name for state in graph.states if state.next in spikes}
     kept = [chain for chain in cell if chain not in part and ends_of(chain)[0] in late]
@@ -152,10 +150,10 @@ def fused(model: Model, cell: list[Chain]) -> Op:
         for op in chain:
             if STAGES[op.kind] in state.reads:
                 before.setdefault(state.reads[STAGES[op.kind]].state, op.operands[1])
-            for end, names in needed(state, STAGES[op.kind]).items():
+            for of, names in needed(state, STAGES[op.kind]).items():
                 bound = op_def(op.kind).bind(op.operands)
                 given = {name: bound.get(f"{name}_source") or bound[name] for name in names}
-                parameters |= {name + end: one for name, (one,) in given.items()}
+                parameters |= {name + ending(of): one for name, (one,) in given.items()}
     (last,) = [op for chain in cell for op in chain if fires(op)] or [cell[-1][-1]]
     return Op(
         step_name(model),

@@ -166,7 +166,11 @@ class Neurons(Instruction):
         if any("banks" in STAGES[stage].operands for one in self.states for stage in one.stages):
             sums = core.take(self.banks, self.groups, core.target.accumulators.bits)
         value = {name: core.read_state("neuron", row, self.groups) for name, row in rows.items()}
-        cell = Cell(core, parameters, value, *sums, shift=self.shift, subtract=self.subtract)
+        bits = core.target.neuron.membrane_bits
+        cell = Cell(
+            lambda x: core.saturate(x, bits, "membrane"),
+            parameters, value, *sums, shift=self.shift, subtract=self.subtract,
+        )  # fmt: skip
         if self.spikes is not None:
             cell.spikes = core.events.read(self.spikes, self.groups * core.target.lanes)
         return cell
