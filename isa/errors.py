@@ -1,8 +1,5 @@
 """Errors of the instruction set: malformed input, and a trap of the machine."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 LONGEST = 1500  # characters of a message
 
 
@@ -39,12 +36,18 @@ class Trap(IsaError):
         super().__init__(f"trap at {', '.join(at)}: {cause}" if at else f"trap: {cause}")
 
 
-@contextmanager
-def named(origin: str) -> Iterator[None]:
+class named:  # noqa: N801  a class, since a generator would cost a stream as much as its timestep
     """Errors of an image's parts, and traps of its program, name the file that it came from."""
-    try:
-        yield
-    except IsaError as error:
-        if origin and not str(error).startswith(f"{origin}:"):
-            error.args = (f"{origin}: {error}",)
-        raise
+
+    def __init__(self, origin: str) -> None:
+        self.origin = origin
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        del kind, trace
+        if error is None or not self.origin or not isinstance(error, IsaError):
+            return
+        if not str(error).startswith(f"{self.origin}:"):
+            error.args = (f"{self.origin}: {error}",)

@@ -245,6 +245,6 @@ class Debugger:
         if emitted < classes:
             return f"{head}; the program emitted {emitted} of {classes} logits"
         integers = self.program.integers(self.now.logits)
-        real = integers * self.program.scale(np.array(len(self.inputs)))
+        real = integers * self.program.scale(len(self.inputs))
         best = int(integers.argmax())
         return f"{head}: class {best}, logit {integers[best]} ({real[best]:.6g})"

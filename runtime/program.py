@@ -219,7 +219,7 @@ class Program:
         """What the engine's `run` of samples means, of which `clipped` inputs were out of range."""
         integers = self.integers(run.logits)
         return Result(
-            logits=integers.astype(np.float64) * self.scale(lengths)[:, None],
+            logits=integers.astype(np.float64) * self.scale(lengths[:, None]),
             predictions=integers.argmax(1),
             cycles=run.cycles,
             lengths=lengths,
@@ -242,10 +242,10 @@ class Program:
             )
         return emitted[..., : self.classes]
 
-    def scale(self, timesteps: Integers) -> NDArray[np.float64]:
+    def scale(self, timesteps: Integers | int) -> NDArray[np.float64] | float:
         """What one of the device's logits is worth after so many timesteps."""
-        average = self.interface.output.average
-        return self.interface.output.scale / (timesteps if average else np.ones_like(timesteps))
+        output = self.interface.output
+        return output.scale / timesteps if output.average else output.scale
 
     def profile(self, result: Result) -> "Profile":
         """Where the cycles, accesses and energy of a run of this program went."""

@@ -41,7 +41,7 @@ class Stream:
 
     def __init__(self, program: "Program") -> None:
         self._program, self._clipped = program, 0
-        self._spikes = program.spikes
+        self._spikes, self._events = program.spikes, program.takes_events
         if not isinstance(program.engine, Streaming):
             raise RuntimeFailure(
                 f"{program.origin}: this engine takes whole samples; the fast engine streams, too"
@@ -77,7 +77,7 @@ class Stream:
         with named(program.origin):
             integers = program.integers(stream.logits)
         spikes = {name: stream.seen(at).view(np.bool_) for name, at in self._spikes.items()}
-        logits = integers.astype(np.float64) * program.scale(np.array(self.timesteps))
+        logits = integers.astype(np.float64) * program.scale(self.timesteps)
         return Answer(self.timesteps, logits, int(integers.argmax()), stream.cycles, spikes)
 
     def result(self) -> "Result":
@@ -120,8 +120,8 @@ class Stream:
                 f"x has shape {list(x.shape)}; a stream takes one timestep [inputs], or several "
                 "[timesteps, inputs]"
             )
-        program = self._program
-        if x.dtype == np.bool_ and program.takes_events and x.shape[-1] == program.inputs:
-            return np.atleast_2d(x), 0  # as it is: checks would take longer than the timestep
-        inputs, clipped = program.encode_timesteps(check_numbers(x))
-        return np.atleast_2d(inputs), clipped
+        clipped = 0
+        if not (self._events and x.dtype == np.bool_ and x.shape[-1] == self._program.inputs):
+            # As they are, events need no checks, which would take longer than the timestep.
+            x, clipped = self._program.encode_timesteps(check_numbers(x))
+        return (x if x.ndim == 2 else x[None]), clipped

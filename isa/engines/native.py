@@ -20,7 +20,7 @@ from isa.native.library import library
 DONE, TRAPPED, PAUSED, STARVED, LONG_BURST, HELD_PAGE, OPEN_BURST = range(len(records.STATUSES))
 UNBOUNDED = 1 << 60
 _STORED = {"neuron": np.int32, "readout": np.int64, "ring": np.uint8}
-_KEPT = {"events": np.uint8, "values": np.int32, "neuron": np.int32, "readout": np.int64}
+KEPT = {"events": np.uint8, "values": np.int32, "neuron": np.int32, "readout": np.int64}
 
 Inputs = NDArray[Any]
 """[samples, timesteps, inputs], uint8 or int32, contiguous."""
@@ -53,11 +53,32 @@ class View(ctypes.Structure):
     )
 
 
+class Answer(ctypes.Structure):
+    """What a sample says if it ends here; `Answer` in engine.c."""
+
+    _fields_ = (
+        ("cycles", ctypes.c_int64),
+        ("output_count", ctypes.c_int64),
+        ("outputs", ctypes.c_void_p),
+    )
+
+
+class Seen(ctypes.Structure):
+    """What a watch saw since the last answer; `Seen` in engine.c."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("times", "ahead", "width")),
+    )
+
+
 def _library() -> ctypes.CDLL:
     found = library()
     for name in ("dmpc_open", "dmpc_timeline", "dmpc_kept"):
         getattr(found, name).restype = ctypes.c_void_p
-    found.dmpc_taken.restype = ctypes.c_int64
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    found.dmpc_push.argtypes = pointer, pointer, number, number, pointer
+    found.dmpc_answer.argtypes = pointer, pointer, pointer, pointer
     return found
 
 
@@ -103,7 +124,8 @@ class Machine:
         self.used = 0
         self._spent = no_cycles(prepared)
         self._input: Inputs = np.zeros((0, 0, 0), np.uint8)
-        self._told = ctypes.c_int64(), ctypes.c_int32()
+        self._count = ctypes.c_int64()
+        self._counted = ctypes.addressof(self._count)
         self._addresses = ctypes.c_void_p * lanes
 
     def __del__(self) -> None:
@@ -125,38 +147,29 @@ class Machine:
         first, stride = inputs.ctypes.data, inputs.strides[0]
         return self._addresses(*[first + stride * n for n in range(len(inputs))])
 
-    def feed(self, inputs: Inputs, count: int) -> None:
-        """`count` more timesteps of each sample, of the width and type that it began with.
+    def push(self, address: int, first: int, count: int) -> tuple[int, int]:
+        """`count` more timesteps of a sample that began without an end: int32, one after the other.
 
-        `inputs` end with them, and begin with those that came before and were not taken yet.
+        At the address lies timestep `first`; those from the first one on that was not taken yet are
+        there. It runs until it needs more: DONE, TRAPPED or STARVED, and how many it has taken.
         """
-        self._input = inputs
-        given = self._pointers(inputs), ctypes.c_int64(self.taken), ctypes.c_int64(count)
-        self._library.dmpc_feed(self.handle, *given)
-
-    @property
-    def taken(self) -> int:
-        """How many timesteps the program took so far."""
-        taken: int = self._library.dmpc_taken(self.handle)
-        return taken
-
-    def finish(self) -> None:
-        """No more timesteps will be fed."""
-        self._library.dmpc_finish(self.handle)
+        status: int = self._library.dmpc_push(self.handle, address, first, count, self._counted)
+        return status, self._count.value
 
     def run(self, budget: int = UNBOUNDED) -> int:
         """Run until something ends it: DONE, TRAPPED, PAUSED or STARVED."""
         status: int = self._library.dmpc_run(self.handle, ctypes.c_int64(budget))
         return status
 
-    def stand_where(self, other: "Machine") -> None:
-        """Become a copy of another machine of this program, size and watches."""
-        self._library.dmpc_copy(self.handle, other.handle)
-        self.used, self._input = other.used, other._input
+    def answer(self, stream: "Machine", answer: Answer, seen: "ctypes.Array[Seen]") -> int:
+        """Become what another machine of this program and its watches is if its sample ends here.
 
-    def forget(self) -> None:
-        """Drop what watches kept so far."""
-        self._library.dmpc_forget(self.handle)
+        How it ended. The other one forgets what its watches kept.
+        """
+        self.used = stream.used
+        told = ctypes.addressof(answer), ctypes.addressof(seen)
+        status: int = self._library.dmpc_answer(self.handle, stream.handle, *told)
+        return status
 
     def view(self) -> View:
         """Where it stands."""
@@ -173,39 +186,18 @@ class Machine:
     def outputs(self) -> Int:
         """What the program emitted so far: [samples, numbers]."""
         view = self.view()
-        flat = copied(view.outputs, (view.output_count,), np.int64)
-        parts, at = [], 0
-        while at < len(flat):
-            size = int(flat[at]) * self.used
-            parts.append(flat[at + 1 : at + 1 + size].reshape(self.used, -1))
-            at += 1 + size
-        if len(parts) == 1:
-            return parts[0]
-        return np.concatenate(parts or [np.zeros((self.used, 0), np.int64)], axis=1)
-
-    def times(self, number: int) -> int:
-        """How often a watch saw something."""
-        return self._kept(number)[1]
+        return emitted(view.outputs, view.output_count, self.used)
 
     def kept(self, number: int) -> Int:
-        """What a watch saw since the samples began, or since it was forgotten.
-
-        [samples, times, elements].
-        """
-        return self.kept_parts(number).astype(np.int64).transpose(1, 0, 2)
-
-    def kept_parts(self, number: int) -> NDArray[Any]:
-        """The same as it lies in memory: [times, samples, elements], in as few bits."""
-        address, times, elements = self._kept(number)
-        if elements < 0:
-            raise uneven(self.watches[number])
-        return copied(address, (times, self.used, elements), _KEPT[self.watches[number].kind])
-
-    def _kept(self, number: int) -> tuple[int | None, int, int]:
-        times, elements = self._told
+        """What a watch saw since the samples began: [samples, times, elements]."""
+        times, elements = ctypes.c_int64(), ctypes.c_int32()
         told = ctypes.byref(times), ctypes.byref(elements)
         address = self._library.dmpc_kept(self.handle, number, *told)
-        return address, times.value, elements.value
+        if elements.value < 0:
+            raise uneven(self.watches[number])
+        kind = KEPT[self.watches[number].kind]
+        seen = copied(address, (times.value, self.used, elements.value), kind)
+        return seen.astype(np.int64).transpose(1, 0, 2)
 
     def snapshot(self) -> Snapshot:
         """Where the first sample stands."""
@@ -259,6 +251,19 @@ class Machine:
                 counts.saturations[item.pc, item.cause] += int(clipped[item.counter])
         count_spent(self.prepared, spent, counts)
         return counts
+
+
+def emitted(address: int | None, count: int, samples: int) -> Int:
+    """What a program emitted, `count` numbers at an address: [samples, numbers]."""
+    flat = copied(address, (count,), np.int64)
+    parts, at = [], 0
+    while at < len(flat):
+        size = int(flat[at]) * samples
+        parts.append(flat[at + 1 : at + 1 + size].reshape(samples, -1))
+        at += 1 + size
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts or [np.zeros((samples, 0), np.int64)], axis=1)
 
 
 def no_cycles(prepared: Prepared) -> Int:

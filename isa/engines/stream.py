@@ -11,10 +11,25 @@ from numpy.typing import NDArray
 
 from isa.arithmetic import Int
 from isa.engines.counts import Counts, Place, Watched
-from isa.engines.native import DONE, TRAPPED, UNBOUNDED, Inputs, Machine, as_input
-from isa.engines.program import Prepared, watch
+from isa.engines.native import (
+    DONE,
+    KEPT,
+    TRAPPED,
+    UNBOUNDED,
+    Answer,
+    Inputs,
+    Machine,
+    Seen,
+    as_input,
+    copied,
+    emitted,
+)
+from isa.engines.program import Prepared, uneven, watch
 from isa.engines.reference import Batch
 from isa.errors import IsaError, Trap
+
+ROOM = 64
+"""Timesteps that a stream has room for; it takes more where the program takes them late."""
 
 
 class Stream:
@@ -25,66 +40,81 @@ class Stream:
         self.places: tuple[Place, ...] = tuple(dict.fromkeys(watched))
         self._watches = [watch(prepared, place) for place in self.places]
         self._ended = Machine(prepared, 1, self._watches)
-        self._trap: Trap | None = None
-        self._empty: Inputs = np.zeros((1, 0, inputs), np.int32)
+        self._answer, self._seen = Answer(), (Seen * len(self.places))()
+        self._make_room(ROOM, inputs)
         self.reset()
 
     def reset(self) -> None:
         """The start of another sample."""
         self._machine = Machine(self.prepared, 1, self._watches)  # its counts begin anew, too
-        self._machine.begin(self._empty, steps=UNBOUNDED)
-        self._waiting, self._trap, self.timesteps = self._empty, None, 0
+        self._machine.begin(self._buffer[None, :0], steps=UNBOUNDED)
+        self._trap: Trap | None = None
+        # Timesteps that came; those that are not needed any more; and which one lies first.
+        self.timesteps = self._gone = self._first = 0
         self._old, self._asked = [0] * len(self.places), False
 
     def feed(self, inputs: Inputs) -> None:
         """Take timesteps [timesteps, inputs]; raises Trap, and again at whatever follows."""
         if self._trap:
             raise self._trap
-        width = self._empty.shape[2]
+        count, width = len(inputs), self._buffer.shape[1]
         if inputs.ndim != 2 or inputs.shape[1] != width:
             raise IsaError(f"{list(inputs.shape)} are no timesteps of {width} inputs")
-        machine, given = self._machine, as_input(inputs[None]).astype(np.int32)
-        if self._waiting.shape[1]:
-            given = np.concatenate([self._waiting, given], axis=1)
+        at = self._room(count)
+        small = inputs.dtype.itemsize < 4 or inputs.dtype == np.int32
+        self._buffer[at : at + count] = inputs if small else as_input(inputs)
         if self._asked:
-            for number in range(len(self.places)):
-                self._old[number] = self._ended.times(number) - machine.times(number)
-            machine.forget()
-        self._asked = False
-        machine.feed(given, len(inputs))
-        self.timesteps += len(inputs)
-        halted = self._run(machine, given) == DONE
-        left = 0 if halted else self.timesteps - machine.taken
-        self._waiting = given[:, given.shape[1] - left :]
+            self._old, self._asked = [seen.ahead for seen in self._seen], False
+        self.timesteps += count
+        status, taken = self._machine.push(self._address, self._first, count)
+        self._check(self._machine, status)
+        self._gone = self.timesteps if status == DONE else taken
 
-    @property
-    def ended(self) -> Machine:
-        """A machine on which the sample ended here; raises Trap."""
+    def _room(self, count: int) -> int:
+        """Where so many timesteps have room, behind those that wait."""
+        waiting = self.timesteps - self._gone
+        at = self.timesteps - self._first
+        if not waiting or at + count > len(self._buffer):
+            old, self._first = self._buffer[at - waiting : at], self._gone
+            if waiting + count > len(self._buffer):
+                self._make_room(2 * (waiting + count), old.shape[1])
+            self._buffer[:waiting] = old
+            at = waiting
+        return at
+
+    def _make_room(self, timesteps: int, inputs: int) -> None:
+        self._buffer = np.zeros((timesteps, inputs), np.int32)
+        self._address = self._buffer.ctypes.data
+
+    def _end(self) -> Answer:
+        """The answer of a machine on which the sample ended here; raises Trap."""
         if self._trap:
             raise self._trap
         if not self._asked:
-            self._ended.stand_where(self._machine)
-            self._ended.finish()
-            self._run(self._ended, self._waiting)
+            status = self._ended.answer(self._machine, self._answer, self._seen)
+            self._check(self._ended, status)
             self._asked = True
-        return self._ended
+        return self._answer
 
     @property
     def logits(self) -> Int:
         """What the program emits if the sample ends here."""
-        logits: Int = self.ended.outputs()[0]
+        answer = self._end()
+        logits: Int = emitted(answer.outputs, answer.output_count, 1)[0]
         return logits
 
     @property
     def cycles(self) -> int:
         """Of the sample, if it ends here."""
-        return int(self.ended.cycles()[0])
+        cycles: int = self._end().cycles
+        return cycles
 
     @property
     def counts(self) -> Counts:
         """Of the sample, if it ends here."""
-        counts = self.ended.counts(settled=False)
-        counts.cycles = self.cycles
+        cycles = self.cycles
+        counts = self._ended.counts(settled=False)
+        counts.cycles = cycles
         return counts
 
     def seen(self, place: Place) -> NDArray[Any]:
@@ -92,19 +122,25 @@ class Stream:
 
         [times, elements].
         """
+        self._end()
         number = self.places.index(place)
-        return self.ended.kept_parts(number)[self._old[number] :, 0]
+        seen, old, kind = self._seen[number], self._old[number], KEPT[self._watches[number].kind]
+        if seen.width < 0:
+            raise uneven(self._watches[number])
+        past = old * seen.width * np.dtype(kind).itemsize
+        return copied(seen.data and seen.data + past, (seen.times - old, seen.width), kind)
 
-    def _run(self, machine: Machine, given: Inputs) -> int:
-        """Run until it needs more; a trap's words are the reference engine's."""
-        status = machine.run()
+    def _check(self, machine: Machine, status: int) -> None:
+        """Raise the trap that ended a machine's run, in the reference engine's words."""
         if status != TRAPPED:
-            return status
+            return
         view = machine.view()
         # What was taken before decides nothing but in which cycle the machine traps.
-        gone = np.zeros((1, self.timesteps - given.shape[1], given.shape[2]), np.int64)
+        given = np.zeros((1, self.timesteps, self._buffer.shape[1]), np.int64)
+        kept = slice(self._gone - self._first, self.timesteps - self._first)
+        given[0, self._gone :] = self._buffer[kept]
         try:
-            Batch(self.prepared, np.concatenate([gone, given], axis=1), Counts()).run()
+            Batch(self.prepared, given, Counts()).run()
         except Trap as trap:
             self._trap = Trap(trap.cause, pc=view.pc, cycle=view.issued + 1)
             raise self._trap from None

@@ -250,16 +250,6 @@ void dmpc_spent(Machine *m, int64_t *spent) {
     else add_spent_16(m->timing, spent);
 }
 
-/* Append `count` timesteps to the input of each sample, which now lies here from timestep `first` on:
-   those before it have been taken. */
-void dmpc_feed(Machine *m, const void **input, int64_t first, int64_t count) {
-    size_t before = (size_t)first * m->width * (m->wide_input ? 4 : 1);
-    for (int l = 0; l < m->used; l++) m->input[l] = (const uint8_t *)input[l] - before;
-    m->arrived += count;
-}
-
-int64_t dmpc_taken(const Machine *m) { return m->timestep; }
-
 /* No more timesteps will arrive: loops over timesteps end after those that have. */
 void dmpc_finish(Machine *m) {
     for (int k = 0; k < m->loops; k++)
@@ -270,6 +260,43 @@ void dmpc_finish(Machine *m) {
         m->pc = loop->end - 1, m->loops--;    /* it waited for an iteration that never comes */
         advance(m);
     }
+}
+
+/* `count` timesteps more of one sample, whose input now lies here from timestep `first` on: those before
+   it have been taken. Run until it needs others, and tell how many were taken so far. */
+int dmpc_push(Machine *m, const uint8_t *input, int64_t first, int64_t count, int64_t *taken) {
+    m->input[0] = input - (size_t)first * m->width * (m->wide_input ? 4 : 1);
+    m->arrived += count;
+    int status = dmpc_run(m, INT64_MAX);
+    *taken = m->timestep;
+    return status;
+}
+
+/* What a sample says if it ends here, and what each watch saw since the last answer. What it will see
+   again, as the sample goes on, is `ahead`. */
+typedef struct {
+    int64_t cycles, output_count;
+    const int64_t *outputs;
+} Answer;
+
+typedef struct {
+    const void *data;
+    int64_t times, ahead, width;
+} Seen;
+
+int dmpc_answer(Machine *m, Machine *stream, Answer *answer, Seen *seen) {
+    int watches = m->program->sizes.watches;
+    dmpc_copy(m, stream);
+    dmpc_finish(m);
+    int status = dmpc_run(m, INT64_MAX);
+    dmpc_cycles(m, &answer->cycles);
+    answer->outputs = m->outputs, answer->output_count = m->output_count;
+    for (int w = 0; w < watches; w++) {
+        const Kept *kept = &m->kept[w];
+        seen[w] = (Seen){kept->data, kept->times, kept->times - stream->kept[w].times, kept->width};
+    }
+    dmpc_forget(stream);
+    return status;
 }
 
 /* Where the machine stands, for those who look at it. */
