@@ -26,8 +26,13 @@ class Extremes(Saturation[str]):
         return super().__call__(x, bits, cause)
 
 
-def extremes(graph: Graph, x: Int) -> Extremes:
-    """Run an integer graph on integer samples [samples, timesteps, inputs] and watch it."""
+def extremes(graph: Graph, x: Int, lengths: Int | None = None) -> Extremes:
+    """Run an integer graph on integer samples [samples, timesteps, inputs] and watch it.
+
+    With `lengths` [samples], what lies behind a sample's length is no part of it.
+    """
     watch = Extremes()
-    interpret(graph, x.astype(np.int64), saturate=watch)
+    every = np.full(len(x), x.shape[1]) if lengths is None else lengths
+    for length in np.unique(every):
+        interpret(graph, x[every == length, :length].astype(np.int64), saturate=watch)
     return watch

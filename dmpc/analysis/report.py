@@ -52,12 +52,15 @@ class Report:
         return {"assumed": asdict(self.assumed), "ranges": [asdict(r) for r in self.ranges]}
 
 
-def report(graph: Graph, assumed: Assumptions, x: Int | None = None) -> Report:
+def report(
+    graph: Graph, assumed: Assumptions, x: Int | None = None, lengths: Int | None = None
+) -> Report:
     """The report on an integer graph, with integer samples [samples, timesteps, inputs] if any.
 
+    With `lengths` [samples], what lies behind a sample's length is no part of it.
     Raises CompileError for a graph before level integer.
     """
-    seen = Extremes() if x is None else extremes(graph, x)
+    seen = Extremes() if x is None else extremes(graph, x, lengths)
     proofs = prove(graph, assumed).proofs
     return Report(assumed, tuple(_ranges(proofs, seen)))
 

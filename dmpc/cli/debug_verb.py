@@ -140,7 +140,7 @@ class _Given:
         assert self.image is not None
         assert self.data is not None
         program = runtime.load(self.image, self.engine)
-        samples = read_samples(self.data, any_length=True)
+        samples = read_samples(self.data)
         beside = None
         if self.model:
             with errors_of(self.model):

@@ -151,7 +151,7 @@ def _graphs(before: str, after: str) -> list[Graph]:
 
 def _of_runs_on(before: str, after: str, data: str, limit: int | None) -> list[Change]:
     """What running two images on samples changes: by layer, op, unit, and in what they answer."""
-    samples = read_samples(data, any_length=True).first(limit)
+    samples = read_samples(data).first(limit)
     told = []
     with progress("running", 2 * len(samples.x)) as advance, samples_of(data):
         for name in (before, after):

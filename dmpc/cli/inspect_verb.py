@@ -14,7 +14,7 @@ from dmpc.cli.main import Verb
 from dmpc.cli.memory_table import held, memory_table
 from dmpc.cli.models import errors_of, refuse_unread
 from dmpc.cli.ranges import print_ranges, range_report
-from dmpc.cli.samples import calibration_set, read_samples, samples_of
+from dmpc.cli.samples import calibration_set, samples_of
 from dmpc.cli.tables import table
 from dmpc.cli.terminal import Output
 from dmpc.compiler import as_trained, find_ranges, import_model, to_layers
@@ -152,9 +152,9 @@ def inspect(
         image = read_image(file) if is_image else _compiled(file, dict(chosen))
         if ranges:
             data = samples or chosen["calibration"]
-            x = read_samples(data).x if data else None
+            given = calibration_set(data)
             with samples_of(data), errors_of(file):
-                found = range_report(image, file, x, timesteps, events, chosen["input_range"])
+                found = range_report(image, file, given, timesteps, events, chosen["input_range"])
             print_ranges(found, out)
             told["ranges"] = found.to_json()
         if everything:
@@ -271,16 +271,18 @@ def _print_memory(image: Image, out: Output) -> list[dict[str, Any]]:
 
 def _timestep(program: Program, samples: str | None, sample: int, timestep: int | None) -> Timestep:
     """The timestep to show, of a user's sample or of typical input."""
-    x = read_samples(samples).x if samples else typical_input(program)
+    given = calibration_set(samples)
+    x = typical_input(program) if given.x is None else given.x
     if sample >= len(x):
         raise DmpcError(
             f"there is no sample {sample}; the last is {len(x) - 1}",
             where=samples or program.origin,
         )
     with samples_of(samples):
-        trace = program.trace(x[sample:])
+        one = x[sample : sample + 1, : None if given.lengths is None else given.lengths[sample]]
+        trace = program.trace(one)
     with samples_of(program.origin):
-        return timestep_of(trace, program.image.code, x.shape[1], timestep)
+        return timestep_of(trace, program.image.code, one.shape[1], timestep)
 
 
 def _print_schedule(image: Image, step: Timestep, out: Output) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def profile(image: str, data: str, json_path: str | None, limit: int | None, eng
     instruction took. Its totals are those of `dmpc run`.
     """
     program = runtime.load(image, engine)
-    samples = read_samples(data, any_length=True).first(limit)
+    samples = read_samples(data).first(limit)
     with progress("running", len(samples.x)) as advance, samples_of(data):
         result = program.run(samples.x, samples.y, lengths=samples.lengths, progress=advance)
     found = program.profile(result)

@@ -101,7 +101,7 @@ def quantize(
     test = _test_samples(data, limit)
     with errors_of(model), samples_of(calibration):
         with working("calibrating"):
-            study = Study.of(model, train.x, train.y, options_of(**chosen))
+            study = Study.of(model, train.x, train.y, options_of(**chosen), lengths=train.lengths)
         if max_drop is not None:
             with progress("searching", len(stored(study.layers, study.ranges.events))) as advance:
                 study = study.cheapest(max_drop, advance)
@@ -111,7 +111,7 @@ def quantize(
             with progress("measuring", count) as advance:
                 found = study.losses(advance)
     with samples_of(data), working("comparing"):
-        difference = study.difference(test.x, test.y) if test else study.calibrated
+        difference = study.difference(test.x, test.y, test.lengths) if test else study.calibrated
     impulses = study.impulses() if report or plot else []
     if save:
         write_text(save, study.widths_text())
@@ -140,8 +140,7 @@ def _test_samples(data: str | None, limit: int | None) -> Samples | None:
         if limit is not None:
             raise click.UsageError("--limit counts samples of --input, which is not given")
         return None
-    samples = read_samples(data)
-    return Samples(samples.x[:limit], None if samples.y is None else samples.y[:limit])
+    return read_samples(data).first(limit)
 
 
 def _check_drop(difference: Difference, max_drop: float | None, data: str) -> None:

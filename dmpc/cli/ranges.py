@@ -5,10 +5,10 @@ import numpy as np
 from dmpc.analysis.bounds import Assumptions
 from dmpc.analysis.report import IMPOSSIBLE, SEEN, VERDICTS, Range, Report, report
 from dmpc.backend.emit import embedded_graph
+from dmpc.cli.samples import CalibrationSet
 from dmpc.cli.tables import table
 from dmpc.cli.terminal import Output
 from dmpc.errors import DmpcError
-from dmpc.ir.registry import Tensor
 from isa.image import Image
 from runtime.program import Program
 
@@ -16,20 +16,21 @@ from runtime.program import Program
 def range_report(
     image: Image,
     origin: str,
-    x: Tensor | None,
+    samples: CalibrationSet,
     steps: int | None,
     events: int | None,
     declared: tuple[float, float] | None = None,
 ) -> Report:
     """The report on an image's own graph.
 
-    `declared` is the range of a graded input. Raises DmpcError if `x` lies outside, or is not what
-    `steps` and `events` assume, RuntimeFailure if it cannot be run.
+    `declared` is the range of a graded input. Raises DmpcError if `samples` lie outside, or are not
+    what `steps` and `events` assume, RuntimeFailure if they cannot be run.
     """
-    program = Program(image, origin)
+    program, (x, lengths) = Program(image, origin), samples
     inputs = None if x is None else program.encode(x)[0]
     if inputs is not None:
-        _check_assumed(steps, inputs.shape[1], "timesteps a sample", origin)
+        longest = inputs.shape[1] if lengths is None else int(lengths.max())
+        _check_assumed(steps, longest, "timesteps a sample", origin)
         if program.takes_events:
             active = int(np.count_nonzero(inputs, axis=2).max(initial=0))
             _check_assumed(events, active, "active inputs in a timestep", origin)
@@ -44,7 +45,7 @@ def range_report(
                 where=origin,
                 hint="declare the range that the input really has",
             )
-    return report(embedded_graph(image), Assumptions(steps, ends, events), inputs)
+    return report(embedded_graph(image), Assumptions(steps, ends, events), inputs, lengths)
 
 
 def _check_assumed(most: int | None, found: int, what: str, origin: str) -> None:

@@ -92,7 +92,7 @@ def report(
         unread = {param.name or "" for param in click.command("")(model_options(_nothing)).params}
         refuse_unread({"without --model": {*unread, "calibration"}})
     program = runtime.load(image)
-    samples = read_samples(data, any_length=True).first(limit)
+    samples = read_samples(data).first(limit)
     x, y, lengths = samples.x, samples.y, samples.lengths
     with progress("running", len(x)) as advance, samples_of(data):
         result = program.run(x, y, lengths=lengths, progress=advance)
@@ -117,7 +117,7 @@ def _losses(model: str, image: Image, data: str, chosen: dict[str, Any]) -> list
     options = options_of(**chosen)
     with errors_of(model), samples_of(data):
         check_origin(import_model(model, options, given.x).graph, image, options, model)
-        study = Study.of(model, given.x, given.y, options, image.target)
+        study = Study.of(model, given.x, given.y, options, image.target, given.lengths)
         count = len(sources(study.layers, study.ranges.events))
         with progress("measuring", count) as advance:
             return study.losses(advance)

@@ -94,7 +94,7 @@ def run(
     check_trace(trace)
     wanted = window(timesteps)
     program = runtime.load(image, engine)
-    loaded = read_samples(data, any_length=True).first(limit)
+    loaded = read_samples(data).first(limit)
     x, y, lengths = loaded.x, loaded.y, loaded.lengths
     with progress("running", len(x)) as advance, samples_of(data):
         result = program.run(x, y, lengths=lengths, progress=advance)

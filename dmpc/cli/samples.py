@@ -34,7 +34,7 @@ data_options = option_list(
 )  # fmt: skip
 
 
-def read_samples(path: str, *, any_length: bool = False) -> Samples:
+def read_samples(path: str) -> Samples:
     """The samples in a file that the verb was given, in timesteps as its options say.
 
     A word on standard error says what was read, unless whoever saved it must know. Raises
@@ -46,7 +46,7 @@ def read_samples(path: str, *, any_length: bool = False) -> Samples:
         others = [other for other in sample_files(ctx) if other != path]
         if any(format_of(other).timed(other) for other in others):
             binning = Binning()  # they are for the other file
-    samples, told = told_samples(path, any_length=any_length, binning=binning)
+    samples, told = told_samples(path, any_length=True, binning=binning)
     if told:
         say("note", f"{path}: {told}")
     return samples
@@ -63,7 +63,7 @@ def calibration_set(path: str | None) -> CalibrationSet:
     """The samples of --calibration; raises RuntimeFailure."""
     if path is None:
         return CalibrationSet()
-    samples = read_samples(path, any_length=True)
+    samples = read_samples(path)
     return CalibrationSet(samples.x, samples.lengths)
 
 

@@ -108,7 +108,7 @@ def sweep(
     for target in targets:
         load_target(target)
     options, train = options_of(**chosen), calibration_set(calibration)
-    samples = read_samples(data, any_length=True).first(limit)
+    samples = read_samples(data).first(limit)
     choices = [Point(*choice) for choice in product(targets, widths or (None,), objectives)]
     before = known(json_path, sweep_of(model, targets, calibration, data, limit, chosen))
     found = before.by_choice

@@ -48,7 +48,7 @@ def verify(
     simulator: each is compared with the next, the first by tolerance and accuracy, the last by
     every bit.
     """
-    samples = read_samples(data, any_length=True).first(limit)
+    samples = read_samples(data).first(limit)
     x = samples.x
     options, loaded = options_of(**chosen), read_image(image)
     with samples_of(data):

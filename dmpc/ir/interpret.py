@@ -37,6 +37,12 @@ def over_time(readout: str, outputs: Tensor) -> Tensor:
     return np.asarray(outputs.sum(axis=1) if readout == "sum" else outputs.mean(axis=1))
 
 
+def readout_in(graph: Graph) -> str:
+    """The readout of a graph; of integers the sum in place of the mean."""
+    readout = str(graph.attrs.get("readout", "mean"))
+    return "sum" if readout == "mean" and not graph.types[graph.outputs[0]].is_float else readout
+
+
 @dataclass(frozen=True)
 class Result:
     """What a run of a graph gives.
@@ -81,12 +87,9 @@ def interpret(
     context = EvalContext(dtype, saturate=saturate or Saturation())
     machine = _Machine(graph, context, x, fed or {}, rounded or {}, wanted)
     series = machine.run()
-    readout = str(graph.attrs.get("readout", "mean"))
-    if readout == "mean" and not graph.types[output].is_float:
-        readout = "sum"
     return Result(
         outputs=series[output],
-        logits=over_time(readout, series[output]),
+        logits=over_time(readout_in(graph), series[output]),
         traces={name: series[name] for name in dict.fromkeys(trace)},
         saturations=context.saturations,
     )

@@ -33,7 +33,7 @@ With a dilation of d timesteps the slow current reads a held memory, `W_m m[floo
     h'    = hold(h, m') {period = d}        h[k]   = m[k] where d divides k, else h[k-1]
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -228,6 +228,12 @@ def _evaluate_delay(
     return (waiting[:, 0], rest)
 
 
+def _within_ring(types: Sequence[TensorType], parameters: Sequence[Tensor]) -> Iterator[str]:
+    rows, (delays,) = types[0].shape[0], parameters
+    if delays.size and not 0 <= delays.min() <= delays.max() < rows:
+        yield f"delays are {delays.min()} .. {delays.max()}, where {rows} rows hold 0 .. {rows - 1}"
+
+
 DELAY = register(
     OpDef(
         "delay",
@@ -240,6 +246,7 @@ DELAY = register(
         _evaluate_delay,
         {"layer": LAYER},
         parameters=("delays",),
+        numbers=_within_ring,
     )
 )
 

@@ -21,6 +21,7 @@ Tensor = np.ndarray[Any, np.dtype[Any]]
 Attrs = Mapping[str, Attr]
 Infer = Callable[[Sequence[TensorType], Attrs], tuple[TensorType, ...]]
 Evaluate = Callable[..., tuple[Tensor, ...]]
+Numbers = Callable[[Sequence[TensorType], Sequence[Tensor]], Iterable[str]]
 
 
 @dataclass
@@ -83,7 +84,8 @@ class OpDef:
     `infer(types, attrs)` checks operand types and returns the result types; it raises ValueError
     with a text for the user. `evaluate(ctx, attrs, *arrays)` computes the results with plain NumPy;
     arrays carry one leading batch axis, except constants. Integers are int64, events and booleans
-    bool, real values `ctx.dtype`.
+    bool, real values `ctx.dtype`. `numbers(types, parameters)` yields a text for every breach of
+    what the parameters' numbers must keep to beside their types.
     """
 
     name: str
@@ -95,6 +97,7 @@ class OpDef:
     evaluate: Evaluate
     attrs: Mapping[str, AttrSpec] = field(default_factory=dict)
     parameters: tuple[str, ...] = ()
+    numbers: Numbers | None = None
 
     def bind(self, operands: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Operand name (without mark) -> the values given for it; () for an absent optional.

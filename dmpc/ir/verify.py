@@ -167,11 +167,16 @@ def _operation(graph: Graph, op: Op) -> Iterator[str]:
     yield from bad
     if bad:
         return
+    types = [graph.types[name] for name in op.operands]
     try:
-        expected = definition.infer([graph.types[name] for name in op.operands], op.attrs)
+        expected = definition.infer(types, op.attrs)
     except ValueError as error:
         yield str(error)
         return
+    if definition.numbers:
+        bound = definition.bind(op.operands)
+        parameters = [name for slot in definition.parameters for name in bound[slot]]
+        yield from definition.numbers(types, [graph.constants[name] for name in parameters])
     for name, type_ in zip(op.results, expected, strict=True):
         if name not in graph.types:
             yield f"%{name} has no type"

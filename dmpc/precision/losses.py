@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dmpc.ir.graph import Graph, Op
-from dmpc.ir.interpret import interpret
 from dmpc.ir.ops_layers import FIRING, readout_of
 from dmpc.passes.quantization.widths import LEAST_BITS, WidthPlan
 from dmpc.passes.quantize import Quantize, Quantized
@@ -135,7 +134,7 @@ class _Attempt:
         self.yardstick, self.target, self.ranges, self.plan = yardstick, target, ranges, plan
         graph, self.x = yardstick.layers, yardstick.x.astype(np.float64)
         computed = [name for op in graph.ops for name in op.results]
-        self.exact = interpret(graph, self.x, trace=computed).traces
+        self.exact = yardstick.run(graph, self.x, trace=computed).traces
         self.wires = graph.wires(carried=True)
         self.spikes = {
             str(op.attrs["layer"]): op.results[0] for op in graph.ops if op.kind in FIRING
@@ -161,7 +160,7 @@ class _Attempt:
         }
         if layer != READOUT:
             graph.outputs = [self.spikes[layer]]  # nothing is computed of what comes after
-        found = interpret(graph, self.x, trace=graph.outputs, fed=fed, rounded=steps)
+        found = self.yardstick.run(graph, self.x, trace=graph.outputs, fed=fed, rounded=steps)
         if layer == READOUT:
             return float(np.mean(found.logits.argmax(1) != self.yardstick.answers))
         return self.yardstick.mismatch(found.traces)[self.spikes[layer]]

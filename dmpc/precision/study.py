@@ -31,6 +31,7 @@ from dmpc.precision.impulse import Impulse, impulses
 from dmpc.precision.losses import Loss, losses
 from dmpc.precision.search import cheapest, memory_bits
 from dmpc.precision.yardstick import Difference, Yardstick
+from isa.arithmetic import Int
 from isa.target import Target, load_target
 
 SAMPLES = 400  # of the calibration set, on which predictions are compared
@@ -60,18 +61,20 @@ class Study:
         y: Tensor | None,
         options: Options,
         target: Target | None = None,
+        lengths: Int | None = None,
     ) -> "Study":
         """A model with its calibration set `x` [samples, timesteps, inputs] and labels `y`.
 
+        With `lengths` [samples], what lies behind a sample's length is no part of it.
         `target` is that of the options if it is not given. Raises DmpcError as `dmpc.compile` does.
         """
         target = target or load_target(options.target)
         options, trained = as_trained(options, model, target)
         plan = width_plan(target, options.weight_bits, options.widths)
         layers = to_layers(import_model(model, options, x).graph, options, lanes=target.lanes)
-        ranges = find_ranges(layers, x, options)
+        ranges = find_ranges(layers, x, options, lengths=lengths)
         some = np.unique(np.linspace(0, len(x) - 1, min(SAMPLES, len(x))).astype(int))
-        yardstick = Yardstick(layers, x[some], None if y is None else y[some])
+        yardstick = Yardstick(layers, x, y, lengths).part(some)
         return cls(layers, target, ranges, plan, yardstick, trained)
 
     @cached_property
@@ -84,15 +87,13 @@ class Study:
         """The difference from the float network on samples of the calibration set."""
         return self.yardstick.of(self.quantized.graph)
 
-    def difference(self, x: Tensor, y: Tensor | None) -> Difference:
+    def difference(self, x: Tensor, y: Tensor | None, lengths: Int | None = None) -> Difference:
         """The difference from the float network on other samples."""
-        return Yardstick(self.layers, x, y).of(self.quantized.graph)
+        return Yardstick(self.layers, x, y, lengths).of(self.quantized.graph)
 
     def losses(self, progress: Callable[[int], None] | None = None) -> list[Loss]:
         """Where the loss comes from."""
-        x, y = self.yardstick.x, self.yardstick.y
-        some = slice(None, None, max(1, len(x) // MEASURED))
-        few = Yardstick(self.layers, x[some], None if y is None else y[some])
+        few = self.yardstick.part(slice(None, None, max(1, len(self.yardstick.x) // MEASURED)))
         return losses(few, self.target, self.ranges, self.plan, progress)
 
     def impulses(self) -> list[Impulse]:

@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from dmpc.backend.interface import interface_of
 from dmpc.errors import SampleError
 from dmpc.ir.graph import Graph
-from dmpc.ir.interpret import interpret
+from dmpc.ir.interpret import Result, interpret, shown
+from dmpc.ir.lengths import ended
 from dmpc.ir.ops_layers import FIRING
 from dmpc.ir.registry import Tensor
+from isa.arithmetic import Int
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,20 @@ class Difference:
 
 
 class Yardstick:
-    """A float network's spikes and answers on samples `x` with labels `y`, to compare with."""
+    """A float network's spikes and answers on samples `x` with labels `y`, to compare with.
 
-    def __init__(self, layers: Graph, x: Tensor, y: Tensor | None) -> None:
-        self.layers, self.x, self.y = layers, x, y
+    With `lengths` [samples], what lies behind a sample's length is no part of it.
+    """
+
+    def __init__(
+        self, layers: Graph, x: Tensor, y: Tensor | None, lengths: Int | None = None
+    ) -> None:
+        self.layers, self.x, self.y = layers, shown(layers, x), y
+        steps = self.x.shape[1]
+        known = lengths is not None and steps == x.shape[1]
+        self.lengths = lengths if known else np.full(len(x), steps)
         self.spikes = [op.results[0] for op in layers.ops if op.kind in FIRING]
-        self.floats = interpret(layers, x.astype(np.float64), trace=self.spikes)
+        self.floats = self.run(layers, self.x.astype(np.float64), trace=self.spikes)
         self.answers = self.floats.logits.argmax(1)
         classes = self.floats.logits.shape[1]
         if y is not None and y.max() >= classes:
@@ -51,11 +62,20 @@ class Yardstick:
                 f"label {y.max()} is no class; the network has {classes}, numbered from 0"
             )
 
+    def run(self, graph: Graph, x: Tensor, **options: Any) -> Result:
+        """`interpret` on numbers `x` of the samples, each as long as it is."""
+        return ended(graph, interpret(graph, x, **options), self.lengths)
+
+    def part(self, numbers: Int | slice) -> "Yardstick":
+        """The same with some of the samples."""
+        y = None if self.y is None else self.y[numbers]
+        return Yardstick(self.layers, self.x[numbers], y, self.lengths[numbers])
+
     def of(self, integer: Graph) -> Difference:
         """How an integer graph of the network differs, on all samples."""
         x, _ = interface_of(integer).input.integers(self.x)
-        through = interpret(integer, x, trace=self.spikes)
-        alone = interpret(integer, x, trace=self.spikes, fed=self.floats.traces)
+        through = self.run(integer, x, trace=self.spikes)
+        alone = self.run(integer, x, trace=self.spikes, fed=self.floats.traces)
         answers = through.logits.argmax(1)
         return Difference(
             self.mismatch(through.traces),
@@ -73,8 +93,8 @@ class Yardstick:
         """
         interface = interface_of(integer)
         x, _ = interface.input.integers(self.x)
-        step = interface.output.scale / (x.shape[1] if interface.output.average else 1)
-        real = interpret(integer, x).logits * step
+        steps = self.lengths[:, None] if interface.output.average else 1
+        real = self.run(integer, x).logits * interface.output.scale / steps
         return float(np.mean(self._leads(real) < self._leads(self.floats.logits) / 2))
 
     def _leads(self, logits: Tensor) -> Tensor:

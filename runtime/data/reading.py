@@ -97,8 +97,8 @@ def _checked(found: Samples, any_length: bool) -> Samples:
         return Samples(check_numbers(x), y)
     if not any_length:
         raise RuntimeFailure(
-            "lengths: its samples differ in length, which this verb does not take; without "
-            "`lengths` the padding counts as timesteps (of events in time: --steps N)"
+            "lengths: its samples differ in length; say any_length=True and pass `lengths` on "
+            "with them, or leave them out of the file, and the padding counts as timesteps"
         )
     return Samples(_without_padding(x, lengths), y, lengths)
 

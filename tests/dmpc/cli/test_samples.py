@@ -1,5 +1,7 @@
 """Samples of other formats on the command line: how events become timesteps, and what is told."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -88,10 +90,27 @@ def test_a_calibration_set_whose_samples_differ_in_length(files, dmpc, tmp_path)
         ("compile", "-o", tmp_path / "a.elf"),
         ("check",),
         ("inspect", "--level", "integer"),
+        ("inspect", "--ranges"),
+        ("quantize", "--report"),
     ):
         result = dmpc(verb[0], files.model, "--calibration", path, *verb[1:])
         assert result.exit_code == 0, result.output
-    result = dmpc("quantize", files.model, "--calibration", path)
-    assert (
-        f"{path}: lengths: its samples differ in length, which this verb does not" in result.stderr
-    )
+    last = int(lengths[3]) - 1
+    schedule = ("inspect", files.image, "--schedule", "--input", path, "--sample", "3")
+    assert dmpc(*schedule, "--timestep", str(last)).exit_code == 0
+    assert dmpc(*schedule, "--timestep", str(last + 1)).exit_code == 1
+
+
+def test_ranges_see_nothing_behind_a_length(files, dmpc, tmp_path):
+    """Those of samples of different lengths are those of the same samples one by one."""
+    x, lengths = np.load(files.data)["x"][:3], np.array([2, STEPS, 4])
+
+    def seen(**arrays):
+        np.savez(tmp_path / "x.npz", **arrays)
+        options = ("--ranges", "--input", tmp_path / "x.npz", "--json", "-")
+        found = json.loads(dmpc("inspect", files.image, *options).stdout)
+        return [item["seen"] for item in found["ranges"] if item["seen"]]
+
+    alone = [seen(x=x[n : n + 1, :length]) for n, length in enumerate(lengths)]
+    hulls = [np.array(ends) for ends in zip(*alone, strict=True)]
+    assert seen(x=x, lengths=lengths) == [[h[:, 0].min(), h[:, 1].max()] for h in hulls]

@@ -8,6 +8,7 @@ from dmpc.ir.graph import Op, Place
 from dmpc.ir.parser import parse
 from dmpc.ir.types import TensorType, f32
 from dmpc.ir.verify import problems, verify
+from tests.networks import Layer, Shape, network
 
 TEXT = """dmpir 1
 graph "g" level layers {
@@ -176,6 +177,19 @@ def test_a_hold_copies_something_like_itself_at_times(old, new, message):
     with pytest.raises(VerifyError) as caught:
         verify(parse(HOLD.replace(old, new)))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(("delays", "rows"), [([2, 2], 2), ([0, 3], 3)])
+def test_delays_lie_within_their_ring(delays, rows):
+    graph = network(Shape(inputs=2, layers=(Layer(neurons=1, delays=2),), seed=4))
+    verify(graph)
+    graph.constants["layer1.late.delays"][:] = delays
+    for name in ("layer1.late.waiting", "layer1.late.waiting.next"):
+        graph.types[name] = TensorType("event", (rows, 2))
+    with pytest.raises(VerifyError) as caught:
+        verify(graph)
+    found = f"delays are {min(delays)} .. {max(delays)}, where {rows} rows hold 0 .. {rows - 1}"
+    assert f"delay (from /layer1/late): {found}" in str(caught.value)
 
 
 def test_all_problems_are_reported_at_once(graph):
