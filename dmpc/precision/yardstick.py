@@ -51,8 +51,9 @@ class Yardstick:
     ) -> None:
         self.layers, self.x, self.y = layers, shown(layers, x), y
         steps = self.x.shape[1]
-        known = lengths is not None and steps == x.shape[1]
-        self.lengths = lengths if known else np.full(len(x), steps)
+        if lengths is None or steps != x.shape[1]:
+            lengths = np.full(len(x), steps)
+        self.lengths: Int = lengths
         self.spikes = [op.results[0] for op in layers.ops if op.kind in FIRING]
         self.floats = self.run(layers, self.x.astype(np.float64), trace=self.spikes)
         self.answers = self.floats.logits.argmax(1)
