@@ -32,6 +32,8 @@ class Layer:
     `adapts` is what adapts to their spikes: the threshold or a current; nothing if empty.
     Membranes of those that do not adapt are `clamped` between a floor and a ceiling, or one of the
     two, and those that are reset by subtraction may spike so many `times` in a timestep.
+    A memory has so many `drives`, each of which with `hears` adds the layer's last spikes; they are
+    `linear` or rectified.
     With `starts` membranes, currents and what adapts begin anywhere.
     """
 
@@ -55,6 +57,9 @@ class Layer:
     straight: bool = False
     times: int = 1
     starts: bool = False
+    drives: int = 1
+    linear: bool = False
+    hears: bool = False
 
     @property
     def often(self) -> int:
@@ -105,13 +110,19 @@ def weights(random: np.random.Generator, flavour: str, *shape: int) -> np.ndarra
     return drawn
 
 
-def memory(random: np.random.Generator, states: int, legendre: bool) -> tuple[np.ndarray, ...]:
-    """`A` [d, d] and `B` [d] of a memory that decays."""
+def memory(
+    random: np.random.Generator, states: int, legendre: bool, drives: int
+) -> tuple[np.ndarray, ...]:
+    """`A` [d, d] and `B`, [d] or of several drives [d, q], of a memory that decays."""
     if legendre:
-        return zero_order_hold(*legendre_system(states, float(random.integers(states + 4, 60))))
-    a = random.normal(0, 1, (states, states))
-    a *= random.uniform(0.3, 0.95) / max(np.abs(np.linalg.eigvals(a)).max(), 1e-9)
-    return a, random.normal(0, 1, states)
+        a, b = zero_order_hold(*legendre_system(states, float(random.integers(states + 4, 60))))
+    else:
+        a = random.normal(0, 1, (states, states))
+        a *= random.uniform(0.3, 0.95) / max(np.abs(np.linalg.eigvals(a)).max(), 1e-9)
+        b = random.normal(0, 1, states)
+    if drives > 1:
+        b = np.stack([b, *random.normal(0, 1, (drives - 1, states))], axis=1)
+    return a, b
 
 
 def network(shape: Shape) -> Graph:
@@ -219,12 +230,10 @@ def _layer(
     if d:
         graph.states.append(State(f"{name}.m", f"{name}.m.next"))
         graph.types[f"{name}.m"] = f32(d)
-        drive = (source, _constant(graph, f"{name}.wx", weights(random, layer.flavour, inputs)))
-        if layer.bias:
-            drive = (*drive, _constant(graph, f"{name}.bx", random.normal(0.1, 0.3, 1)))
-        graph.add(Op("drive", drive, (f"{name}.x",), {"layer": name}, (f"/{name}/drive",)), f32(1))
-        a, b = memory(random, d, layer.legendre)
-        operands = (f"{name}.m", f"{name}.x", f"{name}.A", f"{name}.B")
+        own = (before(name, n * layer.often), n * layer.often) if layer.hears else None
+        x = _drives(graph, random, name, layer, (source, inputs), own)
+        a, b = memory(random, d, layer.legendre, layer.drives)
+        operands = (f"{name}.m", x, f"{name}.A", f"{name}.B")
         _constant(graph, f"{name}.A", a)
         _constant(graph, f"{name}.B", b)
         loc = (f"/{name}/memory",)
@@ -298,6 +307,37 @@ def _layer(
     return results[0]
 
 
+def _drives(
+    graph: Graph,
+    random: np.random.Generator,
+    name: str,
+    layer: Layer,
+    *sources: tuple[str, int] | None,
+) -> str:
+    """What drives a memory: for each element a sum of what is read, one source after the other."""
+    read = [source for source in sources if source is not None]
+    before: tuple[str, ...] = ()
+    for number in range(layer.drives):
+        added: tuple[str, ...] = ()
+        for place, (source, size) in enumerate(read):
+            part = f"{name}.x" + (f".{number}.{place}" if number or place else "")
+            drawn = weights(random, layer.flavour, size)
+            operands = (source, _constant(graph, part.replace(".x", ".wx", 1), drawn))
+            last = place == len(read) - 1
+            others = (*added, *(before if last else ()))
+            if layer.bias or others:
+                bias = random.normal(0.1, 0.3, 1) if layer.bias else np.zeros(1)
+                operands += (_constant(graph, part.replace(".x", ".bx", 1), bias), *others)
+            attrs: dict[str, str | bool] = {"layer": name}
+            attrs |= {"linear": True} if layer.linear or not last else {}
+            attrs |= {"adds": True} if added else {}
+            elements = 1 + number if last else 1
+            graph.add(Op("drive", operands, (part,), attrs, (f"/{name}/drive",)), f32(elements))
+            added = (part,)
+        before = added
+    return before[0]
+
+
 def samples(shape: Shape, *, seed: int | None = None) -> np.ndarray:
     """Samples [samples, steps, inputs] for a shape; some are silent, some have every input on."""
     random = np.random.default_rng(shape.seed + 1 if seed is None else seed)
@@ -352,4 +392,7 @@ def _random_layer(random: Random) -> Layer:
         straight=random.random() < 0.3,
         times=random.choice((1, 1, 2, 3)),
         starts=random.random() < 0.3,
+        drives=random.choice((1, 1, 1, 2, 3)),
+        linear=random.random() < 0.3,
+        hears=random.random() < 0.2,
     )

@@ -179,6 +179,11 @@ def window(doc: str) -> Any:
     return _optional("w", "window", MOST_WINDOWS, doc)
 
 
+def optional_value_register(doc: str) -> Any:
+    """value register or none: the number of the register and one more; 0, written none, is none."""
+    return _optional("v", "value register or none", MOST_REGISTERS, doc)
+
+
 def kernel(doc: str) -> Any:
     """kernel: the number of the kernel and one more; 0, written none, is none."""
     return _optional("k", "kernel", MOST_KERNELS, doc)

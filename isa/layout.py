@@ -108,9 +108,9 @@ class Layout:
         return rows
 
 
-def coefficients(size: int, lanes: int) -> Layout:
-    """Rows of Abar and Bbar in the update memory: a column of each for every `lanes` states."""
-    return Layout(size + 1, -(-size // lanes))
+def coefficients(size: int, lanes: int, drives: int = 1) -> Layout:
+    """Rows of Abar and Bbar in the update memory: their columns for every `lanes` states."""
+    return Layout(size + drives, -(-size // lanes))
 
 
 def _phase(inputs: Int | int, group: Int | int, first: int) -> Int:

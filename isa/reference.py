@@ -85,8 +85,8 @@ def _words() -> str:
     opcode, stage = WORD_BITS - OPCODE_BITS, WORD_BITS - OPCODE_BITS - STAGE_BITS
     kinds = (
         words.unsigned, words.signed, words.event_register, words.value_register,
-        words.window_register, words.window, words.bank_number, words.flag, words.choice,
-        words.bank_set,
+        words.optional_value_register, words.window_register, words.window, words.bank_number,
+        words.flag, words.choice, words.bank_set,
     )  # fmt: skip
     names = (_doc(kind).split(":", 1) for kind in kinds)
     return (

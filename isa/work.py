@@ -111,6 +111,16 @@ def registers(
     return tuple(f"{letter}{first + n}" for n in range(begin, file.span(size)))
 
 
+def lengthened(
+    target: Target, letter: str, first: int, offset: int, size: int
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Registers that are written when `size` elements come behind the first `offset` of a vector,
+    and the one that keeps its value, to which they are appended, if it is not full."""
+    file = target.events if letter == "e" else target.values
+    kept = (f"{letter}{first + offset // file.width}",) if offset % file.width else ()
+    return registers(target, letter, first, offset + size, offset), kept
+
+
 def in_window(window: int | None) -> tuple[str, ...]:
     """The name of the window through which an instruction reads, if it does."""
     return () if window is None else (f"w{window}",)

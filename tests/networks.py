@@ -46,6 +46,9 @@ layers = st.builds(
     straight=st.sampled_from((False, False, True)),
     times=st.sampled_from((1, 1, 2, 3)),
     starts=st.sampled_from((False, False, True)),
+    drives=st.sampled_from((1, 1, 1, 2, 3)),
+    linear=st.sampled_from((False, False, True)),
+    hears=st.sampled_from((False, False, True)),
 )
 
 

@@ -7,6 +7,7 @@ from dmpc.analysis.forms import Form, total
 from dmpc.analysis.interval import Interval, of_bits
 from dmpc.analysis.neurons import settle
 from dmpc.analysis.response import System
+from dmpc.ir.drives import columns, split
 from dmpc.ir.graph import Op
 from isa.arithmetic import Int, leak, shift_round
 
@@ -29,31 +30,37 @@ def convolve(found: Analysis, op: Op) -> None:
 
 @analyses("scalar_drive")
 def scalar_drive(found: Analysis, op: Op) -> None:
-    """A rectified sum: its ends are the ends of the sum."""
+    """A sum, rectified or not: its ends are the ends of the sum."""
     weight = found.constant(op.operands[1])[None, :]
     sums = found.bound(found.form(op.operands[0], weight))
     shifted = _shifted(sums, number(op, "shift")) + np.array([number(op, "bias")])
-    driven = Interval(np.maximum(shifted.low, 0), np.maximum(shifted.high, 0))
-    found.ranges[op.results[0]] = found.prove(op, "drive", number(op, "bits"), driven)
+    added, before = split([found.range(name) for name in op.operands[2:]], op.attrs)
+    total = sum(added, shifted)
+    if not op.attrs.get("linear"):
+        total = Interval(np.maximum(total.low, 0), np.maximum(total.high, 0))
+    made = [*before, found.prove(op, "drive", number(op, "bits"), total)]
+    low, high = np.concatenate([m.low for m in made]), np.concatenate([m.high for m in made])
+    found.ranges[op.results[0]] = Interval(low, high)
 
 
 @analyses("state_update")
 def state_update(found: Analysis, op: Op) -> None:
     """A slow state, by its whole impulse response unless that leaves its width or does not end."""
-    a, b = (found.constant(name) for name in op.operands[2:])
+    a, b = found.constant(op.operands[2]), columns(found.constant(op.operands[3]))
     unit, bits = 2.0 ** -number(op, "shift"), number(op, "bits")
-    system = System(a * unit, b * unit, found.assumed.steps)
+    systems = tuple(System(a * unit, column * unit, found.assumed.steps) for column in b.T)
     identity = np.eye(len(b), dtype=np.int64)
-    linear = found.driven(op, system, identity) if system.decays else None
+    decay = all(system.decays for system in systems)
+    linear = found.driven(op, systems, identity) if decay else None
     drive = found.range(op.operands[1])
     if not drive.magnitude.any():  # from zero, nothing ever comes, and nothing is rounded
-        bound = Interval(np.zeros_like(b), np.zeros_like(b))
+        bound = Interval(np.zeros(len(b), np.int64), np.zeros(len(b), np.int64))
     elif linear is not None and linear.clip(*of_bits(bits)) == linear:
-        found.systems[op.results[0]] = system
+        found.systems[op.results[0]] = systems
         bound = linear
     else:  # saturation makes it another system: one timestep, from anywhere in its width
         widest = Interval(*(np.full(len(b), end, np.int64) for end in of_bits(bits)))
-        sums = widest.through(a) + drive.through(b[:, None])
+        sums = widest.through(a) + drive.through(b)
         bound = _shifted(sums, number(op, "shift")).with_zero()
     kept = found.prove(op, "memory state", bits, bound)
     found.ranges[op.operands[0]] = found.ranges[op.results[0]] = kept.with_zero()

@@ -7,6 +7,7 @@ from dmpc.backend.pieces import Lowered, Pieces
 from dmpc.backend.places import records_of, side_by_side, starts_of, states_of
 from dmpc.backend.windows import tiles_of
 from dmpc.ir.chains import STAGES
+from dmpc.ir.drives import split
 from dmpc.ir.graph import Op
 from dmpc.ir.ops_neurons import MODEL_OF, PARAMETERS
 from dmpc.ir.registry import op_def
@@ -165,6 +166,7 @@ class Lowering(Pieces):
     def _drive(self, op: Op) -> Iterator[Lowered]:
         source = op.operands[0]
         window = yield from self.load_all(op, op.operands[1])
+        added, before = split(op.operands[2:], op.attrs)
         take = DriveEvents if self.is_event(source) else DriveValues
         made = take(
             dest=self.row(op.results[0]),
@@ -174,6 +176,9 @@ class Lowering(Pieces):
             shift=self.number(op, "shift"),
             bias=self.number(op, "bias"),
             window=window,
+            linear=bool(op.attrs.get("linear")),
+            offset=sum(self.size(name) for name in before),
+            added=self.row(added[0]) if added else None,
         )
         yield self.made(op, made, "step", {"dest": op.results[0]})
 
@@ -187,6 +192,7 @@ class Lowering(Pieces):
             size=self.size(state),
             shift=self.number(op, "shift"),
             window=window,
+            more=self.size(drive) - 1,
         )
         yield self.made(op, made, "step", {"state": op.results[0]})
 

@@ -17,6 +17,7 @@ from onnx import (
 )
 
 from dmpc.errors import CompileError
+from dmpc.ir.drives import split
 from dmpc.ir.graph import Array, Graph, Op
 from dmpc.ir.integer_types import times
 from dmpc.ir.interpret import repeats_of
@@ -244,17 +245,30 @@ def _planes(writer: _Writer, source: str, made: Convolution, result: str) -> str
 
 
 def _drive(writer: _Writer, op: Op) -> None:
-    source, weight, *bias = op.operands
-    inputs = [source, writer.weight(weight, 1, -1), *(writer.weight(name) for name in bias)]
-    linear = writer.node("Gemm", inputs, f"{op.results[0]}.linear", transB=1)
-    writer.node("Relu", [linear], op.results[0])
+    source, weight, *rest = op.operands
+    (result,) = op.results
+    added, before = split(rest[1:], op.attrs)
+    linear = bool(op.attrs.get("linear"))
+    inputs = [source, writer.weight(weight, 1, -1), *(writer.weight(name) for name in rest[:1])]
+    names = [f"{result}.scalar" if before else result]  # the last steps first
+    names += [f"{result}.linear"] * (not linear) + [f"{result}.sum"] * bool(added)
+    value = writer.node("Gemm", inputs, names.pop(), transB=1)
+    for name in added:
+        value = writer.node("Add", [value, name], names.pop())
+    if not linear:
+        value = writer.node("Relu", [value], names.pop())
+    if before:
+        writer.node("Concat", [*before, value], result, axis=1)
 
 
 def _memory(writer: _Writer, op: Op) -> None:
     m, x, a, b = op.operands
     (result,) = op.results
     kept = writer.node("Gemm", [m, writer.weight(a)], f"{result}.kept", transB=1)
-    added = writer.node("Mul", [x, writer.weight(b)], f"{result}.added")
+    if writer.graph.constants[b].ndim > 1:
+        added = writer.node("Gemm", [x, writer.weight(b)], f"{result}.added", transB=1)
+    else:
+        added = writer.node("Mul", [x, writer.weight(b)], f"{result}.added")
     writer.node("Add", [kept, added], result)
 
 

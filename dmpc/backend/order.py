@@ -14,6 +14,7 @@ from itertools import permutations
 from dmpc.backend.pieces import stage_of
 from dmpc.errors import CompileError
 from dmpc.ir.chains import STAGES, fires
+from dmpc.ir.drives import lengthens
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.ops_convolution import PRODUCTS
 from dmpc.ir.wires import Ring, Wires
@@ -151,8 +152,11 @@ class Timestep:
         yield from (name for name in (*self.graph.inputs, *made) if name not in kept)
 
     def users(self, name: str) -> list[int]:
-        """The ops that need what lies in a vector's registers, with the one that makes it."""
-        return [self.at[name], *self.readers.get(name, ())]
+        """The ops that need what lies in a vector's registers, with the one that makes it; of
+        drives that become a longer vector, those of that one, too."""
+        readers = self.readers.get(name, [])
+        longer = [self.graph.ops[i] for i in readers if lengthens(self.graph.ops[i], name)]
+        return [self.at[name], *readers, *(i for op in longer for i in self.users(op.results[0]))]
 
     def _at_the_end(self, i: int) -> bool:
         return i != INPUT and self.graph.ops[i].attrs.get("when") == "end"

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from dmpc.backend.places import layer_blocks, layout_of, records_of, section_of, starts_of
 from dmpc.backend.windows import Far, is_external, tiles_of, windows_of
 from dmpc.ir.chains import NEURONS
+from dmpc.ir.drives import columns
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.ops_neurons import FIELD_OF
 from isa.layout import Layout, coefficients
@@ -72,8 +73,8 @@ def _tables(graph: Graph, op: Op, target: Target) -> list[tuple[str, int, Table]
         tables = [(name, graph.constants[name][:, None].astype(np.int64))]
     elif op.kind == "state_update":
         a, b = (graph.constants[name] for name in op.operands[2:4])
-        both = np.concatenate([a, b[:, None]], axis=1)
-        layout = coefficients(len(a), target.update.lanes)
+        both = np.concatenate([a, columns(b)], axis=1)
+        layout = coefficients(len(a), target.update.lanes, columns(b).shape[1])
         tables = [(op.operands[2], product_rows(both, target.update.lanes, layout))]
     elif op.kind in NEURONS and is_external(graph, target, op.results[-1]):
         return [_far_records(graph, op, target)]

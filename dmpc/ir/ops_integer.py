@@ -17,8 +17,7 @@ Weights are exact integers, sums are exact until their consumer saturates them.
 
 from collections.abc import Sequence
 
-import numpy as np
-
+from dmpc.ir.drives import DRIVEN, check_columns, driven, elements
 from dmpc.ir.exact import product
 from dmpc.ir.integer_types import (
     INTEGER,
@@ -100,26 +99,32 @@ MOVE = register(
 
 def _infer_drive(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
     integers(types[1], "weight", *types[0].shape)
+    for other in types[2:]:
+        integers(other, "others", *other.shape[:1])
     scale = attrs["scale"]
     assert isinstance(scale, float)
-    return (TensorType(f"i{number(attrs, 'bits')}", (1,), scale),)
+    return (TensorType(f"i{number(attrs, 'bits')}", (elements(types[2:], attrs),), scale),)
 
 
 def _evaluate_drive(
-    ctx: EvalContext, attrs: Attrs, x: Tensor, weight: Tensor
+    ctx: EvalContext, attrs: Attrs, x: Tensor, weight: Tensor, *others: Tensor
 ) -> tuple[Tensor, ...]:
     sums = product(x, weight[:, None])
-    shifted = arithmetic.shift_round(sums, number(attrs, "shift"))
-    driven = np.maximum(shifted + number(attrs, "bias"), 0)
-    return (ctx.saturate(driven, number(attrs, "bits"), f"{attrs['layer']}: drive"),)
+    shifted = arithmetic.shift_round(sums, number(attrs, "shift")) + number(attrs, "bias")
+
+    def fit(made: Tensor) -> Tensor:
+        return ctx.saturate(made, number(attrs, "bits"), f"{attrs['layer']}: drive")
+
+    return (driven(shifted, others, attrs, fit),)
 
 
 SCALAR_DRIVE = register(
     OpDef(
         "scalar_drive",
-        "Scalar drive y [1] = relu((weight [m] · x [m] >> shift) + bias), rounded, saturated.",
+        "Scalar drive y = relu((weight [m] · x [m] >> shift) + bias), rounded, saturated; `others` "
+        "are as at level layers.",
         INTEGER,
-        ("x", "weight"),
+        ("x", "weight", "others*"),
         ("y",),
         _infer_drive,
         _evaluate_drive,
@@ -131,6 +136,7 @@ SCALAR_DRIVE = register(
             "bias": AttrSpec(int, "bias in steps of y"),
             "bits": AttrSpec(int, "width of y", limits=BITS),
             "scale": AttrSpec(float, "real value of one step of y"),
+            **DRIVEN,
         },
         parameters=("weight",),
     )
@@ -140,23 +146,26 @@ SCALAR_DRIVE = register(
 def _infer_update(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
     size = len(types[0].shape) == 1 and types[0].shape[0]
     integers(types[0], "m", size)
-    integers(types[1], "x", 1)
+    integers(types[1], "x", *types[1].shape[:1])
     integers(types[2], "A", size, size)
-    integers(types[3], "B", size)
+    integers(types[3], "B", *types[3].shape)
+    check_columns(types[3], size, types[1].shape[0])
     return (like(types[0], number(attrs, "bits")),)
 
 
 def _evaluate_update(
     ctx: EvalContext, attrs: Attrs, m: Tensor, x: Tensor, a: Tensor, b: Tensor
 ) -> tuple[Tensor, ...]:
-    updated = arithmetic.shift_round(product(m, a.T) + x * b, number(attrs, "shift"))
+    sums = product(m, a.T) + (x * b if b.ndim == 1 else product(x, b.T))
+    updated = arithmetic.shift_round(sums, number(attrs, "shift"))
     return (ctx.saturate(updated, number(attrs, "bits"), f"{attrs['layer']}: memory state"),)
 
 
 STATE_UPDATE = register(
     OpDef(
         "state_update",
-        "Slow state m_next [d] = (A [d, d] · m [d] + B [d] · x [1]) >> shift, rounded, saturated.",
+        "Slow state m_next [d] = (A [d, d] · m [d] + B [d, q] · x [q]) >> shift, rounded, "
+        "saturated; of one drive, B [d].",
         INTEGER,
         ("m", "x", "A", "B"),
         ("m_next",),

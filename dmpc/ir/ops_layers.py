@@ -8,6 +8,8 @@ With s the input events of a layer, N neurons, d memory states, for every timest
     slow  = dense(m', W_m, b_m)             I_m[k] = W_m m[k] + b_m
     s', u' = lif(u, fast, slow, ...)        leak, sum of currents, spike, reset
 
+A drive may be linear, and several make a vector x of a memory whose B has as many columns.
+
 Neurons whose currents decay by themselves take them through leaky integrators, one for each neuron:
 
     i'     = li(i, fast, slow, alpha)       i[k]   = alpha i[k-1] + I_f[k] + I_m[k]
@@ -39,6 +41,7 @@ from typing import Any
 
 import numpy as np
 
+from dmpc.ir.drives import DRIVEN, check_columns, driven, elements
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.integer_types import INTEGER, TIMES, integers, times
 from dmpc.ir.ops_model import vector
@@ -101,30 +104,32 @@ DENSE = register(
 
 
 def _infer_drive(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
-    del attrs
     _need(types[1], "weight", vector(types[0], "x", "f32", "event"))
-    for bias in types[2:]:
+    for bias in types[2:3]:
         _need(bias, "bias", 1)
-    return (TensorType("f32", (1,)),)
+    for other in types[3:]:
+        vector(other, "others", "f32")
+    return (TensorType("f32", (elements(types[3:], attrs),)),)
 
 
 def _evaluate_drive(
-    ctx: EvalContext, attrs: Attrs, x: Tensor, weight: Tensor, *bias: Tensor
+    ctx: EvalContext, attrs: Attrs, x: Tensor, weight: Tensor, *rest: Tensor
 ) -> tuple[Tensor, ...]:
-    del attrs
-    return (np.maximum(sum(bias, x.astype(ctx.dtype) @ weight[:, None]), 0),)
+    sums = sum(rest[:1], x.astype(ctx.dtype) @ weight[:, None])
+    return (driven(sums, rest[1:], attrs, lambda made: made),)
 
 
 DRIVE = register(
     OpDef(
         "drive",
-        "Scalar drive of a memory: y [1] = relu(weight [m] · x [m] + bias [1]).",
+        "Scalar drive of a memory: y = relu(weight [m] · x [m] + bias [1]). `others` may end in a "
+        "vector of drives, whose next element it becomes; without one y has one element.",
         LAYERS,
-        ("x", "weight", "bias?"),
+        ("x", "weight", "bias?", "others*"),
         ("y",),
         _infer_drive,
         _evaluate_drive,
-        {"layer": LAYER},
+        {"layer": LAYER, **DRIVEN},
         parameters=("weight", "bias"),
     )
 )
@@ -133,9 +138,8 @@ DRIVE = register(
 def _infer_memory(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
     del attrs
     size = vector(types[0], "m", "f32")
-    _need(types[1], "x", 1)
     _need(types[2], "A", size, size)
-    _need(types[3], "B", size)
+    check_columns(types[3], size, vector(types[1], "x", "f32"))
     return (types[0],)
 
 
@@ -143,13 +147,13 @@ def _evaluate_memory(
     ctx: EvalContext, attrs: Attrs, m: Tensor, x: Tensor, a: Tensor, b: Tensor
 ) -> tuple[Tensor, ...]:
     del ctx, attrs
-    return (m @ a.T + x * b,)
+    return (m @ a.T + (x * b if b.ndim == 1 else x @ b.T),)
 
 
 MEMORY = register(
     OpDef(
         "memory",
-        "Slow state: m_next [d] = A [d, d] · m [d] + B [d] · x [1].",
+        "Slow state: m_next [d] = A [d, d] · m [d] + B [d, q] · x [q]; of one drive, B [d].",
         LAYERS,
         ("m", "x", "A", "B"),
         ("m_next",),

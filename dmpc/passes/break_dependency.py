@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from dmpc.ir.drives import columns
 from dmpc.ir.graph import Graph, Op, State
 from dmpc.ir.ops_layers import NEURONS
 from dmpc.ir.types import TensorType
@@ -52,8 +53,8 @@ def _split(graph: Graph, slow: Op, memory: Op, hold: Op | None) -> None:
     )
     nu = graph.add_constant(
         graph.fresh(f"{layer}.nu"),
-        w_m @ graph.constants[b][:, None],
-        TensorType("f32", (neurons, 1)),
+        w_m @ columns(graph.constants[b]),
+        TensorType("f32", (neurons, graph.types[x].size)),
         loc,
     )
     direct = graph.fresh(f"{layer}.direct")

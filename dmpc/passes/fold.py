@@ -6,7 +6,8 @@ from typing import ClassVar
 import numpy as np
 
 from dmpc.errors import CompileError
-from dmpc.ir.graph import Graph, Op
+from dmpc.ir.drives import others_of
+from dmpc.ir.graph import Array, Graph, Op
 from dmpc.ir.ops_convolution import MAPS
 from dmpc.ir.ops_layers import NEURONS
 from dmpc.ir.prune import prune
@@ -54,17 +55,25 @@ def silent_memories(graph: Graph) -> set[str]:
         if op.kind != "memory":
             continue
         m, x, _, b = op.operands
-        state, drive = graph.state(m), graph.producer(x)
-        undriven = not graph.constants[b].any() or (drive is not None and _never(graph, drive))
+        state = graph.state(m)
+        undriven = not graph.constants[b].any() or _never(graph, x)
         if undriven and state is not None and _is_zero(graph, state.init):
             silent |= {m, op.results[0]}
     return silent
 
 
-def _never(graph: Graph, drive: Op) -> bool:
-    """True for a drive that is zero whatever its input."""
-    weight, *bias = (graph.constants[name] for name in drive.operands[1:])
-    return not weight.any() and all(np.all(b <= 0) for b in bias)
+def _never(graph: Graph, x: str) -> bool:
+    """True for drives that are zero whatever their input."""
+    drive = graph.producer(x)
+    if drive is None or not all(_never(graph, name) for name in others_of(graph, drive)):
+        return False
+    weight, *bias = (graph.constants[n] for n in drive.operands[1:] if n in graph.constants)
+    over = np.any if drive.attrs.get("linear") else _positive
+    return not weight.any() and not any(over(b) for b in bias)
+
+
+def _positive(bias: Array) -> bool:
+    return bool((bias > 0).any())
 
 
 def _is_zero(graph: Graph, constant: str | None) -> bool:

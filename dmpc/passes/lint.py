@@ -33,7 +33,7 @@ IDLE_DRIVE = rule(
     "idle-drive",
     Stage.LAYERS,
     "the drive of {layer} has a bias of {bias:.3g}: its memory works in timesteps without events",
-    why="""A positive bias inside the relu drives the slow state although nothing has happened.
+    why="""A bias that the relu lets through drives the slow state although nothing has happened.
     That is computed as written, but it costs cycles and energy in idle timesteps, and the slow
     state no longer starts from rest.""",
     nearest="a drive without bias, or with one that is not positive",
@@ -115,7 +115,7 @@ def lint_recognised(graph: Graph) -> Iterator[Finding]:
     for op in graph.ops:
         if op.kind == "memory" and op.results[0] in silent:
             yield _about(SILENT_MEMORY, graph, op, layer=op.attrs["layer"])
-        elif op.kind == "drive" and (bias := _bias(graph, op)) is not None and bias[0] > 0:
+        elif op.kind == "drive" and (bias := _bias(graph, op)) is not None and _idles(op, bias):
             yield _about(IDLE_DRIVE, graph, op, layer=op.attrs["layer"], bias=float(bias[0]))
     yield from _unread(graph)
 
@@ -160,6 +160,10 @@ def _neurons(graph: Graph) -> list[Op]:
 
 def _bias(graph: Graph, op: Op) -> Array | None:
     return graph.constants[op.operands[2]] if len(op.operands) > 2 else None
+
+
+def _idles(drive: Op, bias: Array) -> bool:
+    return bool(bias[0] > 0 or (drive.attrs.get("linear") and bias[0] < 0))
 
 
 def _unread(graph: Graph) -> Iterator[Finding]:

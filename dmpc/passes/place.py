@@ -19,6 +19,7 @@ from dmpc.backend.places import (
 from dmpc.errors import CompileError, ErrorList
 from dmpc.findings import NO_PIECE
 from dmpc.ir.chains import STAGES
+from dmpc.ir.drives import split, whole_vector
 from dmpc.ir.graph import Graph, Op, Place
 from dmpc.ir.ops_neurons import MODEL_OF
 from dmpc.ir.verify import origin
@@ -177,11 +178,16 @@ class _Allocator:
 
     def _drive(self, op: Op) -> None:
         self.rows("drive", (op.operands[1],), self.graph.types[op.operands[1]].shape[0])
-        self.register(op.results[0])
+        _, before = split(op.operands[2:], op.attrs)
+        if before:
+            self.graph.placement[op.results[0]] = self.graph.placement[before[0]]
+        else:
+            whole = whole_vector(self.graph, op.results[0])
+            self.register(op.results[0], self.graph.types[whole].shape[0])
 
     def _update(self, op: Op) -> None:
-        size = self.graph.types[op.operands[0]].shape[0]
-        rows = coefficients(size, self.target.update.lanes).rows
+        size, drives = (self.graph.types[name].shape[0] for name in op.operands[:2])
+        rows = coefficients(size, self.target.update.lanes, drives).rows
         self.rows("update", op.operands[2:4], rows)
         self._state(op)
 
@@ -315,11 +321,14 @@ class _Allocator:
             return self.target.memories[kind].rows
         return (self.target.events if kind == "events" else self.target.values).count
 
-    def register(self, name: str) -> None:
-        """The next vector registers of the kind that a value needs, side by side."""
+    def register(self, name: str, size: int = 0) -> None:
+        """The next vector registers of the kind that a value needs, side by side.
+
+        It may become longer, up to a `size`.
+        """
         type_ = self.graph.types[name]
         kind = "events" if type_.dtype == "event" else "values"
-        size = type_.shape[0]
+        size = max(size, type_.shape[0])
         self.graph.placement[name] = self._next(kind, name, self._span(kind, size), size)
 
     def _span(self, kind: str, size: int) -> int:

@@ -48,7 +48,7 @@ class Recognise(Pass):
     """From level model to layers: dense, drive, memory, hold, lif, whatever their spelling.
 
     Every value is brought to an affine form (`recognition.affine`). A comparison that looks at a
-    state and resets it makes LIF neurons; a state that is linear in itself and a rectified scalar
+    state and resets it makes LIF neurons; a state that is linear in itself and in what drives it
     is a memory; one that is replaced every few timesteps holds a memory; one that holds events of
     earlier timesteps is recurrence or a delay; the output must be linear in the last spikes.
     Raises CompileError, in the user's node names, for everything else: the first error, with those
@@ -178,16 +178,25 @@ class _Recognition:
                 if _read_out(network, state) and find_decay(network, state):
                     decaying.append(state)
                     continue
-                try:
-                    found.append(find_memory(network, state))
-                except NotRecognised:
-                    if find_decay(network, state) is None:
-                        raise
+                memory, error = self._memory(network, state)
+                if memory is not None and not (memory.linear and find_decay(network, state)):
+                    found.append(memory)
+                elif error is None or find_decay(network, state):
                     decaying.append(state)
+                else:
+                    raise error
         for state in _beside(network, found, slow):
             found = [memory for memory in found if memory.state != state.name]
             decaying.append(state)
         return found, decaying
+
+    @staticmethod
+    def _memory(network: Network, state: State) -> tuple[Memory | None, NotRecognised | None]:
+        """The memory that a state is, or why it is none."""
+        try:
+            return find_memory(network, state), None
+        except NotRecognised as error:
+            return None, error
 
     def _held(self, network: Network, holds: list[Hold], memories: list[Memory]) -> list[Held]:
         found: list[Held] = []
@@ -246,7 +255,7 @@ def _beside(network: Network, memories: list[Memory], slow: list[State]) -> list
         for state in slow:  # what feeds currents
             read_by |= {*network.forms.form(state.next).parts} if state.name in read_by else set()
         read = [memory for memory in memories if memory.state in read_by]
-        plain = {one.state for one in read if one.relu == one.next} if len(read) > 1 else ()
+        plain = {one.state for one in read if not one.rectifiers} if len(read) > 1 else ()
         found += [state for state in slow if state.name in plain and state not in found]
     return [state for state in found if find_decay(network, state)]
 

@@ -183,15 +183,14 @@ class Spiller:
     def _alone(self, memory: str) -> dict[str, int]:
         """Rows of what lies in the drive or update memory, by name."""
         kind, operand = {"drive": ("scalar_drive", 1), "update": ("state_update", 2)}[memory]
-        sizes = {
-            op.operands[operand]: self.graph.types[op.operands[operand]].shape[0]
-            for op in self.graph.ops
-            if op.kind == kind
-        }
-        if memory == "drive":
-            return sizes
-        lanes = self.target.update.lanes
-        return {name: coefficients(size, lanes).rows for name, size in sizes.items()}
+        found, sizes = {}, self.graph.types
+        for op in (op for op in self.graph.ops if op.kind == kind):
+            name = op.operands[operand]
+            found[name] = sizes[name].shape[0]
+            if memory == "update":
+                lanes, drives = self.target.update.lanes, sizes[op.operands[1]].shape[0]
+                found[name] = coefficients(found[name], lanes, drives).rows
+        return found
 
     def _neurons(self, spill: Spill) -> bool:
         """Let the neurons of layers live outside, the largest first."""

@@ -4,12 +4,15 @@ The slow state is bounded by its whole impulse response, membranes by the geomet
 most negative current. `dmpc.analysis` does the same, exactly, for the integers of the machine.
 """
 
+from operator import attrgetter
+
 import numpy as np
 from numpy.typing import NDArray
 
 from dmpc.analysis.interval import Interval, constant
 from dmpc.analysis.response import LONGEST, System
 from dmpc.errors import CompileError, ErrorList
+from dmpc.ir.drives import columns, driven, others_of
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.integer_types import times
 from dmpc.ir.ops_convolution import Convolution
@@ -124,19 +127,27 @@ def _static_conv(graph: Graph, op: Op, ranges: Ranges) -> None:
 
 
 def _static_drive(graph: Graph, op: Op, ranges: Ranges) -> None:
-    weight, *bias = (graph.constants[name] for name in op.operands[1:])
+    weight, *bias = (graph.constants[n] for n in op.operands[1:] if n in graph.constants)
     product = ranges.bounds[op.operands[0]].through(weight[None, :])
-    driven = product + bias[0] if bias else product
-    ranges.bounds[op.results[0]] = Interval(np.maximum(driven.low, 0), np.maximum(driven.high, 0))
+    sums = product + bias[0] if bias else product
+    others = [ranges.bounds[name] for name in others_of(graph, op)]
+    low, high = (
+        driven(end(sums), [end(one) for one in others], op.attrs, lambda made: made)
+        for end in (attrgetter("low"), attrgetter("high"))
+    )
+    ranges.bounds[op.results[0]] = Interval(low, high)
 
 
 def _static_memory(graph: Graph, op: Op, ranges: Ranges) -> None:
-    system = System(graph.constants[op.operands[2]], graph.constants[op.operands[3]])
-    if not system.decays:
-        raise layer_error(LASTING_MEMORY, graph, op, layer=op.attrs["layer"], steps=LONGEST)
-    drive = float(ranges.bounds[op.operands[1]].high[0])
-    interval = system.gains(np.eye(len(system.b))).driven(0.0, drive, 0.0)
-    ranges.bounds[op.operands[0]] = ranges.bounds[op.results[0]] = interval
+    a, b = graph.constants[op.operands[2]], columns(graph.constants[op.operands[3]])
+    found = Interval(np.zeros(len(b)), np.zeros(len(b)))
+    drives, identity = ranges.bounds[op.operands[1]], np.eye(len(b))
+    for column, low, high in zip(b.T, drives.low, drives.high, strict=True):
+        system = System(a, column)
+        if not system.decays:
+            raise layer_error(LASTING_MEMORY, graph, op, layer=op.attrs["layer"], steps=LONGEST)
+        found = found + system.gains(identity).driven(float(low), float(high), 0.0)
+    ranges.bounds[op.operands[0]] = ranges.bounds[op.results[0]] = found
 
 
 def _static_hold(graph: Graph, op: Op, ranges: Ranges) -> None:

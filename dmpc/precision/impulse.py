@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dmpc.ir.graph import Graph, Op
+from dmpc.ir.drives import columns
+from dmpc.ir.graph import Array, Graph, Op
 from dmpc.passes.quantize import Quantized
 from dmpc.passes.ranges import Real
 from isa.arithmetic import shift_round
@@ -16,7 +17,8 @@ GONE = 1e-3  # of its largest value: where such a memory's response is taken to 
 
 @dataclass(frozen=True)
 class Impulse:
-    """The memory states [timesteps, d] after a drive of one timestep, as large as `drive`.
+    """The memory states [timesteps, d] after a drive of one timestep, as large as `drive`; of
+    several drives, all of them.
 
     `real` with real coefficients, `rounded` with the machine's coefficients in exact arithmetic,
     `machine` in the machine's integers, in real units. `radius` and `radius_after` are the largest
@@ -47,14 +49,15 @@ def impulses(layers: Graph, made: Quantized) -> Iterator[Impulse]:
 
 def _impulse(layers: Graph, op: Op, integer: Op, made: Quantized) -> Impulse:
     drive, a, b = op.operands[1:4]
-    real_a, real_b = (layers.constants[name].astype(np.float64) for name in (a, b))
+    real_a, real_b = layers.constants[a].astype(np.float64), _total(layers.constants[b])
     type_ = made.graph.types[drive]
     size = (1 << (type_.bits - 2)) - 1
     step = made.steps[drive]
     whole = float(np.max(size * step))
     real = _response(real_a, real_b * whole, _window(op))
-    rounded = _response(made.meant[a], made.meant[b] * whole, len(real))
-    a_int, b_int = (made.graph.constants[name].astype(np.int64) for name in (a, b))
+    rounded = _response(made.meant[a], _total(made.meant[b]) * whole, len(real))
+    a_int, b_int = made.graph.constants[a].astype(np.int64), _total(made.graph.constants[b])
+    b_int = b_int.astype(np.int64)
     shift = integer.attrs["shift"]
     assert isinstance(shift, int)
     state, states = np.zeros(len(b_int), np.int64), []
@@ -71,6 +74,12 @@ def _impulse(layers: Graph, op: Op, integer: Op, made: Quantized) -> Impulse:
         _radius(real_a),
         _radius(made.meant[a]),
     )
+
+
+def _total(b: Array) -> Real:
+    """What a timestep of ones adds to a memory."""
+    total: Real = columns(b.astype(np.float64)).sum(axis=1)
+    return total
 
 
 def _window(op: Op) -> int | None:

@@ -72,7 +72,7 @@ def _of_neurons(graph: Graph, lif: Op, events: bool) -> list[Source]:
         found.append(Source(layer, tensor, "slow", (product.operands[1],)))
     for op in graph.ops:
         if op.kind == "drive" and op.attrs["layer"] == layer:
-            found.append(Source(layer, "drive weights", "drive", op.operands[1:]))
+            found.append(Source(layer, "drive weights", "drive", op.operands[1:3]))
             found.append(Source(layer, "drive", "values", (), op.results))
         if op.kind == "memory" and op.attrs["layer"] == layer:
             found.append(Source(layer, "Abar", "update", op.operands[2:3]))

@@ -18,7 +18,7 @@ from isa.format import (
 from isa.machine import Machine
 from isa.neurons import LIMITS, MODELS, STAGES, Cell, State, described
 from isa.target import Target
-from isa.work import NONE, Count, Work, in_window, registers
+from isa.work import NONE, Count, Work, in_window, lengthened, registers
 
 
 @instruction("clear.membranes", 24)
@@ -116,9 +116,7 @@ class Neurons(Instruction):
         appends: tuple[str, ...] = ()
         size, records = self.groups * target.lanes, len(self._records)
         if self.dest is not None:
-            writes = registers(target, "e", self.dest, self.offset + size, self.offset)
-            if self.offset % target.events.width:
-                appends = (f"e{self.dest + self.offset // target.events.width}",)
+            writes, appends = lengthened(target, "e", self.dest, self.offset, size)
         rows, changed = self._rows, Count(self.groups * len(self._changed))
         spikes = () if self.spikes is None else registers(target, "e", self.spikes, size)
         return Work(

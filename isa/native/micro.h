@@ -128,11 +128,12 @@ static int copy_events(Machine *m, const Micro *op) {
 }
 
 static int write_values(Machine *m, const Micro *op) {
-    int n = op->n, width = m->program->sizes.value_width, stride;
-    if (claim(m, 0, op->x, n)) return TRAPPED;
+    int n = op->n, before = op->z, width = m->program->sizes.value_width, stride;
+    if (before && m->value_size[op->x] != before) return TRAPPED;
+    if (claim(m, 0, op->x, before + n)) return TRAPPED;
     const void *from = operand(m, op->a, n, &stride);
     for (int l = 0; l < m->used; l++) {
-        int32_t *to = m->values[op->x] + (size_t)l * width;
+        int32_t *to = m->values[op->x] + (size_t)l * width + before;
         if (op->y) for (int i = 0; i < n; i++) to[i] = ((const int64_t *)from)[l * stride + i];
         else memcpy(to, (const int32_t *)from + l * stride, n * sizeof *to);
     }

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from isa import instructions as instructions
 from isa.format import INSTRUCTIONS, Field, Instruction, Value, build, layout
 from isa.image import Image, Symbol
-from isa.limits import MOST_KERNELS, MOST_WINDOWS
+from isa.limits import MOST_KERNELS, MOST_REGISTERS, MOST_WINDOWS
 from isa.target import parse_target, target_text
 from isa.validity import MEMORY, TEXT
 
@@ -39,6 +39,8 @@ def operands(field: Field) -> st.SearchStrategy[Value]:
             return st.none() | st.integers(0, MOST_WINDOWS - 1)
         case "kernel":
             return st.none() | st.integers(0, MOST_KERNELS - 1)
+        case "value register or none":
+            return st.none() | st.integers(0, MOST_REGISTERS - 1)
         case "signed":
             low = -(high // 2) - 1
             return st.sampled_from((low, -1, 0, high // 2)) | st.integers(low, high // 2)

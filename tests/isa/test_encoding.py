@@ -15,7 +15,7 @@ from isa.format import (
     encode,
     layout,
 )
-from isa.limits import MOST_KERNELS, MOST_WINDOWS, STAGE_BITS
+from isa.limits import MOST_KERNELS, MOST_REGISTERS, MOST_WINDOWS, STAGE_BITS
 from tests.isa.programs import CLASSES, any_instruction, instances, operands
 
 KINDS = {p.field.kind for cls in CLASSES for p in layout(cls)}
@@ -24,7 +24,14 @@ OUTSIDE = {
     "choice": ["", "summ", 0, None],
     "window": [-1, 16, True, 1.0, "w1"],
     "kernel": [-1, 16, True, 1.0, "k1"],
+    "value register or none": [-1, 64, True, 1.0, "v1"],
     "bank set": [(1, 0), (0, 0), (3,), 1, (True,), ("b0",), None],
+}
+MOST = {
+    "bank": 2,
+    "window": MOST_WINDOWS,
+    "kernel": MOST_KERNELS,
+    "value register or none": MOST_REGISTERS,
 }
 PLACED = [(cls, p) for cls in CLASSES for p in layout(cls)]
 IDS = [f"{cls.mnemonic}-{p.name}" for cls, p in PLACED]
@@ -50,7 +57,7 @@ def test_extremes_fill_their_field_and_no_other(cls, placed):
     ones = (1 << placed.field.bits) - 1
     if placed.field.kind == "choice":
         ones = len(placed.field.range.split(", ")) - 1
-    ones = {"bank": 2, "window": MOST_WINDOWS, "kernel": MOST_KERNELS}.get(placed.field.kind, ones)
+    ones = MOST.get(placed.field.kind, ones)
     changed = sample(cls, **{placed.name: placed.field.from_bits(ones)})
     assert encode(changed) == encode(sample(cls)) | ones << placed.low
 

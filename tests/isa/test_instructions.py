@@ -156,6 +156,50 @@ def test_scalar_drive_of_values(seed, inputs, shift, bias):
     assert seen["x"].tolist() == expected
 
 
+@pytest.mark.parametrize("linear", [False, True])
+def test_a_vector_of_drives_moves_a_memory_each_by_a_column_of_its_own(linear):
+    """The second drive adds up two sums, one of them of values; what was made before stays."""
+    random = np.random.default_rng(5)
+    inputs, size = 3, TARGET.update.lanes + 2
+    weights = random.integers(-128, 128, (3, inputs))
+    a, b = (
+        random.integers(-(2**10), 2**10, (size, size)),
+        random.integers(-(2**12), 2**12, (size, 2)),
+    )
+    shared = {"source": 0, "inputs": inputs, "shift": 2}
+    body = [
+        DriveValues(dest=1, row=0, bias=5, linear=linear, **shared),
+        DriveValues(dest=3, row=inputs, bias=0, linear=True, **shared),
+        DriveValues(
+            dest=1, row=2 * inputs, bias=-7, linear=linear, offset=1, added=3, **shared
+        ),
+        Update(state=2, drive=1, row=0, size=size, shift=12, more=1),
+    ]  # fmt: skip
+    table = by_group(np.concatenate([a, b], axis=1), TARGET.update.lanes)
+    x = random.integers(-(2**8), 2**8, (2, 5, inputs))
+    seen = Seen(x=(6, "dest"), m=(7, "state"))
+    code = each_timestep(values(0, inputs), *body)
+    tables = {"drive": weights.reshape(-1, 1), "update": table}
+    run(program(ClearValue(dest=2, size=size), *code, **tables), x, seen=seen)
+    floor_ = -(2**15) if linear else 0
+    for sample, vectors, states in zip(x, seen["x"].tolist(), seen["m"].tolist(), strict=True):
+        m = [0] * size
+        for s, vector, state in zip(sample, vectors, states, strict=True):
+            one, added, other = (rounded(int(row @ s), 2) for row in weights)
+            assert vector == [max(one + 5, floor_), max(other - 7 + added, floor_)]
+            sums = a @ m + b @ vector
+            m = [clip(rounded(int(total), 12), TARGET.values.bits) for total in sums]
+            assert state == m
+
+
+def test_a_drive_comes_right_behind_those_before_it():
+    op = DriveValues(dest=1, source=0, row=0, inputs=1, shift=0, bias=0, offset=2)
+    code = [ClearValue(dest=1, size=1), *each_timestep(values(0, 1), op)]
+    image = program(*code, drive=np.ones((1, 1)))
+    with pytest.raises(Trap, match="v1 holds 1 elements, 2 lie before the next"):
+        run(image, np.ones((1, 1, 1)))
+
+
 @settings(deadline=None)
 @given(seeds, st.integers(1, 20), st.integers(0, 16))
 def test_memory_update(seed, size, shift):

@@ -76,8 +76,10 @@ def bits_of(text: str) -> range:
 def legal(kind: str, allowed: str, width: int) -> dict[str, int]:
     """Operands as written, and what stands in their bits: by the kinds the page explains."""
     mask = (1 << width) - 1
-    if kind in ("window", "kernel"):
-        return dict(zip(["none", *(f"{kind[0]}{n}" for n in range(16))], range(17), strict=True))
+    if kind in ("window", "kernel", "value register or none"):
+        count = int(re.findall(r"\d+", allowed)[-1]) + 1
+        names = ["none", *(f"{kind[0]}{n}" for n in range(count))]
+        return dict(zip(names, range(count + 1), strict=True))
     if kind in ("event register", "value register", "window register", "kernel number", "bank"):
         low, high = (int(name[1:]) for name in re.findall(r"[evwkb]\d+", allowed))
         return {f"{allowed[0]}{n}": n for n in range(low, high + 1)}

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from dmpc.ir.graph import Op
+from dmpc.ir.drives import DRIVEN, together
+from dmpc.ir.graph import Array, Op
 from dmpc.ir.ops_layers import NEURONS
 from dmpc.ir.types import TensorType
 from dmpc.passes.quantization.builder import Builder
@@ -10,6 +11,7 @@ from dmpc.passes.quantization.rounding import Int, compensated, to_nearest
 from dmpc.passes.ranges import Real, currents, is_event, products_with_columns, unheld
 from dmpc.passes.scales import (
     MAX_SHIFT,
+    MIN_SHIFT,
     balanced_step,
     largest,
     power_of_two_multiple,
@@ -75,26 +77,33 @@ def _largest(build: Builder, dense: Op) -> Real:
 
 def add_drive(build: Builder, op: Op) -> None:
     """A scalar drive: one row of weights, a shift that gives it the step of its result."""
-    weight, *bias = (build.graph.constants[name] for name in op.operands[1:])
-    offset = float(bias[0][0]) if bias else 0.0
+    _, offset = _parameters(build, op)
     widths = build.widths(op)
-    most = max(float(build.ranges.bounds[op.results[0]].high[0]), abs(offset), 2.0**-40)
-    event = is_event(build.graph, op.operands[0], build.ranges.events)
-    source_step = 1.0 if event else build.steps[op.operands[0]]
-    unit = float(np.abs(weight).max(initial=0)) / largest(widths.drive) or most
-    wanted = _balanced(build, op.results[0], most)
-    step, shift = power_of_two_multiple(unit * source_step, wanted)
-    finest = most * build.ranges.margin / largest(widths.values)
-    if step < finest and shift < MAX_SHIFT:
-        step, shift = step * 2, shift + 1
-    if step < finest:  # the weights are nothing beside the bias
-        step, unit = finest, finest / source_step / 2.0**MAX_SHIFT
+    if op.results[0] not in build.steps and len(group := together(build.graph, op)) > 1:
+        _choose_common_step(build, group)
+    source_step = _source_step(build, op)
+    unit = _unit(build, op)
+    if op.results[0] in build.steps:
+        step = build.steps[op.results[0]]
+        wanted = step / (unit or step) / source_step
+        shift = int(np.clip(np.floor(np.log2(wanted)), MIN_SHIFT, MAX_SHIFT))
+        unit = step / source_step / 2.0**shift
+    else:
+        most = _most(build, op)
+        unit = unit or most
+        wanted = _balanced(build, op.results[0], most)
+        step, shift = power_of_two_multiple(unit * source_step, wanted)
+        finest = most * build.ranges.margin / largest(widths.values)
+        if step < finest and shift < MAX_SHIFT:
+            step, shift = step * 2, shift + 1
+        if step < finest:  # the weights are nothing beside the bias
+            step, unit = finest, finest / source_step / 2.0**MAX_SHIFT
     build.steps[op.results[0]] = step
     integers = _drive_weights(build, op, unit, widths.drive)
     build.constant(op.operands[1], integers, widths.drive, unit)
     build.units[op.operands[1]] = unit
     whole = int(rounded(np.array(offset), step, 16))
-    for name in op.operands[2:]:
+    for name in op.operands[2:3]:
         build.meant[name] = np.array([whole * step])
     attrs = {
         "layer": op.attrs["layer"],
@@ -102,9 +111,46 @@ def add_drive(build: Builder, op: Op) -> None:
         "bias": whole,
         "bits": widths.values,
         "scale": step,
+        **{name: op.attrs[name] for name in DRIVEN if name in op.attrs},
     }
-    made = Op("scalar_drive", op.operands[:2], op.results, attrs, op.loc)
-    build.add(made, TensorType(f"i{widths.values}", (1,), step))
+    made = Op("scalar_drive", (*op.operands[:2], *op.operands[3:]), op.results, attrs, op.loc)
+    size = build.graph.types[op.results[0]].size
+    build.add(made, TensorType(f"i{widths.values}", (size,), step))
+
+
+def _parameters(build: Builder, op: Op) -> tuple[Array, float]:
+    """Weights and bias of a drive."""
+    weight, *bias = (build.graph.constants[name] for name in op.operands[1:3])
+    return weight, float(bias[0][0]) if bias else 0.0
+
+
+def _source_step(build: Builder, op: Op) -> float:
+    """The real value of one step of what a drive reads."""
+    event = is_event(build.graph, op.operands[0], build.ranges.events)
+    return 1.0 if event else build.steps[op.operands[0]]
+
+
+def _unit(build: Builder, op: Op) -> float:
+    """The finest step of a drive's weights; 0 if they are zero."""
+    weight, _ = _parameters(build, op)
+    return float(np.abs(weight).max(initial=0)) / largest(build.widths(op).drive)
+
+
+def _most(build: Builder, op: Op) -> float:
+    """How large a drive becomes, the last element of its vector, or is in the making."""
+    seen = float(build.ranges.bounds[op.results[0]].magnitude[-1])
+    return max(seen, abs(_parameters(build, op)[1]), 2.0**-40)
+
+
+def _choose_common_step(build: Builder, group: list[Op]) -> None:
+    """One step for all drives of a vector, and for what is added to one: that of the largest."""
+    most = max(_most(build, op) for op in group)
+    finest = most * build.ranges.margin / largest(min(build.widths(op).values for op in group))
+    wanted = _balanced(build, group[-1].results[0], most)
+    units = [_unit(build, op) * _source_step(build, op) for op in group]
+    coarsest = max(unit * 2.0**MIN_SHIFT for unit in units)
+    step = max(finest, wanted, coarsest)
+    build.steps.update((op.results[0], step) for op in group)
 
 
 def _drive_weights(build: Builder, op: Op, unit: float, bits: int) -> Int:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dmpc.ir.graph import Graph, Loc, Op, State
+from dmpc.ir.graph import Attr, Graph, Loc, Op, State
 from dmpc.ir.ops_layers import ADAPTATION, LIMITS
 from dmpc.ir.types import TensorType, event, f32
 from dmpc.ir.wires import Ring, Wires
@@ -68,7 +68,8 @@ def _ring(flow: Wires[str], rank: Mapping[str, int]) -> list[str] | None:
 
 def _read(layer: Neurons) -> list[Synapses]:
     """All events that a layer reads."""
-    return [*layer.synapses, *([layer.memory.drive] if layer.memory is not None else [])]
+    drives = (drive for memory in layer.memories for drive in memory.drives)
+    return [*layer.synapses, *(part for drive in drives for part in drive.parts)]
 
 
 def _is_late(found: Synapses) -> bool:
@@ -89,10 +90,8 @@ def _with_past(layer: Neurons, place: Mapping[str, int]) -> Neurons:
         return replace(found, source=replace(source, delays=delays, past=True))
 
     def late(charge: Charge) -> Charge:
-        slow = charge.slow
-        if slow is not None:
-            slow = replace(slow, memory=replace(slow.memory, drive=turned(slow.memory.drive)))
-        return replace(charge, synapses=tuple(map(turned, charge.synapses)), slow=slow)
+        slows = tuple(replace(s, memory=s.memory.through(turned)) for s in charge.slows)
+        return replace(charge, synapses=tuple(map(turned, charge.synapses)), slows=slows)
 
     currents = tuple(replace(one, fed=late(one.fed)) for one in layer.currents)
     return replace(layer, charge=late(layer.charge), currents=currents)
@@ -130,9 +129,9 @@ class _Assembly:
 
     def layer(self, name: str, layer: Neurons) -> None:
         """Add one layer's ops: drive, memory, fast, recurrent, hold, slow, li, lif."""
-        memory = layer.memory
-        if memory is not None and memory.next not in self.values:
-            self.memory(name, driven(memory, layer.synapses))
+        for memory in layer.memories:
+            if memory.next not in self.values:
+                self.memory(name, memory, layer.synapses)
         charging = [self.current(name, layer.spikes, current) for current in layer.currents]
         direct = self.charge(name, layer.spikes, layer.charge)
         if not direct and (layer.charge.bias.any() or not charging):
@@ -152,9 +151,9 @@ class _Assembly:
                 given.append(self.convolved(name, part, value, found, bias))
                 continue
             given.append(self.dense(name, part, value, found.weight, bias, ops))
-        if charge.slow is not None:
+        for slow in charge.slows:
             bias = None if given else charge.bias
-            given.append(self.slow(name, charge.slow, bias, comparison))
+            given.append(self.slow(name, slow, bias, comparison))
         return given
 
     def silent(self, name: str, part: str, bias: Matrix) -> str:
@@ -252,30 +251,64 @@ class _Assembly:
         wires = self.network.wires
         return {name for leaf in synapses.via for name in {leaf, *wires.above(leaf)}}
 
-    def memory(self, name: str, memory: Memory) -> None:
-        """Add a memory: its drive and its update."""
+    def memory(self, name: str, memory: Memory, synapses: Sequence[Synapses]) -> None:
+        """Add a memory of a layer that reads `synapses`: its drives and its update."""
         network = self.network
-        ops = self.ways(memory.drive, memory.relu)
-        drive = memory.drive.weight[0]
-        weight = self.constant(f"{name}.drive.weight", drive, _weight_loc(network, ops))
-        bias = self.constant(
-            f"{name}.drive.bias", np.array([memory.drive_bias]), _bias_loc(network, ops)
-        )
-        loc = network.loc([*_products(ops), *self.producers(memory.relu)])
-        source = self.source(name, memory.drive)
-        x = self.op("drive", (source, weight, bias), f"{name}.x", name, loc)
+        m = self.graph.fresh(f"{name}.m")
+        number = m.removeprefix(f"{name}.m")  # of the first one nothing
+        x = self.drives(name, number, memory, synapses)
         ops = network.between(memory.state, memory.next)
-        a = self.constant(f"{name}.memory.A", memory.a, _weight_loc(network, ops))
-        driven = [op for op in network.between(memory.relu, memory.next) if op.kind != "add"]
-        b = self.constant(f"{name}.memory.B", memory.b, _constants_of(network, driven))
-        m, m_next = f"{name}.m", f"{name}.m.next"
-        self.state(m, m_next, memory.state)
+        a = self.constant(f"{name}.memory{number}.A", memory.a, _weight_loc(network, ops))
+        ways = (network.between(relu, memory.next) for relu in sorted(memory.rectifiers))
+        driven = [op for ops in ways for op in ops if op.kind != "add"]
+        columns = memory.b if len(memory.drives) > 1 else memory.b[:, 0]
+        b = self.constant(f"{name}.memory{number}.B", columns, _constants_of(network, driven))
+        self.state(m, f"{m}.next", memory.state)
         loc = network.loc([*_products(ops), *self.producers(memory.next)])
-        self.op("memory", (m, x, a, b), m_next, name, loc)
-        window = legendre_window(memory.a, memory.b)
+        self.op("memory", (m, x, a, b), f"{m}.next", name, loc)
+        window = legendre_window(memory.a, memory.b[:, 0]) if len(memory.drives) == 1 else None
         if window is not None:
             self.graph.ops[-1].attrs["window"] = window
-        self.values |= {memory.state: m, memory.next: m_next}
+        self.values |= {memory.state: m, memory.next: f"{m}.next"}
+
+    def drives(self, name: str, number: str, memory: Memory, synapses: Sequence[Synapses]) -> str:
+        """Add what drives a memory, one product of events after the other."""
+        before: tuple[str, ...] = ()
+        for drive in memory.drives:
+            added: tuple[str, ...] = ()
+            parts = drive.parts or (self.nothing(synapses),)
+            for found in parts:
+                last = found is parts[-1]
+                whole = last and drive is memory.drives[-1]
+                x = f"{name}.x{number}" if whole else self.graph.fresh(f"{name}.x{number}.part")
+                bias = drive.bias if last else 0.0
+                operands = self.drive_operands(name, found, drive.at, bias)
+                others = (*added, *(before if last else ()))
+                told = {"linear": drive.linear or not last, "adds": bool(added)}
+                attrs: dict[str, Attr] = {"layer": name}
+                attrs |= {key: True for key, value in told.items() if value}
+                ops = self.ways(found, drive.at)
+                loc = self.network.loc([*_products(ops), *self.producers(drive.at)])
+                size = 1 + sum(self.graph.types[one].size for one in (before if last else ()))
+                self.graph.add(Op("drive", (*operands, *others), (x,), attrs, loc), f32(size))
+                added = (x,)
+            before = added
+        return before[0]
+
+    def drive_operands(self, name: str, found: Synapses, at: str, bias: float) -> tuple[str, ...]:
+        """What a product of a drive reads: events, weights and a bias."""
+        network, ops = self.network, self.ways(found, at)
+        weight, offset = (self.graph.fresh(f"{name}.drive.{part}") for part in ("weight", "bias"))
+        self.constant(weight, found.weight[0], _weight_loc(network, ops))
+        self.constant(offset, np.array([bias]), _bias_loc(network, ops))
+        return self.source(name, found), weight, offset
+
+    def nothing(self, synapses: Sequence[Synapses]) -> Synapses:
+        """Weights of zero: they read the layer's own input, or the network's."""
+        (first,) = self.network.graph.inputs
+        silent = Source(first, (0,) * self.network.graph.types[first].size)
+        source = next((found.source for found in synapses if not found.source.past), silent)
+        return Synapses(source, np.zeros((1, len(source.delays))), ())
 
     def slow(self, name: str, slow: Slow, bias: Matrix | None, comparison: str) -> str:
         """Add a slow current."""
@@ -414,7 +447,7 @@ class _Assembly:
 
     def op(self, kind: str, operands: tuple[str, ...], result: str, layer: str, loc: Loc) -> str:
         """Add an op with one result, as wide as its last operand's first axis."""
-        size = 1 if kind == "drive" else self.graph.types[operands[-1]].shape[0]
+        size = self.graph.types[operands[-1]].shape[0]
         self.graph.add(Op(kind, operands, (result,), {"layer": layer}, loc), f32(size))
         return result
 
@@ -436,15 +469,6 @@ class _Assembly:
     def producers(self, value: str) -> list[Op]:
         """The op that computes a value, in a list; empty for a source."""
         return [op for op in [self.network.graph.producer(value)] if op is not None]
-
-
-def driven(memory: Memory, synapses: Iterable[Synapses]) -> Memory:
-    """A memory, what drives it with weights of zero alone reading the layer's own input."""
-    source = next((found.source for found in synapses if not found.source.past), None)
-    if memory.drive.via or source is None:
-        return memory
-    weight = np.zeros((1, len(source.delays)))
-    return replace(memory, drive=Synapses(source, weight, ()))
 
 
 def _products(ops: list[Op]) -> list[Op]:

@@ -1,22 +1,19 @@
-"""Memories: states that are linear in themselves and in a rectified scalar drive."""
+"""Memories: states that are linear in themselves and in what drives them, rectified or not."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from dmpc.errors import CompileError
 from dmpc.ir.graph import State
 from dmpc.passes.recognition.convolutions import flattened
-from dmpc.passes.recognition.network import Memory, Network, Source, Synapses
-from dmpc.passes.recognition.state_rules import (
-    MANY_DRIVES,
-    MEMORY_BIAS,
-    NO_RELU,
-    STRANGE_DRIVE,
-    TWO_DELAYS,
-    UNKNOWN_STATE,
-    VECTOR_DRIVE,
-)
+from dmpc.passes.recognition.network import Drive, Memory, Network, Synapses
+from dmpc.passes.recognition.state_rules import STRANGE_DRIVE, UNKNOWN_STATE
 from dmpc.passes.recognition.synapses import find_synapses
 from dmpc.passes.recognition.terms import Affine, Matrix, near
+
+RANK = 1e-5  # of a row of weights: what is left of float32 once rows that it depends on are gone
 
 
 def find_memory(network: Network, state: State) -> Memory:
@@ -28,63 +25,74 @@ def find_memory(network: Network, state: State) -> Memory:
     if switched is not None:
         return switched
     _check_state(network, state, form)
-    if others:
-        names = network.names(others)
-        raise network.failure(NO_RELU, state.name, culprits=others, sources=names)
-    if not rectified:
-        return _idle(network, state, form)
-    if len(rectified) > 1:
-        found, number = network.names(rectified), len(rectified)
-        raise network.failure(
-            MANY_DRIVES, state.name, culprits=rectified, number=number, drives=found
-        )
-    if form.bias.any():
-        raise network.failure(MEMORY_BIAS, state.name, culprits=())
-    b = form.terms[rectified[0]]
-    if b.shape[1] != 1:
-        name = network.name(state.name)
-        raise network.failure(
-            VECTOR_DRIVE, rectified[0], culprits=(), state=name, elements=b.shape[1]
-        )
-    return _driven(network, state, form, rectified[0])
+    if not rectified and not others:  # a constant drives it, or nothing
+        drive = Drive(state.next, 0, (), float(form.bias.any()))
+        return Memory(state.name, state.next, _kept(state, form), form.bias[:, None], (drive,))
+    found: list[tuple[Drive, Matrix]] = []
+    for leaf in rectified:
+        columns = form.terms[leaf]
+        for element in np.flatnonzero(columns.any(axis=0)):
+            drive = _rectified(network, leaf, int(element))
+            found.append((drive, columns[:, element]))
+    if others or form.bias.any():
+        parts = {leaf: form.parts[leaf] for leaf in others}
+        found += _linear(network, state, Affine(form.bias, parts))
+    if len(found) > 1:
+        found = [_of_one_size(*one) for one in found]
+    drives, b = zip(*found, strict=True)
+    return Memory(state.name, state.next, _kept(state, form), np.stack(b, axis=1), drives)
 
 
-def _driven(network: Network, state: State, form: Affine, relu: str) -> Memory:
+def _rectified(network: Network, relu: str, element: int) -> Drive:
+    """A drive that is an element of a rectifier."""
     producer = network.graph.producer(relu)
     assert producer is not None
-    argument = network.forms.form(producer.operands[0])
-    strange = [leaf for leaf in argument.terms if not network.holds_events(leaf)]
-    synapses = [] if strange else find_synapses(network, flattened(network, argument))
-    if len({found.source.leaf for found in synapses}) == 1 < len(synapses):
-        raise _twice(network, relu, *synapses[:2])
-    if len(synapses) != 1:
-        names = network.names(argument.terms)
-        raise network.failure(STRANGE_DRIVE, relu, culprits=argument.terms, sources=names)
-    return Memory(
-        state=state.name,
-        next=state.next,
-        a=_kept(state, form),
-        b=form.terms[relu][:, 0],
-        relu=relu,
-        drive=synapses[0],
-        drive_bias=float(argument.bias[0]),
-    )
+    argument = network.forms.form(producer.operands[0]).taken(np.array([element]))
+    parts = _products(network, relu, argument)
+    return Drive(relu, element, parts, float(argument.bias[0]))
 
 
-def _twice(network: Network, at: str, one: Synapses, other: Synapses) -> CompileError:
-    """The error for a drive that reads an element twice."""
-    element = int(np.flatnonzero(other.weight.any(axis=0))[0])
-    delays = [found.source.delays[element] for found in (one, other)]
-    name = network.name(one.source.leaf)
-    return network.failure(
-        TWO_DELAYS,
-        at,
-        culprits=one.via,
-        element=element,
-        source=name,
-        one=delays[0],
-        other=delays[1],
-    )
+def _linear(network: Network, state: State, form: Affine) -> Iterator[tuple[Drive, Matrix]]:
+    """Drives without a rectifier, each with its column of B: as few as make up a form.
+
+    They are what some of the states take in, and what all others do is made of that.
+    """
+    parts = _products(network, state.name, form)
+    whole = np.hstack([*(part.weight for part in parts), form.bias[:, None]])
+    rows = _independent(whole)
+    b, *_ = np.linalg.lstsq(whole[rows].T, whole.T, rcond=None)
+    b[:, rows] = np.eye(len(rows))
+    for row, column in zip(rows, b, strict=True):
+        own = (replace(part, weight=part.weight[row : row + 1]) for part in parts)
+        kept = tuple(part for part in own if part.weight.any())
+        yield Drive(state.next, row, kept, float(form.bias[row]), linear=True), column
+
+
+def _independent(matrix: Matrix) -> list[int]:
+    """Rows of a matrix of which all others are made, the first of those that do as well."""
+    sizes = np.linalg.norm(matrix, axis=1)
+    left, found = matrix / np.where(sizes > 0, sizes, 1)[:, None], []
+    while (most := (sizes := np.linalg.norm(left, axis=1)).max(initial=0)) > RANK:
+        found.append(int(np.argmax(sizes > 0.9 * most)))
+        direction = left[found[-1]] / sizes[found[-1]]
+        left = left - np.outer(left @ direction, direction)
+    return sorted(found)
+
+
+def _of_one_size(drive: Drive, column: Matrix) -> tuple[Drive, Matrix]:
+    """A drive as large as any other of its vector, all of which share a step, and its column."""
+    size = sum(float(np.abs(part.weight).sum()) for part in drive.parts) + abs(drive.bias)
+    factor = 2.0 ** -round(math.log2(size)) if size else 1.0
+    return drive.scaled(factor), column / factor
+
+
+def _products(network: Network, at: str, form: Affine) -> tuple[Synapses, ...]:
+    """The products of events that a drive adds up. Raises CompileError where it reads others."""
+    strange = [leaf for leaf in form.terms if not network.holds_events(leaf)]
+    if strange:
+        names = network.names(strange)
+        raise network.failure(STRANGE_DRIVE, at, culprits=strange, sources=names)
+    return tuple(find_synapses(network, flattened(network, form)))
 
 
 def _switched(network: Network, state: State, form: Affine, others: list[str]) -> Memory | None:
@@ -108,8 +116,8 @@ def _switched(network: Network, state: State, form: Affine, others: list[str]) -
     synapses = find_synapses(network, {leaf: row})
     if len(synapses) != 1:
         return None
-    a = _kept(state, form)
-    return Memory(state.name, state.next, a, b, state.next, synapses[0], bias)
+    drive = Drive(state.next, 0, tuple(synapses), bias)
+    return Memory(state.name, state.next, _kept(state, form), b[:, None], (drive,))
 
 
 def _zero_or_one(network: Network, leaf: str, element: int) -> bool:
@@ -118,23 +126,6 @@ def _zero_or_one(network: Network, leaf: str, element: int) -> bool:
     if past is None:
         return leaf in network.comparisons()
     return bool(past.age[element]) or past.sources[element] in network.comparisons()
-
-
-def _idle(network: Network, state: State, form: Affine) -> Memory:
-    """A memory whose drive is a constant: weights of zero leave the bias alone, or nothing."""
-    (source,) = network.graph.inputs
-    size = network.graph.types[source].size
-    drive = Synapses(Source(source, (0,) * size), np.zeros((1, size)), ())
-    driven = float(form.bias.any())
-    return Memory(
-        state=state.name,
-        next=state.next,
-        a=_kept(state, form),
-        b=form.bias,
-        relu=state.next,
-        drive=drive,
-        drive_bias=driven,
-    )
 
 
 def _kept(state: State, form: Affine) -> Matrix:
@@ -155,14 +146,14 @@ def _kind(network: Network, leaf: str) -> str:
 
 
 def weight_of_product(memory: Memory, product: np.ndarray, nu: np.ndarray) -> np.ndarray | None:
-    """`W_m` from `P = W_m A` [n, d] and `nu = W_m B` [n, 1]; None if no such matrix exists."""
+    """`W_m` from `P = W_m A` [n, d] and `nu = W_m B` [n, q]; None if no such matrix exists."""
     system, wanted = memory.a, product
     if np.linalg.matrix_rank(memory.a) < len(memory.a):  # A alone does not tell
-        system = np.hstack([memory.a, memory.b[:, None]])
+        system = np.hstack([memory.a, memory.b])
         wanted = np.hstack([product, nu])
     weight, *_ = np.linalg.lstsq(system.T, wanted.T, rcond=None)
     weight = weight.T
     agrees = np.allclose(weight @ memory.a, product, rtol=0, atol=1e-5 * np.abs(product).max())
-    expected = weight @ memory.b[:, None]
+    expected = weight @ memory.b
     scale = max(np.abs(nu).max(), np.abs(expected).max())
     return weight if agrees and np.allclose(expected, nu, rtol=0, atol=1e-4 * scale) else None

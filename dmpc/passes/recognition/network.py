@@ -1,7 +1,7 @@
 """The network under recognition: its forms, its nodes' names, and what was recognised in it."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -90,19 +90,50 @@ class Synapses:
 
 
 @dataclass(frozen=True)
-class Memory:
-    """A slow state: `m' = a [d, d] m + b [d] x`, `x = relu(drive.weight [1, m] · s + drive_bias)`.
+class Drive:
+    """A scalar that drives a memory: the sum of `parts`, whose weights are [1, m], and `bias`.
 
-    `s` is the source of the drive.
+    It is rectified unless `linear`. `at` is the value of the model that has it as an `element`: a
+    rectifier, or else the memory's next value.
     """
+
+    at: str
+    element: int
+    parts: tuple[Synapses, ...]
+    bias: float
+    linear: bool = False
+
+    def scaled(self, factor: float) -> "Drive":
+        """So many times it."""
+        parts = tuple(replace(part, weight=part.weight * factor) for part in self.parts)
+        return replace(self, parts=parts, bias=self.bias * factor)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A slow state: `m' = a [d, d] m + b [d, q] x`, x the `drives`."""
 
     state: str
     next: str
     a: Matrix
     b: Matrix
-    relu: str
-    drive: Synapses
-    drive_bias: float
+    drives: tuple[Drive, ...]
+
+    @property
+    def rectifiers(self) -> set[str]:
+        """The rectifiers that drive it."""
+        return {drive.at for drive in self.drives} - {self.next}
+
+    @property
+    def linear(self) -> bool:
+        """Whether nothing that drives it is rectified."""
+        return all(drive.linear for drive in self.drives)
+
+    def through(self, change: Callable[[Synapses], Synapses]) -> "Memory":
+        """The memory with other products of events in its drives."""
+        return replace(
+            self, drives=tuple(replace(d, parts=tuple(map(change, d.parts))) for d in self.drives)
+        )
 
 
 @dataclass(frozen=True)
@@ -148,11 +179,11 @@ class Slow:
 
 @dataclass(frozen=True)
 class Charge:
-    """What neurons, or a current of theirs, take in: synapses, `bias` and `slow` together."""
+    """What neurons, or a current of theirs, take in: synapses, `bias` and `slows` together."""
 
     bias: Matrix
     synapses: tuple[Synapses, ...]
-    slow: Slow | None
+    slows: tuple[Slow, ...]
 
 
 @dataclass(frozen=True)
@@ -204,9 +235,10 @@ class Neurons:
         return [found for charge in self.charges for found in charge.synapses]
 
     @property
-    def memory(self) -> Memory | None:
-        """The memory whose slow currents they take in."""
-        return next((one.slow.memory for one in self.charges if one.slow is not None), None)
+    def memories(self) -> list[Memory]:
+        """The memories whose slow currents they take in."""
+        read = (slow.memory for one in self.charges for slow in one.slows)
+        return list({memory.state: memory for memory in read}.values())
 
 
 @dataclass(frozen=True)

@@ -282,10 +282,6 @@ def _neurons(
             charge = _a_step_later(network, part, one, charge)
         else:
             currents.append(Current(part.state, part.alpha, part.late, one))
-    read = {one.slow.memory.state for one in (*fed, charge) if one.slow is not None}
-    if len(read) > 1:
-        strange = network.names(sorted(read))
-        raise network.failure(STRANGE_CHARGE, comparison, culprits=sorted(read), strange=strange)
     if firing.times > 1 and any(s.convolution for one in (*fed, charge) for s in one.synapses):
         of = network.name(comparison)
         raise network.failure(COUNTED_SPIKES, comparison, culprits=[], state=of)
@@ -313,7 +309,7 @@ def _of_own_spikes(charge: Charge) -> bool:
 def _a_step_later(network: Network, part: Part, fed: Charge, charge: Charge) -> Charge:
     """A charge with what a late current that keeps nothing takes in, a timestep after that."""
     state = network.graph.state(part.state)
-    plain = part.late and not part.alpha.any() and fed.slow is None and not fed.bias.any()
+    plain = part.late and not part.alpha.any() and not fed.slows and not fed.bias.any()
     if not plain or state is None or state.init is not None:
         name = network.name(part.state)
         raise network.failure(STRANGE_CHARGE, part.state, culprits=[], strange=name)
@@ -339,8 +335,8 @@ def _charge(
     bias = form.bias + sum(
         inputs[one.hold.next] @ one.bias for one in held if one.hold.next in inputs
     )
-    slow = _slow(network, comparison, _moving(inputs, held), memories, held)
-    return Charge(bias, tuple(sorted(synapses, key=lambda found: found.source.past)), slow)
+    slows = _slows(network, comparison, _moving(inputs, held), memories, held)
+    return Charge(bias, tuple(sorted(synapses, key=lambda found: found.source.past)), slows)
 
 
 def _moving(inputs: dict[str, Matrix], held: Sequence[Held]) -> dict[str, Matrix]:
@@ -379,7 +375,7 @@ def find_unreset(
         if state is not None and state.init is None:
             beta, limit, parts = part.alpha, limit.plus(rest, -1.0), []
             rest = part.fed
-    known = {leaf for one in memories for leaf in (one.state, one.next, one.relu)}
+    known = {leaf for one in memories for leaf in (one.state, one.next, *one.rectifiers)}
     known |= {one.hold.next for one in held}
     leaves = [leaf for form in (rest, *(part.fed for part in parts)) for leaf in form.parts]
     strange = [leaf for leaf in leaves if leaf not in known and not network.holds_events(leaf)]
@@ -404,38 +400,33 @@ def _full_leak(network: Network, state: State, beta: Matrix) -> NotRecognised:
     )
 
 
-def _slow(
+def _slows(
     network: Network,
     comparison: str,
     inputs: dict[str, Matrix],
     memories: Sequence[Memory],
     held: Sequence[Held],
-) -> Slow | None:
-    """The slow current among what is left of a charge."""
-    if not inputs:
-        return None
+) -> tuple[Slow, ...]:
+    """The slow currents among what is left of a charge: one of each memory."""
     by_leaf = {leaf: memory for memory in memories for leaf in (memory.next, memory.state)}
     by_leaf |= {one.hold.next: one.memory for one in held if one.memory is not None}
     reading = [by_leaf[leaf] for leaf in inputs if leaf in by_leaf]
-    reading = reading or [memory for memory in memories if memory.relu in inputs]
-    drives = {reading[0].relu} if reading else set()
-    strange = [leaf for leaf in inputs if leaf not in by_leaf and leaf not in drives]
-    if strange or len({memory.state for memory in reading}) != 1:
-        culprits = strange or list(inputs)
-        raise network.failure(
-            STRANGE_CHARGE, comparison, culprits=culprits, strange=network.names(culprits)
-        )
-    memory = reading[0]
-    slow = _held_slow(held, inputs) or _one_slow(memory, inputs)
-    if slow is None:
-        raise network.failure(
-            MEMORY_READ_TWICE,
-            comparison,
-            culprits=inputs,
-            memory=network.name(memory.state),
-            ways=network.names(inputs),
-        )
-    return slow
+    reading = reading or [one for one in memories if one.rectifiers & inputs.keys()]
+    for memory in reading:
+        by_leaf |= dict.fromkeys(memory.rectifiers & inputs.keys(), memory)
+    strange = [leaf for leaf in inputs if leaf not in by_leaf]
+    if strange:
+        names = network.names(strange)
+        raise network.failure(STRANGE_CHARGE, comparison, culprits=strange, strange=names)
+    found = []
+    for memory in {one.state: one for one in reading}.values():
+        own = {leaf: matrix for leaf, matrix in inputs.items() if by_leaf[leaf] is memory}
+        slow = _held_slow(held, own) or _one_slow(memory, own)
+        if slow is None:
+            ways = {"memory": network.name(memory.state), "ways": network.names(own)}
+            raise network.failure(MEMORY_READ_TWICE, comparison, culprits=own, **ways)
+        found.append(slow)
+    return tuple(found)
 
 
 def _held_slow(held: Sequence[Held], inputs: dict[str, Matrix]) -> Slow | None:
@@ -454,10 +445,14 @@ def _one_slow(memory: Memory, inputs: dict[str, Matrix]) -> Slow | None:
         return Slow(memory, inputs[memory.next], late=False)
     if given == {memory.state}:
         return Slow(memory, inputs[memory.state], late=True)
-    if not given <= {memory.state, memory.relu}:
+    if not given <= {memory.state, *memory.rectifiers}:
         return None
     # Already written as P m[k-1] + nu x[k]; of a memory that keeps nothing, P is zero.
-    nu = inputs[memory.relu]
-    product = inputs.get(memory.state, np.zeros((len(nu), len(memory.b))))
+    n = len(next(iter(inputs.values())))
+    nu = np.zeros((n, len(memory.drives)))
+    for column, drive in enumerate(memory.drives):
+        if drive.at in inputs:
+            nu[:, column] = inputs[drive.at][:, drive.element]
+    product = inputs.get(memory.state, np.zeros((n, len(memory.b))))
     weight = weight_of_product(memory, product, nu)
     return None if weight is None else Slow(memory, weight, late=False)

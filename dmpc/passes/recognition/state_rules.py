@@ -2,46 +2,15 @@
 
 from dmpc.rules import Stage, rule
 
-SLOW = "m' = A m + B relu(W_x s + b_x)"
+SLOW = "m' = A m + B x, each x a sum W_x s + b_x of events s or a relu of one"
 
-NO_RELU = rule(
-    "no-relu",
-    Stage.NETWORK,
-    "the state is linear in {sources} without a relu between",
-    why="""What drives a slow state is one scalar, rectified: the drive unit adds the weights of
-    active inputs and cuts at zero.""",
-    nearest=f"a slow state is {SLOW}",
-)
-MANY_DRIVES = rule(
-    "several-drives",
-    Stage.NETWORK,
-    "the state has {number} drives: {drives}",
-    why="A slow state has one scalar drive. Two scalars are two slow states, each with its own.",
-    nearest=f"a slow state is {SLOW}, with one relu",
-)
-MEMORY_BIAS = rule(
-    "memory-bias",
-    Stage.NETWORK,
-    "a constant is added to the slow state",
-    why="""The update unit multiplies A with the state and B with the drive and adds nothing else. A
-    bias inside the relu does the same work.""",
-    nearest=f"a slow state is {SLOW}, its only bias inside the relu",
-)
-VECTOR_DRIVE = rule(
-    "vector-drive",
-    Stage.NETWORK,
-    "the drive of {state} has {elements} elements, expected a scalar",
-    why="""A slow state of d elements is driven by one scalar: that is what makes it cheap. The
-    update unit holds one column B.""",
-    nearest=f"a slow state is {SLOW}, W_x of one row",
-)
 STRANGE_DRIVE = rule(
     "strange-drive",
     Stage.NETWORK,
-    "the drive depends on {sources}, expected the layer's input",
-    why="""The drive unit reads events of one source. Linear feedback from the slow state itself
-    belongs into A.""",
-    nearest=f"a slow state is {SLOW}, s the input or the spikes of one layer",
+    "the drive depends on {sources}, expected events or the input",
+    why="""The drive unit adds up weights of events, those of one source after the other. Linear
+    feedback from the slow state itself belongs into A; inside a relu nothing holds it.""",
+    nearest=f"a slow state is {SLOW}, s the input or spikes",
 )
 UNKNOWN_STATE = rule(
     "unknown-state",
@@ -49,7 +18,7 @@ UNKNOWN_STATE = rule(
     "the state is neither a membrane nor a memory: its next value is not linear at {ops}, and no "
     "comparison of its charge with a threshold resets it",
     why="""A state of a network is a membrane, which a threshold resets, a slow state, which is
-    linear in itself and a rectified scalar, a held slow state, or a line of past events.""",
+    linear in itself and what drives it, a held slow state, or a line of past events.""",
     nearest=f"a LIF neuron, or {SLOW}",
 )
 
@@ -62,14 +31,6 @@ LINE_START = rule(
     why="""Registers of events are empty when a sample starts. Events from before would be those of
     another sample.""",
     nearest="reset the model's states before exporting it",
-)
-TWO_DELAYS = rule(
-    "two-delays",
-    Stage.NETWORK,
-    "element {element} of {source} arrives after both {one} and {other} timesteps",
-    why="""The drive unit reads events of one source, and takes each of them once. Synapses of
-    neurons may have delays of their own: each arrival is a product of its own there.""",
-    nearest="one number of timesteps for each input of a slow state's drive",
 )
 HOLDS_OPPOSITE = rule(
     "holds-opposite",

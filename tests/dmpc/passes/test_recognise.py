@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from dmpc.backend.onnx_writer import to_onnx
 from dmpc.errors import CompileError
+from dmpc.frontend import import_onnx
 from dmpc.ir.interpret import interpret
 from dmpc.ir.parser import parse
 from dmpc.legendre import legendre_system, zero_order_hold
@@ -118,28 +120,9 @@ LINE = '  %un = where(%c, %rest, %h) : f32[2] loc("/reset")'
 
 # Edits of the network, `old => new` a line (`;` for a line break), and what must be said of it.
 STRANGE = {
-    "memory without relu": (
-        "%r = relu(%d) => %r = add(%d, %d)",
-        (
-            "net: state 'm': the state is linear in input 'x' without a relu between "
-            "(a slow state is m' = A m + B relu(W_x s + b_x))"
-        ),
-    ),
-    "drive of two elements": (
-        """const %wx : f32[1, 2] => const %wx : f32[2, 2]
-        [1.0, -1.0] => [1.0, -1.0, 1, 1]
-        %d = matmul(%x, %wx) : f32[1] => %d = matmul(%x, %wx) : f32[2]
-        %r = relu(%d) : f32[1] => %r = relu(%d) : f32[2]
-        matmul(%r, %b) => matmul(%r, %a)""",
-        "net: '/relu': the drive of state 'm' has 2 elements, expected a scalar",
-    ),
-    "constant in a memory": (
-        "%mn = add(%am, %bx) => %mx = add(%am, %bx) : f32[2] ; %mn = add(%mx, %bias)",
-        "net: state 'm': a constant is added to the slow state",
-    ),
     "drive by the memory": (
         "%d = matmul(%x, %wx) => %d = matmul(%m, %wx)",
-        "net: '/relu': the drive depends on state 'm', expected the layer's input",
+        "net: '/relu': the drive depends on state 'm', expected events or the input",
     ),
     "full leak": (
         "%beta = f64 [0.5, 0.0, => %beta = f64 [0.5, 0.5,",
@@ -200,14 +183,6 @@ STRANGE = {
         "zeros next %mn => zeros next %f",
         "net: '/fire': the charge depends on '/relu' (u' = beta u + W_f s + W_m m + b)",
     ),
-    "a drive that an input reaches twice": (
-        """state %u : => state %old : f32[2] = zeros next %x ; state %u :
-        %d = matmul(%x, %wx) => %two = add(%x, %old) : f32[2] ; %d = matmul(%two, %wx)""",
-        (
-            "net: '/relu': element 0 of input 'x' arrives after both 0 and 1 timesteps "
-            "(one number of timesteps for each input of a slow state's drive)"
-        ),
-    ),
     "memory read twice": (
         (
             "%i = add(%f, %sl) => %ml = matmul(%m, %wm) : f32[2] ; "
@@ -232,6 +207,67 @@ def test_what_is_not_a_dmp_network_is_said_so(edits, message):
     with pytest.raises(CompileError) as caught:
         recognised(*((old, new) for old, new in pairs))
     assert message in str(caught.value)
+
+
+# Edits of the network, and the attributes of the drives that it then has.
+LINEAR, ADDED = {"linear": True}, {"adds": True}
+SECOND_STATE = """state %u : => state %m2 : f32[2] = zeros next %m2n loc("m2") ; state %u :
+    %mn = add(%am, %bx) => %a2 = matmul(%m2, %a) : f32[2] ; %m2n = add(%a2, %f) : f32[2] ; \
+    %mn = add(%am, %bx)
+    %i = add(%f, %sl) => %sl2 = matmul(%m2n, %swap) : f32[2] ; %fs = add(%f, %sl2) : f32[2] ; \
+    %i = add(%fs, %sl)"""
+DRIVES = {
+    "rectified": ("", [{}]),
+    "linear": ("%r = relu(%d) => %r = add(%d, %d)", [LINEAR]),
+    "feedback of the memory": (
+        "%r = relu(%d) => %e = matmul(%m, %wx) : f32[1] ; %r = add(%d, %e)",
+        [LINEAR],
+    ),
+    "two elements": (
+        """const %wx : f32[1, 2] => const %wx : f32[2, 2]
+        [1.0, -1.0] => [1.0, -1.0, 1, 1]
+        %d = matmul(%x, %wx) : f32[1] => %d = matmul(%x, %wx) : f32[2]
+        %r = relu(%d) : f32[1] => %r = relu(%d) : f32[2]
+        matmul(%r, %b) => matmul(%r, %a)""",
+        [{}, {}],
+    ),
+    "two linear elements": ("matmul(%r, %b) => matmul(%x, %wf)", [LINEAR, LINEAR]),
+    "a constant beside": (
+        "%mn = add(%am, %bx) => %mx = add(%am, %bx) : f32[2] ; %mn = add(%mx, %bias)",
+        [{}, LINEAR],
+    ),
+    "an input that comes twice": (
+        """state %u : => state %old : f32[2] = zeros next %x ; state %u :
+        %d = matmul(%x, %wx) => %two = add(%x, %old) : f32[2] ; %d = matmul(%two, %wx)""",
+        [LINEAR, ADDED],
+    ),
+    "the layer's own spikes beside the input": (
+        """state %u : => state %old : f32[2] = zeros next %s ; state %u :
+        %r = relu(%d) => %e = matmul(%old, %wx) : f32[1] ; %de = add(%d, %e) : f32[1] ; \
+        %r = relu(%de)""",
+        [LINEAR, ADDED],
+    ),
+    "another state beside": (SECOND_STATE, [LINEAR, LINEAR, {}]),
+}
+
+
+@pytest.mark.parametrize(("edits", "drives"), DRIVES.values(), ids=DRIVES)
+def test_what_drives_a_memory(edits, drives):
+    pairs = [pair_of(line) for line in edits.replace("\\\n", " ").splitlines()]
+    layers = recognised(*pairs)
+    found = [op for op in layers.ops if op.kind == "drive"]
+    told = [{key: op.attrs[key] for key in op.attrs if key != "layer"} for op in found]
+    assert told == drives
+    text = TEXT
+    for old, new in pairs:
+        text = text.replace(old, new)
+    x = (np.random.default_rng(3).random((4, 30, 2)) < 0.4).astype(np.float64)
+    wanted = interpret(parse(text), x).outputs
+    assert wanted.any()
+    np.testing.assert_allclose(interpret(layers, x).outputs, wanted, rtol=0, atol=1e-9)
+    again = apply(Recognise(), import_onnx(to_onnx(layers)))
+    assert len([op for op in again.ops if op.kind == "drive"]) == len(drives)
+    np.testing.assert_allclose(interpret(again, x).outputs, wanted, rtol=0, atol=1e-5)
 
 
 def test_a_spike_may_subtract_another_amount_than_the_threshold():

@@ -41,17 +41,6 @@ BROKEN: dict[str, Edits] = {
         ("  state %u", '  input %z : f32[2] loc("z")\n  state %u'),
         ("%f = matmul(%x, %wf)", "%xz = add(%x, %z) : f32[2]\n  %f = matmul(%xz, %wf)"),
     ),
-    "several-drives": (
-        (
-            "%mn = add(%am, %bx)",
-            """%d2 = matmul(%s0, %wx) : f32[1]
-  %r2 = relu(%d2) : f32[1] loc("/relu2")
-  %bx2 = matmul(%r2, %b) : f32[2]
-  %both = add(%bx, %bx2) : f32[2]
-  %mn = add(%am, %both)""",
-        ),
-        ("  %d = matmul", "  %s0 = matmul(%x, %swap) : f32[2]\n  %d = matmul"),
-    ),
     "unknown-state": (
         ("  state %u", '  state %q : f32[2] = zeros next %qn loc("q")\n  state %u'),
         ("%d = matmul(%x, %wx)", "%qn = mul(%q, %x) : f32[2]\n  %d = matmul(%q, %wx)"),

@@ -35,9 +35,10 @@ SECOND_MEMORY = (
     ),
     (
         "  %y = matmul(%s, %wf)",
-        """  %d2 = matmul(%s, %wx) : f32[1] loc("/drive2")
+        """  %d2 = matmul(%m2, %wx) : f32[1] loc("/drive2")
+  %r2 = relu(%d2) : f32[1] loc("/relu2")
   %am2 = matmul(%m2, %a) : f32[2]
-  %bx2 = matmul(%d2, %b) : f32[2]
+  %bx2 = matmul(%r2, %b) : f32[2]
   %m2n = add(%am2, %bx2) : f32[2]
   %f2 = matmul(%s, %wf) : f32[2]
   %i2 = add(%f2, %m2n) : f32[2]
@@ -51,24 +52,24 @@ SECOND_MEMORY = (
 
 SEVERAL = {
     "the same in two layers": (
-        (*SECOND_MEMORY, *faults("memory without relu")),
-        ["no-relu", "no-relu"],
+        (*SECOND_MEMORY, *faults("drive by the memory")),
+        ["strange-drive", "strange-drive"],
     ),
     "membrane and memory": (
-        faults("full leak", "constant in a memory"),
-        ["memory-bias", "full-leak"],
+        faults("full leak", "drive by the memory"),
+        ["strange-drive", "full-leak"],
     ),
     "memory and input": (
-        faults("drive of two elements", "binarised input"),
-        ["vector-drive", "free-comparison"],
+        faults("drive by the memory", "binarised input"),
+        ["strange-drive", "free-comparison"],
     ),
     "hold and membrane": (
         (*HELD, pair_of(NEAR_HOLDS["counts by two"][0]), *faults("full leak")),
         ["counter-step", "full-leak"],
     ),
     "threshold and memory": (
-        (*BROKEN["adaptive-threshold"], *faults("constant in a memory")),
-        ["adaptive-threshold", "memory-bias"],
+        (*BROKEN["adaptive-threshold"], *faults("drive by the memory")),
+        ["adaptive-threshold", "strange-drive"],
     ),
 }
 
@@ -111,7 +112,7 @@ def test_a_sound_network_has_no_errors(shape):
 
 SHOWN: dict[str, Edits] = {
     "adaptive_threshold": BROKEN["adaptive-threshold"],
-    "two_faults": faults("full leak", "constant in a memory"),
+    "two_faults": faults("full leak", "drive by the memory"),
     "late_current": faults("threshold on the leak"),
 }
 
