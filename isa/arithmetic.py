@@ -21,6 +21,7 @@ Int = NDArray[np.int64]
 
 
 Cause = TypeVar("Cause", bound=Hashable)
+most, least = np.maximum.reduce, np.minimum.reduce
 
 
 @dataclass
@@ -37,7 +38,8 @@ class Saturation(Generic[Cause]):
         """Clip `x` to [-2**(bits-1), 2**(bits-1) - 1]; elements that change count under `cause`."""
         self.total[cause] += x.size
         high = (1 << (bits - 1)) - 1
-        if x.size == 0 or (x.max() <= high and x.min() >= ~high):
+        # The reductions themselves: methods of arrays wrap them in Python.
+        if x.size == 0 or (most(x, None) <= high and least(x, None) >= ~high):
             return x
         clipped = np.clip(x, ~high, high)
         self.counts[cause] += int(np.count_nonzero(clipped != x))

@@ -278,6 +278,8 @@ class _Machine:
         type_ = self.graph.types[name]
         if name in self.rounded:
             array = np.floor(array / self.rounded[name] + 0.5) * self.rounded[name]
+        elif array.shape == (rows, *type_.shape) and array.dtype.type is self.types[name]:
+            return array  # as nearly all are
         array = self._with_batch(self._stored(np.asarray(array), name), rows, len(type_.shape))
         if array.shape[1:] != type_.shape:
             raise CompileError(f"%{name} came out as {list(array.shape[1:])}, its type is {type_}")

@@ -18,7 +18,6 @@ Weights are exact integers, sums are exact until their consumer saturates them.
 from collections.abc import Sequence
 
 from dmpc.ir.drives import DRIVEN, check_columns, driven, elements
-from dmpc.ir.exact import product
 from dmpc.ir.integer_types import (
     INTEGER,
     LAYER,
@@ -44,8 +43,8 @@ def _infer_matvec(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType
 def _evaluate_matvec(
     ctx: EvalContext, attrs: Attrs, x: Tensor, weight: Tensor
 ) -> tuple[Tensor, ...]:
-    del ctx, attrs
-    return (product(x, weight.T),)
+    del attrs
+    return (ctx.product(x, weight),)
 
 
 MATVEC = register(
@@ -109,7 +108,7 @@ def _infer_drive(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType,
 def _evaluate_drive(
     ctx: EvalContext, attrs: Attrs, x: Tensor, weight: Tensor, *others: Tensor
 ) -> tuple[Tensor, ...]:
-    sums = product(x, weight[:, None])
+    sums = ctx.product(x, weight)
     shifted = arithmetic.shift_round(sums, number(attrs, "shift")) + number(attrs, "bias")
 
     def fit(made: Tensor) -> Tensor:
@@ -156,7 +155,7 @@ def _infer_update(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType
 def _evaluate_update(
     ctx: EvalContext, attrs: Attrs, m: Tensor, x: Tensor, a: Tensor, b: Tensor
 ) -> tuple[Tensor, ...]:
-    sums = product(m, a.T) + (x * b if b.ndim == 1 else product(x, b.T))
+    sums = ctx.product(m, a) + (x * b if b.ndim == 1 else ctx.product(x, b))
     updated = arithmetic.shift_round(sums, number(attrs, "shift"))
     return (ctx.saturate(updated, number(attrs, "bits"), f"{attrs['layer']}: memory state"),)
 

@@ -82,33 +82,43 @@ def _specs(*names: str) -> dict[str, AttrSpec]:
     return {name: ATTRS[name] for name in names}
 
 
-def _record(given: Mapping[str, Tensor], ending: str, names: Sequence[str]) -> Parameters:
-    """Parameters of a state, from operands whose names end so."""
-    fields = {FIELD_OF.get(name, name): given[name + ending] for name in names}
-    return Parameters(**{name: fields.get(name, np.zeros(1, np.int64)) for name, _ in FIELDS})
+_NONE = np.zeros(1, np.int64)
+"""A parameter that nobody reads."""
+
+Records = Mapping[str, tuple[str | None, ...]]
+"""Which operand is which field of each state's parameters, in the order of `FIELDS`; none: None."""
+
+
+def _records(states: tuple[State, ...]) -> Records:
+    """The parameters that states need, by whose they are."""
+    names: dict[str, dict[str, str]] = {}
+    for state in states:
+        for stage in state.stages:
+            for of, some in needed(state, stage).items():
+                fields = {FIELD_OF.get(name, name): name + ending(of) for name in some}
+                names.setdefault(of, {}).update(fields)
+    return {of: tuple(fields.get(name) for name, _ in FIELDS) for of, fields in names.items()}
 
 
 def _cell(
     ctx: EvalContext,
     attrs: Attrs,
-    states: tuple[State, ...],
+    records: Records,
     value: Mapping[str, Tensor],
     given: Mapping[str, Tensor],
 ) -> Cell:
     """States and parameters of some neurons, for stages to work on."""
-    names: dict[str, dict[str, None]] = {}
-    for state in states:
-        for stage in state.stages:
-            for of, some in needed(state, stage).items():
-                names.setdefault(of, {}).update(dict.fromkeys(some))
-    records = {of: _record(given, ending(of), tuple(some)) for of, some in names.items()}
-    layer = attrs["layer"]
+    parameters = {
+        of: Parameters(*[_NONE if name is None else given[name] for name in fields])
+        for of, fields in records.items()
+    }
+    layer, bits = attrs["layer"], number(attrs, "bits") if "bits" in attrs else 0
 
     def saturate(x: Tensor) -> Tensor:
-        return ctx.saturate(x, number(attrs, "bits"), f"{layer}: membrane")
+        return ctx.saturate(x, bits, f"{layer}: membrane")
 
     subtract = attrs.get("reset_mode") == "subtract"
-    return Cell(saturate, records, dict(value), subtract=subtract)
+    return Cell(saturate, parameters, dict(value), subtract=subtract)
 
 
 def _total(ctx: EvalContext, attrs: Attrs, sums: Sequence[Tensor], what: str) -> Tensor | int:
@@ -143,6 +153,7 @@ def _stage(name: str) -> OpDef:
     by_state = needed(state, name)
     keys = [one + ending(of) for of, some in by_state.items() for one in some]
     parameters = tuple(key.removesuffix(ending(LIMITS)) for key in keys)
+    records = _records((state,))
 
     def infer(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
         vectors = [type_ for at, type_ in enumerate(types) if not (spiked and at == 1)]
@@ -156,7 +167,7 @@ def _stage(name: str) -> OpDef:
         first = len(rest) - len(parameters)
         own = dict(zip(keys, rest[first:], strict=True))
         value = {"u": u, **({SOURCE: rest[0]} if name in READING else {})}
-        cell = _cell(ctx, attrs, (state,), value, own)
+        cell = _cell(ctx, attrs, records, value, own)
         if name == EVENTS:
             cell.shift = number(attrs, "shift")
             cell.events = _total(ctx, attrs, rest[:first], "event")
@@ -257,6 +268,7 @@ def _step(model: Model) -> OpDef:
     first, *others = (state.name for state in model.states)
     changed = [state.name for state in model.changed]
     parameters = tuple(name for names in slots(model).values() for name in names)
+    records = _records(model.states)
 
     def infer(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
         sums = len(types) - 1 - len(others) - len(parameters)
@@ -275,7 +287,7 @@ def _step(model: Model) -> OpDef:
         value = dict(zip((first, *others), (operands[0], *rest), strict=False))
         given = dict(zip(parameters, rest[len(others) :], strict=True))
         split = number(attrs, "events")
-        cell = _cell(ctx, attrs, model.states, value, given)
+        cell = _cell(ctx, attrs, records, value, given)
         cell.shift = number(attrs, "event_shift")
         cell.events = _total(ctx, attrs, sums[:split], "event")
         cell.values = _total(ctx, attrs, sums[split:], "value")

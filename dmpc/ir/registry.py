@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from dmpc.errors import CompileError
+from dmpc.ir.exact import Products
 from dmpc.ir.graph import Attr
 from dmpc.ir.types import TensorType
 from isa.arithmetic import Saturation
@@ -30,13 +31,14 @@ class EvalContext:
 
     `dtype` is the NumPy type of real values; `timestep` is the number of the present one in its
     sample, from 0, or a column of the number of each row, where rows are of several timesteps;
-    `saturations` counts, under a name of the op's choosing, the elements that did
-    not fit their width.
+    `product` multiplies integers; `saturations` counts, under a name of the op's choosing, the
+    elements that did not fit their width.
     """
 
     dtype: type[np.floating[Any]] = np.float64
     timestep: int | Tensor = 0
     saturate: Saturation[str] = field(default_factory=Saturation)
+    product: Products = field(default_factory=Products)
 
     @property
     def saturations(self) -> dict[str, int]:

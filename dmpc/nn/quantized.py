@@ -141,9 +141,10 @@ class _Trace:
 
     def __call__(self, name: str) -> Tensor:
         """A value at every timestep, [batch, time, size]."""
-        scale = self.graph.types[name].scale
+        scale, real = self.graph.types[name].scale, torch.get_default_dtype()
+        value = torch.from_numpy(self.result.traces[name]).to(real)
         step = self.graph.constants[scale] if isinstance(scale, str) else scale or 1.0
-        return torch.from_numpy(self.result.traces[name] * step).to(torch.get_default_dtype())
+        return value if scale is None else value * torch.as_tensor(step, dtype=real)
 
     def logits(self, steps: int) -> Tensor:
         """Logits [batch, classes]."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dmpc.ir.exact import product
+from dmpc.ir.exact import Products
 
 
 @pytest.mark.parametrize("bits", [1, 7, 11, 12, 25, 26, 29])
@@ -17,7 +17,7 @@ def test_products_are_exact_at_every_size(bits):
             [sum(int(a) * int(b) for a, b in zip(r, c, strict=True)) for c in weights.T]
             for r in x * sign
         ]
-        found = product(x * sign, weights)
+        found = Products()(x * sign, weights.T)
         assert found.dtype == np.int64
         assert found.tolist() == wanted
 
@@ -26,5 +26,14 @@ def test_products_of_truth_values_and_of_nothing():
     rng = np.random.default_rng(3)
     weights = rng.integers(-(2**40), 2**40, (5, 3))
     spikes = rng.random((4, 5)) < 0.5
-    assert (product(spikes, weights) == spikes.astype(np.int64) @ weights).all()
-    assert product(np.zeros((2, 0), np.int64), np.zeros((0, 3), np.int64)).tolist() == [[0] * 3] * 2
+    assert (Products()(spikes, weights.T) == spikes.astype(np.int64) @ weights).all()
+    assert (
+        Products()(np.zeros((2, 0), np.int64), np.zeros((3, 0), np.int64)).tolist() == [[0] * 3] * 2
+    )
+
+
+def test_one_row_of_weights_and_the_same_again():
+    product, weight = Products(), np.array([1 << 30, -3, 5])
+    for scale in (1, 1 << 20, 1):
+        x = np.array([[1, 2, 3], [0, 0, 1]]) * scale
+        assert product(x, weight).tolist() == [[((1 << 30) + 9) * scale], [5 * scale]]
