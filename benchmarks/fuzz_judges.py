@@ -28,6 +28,7 @@ from dmpc.errors import DmpcError
 from dmpc.frontend import open_model
 from dmpc.ir.graph import Graph
 from dmpc.ir.interpret import interpret
+from dmpc.ir.ops_layers import takes_events
 from dmpc.passes.layer_rules import MANY_PRODUCTS
 from dmpc.verification import verify
 from isa.target import target_names
@@ -246,7 +247,7 @@ def inputs_for(layers: Graph, steps: int | None) -> np.ndarray:
     shape = (steps or 9, *layers.types[source].shape)
     densities = (0.0, 1.0, 0.05, 0.1, 0.3, 0.5, 0.7, 0.9)
     events = [(random.random(shape) < density).astype(np.float64) for density in densities]
-    if any(user.kind == "delay" for user in layers.users(source)):  # holds events alone
+    if takes_events(layers):
         return np.stack(events)
     values = [random.normal(size=shape) * size for size in (0.03, 0.3, 1.0, 10.0)]
     return np.stack([*events, *values]).astype(np.float32).astype(np.float64)

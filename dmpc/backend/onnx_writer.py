@@ -31,6 +31,7 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 RESERVED = {
     COUNTER, "batch_size", "last", "logits", "output", "outputs", "time.axis",
     "shown", "shown.axis", "shown.once", "shown.shape",
+    "input.active", "input.events", "input.zero",
 }  # fmt: skip
 
 
@@ -90,6 +91,8 @@ class _Writer:
         size, repeats = self.graph.types[self.input].size, repeats_of(self.graph)
         shape = ("batch", size) if repeats is not None else ("batch", "time", size)
         source = self.input if repeats is None else self._shown(self.input, repeats)
+        if "events" in self.graph.attrs:
+            source = self._compared(source)
         self.outside += [*nodes, scan(steps, self.states, source, "outputs")]
         self._readout()
         classes = self.graph.types[self.output].size
@@ -132,6 +135,17 @@ class _Writer:
             helper.make_node("Expand", ["shown.once", shape], ["shown"], "shown"),
         ]
         return "shown"
+
+    def _compared(self, source: str) -> str:
+        """The input as 0 and 1, which is all that the network may be given."""
+        zero = self._store("input.zero", np.zeros(1, np.float32))
+        self.outside += [
+            helper.make_node("Greater", [source, zero], ["input.active"], "input.active"),
+            helper.make_node(
+                "Cast", ["input.active"], ["input.events"], "input.events", to=TensorProto.FLOAT
+            ),
+        ]
+        return "input.events"
 
     def _readout(self) -> None:
         kind = str(self.graph.attrs.get("readout", "mean"))

@@ -20,7 +20,7 @@ from dmpc.frontend.proof_input import LEAST, drawn, plan
 from dmpc.ir.graph import Graph, Loc, Op
 from dmpc.ir.interpret import interpret, repeats_of, shown
 from dmpc.ir.ops_convolution import Convolution, beside
-from dmpc.ir.ops_layers import FIRING
+from dmpc.ir.ops_layers import FIRING, takes_events
 from dmpc.ir.registry import Tensor
 from dmpc.reference import OnnxReference, Series
 from dmpc.rules import Stage, rule
@@ -132,14 +132,16 @@ def _inputs(reference: Reference, layers: Graph, x: Tensor | None) -> Iterator[T
         x = shown(layers, x[:, :1])
     fits = x is not None and reference.steps in (None, x.shape[1])
     given = x[:GIVEN].astype(np.float64) if x is not None and fits else None
+    binary = takes_events(layers)
+    if given is not None and binary and not np.isin(given, (0, 1)).all():
+        given = None  # which is an error of its own
     if given is not None:
         yield given
     length = reference.steps
     if length is None and not isinstance(reference, OnnxReference):
         length = LEAST if given is None else given.shape[1]  # what a module was traced on
     samples, steps = plan(layers, length, reference.batch)
-    delayed = any(user.kind == "delay" for user in layers.users(source))  # holds events alone
-    made = drawn(layers.types[source].shape[0], samples, steps, binary=delayed)
+    made = drawn(layers.types[source].shape[0], samples, steps, binary=binary)
     yield made if repeats is None else shown(layers, made[:, :1])
 
 

@@ -483,3 +483,10 @@ def readout_of(graph: Graph) -> Op:
         made = graph.producer(made.operands[1])
         assert made is not None
     return made
+
+
+def takes_events(graph: Graph) -> bool:
+    """True for a network that is the model only of an input of 0 and 1: it delays it, or compares
+    it."""
+    (source,) = graph.inputs
+    return "events" in graph.attrs or any(op.kind == "delay" for op in graph.users(source))

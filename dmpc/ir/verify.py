@@ -247,6 +247,8 @@ def _readout(graph: Graph) -> Iterator[str]:
         )
     if len(graph.outputs) != 1:
         yield f"the graph has {len(graph.outputs)} outputs, expected one"
+    if not isinstance(graph.attrs.get("events", ""), str):
+        yield f"graph attribute 'events' is {graph.attrs['events']!r}, expected the name of a node"
     repeats = graph.attrs.get("repeats", 1)
     if (
         not isinstance(repeats, int)

@@ -15,7 +15,7 @@ from dmpc.passes.ranges import (
     Currents,
     Ranges,
     Real,
-    check_delays,
+    check_events,
     currents,
     is_event,
     total_bias,
@@ -43,7 +43,7 @@ def calibrate(
         chosen, there = (part[:, : lengths[numbers].max()] for part in (chosen, there))
         chosen = np.where(there[..., None], chosen, chosen.dtype.type(0))
     events = is_binary(x)
-    check_delays(graph, events)
+    check_events(graph, events)
     ranges = Ranges(f"calibration on {len(chosen)} samples", events, margin)
     ranges.examples = _examples(chosen, there.sum(axis=1))
     watch = _Watch(graph, chosen, there, ranges)

@@ -47,6 +47,14 @@ GRADED_DELAY = rule(
     why="""Delays hold events, one bit each, while they wait; values have 16.""",
     nearest="binarise the input, or delay the spikes of the layer behind it",
 )
+GRADED_COMPARISON = rule(
+    "graded-comparison",
+    Stage.LAYERS,
+    "'{node}' compares or rounds the input, which holds values other than 0 and 1",
+    why="""Of events, 0 and 1, any function of one input is a weight and a bias. Of other values it
+    is a decision in front of the network, which no unit of the machine takes.""",
+    nearest="compare or round the data before it reaches the network",
+)
 MANY_PRODUCTS = rule(
     "many-products",
     Stage.MACHINE,

@@ -11,11 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmpc.analysis.interval import Interval
+from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.ops_convolution import MAPS
 from dmpc.ir.ops_layers import ADAPTATION, FIRING, LIMITS, integrator
 from dmpc.ir.registry import Tensor, op_def
-from dmpc.passes.layer_rules import GRADED_DELAY, STRANGE_CURRENT, layer_error
+from dmpc.passes.layer_rules import (
+    GRADED_COMPARISON,
+    GRADED_DELAY,
+    STRANGE_CURRENT,
+    layer_error,
+)
 
 Real = NDArray[np.float64]
 
@@ -197,8 +203,11 @@ def total_bias(graph: Graph, products: Sequence[Op]) -> Real:
     return sum((graph.constants[op.operands[2]] for op in products if op.operands[2:]), zero)
 
 
-def check_delays(graph: Graph, events: bool) -> None:
-    """Raise CompileError for a delay of an input that is not binary."""
+def check_events(graph: Graph, events: bool) -> None:
+    """Raise CompileError for what a graph does to its input that only a binary one can be."""
+    if not events and "events" in graph.attrs:
+        node = graph.attrs["events"]
+        raise CompileError.of(GRADED_COMPARISON, where=graph.name, node=node)
     for op in graph.ops:
         if op.kind == "delay" and not is_event(graph, op.operands[1], events):
             raise layer_error(GRADED_DELAY, graph, op, layer=op.attrs["layer"])

@@ -38,6 +38,7 @@ from dmpc.passes.recognition.neurons import (
     find_neurons,
     find_unreset,
 )
+from dmpc.passes.recognition.of_events import of_events
 from dmpc.passes.recognition.repeated import joined
 from dmpc.passes.recognition.resets import settled
 from dmpc.passes.recognition.state_rules import HOLDS_OPPOSITE
@@ -68,6 +69,8 @@ class Recognise(Pass):
         try:
             return _Recognition(graph, cut).run()
         except CompileError as error:
+            if (events := of_events(graph)) is not None:
+                return _Recognition(events, cut).run()
             raise_causes(graph, error)
             raise
 

@@ -22,7 +22,7 @@ from dmpc.passes.ranges import (
     Currents,
     Ranges,
     Real,
-    check_delays,
+    check_events,
     currents,
     start_of,
     total_bias,
@@ -72,7 +72,7 @@ def static_ranges(
     """
     errors = ErrorList()
     ranges = Ranges("static ranges", input_range is None, ROUNDING)
-    check_delays(graph, ranges.events)
+    check_events(graph, ranges.events)
     low, high = input_range or (0.0, 1.0)
     for name in graph.inputs:
         shape = graph.types[name].shape

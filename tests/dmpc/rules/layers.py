@@ -127,6 +127,10 @@ def cases(folder: Path) -> dict[str, Callable[[], Report]]:
         "too-large": _too_large,
         "many-products": lambda: check(network(Shape(inputs=2, layers=(Layer(4, again=13),)))),
         "graded-delay": lambda: check(network(LATE), options=Options(input_range=(-1.0, 1.0))),
+        "graded-comparison": lambda: check(
+            changed(lambda graph: graph.attrs.update(events="/Cast")),
+            options=Options(input_range=(-1.0, 1.0)),
+        ),
         "long-delay": lambda: check(network(replace(LATE, layers=(Layer(3, delays=9999),)))),
     }
 

@@ -95,7 +95,8 @@ BROKEN: dict[str, Edits] = {
     "input-not-linear": (
         (
             "  %f = matmul(%x, %wf)",
-            """  %z = eq(%x, %rest) : bool[2] loc("/silent")
+            """  %o = take(%x) {indices = [1, 0]} : f32[2]
+  %z = eq(%x, %o) : bool[2] loc("/silent")
   %n = cast(%z) : f32[2] loc("/numbers")
   %f = matmul(%n, %wf)""",
         ),
