@@ -1,7 +1,7 @@
 """`recognise`: a model's float primitives as the field's layers, by what they compute."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -67,12 +67,25 @@ class Recognise(Pass):
         graph, cut = without_limits(from_rest(without_copies(prune(graph))))
         graph = settled(joined(graph))
         try:
-            return _Recognition(graph, cut).run()
+            return _recognised(graph, cut)
         except CompileError as error:
             if (events := of_events(graph)) is not None:
-                return _Recognition(events, cut).run()
+                return _recognised(events, cut)
             raise_causes(graph, error)
             raise
+
+
+def _recognised(graph: Graph, cut: frozenset[str]) -> Graph:
+    """The layers-level graph, if need be with states that a constant drives taken above their rest
+    though they start elsewhere."""
+    try:
+        return _Recognition(graph, cut).run()
+    except CompileError:
+        above = from_rest(graph, anywhere=True)
+        if above is not graph:
+            with suppress(CompileError):
+                return _Recognition(above, cut).run()
+        raise
 
 
 class _Recognition:

@@ -31,32 +31,42 @@ def without_copies(graph: Graph) -> Graph:
     return graph
 
 
-def from_rest(graph: Graph) -> Graph:
+def from_rest(graph: Graph, *, anywhere: bool = False) -> Graph:
     """The graph with states that a constant drives, and that start where it lets them rest, as what
-    they are above their rest: that starts from zero, and no constant drives it."""
+    they are above their rest: that starts from zero, and no constant drives it.
+
+    With `anywhere`, those that start elsewhere as well.
+    """
     forms = Forms(graph)
-    found = [one for one in graph.states if _start(graph, one).any() and _rests(forms, one)]
+    rests = [(one, at) for one in graph.states if (at := _rest(forms, one)) is not None]
+    found = [(one, at) for one, at in rests if anywhere or np.array_equal(at, _start(graph, one))]
     if not found:
         return graph
     graph = graph.copy()
-    for state in found:
-        start, type_ = _start(graph, state), graph.types[state.name]
-        names = [graph.fresh(f"{state.name}.{part}") for part in ("rest", "above", "next")]
-        rest, above, after = names
-        graph.add_constant(rest, start, f32(len(start)))
+    for state, value in found:
+        type_, begins = graph.types[state.name], _start(graph, state) - value
+        names = [graph.fresh(f"{state.name}.{part}") for part in ("rest", "above", "next", "start")]
+        rest, above, after, start = names
+        graph.add_constant(rest, value, f32(len(value)))
         graph.types[above] = graph.types[after] = type_
-        shifted = replace(state, name=above, next=after, init=None)
+        init = graph.add_constant(start, begins, type_) if begins.any() else None
+        shifted = replace(state, name=above, next=after, init=init)
         graph.states = [shifted if one.name == state.name else one for one in graph.states]
         graph.ops.insert(0, Op("add", (above, rest), (state.name,), {}, state.loc))
         graph.ops.append(Op("sub", (state.next, rest), (after,), {}, state.loc))
     return graph
 
 
-def _rests(forms: Forms, state: State) -> bool:
-    """Whether a state that a constant drives stays where it starts while all else is zero."""
+def _rest(forms: Forms, state: State) -> Matrix | None:
+    """Where a state that a constant drives rests while all else is zero; of one that starts there,
+    exactly its start. None if no constant drives it, or it rests nowhere."""
     after, start = forms.form(state.next), _start(forms.graph, state)
     own = after.parts[state.name].diagonal() if state.name in after.parts else None
-    return own is not None and bool(after.bias.any()) and near(after.bias + own * start, start)
+    if own is None or not after.bias.any():
+        return None
+    if near(after.bias + own * start, start):
+        return start
+    return after.bias / (1.0 - own) if (np.abs(own) < 1).all() else None
 
 
 def _copied(graph: Graph, state: State) -> tuple[State, Matrix, Matrix] | None:

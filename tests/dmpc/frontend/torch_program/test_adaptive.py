@@ -89,9 +89,13 @@ def test_it_is_compiled_and_every_bit_is_the_integer_graphs(step, recurrent):
     assert not [(rung.name, rung.reason) for rung in found.rungs if not rung.ok]
 
 
-@pytest.mark.parametrize("step", [about_its_rest, as_it_is])
-def test_a_threshold_that_starts_from_where_it_rests(step):
-    module = from_torch(Net(step, start=(0.0, 0.4)).eval(), X)
+@pytest.mark.parametrize(
+    ("step", "start"),
+    [(about_its_rest, 0.4), (as_it_is, 0.4), (about_its_rest, 0.9), (as_it_is, 0.0)],
+)
+def test_a_threshold_that_rests_elsewhere_than_at_zero(step, start):
+    """And that starts there, or not."""
+    module = from_torch(Net(step, start=(0.0, start)).eval(), X)
     made = compile_network(module, calibration=X, options=Options(balance=False))
     assert [op.kind for op in made.layers.ops].count("alif") == 1
     found = verify(module, made.image, X, max_drop=100)
