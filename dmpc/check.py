@@ -14,6 +14,7 @@ from dmpc.compiler import (
     check_options,
     find_ranges,
     import_model,
+    limit_spikes,
     prove_model,
     to_layers,
 )
@@ -141,15 +142,17 @@ class _Way:
         layers = to_layers(graph, self.options, passed)
         if graph.level == "layers":
             _tell(lint_recognised(graph))
-        check_size(layers, self.target, self.options)
+        limited = limit_spikes(layers, self.calibration, self.options, passed)
+        check_size(limited, self.target, self.options)
         prove_model(imported, layers, self.calibration)
         del imported, graph  # as large as the layers, or larger, and of no more use
+        proven, layers = layers, limited
         self.reached, self.layers = layers.level, layers
         self.options, trained = as_trained(self.options, model, self.target)
         ranges = find_ranges(layers, self.calibration, self.options, model, self.lengths)
         self._lint(ranges)
         scheduled = from_layers(layers, ranges, self.target, self.options, passed)
-        image = emit(scheduled, self.text, layers)
+        image = emit(scheduled, self.text, proven)
         self.reached = "image"
         return Compiled(image, layers, scheduled, ranges, trained)
 

@@ -13,6 +13,7 @@ from dmpc.errors import CompileError, ErrorList, ImportFailure, SampleError
 from dmpc.frontend.models import Model
 from dmpc.frontend.proof import prove
 from dmpc.ir.graph import Graph
+from dmpc.ir.interpret import shown
 from dmpc.ir.levels import rank
 from dmpc.ir.registry import Tensor
 from dmpc.ir.verify import READOUTS
@@ -20,7 +21,7 @@ from dmpc.lowering import check_size, from_layers
 from dmpc.passes.align import Align
 from dmpc.passes.base import Observer, Pass, apply_all
 from dmpc.passes.break_dependency import BreakDependency
-from dmpc.passes.calibration import calibrate, is_binary
+from dmpc.passes.calibration import calibrate, evenly, is_binary
 from dmpc.passes.carried import LARGEST, carried_ranges, carried_widths, carries_ranges
 from dmpc.passes.fold import Fold
 from dmpc.passes.layer_rules import check_layers
@@ -34,6 +35,7 @@ from dmpc.passes.quantization.widths import (
 )
 from dmpc.passes.ranges import Ranges, with_proofs
 from dmpc.passes.recognise import Recognise
+from dmpc.passes.spikes import LimitSpikes, endless_of, spiking_up_to
 from dmpc.passes.static_ranges import static_ranges
 from isa.arithmetic import Int
 from isa.image import Image, write_image
@@ -150,7 +152,7 @@ def import_layers(
         return imported.graph
     layers = to_layers(imported.graph, options, observe)
     if target is not None:
-        check_size(layers, target, options)
+        check_size(spiking_up_to(layers, dict.fromkeys(endless_of(layers), 1)), target, options)
     prove_model(imported, layers, x)
     return layers
 
@@ -178,6 +180,22 @@ def to_layers(
     if lanes is None:
         lanes = parse_target(target_text(options.target), options.target).lanes
     return apply_all([Align(lanes)], layers, observe)
+
+
+def limit_spikes(
+    layers: Graph, calibration: Tensor | None, options: Options, observe: Observer | None = None
+) -> Graph:
+    """The float graph whose neurons spike as often in a timestep as is proved, or seen, to be
+    enough, where the model sets no limit. Raises CompileError."""
+    if not endless_of(layers):
+        return layers
+    samples, given = None, options.input_range
+    if calibration is not None:
+        _check_calibration(layers, calibration)
+        samples = shown(layers, calibration[evenly(len(calibration), options.calibration_samples)])
+        if given is None and not is_binary(calibration):
+            given = float(calibration.min()), float(calibration.max())
+    return apply_all([LimitSpikes(given, samples)], layers, observe)
 
 
 def find_ranges(
@@ -278,12 +296,13 @@ def compile(  # noqa: A001  the verb of the whole project
     check_options(options)
     text = target_text(options.target)
     target = parse_target(text, options.target)
-    layers = import_layers(model, options, calibration, observe, target)
-    check_level(layers)
+    proven = import_layers(model, options, calibration, observe, target)
+    check_level(proven)
     options, trained = as_trained(options, model, target)
+    layers = limit_spikes(proven, calibration, options, observe)
     ranges = find_ranges(layers, calibration, options, model, lengths)
     scheduled = from_layers(layers, ranges, target, options, observe)
-    return Compiled(emit(scheduled, text, layers), layers, scheduled, ranges, trained)
+    return Compiled(emit(scheduled, text, proven), layers, scheduled, ranges, trained)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from dmpc.ir.graph import Graph
 from dmpc.ir.interpret import Result, interpret
 from dmpc.ir.ops_layers import FIRING
 from dmpc.ir.registry import Tensor
+from dmpc.passes.spikes import spiking_as
 from isa.engines.counts import Place
 from isa.image import Image
 from isa.interface import provenance
@@ -160,8 +161,9 @@ class _Climb:
         options: Options,
     ) -> None:
         imported = import_model(model, options, x)
-        self.layers = to_layers(imported.graph, options, lanes=image.target.lanes)
         self.integer = embedded_graph(image)
+        layers = to_layers(imported.graph, options, lanes=image.target.lanes)
+        self.layers = spiking_as(layers, self.integer)
         self.program = Program(image, self.integer.name)
         self.reference = imported.reference
         self.name, self.y, self.few = imported.name, y, 0

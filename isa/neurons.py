@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from isa.arithmetic import clamped, coupled, fire, leak, select, shift_round
+from isa.arithmetic import clamped, coupled, fire, leak, reached, select, shift_round
 from isa.machine import Data
 from isa.parameters import LEAK_BITS, NOTHING, Parameters
 
@@ -61,7 +61,7 @@ class Cell:
 
     `saturate` clips to a membrane's width. `events` and `values` are sums of banks, `shift` moves
     the former, `subtract` says what a spike does to a membrane; `spikes` are the neurons' own, once
-    they have fired.
+    they have fired. `held` hears of neurons that could fire again, where those are counted.
     """
 
     saturate: Callable[[Data], Data]
@@ -71,6 +71,7 @@ class Cell:
     values: Data = 0
     shift: int = 0
     subtract: bool = False
+    held: Callable[[Data], Data] | None = None
     spikes: Data = None
     before: dict[str, Data] = field(init=False)
 
@@ -151,6 +152,8 @@ def _fire(cell: Cell, state: State) -> None:
     p = cell.parameters[state.name]
     cell.spikes, after = fire(cell.value[state.name], p.threshold, p.reset, cell.subtract)
     cell.put(state, after)
+    if cell.held:
+        cell.held(reached(cell.value[state.name], p.threshold))
 
 
 def _fire_adaptive(cell: Cell, state: State) -> None:
@@ -230,7 +233,7 @@ STAGES = {
         "spike where {0} >= threshold, which resets {0}",
         _fire,
         parameters=("threshold", "reset"),
-        operands=("dest", "subtract", "offset"),
+        operands=("dest", "subtract", "offset", "last"),
     ),
     "fire.adaptive": Stage(
         44,
@@ -272,6 +275,9 @@ STAGES = {
 
 LIMITS = "limits"
 """The name of the record of floors and ceilings, which lies behind those of all states."""
+
+NO_ROOM = 1
+"""Bits of what neurons may fire beyond their last time: none, so that all of it is counted."""
 
 FIRING = ("fire", "fire.adaptive")
 """The stages that make spikes."""

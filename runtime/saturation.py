@@ -8,7 +8,7 @@ from typing import Any
 from isa.engines.counts import Counts
 from isa.interface import Provenance
 
-INPUT = "input"
+INPUT, SPIKES = "input", "spikes"
 _OVER_TIME = ("count", "logit")
 
 
@@ -17,6 +17,7 @@ class Saturated:
     """`count` of `total` elements of one kind in one layer were clipped to their width.
 
     `what` is what the machine calls them: drive, memory state, event sums, value sums, membrane,
+    spikes that neurons held back because they may spike so often in a timestep and no more,
     count, logit, or input for samples beyond the range of a graded input. Elements count once for
     every timestep and every addition after which the machine saturates, lanes beyond a layer's last
     neuron among them.
@@ -34,6 +35,10 @@ class Saturated:
             return "compile with an --input-range or a --calibration set that covers these samples"
         if self.what in _OVER_TIME:
             return "these samples are too long for the readout; cut them into shorter ones"
+        if self.what == SPIKES:
+            return (
+                "compile with a --calibration set whose samples make these neurons spike as often"
+            )
         return "compile with a --calibration set closer to these samples, for more headroom"
 
     @property

@@ -244,6 +244,7 @@ class Lowering(Pieces):
                 given["dest"], values["dest"] = self.row(op.results[0]), op.results[0]
                 given["subtract"] = op.attrs["reset_mode"] == "subtract"
                 given["offset"] = piece.tile.start * self.target.lanes
+                given["last"] = "endless" in op.attrs and "times" not in op.attrs
             made = build(kind, {name: given[name] for name in given if name in wanted})
             if model or spiking:
                 values |= dict(zip(made.left, (new for _, new in states_of(op)), strict=True))
@@ -264,8 +265,12 @@ class Lowering(Pieces):
         groups, parameters = self.rows(membranes), self.row(threshold)
         fire = {**vars(first), "row": self.row(membranes), "parameters": parameters}
         size = groups * self.target.lanes
-        offsets = (time * size for time in range(1, self.number(op, "times")))
-        return [build(Fire, {**{n: fire[n] for n in FIRES}, "offset": one}) for one in offsets]
+        kept, number = {name: fire[name] for name in FIRES}, self.number(op, "times")
+        return [
+            build(Fire, {**kept, "offset": time * size, "last": last})
+            for time in range(1, number)
+            for last in [time == number - 1 and "endless" in op.attrs]
+        ]
 
     def _readout(self, op: Op) -> Iterator[Lowered]:
         for piece in self.pieces(op):

@@ -116,9 +116,11 @@ def stepping(kind: str) -> Handler:
         found = follow(ctx, node, kind, *operands) or (
             step_of(ctx, node, kind, operands[0]) if len(operands) == 1 else None
         )
-        if found is None:
-            raise unsupported(node, ctx.operators)
-        return found
+        if found is not None:
+            return found
+        if kind == "ceil":
+            return [begin(ctx, node, kind, _traced(operands[0]), unsupported(node, ctx.operators))]
+        raise unsupported(node, ctx.operators)
 
     return handle
 

@@ -5,6 +5,7 @@ threshold: `(v > 0) * trunc(v / theta)`. Cut off at one spike, that is a compari
 What such an expression is at and between the steps is followed through all that is done to it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,20 +20,28 @@ from dmpc.frontend.tensors import Known, Tensor, Traced
 from dmpc.ir.graph import Array, Graph
 from dmpc.rules import Stage, rule
 
-SEVERAL_SPIKES = rule(
-    "several-spikes",
+STRANGE_COUNT = rule(
+    "strange-count",
     Stage.IMPORT,
-    "neurons may spike any number of times in a timestep",
-    why="""An event of the machine is there or it is not. Neurons may fire again in a timestep, up
-    to a number of times that the program says; a count without end would be cut off in silence.""",
-    nearest="say how often they spike at most, 16 times or fewer, as calibration data shows: "
-    "Sinabs' spike_fn=MaxSpike(3), Rockpool's max_spikes_per_dt=3",
+    "this depends on the whole numbers that a value has reached, but counts them neither without "
+    "end nor up to 16",
+    why="""Neurons of the machine fire again in a timestep as often as their membrane holds the
+    threshold: that is floor(v / theta), cut off at zero, and perhaps at a number of spikes.
+    Other functions of whole numbers have no instruction.""",
+    nearest="relu(floor(v / theta)), or clamp(floor(v / theta), 0, 3)",
 )
 MOST = 16  # spikes in a timestep
 _WHOLE = np.unique([*np.arange(MOST + 1.0), *2.0 ** np.arange(2, 33)])
 GRID = np.concatenate([-_WHOLE[:0:-1] - 0.5, [-0.5], np.ravel([_WHOLE, _WHOLE + 0.5], "F")])
 GRID = np.unique([*GRID, *-_WHOLE])
 LINEAR = ("add", "sub", "neg")
+
+
+def _either(condition: Array, one: Array, other: Array) -> Array:
+    return np.where(condition != 0, one, other)
+
+
+CLIMBED: dict[str, Callable[..., Array]] = {**FUNCTIONS, "where": _either}
 NEAR = 1e-6  # of a whole number: thresholds are divided by themselves in float32
 
 
@@ -42,6 +51,16 @@ class Staircase:
 
     height: str
     levels: Array
+
+
+@dataclass(frozen=True)
+class _Flight:
+    """Steps of one `rise` without end, at the whole number `first` and all behind it; `strict`:
+    just above them."""
+
+    first: float
+    rise: float
+    strict: bool
 
 
 @dataclass(frozen=True)
@@ -61,7 +80,7 @@ def climb(ctx: Context, node: Node, kind: str, *tensors: Tensor) -> list[Tensor]
     """
     builder, traced = ctx.builder, [each for each in tensors if isinstance(each, Traced)]
     first = next((each for each in traced if each.value in builder.staircases), None)
-    if first is None or kind not in FUNCTIONS or any(each.reduced for each in traced):
+    if first is None or kind not in CLIMBED or any(each.reduced for each in traced):
         return None
     if any(not np.array_equal(each.index, first.index) for each in traced):
         return None
@@ -71,19 +90,25 @@ def climb(ctx: Context, node: Node, kind: str, *tensors: Tensor) -> list[Tensor]
     if len(known) < len(operands):
         return None
     with np.errstate(divide="ignore", invalid="ignore"):
-        levels = np.broadcast_to(FUNCTIONS[kind](*known), GRID.shape).astype(np.float64)
-    jumps = np.flatnonzero(np.diff(levels)) + 1
+        levels = np.broadcast_to(CLIMBED[kind](*known), GRID.shape).astype(np.float64)
+    if len(traced) == 1 and np.array_equal(levels, builder.staircases[first.value].levels):
+        return [first]
+    jumps = _jumps(levels)
     if len(jumps) <= 1:
         return [_single(ctx, node, kind, height, levels, jumps, first)]
-    counted = any(each.value in builder.counted for each in traced)
-    if counted and abs(GRID[jumps]).max() <= MOST:
+    linear = kind in LINEAR or (kind in ("mul", "div") and len(traced) == 1)
+    ends = [_ends(each) for each in (levels, *known)]
+    endless = _endless(levels)
+    if ends[0] and not (linear and all(ends)):
         found = _several(ctx, node, height, levels, jumps, first)
-    elif kind in LINEAR or (kind in ("mul", "div") and len(traced) == 1):
+    elif linear and (endless is None or builder.counted.keys().isdisjoint(t.value for t in traced)):
         found = builder.elementwise(kind, tensors, node.proto.output[0], loc_of(node))
+    elif endless is not None:
+        found = _counted(ctx, node, height, endless, first)
     else:
         value = builder.emit("floor", (height,), {}, node.proto.output[0], loc_of(node))
         found = replace(first, value=value)
-        builder.counted[value] = ImportFailure.of(SEVERAL_SPIKES, where=loc_of(node)[0])
+        builder.counted[value] = ImportFailure.of(STRANGE_COUNT, where=loc_of(node)[0])
     builder.staircases[found.value] = Staircase(height, levels)
     return [found]
 
@@ -91,14 +116,62 @@ def climb(ctx: Context, node: Node, kind: str, *tensors: Tensor) -> list[Tensor]
 def begin(
     ctx: Context, node: Node, kind: str, tensor: Traced, left: ImportFailure | None = None
 ) -> Tensor:
-    """What floor or trunc make of a value; `left` is raised if nothing else becomes of it."""
+    """What floor, ceil or trunc make of a value; `left` is raised if nothing else becomes of it."""
     builder, loc = ctx.builder, loc_of(node)
     height, whole = builder.vector(tensor, loc)
-    value = builder.emit("floor", (height,), {}, node.proto.output[0], loc)
-    builder.staircases[value] = Staircase(height, FUNCTIONS[kind](GRID))
-    if left is not None:
-        builder.counted[value] = left
-    return replace(whole, value=value)
+    cut = builder.graph.producer(height)
+    levels = FUNCTIONS[kind](GRID)
+    if cut is not None and cut.kind == "relu":
+        (height,) = cut.operands
+        levels = FUNCTIONS[kind](np.maximum(GRID, 0))
+    endless = _endless(levels)
+    if endless is not None:
+        found = _counted(ctx, node, height, endless, whole)
+    else:
+        value = builder.emit("floor", (height,), {}, node.proto.output[0], loc)
+        found = replace(whole, value=value)
+        if left is not None:
+            builder.counted[value] = left
+    builder.staircases[found.value] = Staircase(height, levels)
+    return found
+
+
+def _jumps(levels: Array) -> NDArray[np.int64]:
+    """Places of the grid at which a staircase is no longer what it was."""
+    return np.flatnonzero(np.diff(np.broadcast_to(levels, GRID.shape))) + 1
+
+
+def _ends(levels: Array) -> bool:
+    """Whether a staircase has few steps, none of them beyond what the machine counts to."""
+    return bool((abs(GRID[_jumps(levels)]) <= MOST).all())
+
+
+def _endless(levels: Array) -> _Flight | None:
+    """The steps without end, or one far away, that a staircase is; None if it is another."""
+    jumps = _jumps(levels)
+    if not len(jumps) or levels[0] or GRID[jumps[0]] > MOST:
+        return None
+    rise = float(levels[jumps[0]])
+    strict = GRID[jumps[0]] != np.round(GRID[jumps[0]])
+    first = float(GRID[jumps[0] - 1] if strict else GRID[jumps[0]])
+    reached = np.maximum((np.ceil(GRID) - 1 if strict else np.floor(GRID)) - first + 1, 0)
+    end = float(levels[-1]) / rise
+    if end <= MOST or not np.allclose(levels, rise * np.minimum(reached, end), rtol=1e-9, atol=0):
+        return None
+    return _Flight(first, rise, bool(strict))
+
+
+def _counted(ctx: Context, node: Node, height: str, flight: _Flight, like: Traced) -> Traced:
+    """Steps without end as the count that they are."""
+    builder, loc = ctx.builder, loc_of(node)
+    size = builder.graph.types[height].size
+    if flight.first != 1:
+        height = builder.plus(height, np.full(size, 1 - flight.first), loc)
+    name = node.proto.output[0]
+    value = builder.emit("reached", (height,), {"strict": flight.strict}, name, loc)
+    if flight.rise != 1:
+        value = builder.times(value, np.full(size, flight.rise), loc)
+    return Traced(value, size, like.index, like.domain)
 
 
 def _single(

@@ -19,6 +19,14 @@ TIMES = AttrSpec(
 )
 
 
+ENDLESS = AttrSpec(
+    bool,
+    "true: the model's neurons spike as often as they can; what they hold back beyond `times` is "
+    "counted",
+    required=False,
+)
+
+
 def times(attrs: Attrs) -> int:
     """How often neurons may spike in a timestep; raises ValueError below 1."""
     number = attrs.get("times", 1)

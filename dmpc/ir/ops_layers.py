@@ -43,7 +43,7 @@ import numpy as np
 
 from dmpc.ir.drives import DRIVEN, check_columns, driven, elements
 from dmpc.ir.graph import Graph, Op
-from dmpc.ir.integer_types import INTEGER, TIMES, integers, times
+from dmpc.ir.integer_types import ENDLESS, INTEGER, TIMES, integers, times
 from dmpc.ir.ops_model import vector
 from dmpc.ir.registry import Attrs, AttrSpec, EvalContext, OpDef, Tensor, register
 from dmpc.ir.types import TensorType
@@ -55,6 +55,7 @@ FIRE = {
     "reset_mode": AttrSpec(str, "what a spike does to u", choices=("hard", "subtract")),
     "strict": AttrSpec(bool, "true: spike if charge > threshold; false: if charge >= it"),
     "times": TIMES,
+    "endless": ENDLESS,
 }
 PARAMETERS, ADAPTATION = ("beta", "threshold", "reset"), ("a", "rho", "jump", "coupling")
 """Operands of neurons that spike behind their currents, and of those that adapt behind them."""
@@ -432,7 +433,7 @@ ALIF = register(
         _inferred(*ADAPTATION),
         _evaluate_alif,
         {
-            **{name: spec for name, spec in FIRE.items() if name != "times"},
+            **{name: spec for name, spec in FIRE.items() if name not in ("times", "endless")},
             "adapts": AttrSpec(str, "what a is", choices=("threshold", "current")),
         },
         parameters=(*PARAMETERS, *ADAPTATION[1:]),

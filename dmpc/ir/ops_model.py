@@ -64,6 +64,26 @@ _elementwise("mod", "Remainder of a / b, with the sign of b.", ("a", "b"), np.mo
 _elementwise("fmod", "Remainder of a / b, with the sign of a.", ("a", "b"), np.fmod, "f32")
 
 
+def _infer_reached(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
+    del attrs
+    return (TensorType("f32", (vector(types[0], "x", "f32"),)),)
+
+
+def _evaluate_reached(ctx: EvalContext, attrs: Attrs, x: Tensor) -> tuple[Tensor, ...]:
+    whole = np.ceil(x) - 1 if attrs["strict"] else np.floor(x)
+    return (np.maximum(whole, 0).astype(ctx.dtype),)
+
+
+register(
+    OpDef(
+        "reached",
+        "How many of 1, 2, 3 and so on a value has reached, or `strict`: passed.", MODEL,
+        ("x",), ("y",), _infer_reached, _evaluate_reached,
+        {"strict": AttrSpec(bool, "true: how many are below x; false: how many are not above it")},
+    )
+)  # fmt: skip
+
+
 def _infer_cast(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
     del attrs
     return (TensorType("f32", (vector(types[0], "x", "bool"),)),)

@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from dmpc.ir.integer_types import (
+    ENDLESS,
     FUSED,
     INTEGER,
     LAYER,
@@ -35,6 +36,7 @@ from isa.neurons import (
     FIRING,
     LIMITS,
     MODELS,
+    NO_ROOM,
     READING,
     STAGES,
     Cell,
@@ -74,6 +76,7 @@ ATTRS = {
     "bits": AttrSpec(int, "width of the membrane", limits=BITS),
     "reset_mode": AttrSpec(str, "what a spike does to u", choices=("hard", "subtract")),
     "times": TIMES,
+    "endless": ENDLESS,
 }
 """What ops on neurons may be told."""
 
@@ -117,8 +120,12 @@ def _cell(
     def saturate(x: Tensor) -> Tensor:
         return ctx.saturate(x, bits, f"{layer}: membrane")
 
-    subtract = attrs.get("reset_mode") == "subtract"
-    return Cell(saturate, parameters, dict(value), subtract=subtract)
+    def hold_back(x: Tensor) -> Tensor:
+        return ctx.saturate(x, NO_ROOM, f"{layer}: spikes")
+
+    cell = Cell(saturate, parameters, dict(value), subtract=attrs.get("reset_mode") == "subtract")
+    cell.held = hold_back if attrs.get("endless") else None
+    return cell
 
 
 def _total(ctx: EvalContext, attrs: Attrs, sums: Sequence[Tensor], what: str) -> Tensor | int:
@@ -135,8 +142,9 @@ def _run(cell: Cell, attrs: Attrs, states: tuple[State, ...], skipped: Sequence[
         for stage in state.stages:
             if stage in skipped:
                 continue
-            every = []
-            for _ in range(times(attrs) if stage in FIRING else 1):
+            every, held = [], cell.held
+            for left in reversed(range(times(attrs) if stage in FIRING else 1)):
+                cell.held = None if left else held
                 STAGES[stage].act(cell, state)
                 every.append(cell.spikes)
             if len(every) > 1:
@@ -213,6 +221,7 @@ def _told(name: str) -> dict[str, AttrSpec]:
         "reset_mode": fires,
         "bits": not stage.exact,
         "times": name == "fire",
+        "endless": name == "fire",
     }
     return _specs(*(attr for attr, is_told in told.items() if is_told))
 
@@ -295,7 +304,7 @@ def _step(model: Model) -> OpDef:
         return (*((cell.spikes,) if model.fires else ()), *(cell.value[name] for name in changed))
 
     told = ["layer", "events", "event_shift", "fraction", "sum_bits", "bits"]
-    told += ["reset_mode", "times"] if model.fires else []
+    told += ["reset_mode", "times", "endless"] if model.fires else []
     return OpDef(
         step_name(model),
         f"One timestep of neurons in registers. {described(model.states)} The first `events` sums "

@@ -13,6 +13,7 @@ from dmpc.passes.place import PlaceInMemory
 from dmpc.passes.quantize import Quantize
 from dmpc.passes.recognise import Recognise
 from dmpc.passes.schedule import Schedule
+from dmpc.passes.spikes import LimitSpikes
 
 __all__ = ["PASSES", "Pass", "apply"]
 
@@ -23,6 +24,7 @@ PASSES: dict[str, type[Pass]] = {
         Fold,
         BreakDependency,
         Align,
+        LimitSpikes,
         Quantize,
         CountReadout,
         Partition,

@@ -15,6 +15,7 @@ from dmpc.ir.registry import op_def
 from dmpc.ir.types import TensorType
 from dmpc.passes.base import Pass
 from dmpc.passes.layer_rules import layer_error
+from dmpc.passes.rewired import events_as, replace_constant
 from dmpc.rules import Stage, rule
 
 DELAYED_POSITIONS = rule(
@@ -128,11 +129,11 @@ def _turn(graph: Graph, lif: Op) -> None:
         if op.kind == "conv":
             op.attrs.pop("planar_result", None)
         else:
-            _replace(graph, op, 1, graph.constants[op.operands[1]][order])
+            replace_constant(graph, op, 1, graph.constants[op.operands[1]][order])
         for at in range(2, len(op.operands)):
-            _replace(graph, op, at, graph.constants[op.operands[at]][order])
+            replace_constant(graph, op, at, graph.constants[op.operands[at]][order])
     for op, at, _ in layer.vectors():
-        _replace(graph, op, at, graph.constants[op.operands[at]][order])
+        replace_constant(graph, op, at, graph.constants[op.operands[at]][order])
     for op in layer.neurons:
         state = graph.state(op.operands[0])
         if state and state.init:
@@ -147,12 +148,12 @@ def _turn_readers(graph: Graph, name: str, order: Array) -> None:
     """Let everything that reads events read them position by position."""
     for op in graph.users(name):
         if op.kind == "delay":
-            _replace(graph, op, 2, graph.constants[op.operands[2]][order])
+            replace_constant(graph, op, 2, graph.constants[op.operands[2]][order])
             _turn_readers(graph, op.results[0], order)
         elif op.kind == "conv":
             op.attrs["planar"] = False
         elif op.kind not in FIRING:
-            _replace(graph, op, 1, graph.constants[op.operands[1]][..., order])
+            replace_constant(graph, op, 1, graph.constants[op.operands[1]][..., order])
 
 
 def _join_parts(graph: Graph, op: Op, lanes: int) -> None:
@@ -176,7 +177,7 @@ def _join(graph: Graph, op: Op, joint: int) -> None:
     for number in range(joint):
         wide[:, number, :, :, :, number] = split[:, number]
     op.attrs["parts"] = parts
-    _replace(graph, op, 1, wide.reshape(made.outputs, *weight.shape[1:3], joint * depth))
+    replace_constant(graph, op, 1, wide.reshape(made.outputs, *weight.shape[1:3], joint * depth))
 
 
 def _side_by_side(graph: Graph, lif: Op, lanes: int) -> None:
@@ -205,7 +206,7 @@ def _side_by_side(graph: Graph, lif: Op, lanes: int) -> None:
         op.attrs["positions"] = (made.positions[0], columns // number)
         op.attrs["stride"], op.attrs["dilation"] = (down, along * number), (dilation, 1)
         op.attrs["beside"] = (number, between)
-        _replace(graph, op, 1, wide.reshape(number * outputs, *wide.shape[2:]))
+        replace_constant(graph, op, 1, wide.reshape(number * outputs, *wide.shape[2:]))
 
 
 def _apart(graph: Graph, op: Op) -> None:
@@ -218,7 +219,7 @@ def _apart(graph: Graph, op: Op) -> None:
     op.attrs["positions"] = (made.positions[0], made.positions[1] * number)
     op.attrs["stride"] = (made.stride[0], along)
     op.attrs["dilation"] = (made.dilation[0], between)
-    _replace(graph, op, 1, weight[:, :, : weight.shape[2] - along * (number - 1) : between])
+    replace_constant(graph, op, 1, weight[:, :, : weight.shape[2] - along * (number - 1) : between])
 
 
 def _fill_up(graph: Graph, lif: Op, lanes: int) -> None:
@@ -235,7 +236,7 @@ def _fill_up(graph: Graph, lif: Op, lanes: int) -> None:
     for op in layer.products:
         _more_results(graph, op, kept, size, outputs)
     for op, at, rest in layer.vectors():
-        _replace(graph, op, at, _spread(graph.constants[op.operands[at]], kept, size, rest))
+        replace_constant(graph, op, at, _spread(graph.constants[op.operands[at]], kept, size, rest))
     spikes = lif.results[0]
     before = [state.name for state in graph.states if state.next == spikes]
     held = [op.operands[0] for op in layer.neurons]
@@ -260,7 +261,7 @@ def _apart_in_time(graph: Graph, lif: Op, lanes: int) -> None:
     for op in layer.products:
         _more_results(graph, op, kept, size, size)
     for op, at, rest in layer.vectors():
-        _replace(graph, op, at, _spread(graph.constants[op.operands[at]], kept, size, rest))
+        replace_constant(graph, op, at, _spread(graph.constants[op.operands[at]], kept, size, rest))
     for op in layer.neurons:
         for name in (op.operands[0], *op.results):
             graph.types[name] = TensorType("f32", (size,))
@@ -268,26 +269,10 @@ def _apart_in_time(graph: Graph, lif: Op, lanes: int) -> None:
         if state and state.init:
             start = _spread(graph.constants[state.init], kept, size, 0.0)
             graph.add_constant(state.init, start, TensorType("f32", (size,)))
-    every = (np.arange(number)[:, None] * size + kept).reshape(-1)
+    every = np.full((number, size), -1)
+    every[:, :neurons] = np.arange(number * neurons).reshape(number, neurons)
     for name in (spikes, *(state.name for state in graph.states if state.next == spikes)):
-        _more_events(graph, name, every, number * size)
-
-
-def _more_events(graph: Graph, name: str, kept: Array, size: int) -> None:
-    """Let events be more, and all that reads them."""
-    graph.types[name] = TensorType("event", (size,))
-    for op in graph.users(name):
-        if op.kind in NEURONS:
-            continue
-        at = 2 if op.kind == "delay" else 1
-        old = graph.constants[op.operands[at]]
-        wide = np.zeros((*old.shape[:-1], size), old.dtype)
-        wide[..., kept] = old
-        _replace(graph, op, at, wide)
-        if op.kind == "delay":
-            for ring in (op.operands[0], op.results[1]):
-                graph.types[ring] = TensorType("event", (graph.types[ring].shape[0], size))
-            _more_events(graph, op.results[0], kept, size)
+        events_as(graph, name, every.reshape(-1))
 
 
 def _more_results(graph: Graph, op: Op, kept: Array, size: int, outputs: int) -> None:
@@ -299,9 +284,9 @@ def _more_results(graph: Graph, op: Op, kept: Array, size: int, outputs: int) ->
     else:
         wide = np.zeros((size, weight.shape[1]))
         wide[kept] = weight
-    _replace(graph, op, 1, wide)
+    replace_constant(graph, op, 1, wide)
     for at in range(2, len(op.operands)):
-        _replace(graph, op, at, _spread(graph.constants[op.operands[at]], kept, size, 0.0))
+        replace_constant(graph, op, at, _spread(graph.constants[op.operands[at]], kept, size, 0.0))
     graph.types[op.results[0]] = TensorType("f32", (size,))
 
 
@@ -321,21 +306,10 @@ def _more_inputs(graph: Graph, op: Op, kept: Array, made: Convolution, lanes: in
         weight = graph.constants[op.operands[1]]
         wide = np.zeros((*weight.shape[:-1], made.places * outputs))
         wide[..., kept] = weight
-    _replace(graph, op, 1, wide)
+    replace_constant(graph, op, 1, wide)
 
 
 def _spread(vector: Array, kept: Array, size: int, rest: float) -> Array:
     wide = np.full(size, rest)
     wide[kept] = vector
     return wide
-
-
-def _replace(graph: Graph, op: Op, at: int, value: Array) -> None:
-    """Give an op another constant, under the same name if nobody else reads that."""
-    name = op.operands[at]
-    loc = graph.locs.get(name, ())
-    if len(graph.users(name)) > 1:
-        name = graph.fresh(name)
-    type_ = TensorType(graph.types[op.operands[at]].dtype, value.shape)
-    graph.add_constant(name, value, type_, loc)
-    op.operands = (*op.operands[:at], name, *op.operands[at + 1 :])

@@ -15,6 +15,8 @@ from isa.neurons import MODELS, READING, Model, State
 EVENTS = "integrate.events"
 READERS = {stage.replace(".", "_") for stage in READING}
 """Ops that take another state, which is their second operand."""
+FIRE_ATTRS = ("reset_mode", "times", "endless")
+"""Attributes of firing that neurons which spike keep."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ def fused(model: Model, cell: list[Chain]) -> Op:
             "fraction": first["leak"].attrs["fraction"],
             "sum_bits": values.attrs["sum_bits"],
             "bits": last.attrs["bits"],
-            **{name: last.attrs[name] for name in ("reset_mode", "times") if name in last.attrs},
+            **{name: last.attrs[name] for name in FIRE_ATTRS if name in last.attrs},
         },
         last.loc,
     )

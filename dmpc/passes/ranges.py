@@ -39,7 +39,8 @@ class Ranges:
     of m is the constant 1 of the bias), if all its products are dense, and of what the readout
     reads, by the name of its result. `rates`, where measured, are the shares of timesteps in which
     the neurons of a layer fire, by the name of their spikes. `examples` are some samples [samples,
-    timesteps, inputs] to time a program on.
+    timesteps, inputs] to time a program on. `spikes`, where proved, tell how often the neurons of a
+    layer fire in a timestep at most if they always fire as often as they can.
     """
 
     origin: str
@@ -52,6 +53,7 @@ class Ranges:
     moments: dict[str, Real] = field(default_factory=dict)
     rates: dict[str, Real] = field(default_factory=dict)
     examples: Tensor | None = None
+    spikes: dict[str, int] = field(default_factory=dict)
 
 
 WIDER = 2.0**0.25  # what a proof may cost: a quarter of a bit

@@ -39,9 +39,10 @@ from dmpc.passes.recognition.neurons import (
     find_unreset,
 )
 from dmpc.passes.recognition.of_events import of_events
-from dmpc.passes.recognition.repeated import joined
+from dmpc.passes.recognition.repeated import holds, joined, without_counts
 from dmpc.passes.recognition.resets import settled
 from dmpc.passes.recognition.state_rules import HOLDS_OPPOSITE
+from dmpc.passes.spikes import BEYOND, endless_of, spiking_up_to
 
 
 @dataclass(frozen=True)
@@ -64,27 +65,32 @@ class Recognise(Pass):
             raise CompileError(f"needs a graph of level model, not {graph.level}", where=graph.name)
         if len(graph.inputs) != 1:
             raise CompileError.of(INPUT_COUNT, where=graph.name, number=len(graph.inputs))
-        graph, cut = without_limits(from_rest(without_copies(prune(graph))))
-        graph = settled(joined(graph))
+        graph, counts = without_counts(from_rest(without_copies(prune(graph))))
+        graph, cut = without_limits(graph)
+        graph, endless, uncounted = joined(graph, counts)
+        graph = settled(graph)
         try:
-            return _recognised(graph, cut)
+            if uncounted:
+                raise uncounted
+            return _recognised(graph, cut, endless)
         except CompileError as error:
-            if (events := of_events(graph)) is not None:
-                return _recognised(events, cut)
+            events = of_events(graph)
+            if events is not None and not (uncounted and holds(events, counts)):
+                return _recognised(events, cut, endless)
             raise_causes(graph, error)
             raise
 
 
-def _recognised(graph: Graph, cut: frozenset[str]) -> Graph:
+def _recognised(graph: Graph, cut: frozenset[str], endless: frozenset[str]) -> Graph:
     """The layers-level graph, if need be with states that a constant drives taken above their rest
     though they start elsewhere."""
     try:
-        return _Recognition(graph, cut).run()
+        return _Recognition(graph, cut, endless).run()
     except CompileError:
         above = from_rest(graph, anywhere=True)
         if above is not graph:
             with suppress(CompileError):
-                return _Recognition(above, cut).run()
+                return _Recognition(above, cut, endless).run()
         raise
 
 
@@ -95,8 +101,8 @@ class _Recognition:
     are still looked at, and of those that depend on a broken one nothing is said.
     """
 
-    def __init__(self, graph: Graph, cut: frozenset[str]) -> None:
-        self.graph, self.cut = graph, cut
+    def __init__(self, graph: Graph, cut: frozenset[str], endless: frozenset[str]) -> None:
+        self.graph, self.cut, self.endless = graph, cut, endless
         self.errors = ErrorList()
         self.broken: set[str] = set()
 
@@ -148,14 +154,16 @@ class _Recognition:
                 firing = adapted.firing if adapted else None
                 layer = find_neurons(network, state, comparison, memories, held, decays, firing)
                 adaptation = adapted.adaptation if adapted else None
-                layer = replace(layer, adaptation=adaptation)
+                endless = comparison in self.endless
+                layer = replace(layer, adaptation=adaptation, endless=endless)
                 neurons.append(limited(network, layer, state, self.cut))
         for comparison in self._free(network, {comparison for _, comparison in membranes}):
             with self._about(comparison):
                 neurons.append(find_unreset(network, comparison, memories, held, decays))
         self.errors.check()
         check_limits(network, self.cut, [state for state, _ in membranes])
-        return prune(assemble(network, ordered(network, neurons), decays))
+        layers = prune(assemble(network, ordered(network, neurons), decays))
+        return spiking_up_to(layers, dict.fromkeys(endless_of(layers), BEYOND))
 
     def _sorted_out(
         self, network: Network, states: list[State]

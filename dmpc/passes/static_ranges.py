@@ -47,6 +47,7 @@ COUPLED_MEMBRANE = rule(
     decay together; a hard reset, or a loop that does not decay, gives no bound, and no scale.""",
     nearest="a calibration set, which gives ranges in their place",
 )
+EXACT = 1e-9  # of a whole number of thresholds: sums of weights that lie on a grid
 TINY = 1e-9  # of a response: what is left of it when it has died away
 NOTHING = float(np.finfo(np.float32).tiny)
 ENDLESS_MEMBRANE = rule(
@@ -57,6 +58,26 @@ ENDLESS_MEMBRANE = rule(
     weights alone give no largest value, and no scale.""",
     nearest="a leak below 1; or a calibration set, which gives ranges in their place",
 )
+
+MANY_SPIKES = rule(
+    "many-spikes",
+    Stage.LAYERS,
+    "{what} may make neurons of {layer} spike {needed} times in a timestep; they have {times}",
+    why="""The model lets neurons spike as often as their membranes hold the threshold. The machine
+    lets them fire again in a timestep up to 16 times, as often as a program says; what they hold
+    back is in their membranes in the next timestep, which is another network.""",
+    nearest="a calibration set, which shows how often they do; or a limit of the model's own: "
+    "Sinabs' spike_fn=MaxSpike(3), Rockpool's max_spikes_per_dt=3",
+)
+
+
+def many_spikes(graph: Graph, spikes: str, what: str, needed: str, number: int) -> CompileError:
+    """The error of neurons that may have to spike more often than they can."""
+    op = graph.producer(spikes)
+    assert op is not None
+    fields = {"layer": op.attrs["layer"], "what": what, "needed": needed, "times": number}
+    return layer_error(MANY_SPIKES, graph, op, **fields)
+
 
 Flags = NDArray[np.bool_]
 ROUNDING = 1.02  # headroom: rounded weights and states go a little further than real ones
@@ -184,9 +205,14 @@ def _static_lif(graph: Graph, op: Op, ranges: Ranges) -> None:
         _static_coupled(graph, op, roles, ranges, total, [events, *parts])
         return
     threshold, reset = _static_adapted(graph, op, roles, ranges, limits)
+    start, several = start_of(graph, op.operands[0]), times(op.attrs)
+    often = _needed(graph, op, roles, total, start)
+    needed = float(often.max(initial=1))
+    ranges.spikes[op.results[0]] = int(min(needed, np.iinfo(np.int32).max))
+    whole = needed <= several and ("times" in op.attrs or "endless" in op.attrs)
     pushed = total.high - np.minimum(reset.low, 0)  # subtracting less than zero adds
     falls = (room == 0) & (total.low < 0)  # a leak above 1 is an error of its own
-    rises = (room == 0) & (pushed > times(op.attrs) * np.maximum(reset.low, 0))
+    rises = (room == 0) & (pushed > several * np.maximum(reset.low, 0)) & ~whole
     low = np.minimum(total.low, 0) / np.where(room > 0, room, 1)
     most = pushed / np.where(room > 0, room, 1)
     if roles.limits:
@@ -194,21 +220,45 @@ def _static_lif(graph: Graph, op: Op, ranges: Ranges) -> None:
         low = np.minimum(np.where(falls, floor, np.maximum(low, floor)), 0)
         most = np.where(rises, ceiling - reset.low, np.minimum(most, ceiling - reset.low))
         falls, rises = falls & (floor <= -NO_LIMIT), rises & (ceiling >= NO_LIMIT)
-    start = start_of(graph, op.operands[0])
     low, before = np.minimum(low, start), np.maximum(np.maximum(threshold.high, 0), start)
     if not roles.subtract:
         low, before = np.minimum(low, reset.low), np.maximum(before, reset.high)
     else:
         low = np.minimum(low, threshold.low - reset.high)
-        before = np.maximum(before, most)
+        before = before if whole else np.maximum(before, most)
     charge = Interval(np.minimum(low, beta * low + total.low), beta * before + total.high)
     for part in (events, *parts):
         charge = charge | (Interval(beta * low, beta * before) + part)
     ranges.charge[op.results[0]] = charge
-    size = graph.types[op.results[0]].shape
-    ranges.bounds[op.results[0]] = Interval(np.zeros(size), np.ones(size))
+    fires = np.arange(several)[:, None] < (often if whole else np.inf)
+    most = np.broadcast_to(fires, (several, len(beta))).reshape(-1).astype(np.float64)
+    ranges.bounds[op.results[0]] = Interval(np.zeros_like(most), most)
     ranges.bounds[op.results[1]] = Interval(low, before)
+    if op.attrs.get("endless") and not whole:
+        said = f"up to {needed:.0f}" if np.isfinite(needed) else "any number of"
+        raise many_spikes(graph, op.results[0], "an input", said, several)
     _check_ends(graph, op, falls, rises & roles.subtract)
+
+
+def _needed(graph: Graph, op: Op, roles: Currents, total: Interval, start: Real) -> Real:
+    """How often neurons spike in a timestep at most, if they always spike as often as they can."""
+    if not roles.subtract or roles.adaptation:
+        return np.ones_like(start)
+    beta, threshold, reset = (
+        graph.constants[name].astype(np.float64)
+        for name in (roles.beta, roles.threshold, roles.reset)
+    )
+    charge = beta * np.maximum(threshold, start) + total.high
+    if roles.limits:
+        charge = np.minimum(charge, graph.constants[roles.limits[1]])
+    over = charge - threshold
+    # What spikes leave is below the threshold, but for `strict`: a charge stays below its bound.
+    below = op.attrs["strict"] or ((beta > 0) & (start < threshold) & (threshold > 0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        further = np.where(reset > 0, over / reset, np.where(over > 0, np.inf, 0))
+    more = np.where(below, np.ceil(further - EXACT), np.floor(further + EXACT) + 1)
+    found: Real = np.where(over >= 0, more, 0)
+    return found
 
 
 def _static_adapted(

@@ -16,7 +16,7 @@ from isa.format import (
     window,
 )
 from isa.machine import Machine
-from isa.neurons import LIMITS, MODELS, STAGES, Cell, State, described
+from isa.neurons import LIMITS, MODELS, NO_ROOM, STAGES, Cell, State, described
 from isa.target import Target
 from isa.work import NONE, Count, Work, in_window, lengthened, registers
 
@@ -66,6 +66,7 @@ class Neurons(Instruction):
     shift: int = 0
     subtract: bool = False
     offset: int = 0
+    last: bool = False
 
     @property
     def left(self) -> Mapping[str, int]:
@@ -169,6 +170,8 @@ class Neurons(Instruction):
             lambda x: core.saturate(x, bits, "membrane"),
             parameters, value, *sums, shift=self.shift, subtract=self.subtract,
         )  # fmt: skip
+        if self.last:
+            cell.held = lambda x: core.saturate(x, NO_ROOM, "spikes")
         if self.spikes is not None:
             cell.spikes = core.events.read(self.spikes, self.groups * core.target.lanes)
         return cell
@@ -192,6 +195,7 @@ OPERANDS: dict[str, tuple[Any, Callable[[], Any]]] = {
         int,
         lambda: elements("elements of the register that lie before these, written already", 0),
     ),
+    "last": (bool, lambda: flag("neurons that could spike again are counted as saturated spikes")),
 }
 """Operands of instructions on neurons in the order of their encoding, each with its type."""
 

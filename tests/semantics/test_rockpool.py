@@ -6,6 +6,7 @@ import pytest
 import torch
 from rockpool.nn.combinators import Sequential
 from rockpool.nn.modules import ExpSynTorch, LIFNeuronTorch, LIFTorch, LinearTorch, to_nir
+from rockpool.nn.modules.torch.lif_torch import PeriodicExponential
 
 from dmpc.errors import ImportFailure
 from dmpc.frontend import Timing, from_torch, import_nir
@@ -97,11 +98,20 @@ def test_neurons_that_may_spike_three_times():
     assert_same_spikes(traced(net), x, wanted)
 
 
-def test_neurons_that_may_spike_any_number_of_times_are_refused():
-    with pytest.raises(
-        ImportFailure, match=r"1_LIFNeuronTorch\..*any number of times in a timestep"
-    ):
-        traced(network(lambda: LIFNeuronTorch(NEURONS)))
+DEFAULTS = {
+    "LIFNeuron": lambda: LIFNeuronTorch(NEURONS),
+    "LIF": lambda: LIFTorch(NEURONS),
+    "exponential": lambda: LIFTorch(NEURONS, spike_generation_fn=PeriodicExponential),
+}
+
+
+@pytest.mark.parametrize("layer", DEFAULTS.values(), ids=DEFAULTS)
+def test_neurons_that_may_spike_any_number_of_times(layer):
+    """As they are by default, with time constants of 20 timesteps."""
+    net = network(layer, most=0.9 if layer is DEFAULTS["LIFNeuron"] else 0.1)
+    x, wanted = run(net)
+    assert wanted.max() > 2
+    assert_same_spikes(traced(net), x, wanted)
 
 
 def test_a_module_that_is_called_as_its_own():

@@ -9,11 +9,15 @@ import torch
 from sinabs.activation import MaxSpike, MembraneReset, SingleSpike
 from torch import nn
 
+from dmpc import Options
+from dmpc.check import compile_and_tell
 from dmpc.errors import DmpcError, ImportFailure
+from dmpc.findings import listening
 from dmpc.frontend import Timing, from_torch, import_nir
 from dmpc.ir.interpret import interpret
 from dmpc.passes.base import apply
 from dmpc.passes.recognise import Recognise
+from dmpc.verification import verify
 from tests.semantics.compared import STEPS, assert_same_spikes, events
 
 INPUTS, NEURONS = 6, 10
@@ -68,6 +72,15 @@ LAYERS = {
     "LIF, to zero, with a floor": lambda: network(
         sl.LIF(tau_mem=10.0, norm_input=False, reset_fn=MembraneReset(), min_v_mem=-0.1, **ONE)
     ),
+    "IAF, its default": lambda: network(sl.IAF(), 0.9),
+    "LIF, its default": lambda: network(sl.LIF(tau_mem=4.0), 6.0),
+    "LIF with a synapse and a floor, its default": lambda: network(
+        sl.LIF(tau_mem=4.0, tau_syn=3.0, min_v_mem=-0.02), 3.0
+    ),
+    "recurrent IAF, its default": lambda: network(
+        sl.IAFRecurrent(rec_connect=nn.Linear(NEURONS, NEURONS, bias=False)), 0.5
+    ),
+    "IAF, at most thirty spikes": lambda: network(sl.IAF(spike_fn=MaxSpike(30)), 0.9),
     "IAF, at most three spikes": lambda: network(sl.IAF(spike_fn=MaxSpike(3)), 0.7),
     "LIF, at most two spikes, with a floor": lambda: network(
         sl.LIF(tau_mem=10.0, norm_input=False, min_v_mem=-0.1, spike_fn=MaxSpike(2)), 0.7
@@ -131,10 +144,21 @@ def test_a_network_that_it_converts():
     assert_same_spikes(traced(net), x, wanted)
 
 
-@pytest.mark.parametrize("options", [{}, {"spike_fn": MaxSpike(30)}])
-def test_neurons_that_may_spike_any_number_of_times_are_refused(options):
-    with pytest.raises(ImportFailure, match=r"^Sequential: 1\..*any number of times in a timestep"):
-        traced(network(sl.IAF(**options)))
+def test_a_network_of_defaults_is_compiled_and_every_bit_is_the_integer_graphs():
+    """Of IAF neurons nothing is proved behind the first layer, and the samples tell."""
+    torch.manual_seed(5)
+    net = nn.Sequential(
+        dense(0.9), sl.IAF(), dense(0.9, NEURONS, 8), sl.LIF(tau_mem=10.0), nn.Linear(8, 3)
+    )
+    x = events(3, INPUTS).transpose(0, 1).float().numpy()
+    model = from_torch(net.eval(), x)
+    with listening() as told:
+        made = compile_and_tell(
+            model, calibration=x, lengths=None, options=Options(balance=False), observe=None
+        )
+    limits = {one.message for one in told if one.rule == "spikes-limited"}
+    assert len(limits) == 2
+    assert all(rung.ok for rung in verify(model, made.image, x, max_drop=100).rungs)
 
 
 def test_a_leaky_readout():

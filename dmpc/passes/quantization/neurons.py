@@ -360,7 +360,7 @@ def _add_fire(
     """Threshold and reset, and what neurons adapt by."""
     common: dict[str, Attr] = {"layer": op.attrs["layer"], "bits": membrane.bits}
     fire: dict[str, Attr] = {**common, "reset_mode": op.attrs["reset_mode"]}
-    fire |= {"times": op.attrs["times"]} if "times" in op.attrs else {}
+    fire |= {name: op.attrs[name] for name in ("times", "endless") if name in op.attrs}
     limits = (roles.threshold, roles.reset)
     operands: tuple[str, ...] = (charged, *limits)
     kind = "fire"

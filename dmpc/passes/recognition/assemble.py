@@ -385,6 +385,7 @@ class _Assembly:
             "reset_mode": "subtract" if layer.subtract else "hard",
             "strict": layer.strict,
             **({"times": layer.times} if layer.times > 1 else {}),
+            **({"endless": True} if layer.endless else {}),
         }
         if old is not None:
             self.state(u, u_next, old.name)

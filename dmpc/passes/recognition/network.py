@@ -208,7 +208,8 @@ class Neurons:
     What they compare is `beta · u`, their `charge` and all `currents` together; a spike makes
     `reset` of it, or subtracts `reset` from it. `strict`: a spike needs more than the threshold.
     `limits` are floor and ceiling of what they compare. They may spike so many `times` in a
-    timestep; then the comparison is that of each time, joined.
+    timestep; then the comparison is that of each time, joined. `endless`: as often as they can, of
+    which the comparison shows the first times.
     """
 
     state: str | None
@@ -223,6 +224,7 @@ class Neurons:
     adaptation: "Adaptation | None" = None
     limits: tuple[Matrix, Matrix] | None = None
     times: int = 1
+    endless: bool = False
 
     @property
     def charges(self) -> tuple[Charge, ...]:

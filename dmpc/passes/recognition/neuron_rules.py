@@ -22,6 +22,17 @@ COUNTED_SPIKES = rule(
     nearest="a subtractive reset of what thresholds are apart, in a layer of linear maps; or one "
     "spike a timestep: Sinabs' SingleSpike, Rockpool's max_spikes_per_dt=1",
 )
+ENDLESS_COUNT = rule(
+    "endless-count",
+    Stage.NETWORK,
+    "this counts without end how often a value holds an amount, and no membrane loses the amount "
+    "each time",
+    why="""Neurons of the machine fire again in a timestep because a spike takes its amount off
+    their membrane and leaves enough for the next. A count of the input, of a current, or of a
+    membrane that keeps what it has, is no spiking.""",
+    nearest="a membrane that loses the threshold for each spike, v - theta * floor(v / theta); or "
+    "a count up to a number, clamp(floor(v / theta), 0, 3)",
+)
 LIMIT_ELSEWHERE = rule(
     "limit-elsewhere",
     Stage.NETWORK,

@@ -2,18 +2,20 @@
 
 `floor(v / theta)` spikes are as many comparisons of v, with theta, 2 theta and so on. They become
 one comparison whose vector holds those of the lowest threshold first; whatever read one of them
-takes its part of the vector.
+takes its part of the vector. Of a count without end, the first two stand for all.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.types import boolean, f32
 from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.network import Network
-from dmpc.passes.recognition.neuron_rules import COUNTED_SPIKES
+from dmpc.passes.recognition.neuron_rules import COUNTED_SPIKES, ENDLESS_COUNT
 from dmpc.passes.recognition.terms import Affine, Matrix, near, ratio
 from dmpc.passes.recognition.truths import COMPARISONS
 
@@ -27,17 +29,65 @@ class _Threshold:
     value: Matrix
 
 
-def joined(graph: Graph) -> Graph:
-    """The graph with comparisons that reset one membrane, evenly apart, as parts of one."""
+FIRST = 2
+"""How many comparisons stand for a count without end: all but the first are read alike."""
+
+
+def without_counts(graph: Graph) -> tuple[Graph, Mapping[str, Op]]:
+    """The graph with comparisons in place of counts; those of each, with the count."""
+    counts = [op for op in graph.ops if op.kind == "reached"]
+    if not counts:
+        return graph, {}
+    graph, found = graph.copy(), dict[str, Op]()
+    for old in counts:
+        (op,) = (op for op in graph.ops if op.results == old.results)
+        (height,), (result,) = op.operands, op.results
+        size, kind, parts = graph.types[height].size, "gt" if op.attrs["strict"] else "ge", []
+        for number in range(1, FIRST + 1):
+            at, over, part = (
+                graph.fresh(f"{result}.{name}{number}") for name in ("at", "over", "part")
+            )
+            graph.add_constant(at, np.full(size, float(number)), f32(size))
+            graph.add(Op(kind, (height, at), (over,), {}, op.loc), boolean(size))
+            graph.add(Op("cast", (over,), (part,), {}, op.loc), f32(size))
+            found[over] = old
+            parts.append(part)
+        op.kind, op.operands, op.attrs = "add", tuple(parts), {}
+    graph.ops = graph.toposort()
+    return graph, found
+
+
+def holds(graph: Graph, counts: Mapping[str, Op]) -> bool:
+    """Whether comparisons that stand for counts are left."""
+    return any(op.results[0] in counts and op.kind in COMPARISONS for op in graph.ops)
+
+
+def joined(
+    graph: Graph, counts: Mapping[str, Op]
+) -> tuple[Graph, frozenset[str], CompileError | None]:
+    """The graph with comparisons that reset one membrane, evenly apart, as parts of one; those
+    among these that stand for a count without end; the error of such a count of anything else."""
     forms = Forms(graph)
     families: list[list[_Threshold]] = []
     for leaf in dict.fromkeys(leaf for leaf, _ in forms.shared.values()):
         if forms.producers[leaf].kind in COMPARISONS:
             _sort_in(families, forms, leaf)
     several = [family for family in families if len(family) > 1 and _reset_one(graph, family)]
+    endless = {forms.shared[name][0]: op for name, op in counts.items() if name in forms.shared}
+    found = set[str]()
     for family in several:
-        graph = _as_one(graph, forms, sorted(family, key=lambda one: float(one.value.sum())))
-    return graph
+        leaves = {one.leaf for one in family}
+        counting = endless.keys() & leaves
+        if counting and counting != leaves:
+            continue
+        graph, every = _as_one(graph, forms, sorted(family, key=lambda one: one.value.sum()))
+        found |= {every} if counting else set()
+        endless = {leaf: op for leaf, op in endless.items() if leaf not in leaves}
+    errors = (
+        CompileError.of(ENDLESS_COUNT, where=f"{graph.name}: {op.loc[0]}", nodes=op.loc)
+        for op in endless.values()
+    )
+    return graph, frozenset(found), next(errors, None)
 
 
 def _sort_in(families: list[list[_Threshold]], forms: Forms, leaf: str) -> None:
@@ -70,8 +120,8 @@ def _reset_one(graph: Graph, family: list[_Threshold]) -> bool:
     )
 
 
-def _as_one(graph: Graph, forms: Forms, family: list[_Threshold]) -> Graph:
-    """The graph with one comparison in the place of several."""
+def _as_one(graph: Graph, forms: Forms, family: list[_Threshold]) -> tuple[Graph, str]:
+    """The graph with one comparison in the place of several, and that."""
     graph = graph.copy()
     size, number = graph.types[family[0].leaf].size, len(family)
     old = {one.leaf: graph.producer(one.leaf) for one in family}
@@ -94,7 +144,7 @@ def _as_one(graph: Graph, forms: Forms, family: list[_Threshold]) -> Graph:
             op.kind, op.operands = "take", (every,)
             op.attrs = {"indices": tuple(range(first, first + size))}
     graph.ops = graph.toposort()
-    return graph
+    return graph, every
 
 
 def amount_of(

@@ -254,9 +254,9 @@ def half_spike():
     )
 
 
-def several_spikes():
-    """A membrane that spikes as often as it holds the threshold."""
-    return spiking_by("q0 = Div(v0_, theta)", "w0 = Floor(q0)", "s0_ = Relu(w0)")
+def strange_count():
+    """A membrane that spikes as often as the square of how often it holds the threshold."""
+    return spiking_by("q0 = Div(v0_, theta)", "w0 = Floor(q0)", "s0_ = Mul(w0, w0)")
 
 
 def test_half_a_spike_is_refused(tmp_path):

@@ -16,7 +16,7 @@ from tests.dmpc.frontend.sequences import D, N, Nodes, T, Variant, over_time, to
 from tests.dmpc.frontend.sequences import dft_circular as circular
 from tests.dmpc.frontend.sequences import model as sequence
 from tests.dmpc.frontend.spellings import Form, Spelling, scan_model, step_model
-from tests.dmpc.frontend.test_spellings import half_spike, several_spikes
+from tests.dmpc.frontend.test_spellings import half_spike, strange_count
 from tests.dmpc.rules import operators, wholes
 from tests.dmpc.rules.operators import node_of
 from tests.dmpc.rules.wholes import body_of
@@ -88,7 +88,7 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "no-delay": no_delay,
     "no-sequence": no_sequence,
     "half-spike": half_spike,
-    "several-spikes": several_spikes,
+    "strange-count": strange_count,
     "not-causal": lambda: sequence(Variant(circular)),
 }
 

@@ -72,6 +72,18 @@ def reads_memory(graph: Graph) -> None:
     graph.ops[-1].operands = ("layer1.m.next", *graph.ops[-1].operands[1:])
 
 
+def spikes_often(weight: float) -> Change:
+    """Neurons that spike as often as they can, on weights of so much."""
+
+    def change(graph: Graph) -> None:
+        constant("layer1.fast.weight", weight)(graph)
+        constant("layer1.reset", 1.0)(graph)
+        lif = next(op for op in graph.ops if op.kind == "lif")
+        lif.attrs |= {"reset_mode": "subtract", "endless": True}
+
+    return change
+
+
 CHANGES: dict[str, Change] = {
     "readout-source": reads_memory,
     "initial-state": starts,
@@ -79,6 +91,8 @@ CHANGES: dict[str, Change] = {
     "strange-current": strange_current,
     "lasting-memory": constant("layer1.A", np.eye(3)),
     "endless-membrane": never_leaks,
+    "many-spikes": spikes_often(30.0),
+    "spikes-limited": spikes_often(0.1),
     "silent-memory": undriven,
     "idle-drive": constant("layer1.bx", 0.5),
     "never-reached": element("layer1.threshold", [1, 4], 1e3),

@@ -75,6 +75,15 @@ BROKEN: dict[str, Edits] = {
   %un = sub(%h, %count)""",
         ),
     ),
+    "endless-count": (
+        (
+            "  %y =",
+            """  %more = reached(%h) {strict = false} : f32[2] loc("/more")
+  %ys = add(%s, %more) : f32[2] loc("/ys")
+  %y =""",
+        ),
+        ("%y = matmul(%s, %wf)", "%y = matmul(%ys, %wf)"),
+    ),
     "limit-elsewhere": (
         (
             "  %h = add(%l, %i)",
