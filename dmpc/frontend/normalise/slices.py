@@ -46,8 +46,9 @@ def _slice(node: Node, shape: Shape, known: dict[str, Array]) -> Iterator[Piece]
     if any(name not in known for name in node.proto.input[1:] if name):
         return
     starts, ends, *rest = (known[name] if name else None for name in node.proto.input[1:])
-    if starts is None or ends is None:
-        return
+    given = [array for array in (starts, ends, *rest) if array is not None]
+    if starts is None or ends is None or {array.shape for array in given} != {(starts.size,)}:
+        return  # no slice that the standard knows, which the import of the node tells
     axes = rest[0] if rest and rest[0] is not None else range(len(starts))
     strides = rest[1] if len(rest) > 1 and rest[1] is not None else [1] * len(starts)
     cut = []

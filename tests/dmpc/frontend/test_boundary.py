@@ -11,6 +11,7 @@ from onnx import helper, numpy_helper
 from dmpc.compiler import Options, to_layers
 from dmpc.errors import DmpcError, ImportFailure
 from dmpc.frontend import import_onnx, open_model
+from dmpc.frontend.normalise.slices import pieces
 from dmpc.frontend.onnx_file import Node, evaluate
 from dmpc.ir.interpret import interpret
 from tests.dmpc.frontend.sequences import D, T, Variant
@@ -231,3 +232,11 @@ def test_a_kernel_that_was_pruned_away_leaves_a_constant():
     model = sequence(Variant(response=np.zeros((T, D), np.float32)))
     graph = to_layers(import_onnx(model), Options())
     assert not [op for op in graph.ops if op.kind == "memory"]
+
+
+@pytest.mark.parametrize("starts", [np.array(0), np.array([0, 1])], ids=["number", "too many"])
+def test_a_slice_that_the_standard_does_not_know_cuts_nothing_up(starts):
+    node = helper.make_node("Slice", ["x", "starts", "ends"], ["y"])
+    assert pieces(node, 17, (2, 5), {"starts": starts, "ends": np.array([1])}) == []
+    (piece,) = pieces(node, 17, (2, 5), {"starts": np.array([0]), "ends": np.array([1])})
+    assert (piece.axis, piece.step) == (0, 0)
