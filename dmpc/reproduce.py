@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from dmpc.backend.emit import emit
-from dmpc.compiler import Compiled, Options, as_trained, find_ranges, import_layers
+from dmpc.compiler import Compiled, Options, as_trained, find_ranges, import_layers, limit_spikes
 from dmpc.ir.graph import Graph
 from dmpc.ir.interpret import interpret
 from dmpc.ir.ops_layers import FIRING
@@ -126,7 +126,7 @@ class Learned:
     def of(cls, model: Path, calibration: Tensor, broken: bool = True) -> "Learned":
         """A network's file, with or without dependency breaking."""
         options = Options(dependency_breaking=broken)
-        layers = import_layers(model, options, calibration)
+        layers = limit_spikes(import_layers(model, options, calibration), calibration, options)
         return cls(model, layers, find_ranges(layers, calibration, options, model))
 
     def compiled(self, options: Options) -> Compiled:

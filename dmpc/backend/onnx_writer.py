@@ -25,6 +25,7 @@ from dmpc.ir.ops_convolution import ONE, Convolution
 from dmpc.ir.ops_layers import ADAPTATION, NO_LIMIT, PARAMETERS
 from dmpc.ir.registry import op_def
 from dmpc.onnx_scan import IR_VERSION, OPSET, TIME, initial_states, scan, value
+from dmpc.passes.spikes import endless_of, spiking_up_to
 
 COUNTER = "timestep"
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -48,6 +49,7 @@ def to_onnx(graph: Graph, carried: Mapping[str, str] = NOTHING) -> ModelProto:
             f"the graph is at level {graph.level}", where=graph.name,
             hint="portable ONNX is written of level layers",
         )  # fmt: skip
+    graph = spiking_up_to(graph, dict.fromkeys(endless_of(graph), 1))  # a count, of all times
     taken = sorted(RESERVED & graph.types.keys())
     if taken:
         raise CompileError(
@@ -346,6 +348,9 @@ def _lif(writer: _Writer, op: Op) -> None:
     limit, after = writer.weight(threshold), writer.weight(reset)
     if adapts == "threshold":
         limit = writer.node("Add", [limit, a], f"{spikes}.limit")
+    if op.attrs.get("endless"):
+        _endless(writer, op, charge)
+        return
     if times(op.attrs) > 1:
         _several(writer, op, comparison, charge)
         return
@@ -359,6 +364,26 @@ def _lif(writer: _Writer, op: Op) -> None:
     writer.node("Where", [fired, after, charge], result)
     if adapts:
         _adaptation(writer, op, bound)
+
+
+def _endless(writer: _Writer, op: Op, charge: str) -> None:
+    """Neurons that spike as often as they can: how often is a count."""
+    bound, (spikes, result) = op_def(op.kind).bind(op.operands), op.results
+    threshold, amount = (bound[role][0] for role in ("threshold", "reset"))
+    if (writer.graph.constants[amount] <= 0).any():
+        raise CompileError(
+            "spikes without end that take nothing off a neuron cannot be written", where=_place(op)
+        )
+    over = writer.node("Sub", [charge, writer.weight(threshold)], f"{spikes}.over")
+    further = writer.node("Div", [over, writer.weight(amount)], f"{spikes}.further")
+    if op.attrs["strict"]:
+        whole = writer.node("Ceil", [further], f"{spikes}.whole")
+    else:
+        floor = writer.node("Floor", [further], f"{spikes}.floor")
+        whole = writer.node("Add", [floor, writer.number(1.0)], f"{spikes}.whole")
+    writer.node("Relu", [whole], spikes)
+    taken = writer.node("Mul", [spikes, writer.weight(amount)], f"{spikes}.taken")
+    writer.node("Sub", [charge, taken], result)
 
 
 def _several(writer: _Writer, op: Op, comparison: str, charge: str) -> None:

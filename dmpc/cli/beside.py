@@ -9,6 +9,7 @@ from dmpc.errors import DmpcError
 from dmpc.ir.graph import Graph
 from dmpc.ir.interpret import interpret
 from dmpc.ir.registry import Tensor
+from dmpc.passes.spikes import spiking_as
 from dmpc.verification import check_origin
 from isa.arithmetic import Int
 from isa.interface import provenance
@@ -49,7 +50,7 @@ class Beside:
         self.integer = embedded_graph(program.image)
         imported = import_model(model, options, x)
         check_origin(imported.graph, program.image, options, imported.name)
-        self.layers = to_layers(imported.graph, options)
+        self.layers = spiking_as(to_layers(imported.graph, options), self.integer)
         left = {
             name.partition("[")[0] for s in provenance(program.image) for name in s.values.values()
         }

@@ -10,7 +10,7 @@ from dmpc.cli.main import Verb
 from dmpc.cli.models import errors_of
 from dmpc.cli.tables import kilobytes, table
 from dmpc.cli.terminal import Output, working
-from dmpc.compiler import check_level, check_options, import_model, to_layers
+from dmpc.compiler import check_level, check_options, import_model, limit_spikes, to_layers
 from dmpc.fit import Fit, shipped, smallest
 from dmpc.fit import fit as fitted
 from isa.target import load_target, target_names
@@ -59,7 +59,11 @@ def fit(model: str, target: str | None, json_path: str | None, **chosen: Any) ->
         check_level(graph)
         others = [one for one in shipped() if one not in asked]
         fits = [
-            fitted(to_layers(graph, options, lanes=one.lanes), one, options)
+            fitted(
+                limit_spikes(to_layers(graph, options, lanes=one.lanes), None, options),
+                one,
+                options,
+            )
             for one in (*asked, *others)
         ]
     best = smallest(fits)

@@ -17,7 +17,7 @@ from dmpc.cli.ranges import print_ranges, range_report
 from dmpc.cli.samples import calibration_set, samples_of
 from dmpc.cli.tables import table
 from dmpc.cli.terminal import Output
-from dmpc.compiler import as_trained, find_ranges, import_model, to_layers
+from dmpc.compiler import as_trained, find_ranges, import_model, limit_spikes, to_layers
 from dmpc.compiler import compile as compile_model
 from dmpc.errors import DmpcError
 from dmpc.frontend import SUFFIXES
@@ -238,6 +238,7 @@ def _model_graph(file: str, level: str | None, chosen: dict[str, Any], alone: bo
             return graph
         options, _ = as_trained(options, file, load_target(options.target))
         with samples_of(calibration):
+            graph = limit_spikes(graph, data.x, options, keep)
             ranges = find_ranges(graph, data.x, options, file, data.lengths)
     else:
         ranges = None

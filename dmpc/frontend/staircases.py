@@ -119,10 +119,11 @@ def begin(
     """What floor, ceil or trunc make of a value; `left` is raised if nothing else becomes of it."""
     builder, loc = ctx.builder, loc_of(node)
     height, whole = builder.vector(tensor, loc)
-    cut = builder.graph.producer(height)
-    levels = FUNCTIONS[kind](GRID)
-    if cut is not None and cut.kind == "relu":
-        (height,) = cut.operands
+    levels, line = FUNCTIONS[kind](GRID), _line(builder.graph, height)
+    cut = builder.graph.producer(line.base) if line.base else None
+    if cut is not None and cut.kind == "relu" and np.all(line.gain > 0) and not line.offset.any():
+        size = builder.graph.types[height].size
+        height = builder.times(cut.operands[0], np.resize(line.gain, size), loc)
         levels = FUNCTIONS[kind](np.maximum(GRID, 0))
     endless = _endless(levels)
     if endless is not None:

@@ -13,6 +13,7 @@ from dmpc.compiler import (
     as_trained,
     find_ranges,
     import_model,
+    limit_spikes,
     to_layers,
 )
 from dmpc.errors import CompileError
@@ -72,6 +73,7 @@ class Study:
         options, trained = as_trained(options, model, target)
         plan = width_plan(target, options.weight_bits, options.widths)
         layers = to_layers(import_model(model, options, x).graph, options, lanes=target.lanes)
+        layers = limit_spikes(layers, x, options)
         ranges = find_ranges(layers, x, options, lengths=lengths)
         some = np.unique(np.linspace(0, len(x) - 1, min(SAMPLES, len(x))).astype(int))
         yardstick = Yardstick(layers, x, y, lengths).part(some)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ARITHMETIC = {
     "add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "maximum": "Max", "minimum": "Min",
     "pow": "Pow", "true_divide": "Div", "multiply": "Mul", "subtract": "Sub", "divide": "Div",
+    "floor_divide": "Div",
 }  # fmt: skip
 COMPARISONS = {
     "ge": "GreaterOrEqual", "gt": "Greater", "le": "LessOrEqual", "lt": "Less", "eq": "Equal",
@@ -65,14 +66,24 @@ def arithmetic(emitter: Emitter, call: Call) -> str:
     else:
         other_name = emitter.use(other, dtype)
     inputs = [emitter.use(one, dtype), other_name]
-    rounding = call.arguments.get("rounding_mode")
+    rounding = "floor" if kind == "floor_divide" else call.arguments.get("rounding_mode")
     if rounding is None:
         return emitter.emit(ARITHMETIC[kind], inputs, call.name)
     exact = emitter.emit(ARITHMETIC[kind], inputs, f"{call.name}.exact")
     if rounding == "floor":
         return emitter.emit("Floor", [exact], call.name)
+    return _whole(emitter, call, exact)
+
+
+def truncated(emitter: Emitter, call: Call) -> str:
+    """`trunc`, `fix`."""
+    return _whole(emitter, call, emitter.use(call["self"]))
+
+
+def _whole(emitter: Emitter, call: Call, exact: str) -> str:
+    """The whole part of a value."""
     whole = emitter.emit("Cast", [exact], f"{call.name}.whole", to=TensorProto.INT64)
-    return emitter.emit("Cast", [whole], call.name, to=element_type(dtype))
+    return emitter.emit("Cast", [whole], call.name, to=element_type(call.result.dtype))
 
 
 def _complex(emitter: Emitter, call: Call, kind: str, one: Any, other: Any) -> str:
@@ -282,5 +293,7 @@ HANDLERS: Mapping[str, Handler] = {
     "lerp": interpolation,
     "ne": unequal,
     "rsub": reversed_difference,
+    "trunc": truncated,
+    "fix": truncated,
     "where": choice,
 }

@@ -17,7 +17,7 @@ from dmpc.ir.registry import EvalContext, op_def
 from dmpc.passes.recognition.terms import Affine, Indices, Matrix, Term, affine, pattern
 from dmpc.passes.recognition.truths import COMPARISONS, held_truths, is_neuron
 
-TIMING = ("eq", "mod", "fmod", "floor")  # what holds are made of, affine in 0/1 numbers alone
+TIMING = ("eq", "mod", "fmod", "floor", "reached")  # affine in 0/1 numbers alone
 
 
 class Forms:

@@ -7,6 +7,8 @@ from torch import nn
 
 from dmpc import Options, from_torch
 from dmpc import compile as compile_network
+from dmpc.backend.onnx_writer import to_onnx
+from dmpc.compiler import import_layers
 from dmpc.errors import DmpcError
 from dmpc.verification import verify
 
@@ -117,3 +119,60 @@ def test_other_counts_are_refused(step):
         DmpcError, match=r"spike several times in a timestep, but not once for each"
     ):
         compile_network(from_torch(Net(step).eval(), X), calibration=X)
+
+
+THETA = 0.8
+ENDLESS = (
+    lambda v: torch.relu(torch.floor(v / THETA)),
+    lambda v: (v // THETA).clamp(min=0),
+    lambda v: torch.relu(v) // THETA,
+    lambda v: torch.relu(v / THETA).int().float(),
+    lambda v: torch.relu(torch.trunc(v / THETA)),
+    lambda v: torch.where(v >= THETA, torch.floor(v / THETA), torch.zeros_like(v)),
+    lambda v: torch.floor(v / THETA).clamp(0, 2**16),
+)
+"""Ways to write how often a membrane holds its threshold, without a limit."""
+
+
+def above(v):
+    return torch.relu(torch.ceil(v / THETA) - 1)
+
+
+class SideBySide(nn.Module):
+    """Layers whose neurons count their spikes each in its own way."""
+
+    def __init__(self, counts) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.w = nn.ModuleList(nn.Linear(8, 4) for _ in counts)
+        self.o = nn.Linear(5, 4)
+        self.last = nn.Linear(4 * len(counts), 5)
+        self.counts = counts
+
+    def forward(self, x):
+        v, u = [torch.zeros(x.shape[0], 4) for _ in self.counts], torch.zeros(x.shape[0], 5)
+        total = 0
+        for now in x.unbind(1):
+            every = []
+            for at, (w, count) in enumerate(zip(self.w, self.counts, strict=True)):
+                h = 0.9 * v[at] + 4 * w(now)
+                n = count(h)
+                v[at] = h - n * THETA
+                every.append(n)
+            u = 0.5 * u + self.last(torch.cat(every, 1))
+            s = (u > 1).float()
+            u = u * (1 - s)
+            total = total + self.o(s)
+        return total / x.shape[1]
+
+
+def test_counts_without_end_in_any_spelling(tmp_path):
+    """They are proved against torch, and against themselves as they are written and read again."""
+    made = import_layers(from_torch(SideBySide((*ENDLESS, above)).eval(), X[:, :6]), Options())
+    neurons = [op.attrs for op in made.ops if op.kind == "lif"]
+    assert [bool(attrs.get("endless")) for attrs in neurons] == [True] * 8 + [False]
+    assert [attrs["strict"] for attrs in neurons] == [False] * 7 + [True] * 2
+    path = tmp_path / "again.onnx"
+    path.write_bytes(to_onnx(made).SerializeToString())
+    again = import_layers(path, Options())
+    assert [op.attrs for op in again.ops if op.kind == "lif"] == neurons
