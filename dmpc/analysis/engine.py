@@ -14,9 +14,6 @@ from dmpc.ir.ops_convolution import Convolution
 from dmpc.ir.registry import op_def
 from dmpc.ir.types import TensorType
 
-Systems = tuple[System, ...]
-"""A memory, as each of its drives moves it."""
-
 
 @dataclass(frozen=True)
 class Assumptions:
@@ -77,7 +74,7 @@ class Analysis:
         self.proofs: dict[str, Proof] = {}
         self.ranges: dict[str, Interval] = {}
         self.forms: dict[str, Form] = {}
-        self.systems: dict[str, Systems] = {}
+        self.systems: dict[str, System] = {}
         self._next = {state.name: state.next for state in graph.states}
         self._producers = {name: op for op in graph.ops for name in op.results}
         self._begun: set[int] = set()
@@ -209,25 +206,19 @@ class Analysis:
 
     def _slow(self, source: Source, update: Op, terms: dict[Source, Vector]) -> Interval:
         """Bounds of what a memory contributes; takes it and its drive from the terms."""
-        systems = self.systems[update.results[0]]
+        system = self.systems[update.results[0]]
         matrix, drive = terms.pop(source), Source(update.operands[1], source.period)
         direct = None
         if source.name == update.operands[0]:  # the state before: its drive acts a timestep later
             direct = terms.pop(drive, None)
-        return self.driven(update, systems, matrix, direct)
+        return self.driven(update, system, matrix, direct)
 
     def driven(
-        self, update: Op, systems: Systems, matrix: Vector, direct: Vector | None = None
+        self, update: Op, system: System, matrix: Vector, direct: Vector | None = None
     ) -> Interval:
         """Bounds of `matrix` times a memory's state, and `direct` times its drives a step ahead."""
-        x = self.range(update.operands[1])
         error = 0.5 if number(update, "shift") > 0 else 0.0
-        found = []
-        for column, system in enumerate(systems):
-            gains = system.gains(matrix, None if direct is None else direct[:, column])
-            found.append(gains.driven(float(x.low[column]), float(x.high[column]), error))
-            error = 0.0  # a state is rounded once, whatever drives it
-        real = sum(found[1:], found[0])
+        real = system.driven(matrix, self.range(update.operands[1]), error, direct)
         return Interval(_whole(np.floor(real.low)), _whole(np.ceil(real.high)))
 
 

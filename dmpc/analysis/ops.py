@@ -48,15 +48,14 @@ def state_update(found: Analysis, op: Op) -> None:
     """A slow state, by its whole impulse response unless that leaves its width or does not end."""
     a, b = found.constant(op.operands[2]), columns(found.constant(op.operands[3]))
     unit, bits = 2.0 ** -number(op, "shift"), number(op, "bits")
-    systems = tuple(System(a * unit, column * unit, found.assumed.steps) for column in b.T)
+    system = System(a * unit, b * unit, found.assumed.steps)
     identity = np.eye(len(b), dtype=np.int64)
-    decay = all(system.decays for system in systems)
-    linear = found.driven(op, systems, identity) if decay else None
+    linear = found.driven(op, system, identity) if system.decays else None
     drive = found.range(op.operands[1])
     if not drive.magnitude.any():  # from zero, nothing ever comes, and nothing is rounded
         bound = Interval(np.zeros(len(b), np.int64), np.zeros(len(b), np.int64))
     elif linear is not None and linear.clip(*of_bits(bits)) == linear:
-        found.systems[op.results[0]] = systems
+        found.systems[op.results[0]] = system
         bound = linear
     else:  # saturation makes it another system: one timestep, from anywhere in its width
         widest = Interval(*(np.full(len(b), end, np.int64) for end in of_bits(bits)))

@@ -50,17 +50,19 @@ class Gains:
 
 
 class System:
-    """`m' = A m + B x` with real `A` [d, d] and `B` [d], over `steps` timesteps or for ever."""
+    """`m' = A m + B x` with real `A` [d, d] and `B`, [d] or of several drives [d, q], over `steps`
+    timesteps or for ever."""
 
     def __init__(self, a: Vector, b: Vector, steps: int | None = None) -> None:
-        self.a, self.b = a.astype(np.float64), b.astype(np.float64)
+        self.a, self.b = a.astype(np.float64), b.astype(np.float64).reshape(len(b), -1)
         self.steps = LONGEST if steps is None else min(steps, LONGEST)
         self.whole = steps is not None and steps <= LONGEST
         self._powers = self._block()
         self.length, self.decays = self._fade()
-        self._responses = self._trajectory() if self.decays else np.zeros((0, len(b)))
-        self._slack = np.zeros(len(b))
+        self._responses: list[Real] = []  # of each drive A^j B for j = 0 .. length - 1: [length, d]
+        self._slack: list[float] = []
         if self.decays:
+            self._responses = [self._trajectory(column) for column in self.b.T]
             self._account()
 
     # -- how long it rings ------------------------------------------------------------------------
@@ -88,9 +90,8 @@ class System:
         self.remaining = 0.0 if self.whole and length >= self.steps and norm < np.inf else norm
         return length, self.remaining < 0.5
 
-    def _trajectory(self) -> Real:
-        """A^j B for j = 0 .. length - 1: [length, d]."""
-        found, state = np.empty((self.length, len(self.b))), self.b
+    def _trajectory(self, b: Real) -> Real:
+        found, state = np.empty((self.length, len(b))), b
         for step in range(self.length):
             found[step], state = state, self.a @ state
         return found
@@ -101,13 +102,14 @@ class System:
         """Bound, for each state, the sum over time of what `_trajectory` left out or got wrong."""
         size = len(self.b)
         unit = 64 * (size + 2) * np.finfo(np.float64).eps
-        one_step = unit * np.abs(self.a) @ np.abs(self._responses).sum(axis=0)
         total = self._absolute(np.eye(size))
         wrong = unit * float((np.abs(self.a) @ total).max(initial=0)) * BLOCK
         self.decays = bool(wrong < 0.5)
         self._loss = 1 / ((1 - self.remaining) * (1 - min(wrong, 0.5)))
-        beyond = self.remaining * np.abs(self.b).max(initial=0)
-        self._slack = np.full(size, one_step.max(initial=0) + beyond)
+        for column, response in zip(self.b.T, self._responses, strict=True):
+            one_step = unit * np.abs(self.a) @ np.abs(response).sum(axis=0)
+            beyond = self.remaining * np.abs(column).max(initial=0)
+            self._slack.append(float(one_step.max(initial=0) + beyond))
 
     def _absolute(self, c: Real) -> Real:
         """Sum over the computed response of |C A^j|, over its columns too: [n]."""
@@ -119,21 +121,35 @@ class System:
             c = c @ self._jump
         return total
 
-    def gains(self, c: Vector, direct: Vector | None = None) -> Gains:
-        """Gains from `x` to `C m + direct x`, C [n, d]; `direct` [n] acts a timestep ahead."""
+    def gains(self, c: Vector, direct: Vector | None = None) -> list[Gains]:
+        """Gains from each drive to `C m + direct x`, C [n, d]; `direct` [n, q] acts a timestep
+        ahead."""
         c = c.astype(np.float64)
-        noise = self._absolute(c) * self._loss
-        slack = noise * self._slack.max(initial=0)
-        driven = self._responses @ c.T
-        positive = np.maximum(driven, 0).sum(axis=0) + slack
-        negative = np.minimum(driven, 0).sum(axis=0) - slack
-        if direct is not None:
-            positive, negative = positive + np.maximum(direct, 0), negative + np.minimum(direct, 0)
-        return Gains(positive, negative, noise)
+        noise, found = self._absolute(c) * self._loss, []
+        for drive, (response, most) in enumerate(zip(self._responses, self._slack, strict=True)):
+            slack, driven = noise * most, response @ c.T
+            positive = np.maximum(driven, 0).sum(axis=0) + slack
+            negative = np.minimum(driven, 0).sum(axis=0) - slack
+            if direct is not None:
+                own = direct[:, drive]
+                positive, negative = positive + np.maximum(own, 0), negative + np.minimum(own, 0)
+            found.append(Gains(positive, negative, noise))
+        return found
+
+    def driven(
+        self, c: Vector, drives: Interval, error: float, direct: Vector | None = None
+    ) -> Interval:
+        """Bounds of `C m + direct x` for drives within bounds [q], m rounded by at most `error`."""
+        found = []
+        for drive, gains in enumerate(self.gains(c, direct)):
+            low, high = float(drives.low[drive]), float(drives.high[drive])
+            found.append(gains.driven(low, high, error))
+            error = 0.0  # a state is rounded once, whatever drives it
+        return sum(found[1:], found[0])
 
     def response(self, c: Vector) -> Real:
-        """The computed impulse response of one output `c` [d]: [length]."""
-        found: Real = self._responses @ c.astype(np.float64)
+        """The computed impulse response of one output `c` [d] to the first drive: [length]."""
+        found: Real = self._responses[0] @ c.astype(np.float64)
         return found
 
 

@@ -31,10 +31,10 @@ def initialise(network: DMPNetwork, x: Tensor, rate: float = RATE) -> None:
     samples and timesteps, and with its bias a mean of 0 in every neuron: together the spread
     with which a normal distribution is above the threshold in a share `rate` of the timesteps.
     (Neurons that fire are reset, so they fire less often; where less than half as often, the
-    spread is widened.) The scalar drive is given weights of one sign, that of its mean: it
-    starts as how much happens, and its relu cannot be dead. Recurrent synapses are scaled to a
-    quarter of the threshold; logits to a spread of 0.5 and a mean of 0. Layer by layer from the
-    first, as in data-dependent initialisation (Salimans and Kingma, 2016; Mishkin and Matas,
+    spread is widened.) The scalar drive, if rectified, is given weights of one sign, that of its
+    mean: it starts as how much happens, and its relu cannot be dead. Recurrent synapses are scaled
+    to a quarter of the threshold; logits to a spread of 0.5 and a mean of 0. Layer by layer from
+    the first, as in data-dependent initialisation (Salimans and Kingma, 2016; Mishkin and Matas,
     2016, LSUV). The directions of the weights are those that the network was made with, and the
     choice of samples is always the same.
 
@@ -64,11 +64,12 @@ def _settled(layer: DMPLayer, x: Tensor, rate: float) -> Tensor:
     paths: list[tuple[nn.Linear | Convolution, Tensor]] = [(layer.fast, late)]
     if layer.slow_path is not None:
         drive, memory, slow = layer.slow_path
-        drive.weight.abs_()
+        if not layer.linear_drive:
+            drive.weight.abs_()
         drive.bias.zero_()
         heard = drive(late)
         _scale(drive, -1.0 if heard.mean() < 0 else 1.0, heard.square().mean().sqrt())
-        paths.append((slow, layer.held(memory(torch.relu(drive(late)).squeeze(2)))))
+        paths.append((slow, layer.held(memory(layer.driving(late).squeeze(2)))))
     if layer.recurrent is not None:
         each = layer.recurrent.weight.square().sum(dim=1).mean() * rate * (1 - rate)
         alpha = 0.0 if layer.synapse is None else layer.synapse.kept().mean().item()

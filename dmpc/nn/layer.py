@@ -44,7 +44,8 @@ class DMPLayer(nn.Module):
 
     Paper, section on the DMP layer: fast current `W_f s + b_f`, scalar drive
     `relu(W_x s + b_x)`, Legendre memory of the drive, slow current `W_m m + b_m`, and LIF
-    neurons on the sum of both currents. With a dilation, the slow current reads the memory of the
+    neurons on the sum of both currents. A `linear_drive` is `W_x s + b_x`, as that of LMUs before
+    DMP. With a dilation, the slow current reads the memory of the
     last timestep whose number, from 0, is a multiple of it.
 
     The families that the paper compares DMP with are the same layer with another memory, or none:
@@ -80,6 +81,7 @@ class DMPLayer(nn.Module):
         delays: int = 0,
         alpha: float | Sequence[float] | Tensor | None = None,
         learn_alpha: bool = False,
+        linear_drive: bool = False,
         convolution: Convolution | None = None,
         pool: Pool | None = None,
     ) -> None:
@@ -97,6 +99,7 @@ class DMPLayer(nn.Module):
             nn.Linear(self.axons, neurons) if convolution is None else _fitting(convolution, self)
         )
         self.slow_path: SlowPath | None = None
+        self.linear_drive = linear_drive
         if memory:
             assert window is not None
             self.drive = nn.Linear(self.axons, 1)
@@ -138,7 +141,7 @@ class DMPLayer(nn.Module):
             x, past = self.delays.step(x, past)
         current = self.fast(x)
         if self.slow_path is not None:
-            memory = self.memory.step(torch.relu(self.drive(x)), memory)
+            memory = self.memory.step(self.driving(x), memory)
             held = torch.where(timestep % self.dilation == 0, memory, held)
             current = current + self.slow(held)
         if self.recurrent is not None:
@@ -156,10 +159,15 @@ class DMPLayer(nn.Module):
         x = self.late(x)
         current = self.fast(x)
         if self.slow_path is not None:
-            memory = self.memory(torch.relu(self.drive(x)).squeeze(2))
+            memory = self.memory(self.driving(x).squeeze(2))
             current = current + self.slow(self.held(memory))
         spikes: Tensor = self.lif(current, weight=self.feedback(), keep=self.keep())
         return spikes
+
+    def driving(self, x: Tensor) -> Tensor:
+        """The scalar [.., 1] that drives the memory, of what arrives at the synapses."""
+        driven: Tensor = self.drive(x)
+        return driven if self.linear_drive else torch.relu(driven)
 
     def feedback(self) -> Tensor | None:
         """The weights [neurons, neurons] of the neurons' own last spikes, if they hear them."""

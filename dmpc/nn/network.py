@@ -46,14 +46,15 @@ class DMPNetwork(nn.Module):
     first to remember.
 
     Parameters: `inputs`; `hidden`, the neurons of each layer; `classes`; `memory` states and
-    `window` (timesteps) of every layer; whether layers are `recurrent`; the longest of the learned
-    `delays` of inputs, 0 for none; `dropout`, the probability of losing a layer's spike, in
-    training only; `lif`, the neurons; `dilation` in timesteps and `alpha`, what a timestep leaves
-    of synaptic currents; `readout_beta`, what it leaves of a readout that leaks: a membrane for
-    each class, which the linear readout charges, and which never fires; `over_time`, whether the
-    answer is the mean, the last or the largest of the readouts. Delays, dilation and alpha are
-    those of every layer, or of each; so is lif, those of a front first. With `learn_leaks` alphas
-    and readout_beta are trained, for each neuron and class; `lif` says what of it is.
+    `window` (timesteps) of every layer, and whether its drive is a `linear_drive`; whether layers
+    are `recurrent`; the longest of the learned `delays` of inputs, 0 for none; `dropout`, the
+    probability of losing a layer's spike, in training only; `lif`, the neurons; `dilation` in
+    timesteps and `alpha`, what a timestep leaves of synaptic currents; `readout_beta`, what it
+    leaves of a readout that leaks: a membrane for each class, which the linear readout charges, and
+    which never fires; `over_time`, whether the answer is the mean, the last or the largest of the
+    readouts. Delays, dilation and alpha are those of every layer, or of each; so is lif, those of a
+    front first. With `learn_leaks` alphas and readout_beta are trained, for each neuron and class;
+    `lif` says what of it is.
 
     Raises ValueError if there is no hidden layer, not as many delays, dilations or alphas as
     layers, `dropout` is outside [0, 1), a leak outside (0, 1), `over_time` unknown, or as
@@ -76,6 +77,7 @@ class DMPNetwork(nn.Module):
         alpha: float | Sequence[float | Sequence[float]] | None = None,
         readout_beta: float | Sequence[float] | Tensor | None = None,
         learn_leaks: bool = False,
+        linear_drive: bool = False,
         over_time: OverTime = "mean",
         front: Sequence[nn.Module] = (),
     ) -> None:
@@ -116,6 +118,7 @@ class DMPNetwork(nn.Module):
                 delays=late,
                 alpha=a,
                 learn_alpha=learn_leaks,
+                linear_drive=linear_drive,
                 pool=pool,
             )
             for (m, n), neurons, d, a, late, pool in zip(

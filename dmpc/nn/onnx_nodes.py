@@ -57,9 +57,12 @@ def layer_nodes(name: str, layer: DMPLayer, spikes: str) -> list[NodeProto]:
         ]
         current = ".synapses"
     if layer.slow_path is not None:
+        if layer.linear_drive:
+            nodes.append(linear(f"{name}.drive", spikes))
+        else:
+            nodes.append(linear(f"{name}.drive", spikes, f"{name}.drive.linear"))
+            nodes.append(op("Relu", ".drive", [".drive.linear"]))
         nodes += [
-            linear(f"{name}.drive", spikes, f"{name}.drive.linear"),
-            op("Relu", ".drive", [".drive.linear"]),
             op("Gemm", ".memory.kept", [".memory", ".memory.a_bar"], transB=1),
             op("Mul", ".memory.added", [".drive", ".memory.b_bar"]),
             op("Add", ".memory_next", [".memory.kept", ".memory.added"]),

@@ -158,7 +158,7 @@ def _replay(layer: DMPLayer, x: Tensor, machine: _Trace, name: str) -> Tensor:
     x = layer.late(x)
     current = layer.fast(x)
     if layer.slow_path is not None and f"{name}.x" in machine:  # a silent memory is left out
-        drive = _as(torch.relu(layer.drive(x)), machine(f"{name}.x"))
+        drive = _as(layer.driving(x), machine(f"{name}.x"))
         memory = _as(layer.memory(drive.squeeze(2)), machine(f"{name}.m.next"))
         current = current + layer.slow(layer.held(memory))
     adapted = f"{name}.u.charged.adapted"  # by a current

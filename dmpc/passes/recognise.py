@@ -16,7 +16,8 @@ from dmpc.passes.recognition.adaptation import find_adapted, find_pairs, resets
 from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.assemble import assemble, ordered
 from dmpc.passes.recognition.copies import from_rest, without_copies
-from dmpc.passes.recognition.currents import find_decay
+from dmpc.passes.recognition.coupled import together
+from dmpc.passes.recognition.currents import find_decay, is_bank
 from dmpc.passes.recognition.extra_states import raise_causes
 from dmpc.passes.recognition.holds import find_held, find_hold, timing_of
 from dmpc.passes.recognition.limits import check_limits, limited, without_limits
@@ -68,7 +69,7 @@ class Recognise(Pass):
         graph, counts = without_counts(from_rest(without_copies(prune(graph))))
         graph, cut = without_limits(graph)
         graph, endless, uncounted = joined(graph, counts)
-        graph = settled(graph)
+        graph = together(settled(graph))
         try:
             if uncounted:
                 raise uncounted
@@ -203,9 +204,11 @@ class _Recognition:
                     decaying.append(state)
                     continue
                 memory, error = self._memory(network, state)
-                if memory is not None and not (memory.linear and find_decay(network, state)):
+                decay = find_decay(network, state)
+                lone = decay is None or is_bank(network, decay)
+                if memory is not None and (lone or not memory.linear):
                     found.append(memory)
-                elif error is None or find_decay(network, state):
+                elif error is None or decay is not None:
                     decaying.append(state)
                 else:
                     raise error
@@ -281,7 +284,8 @@ def _beside(network: Network, memories: list[Memory], slow: list[State]) -> list
         read = [memory for memory in memories if memory.state in read_by]
         plain = {one.state for one in read if not one.rectifiers} if len(read) > 1 else ()
         found += [state for state in slow if state.name in plain and state not in found]
-    return [state for state in found if find_decay(network, state)]
+    decays = {state.name: find_decay(network, state) for state in found}
+    return [s for s in found if (decay := decays[s.name]) and not is_bank(network, decay)]
 
 
 def _read_out(network: Network, state: State) -> bool:

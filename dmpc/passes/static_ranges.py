@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dmpc.analysis.interval import Interval, constant
 from dmpc.analysis.response import LONGEST, System
 from dmpc.errors import CompileError, ErrorList
-from dmpc.ir.drives import columns, driven, others_of
+from dmpc.ir.drives import driven, others_of
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.integer_types import times
 from dmpc.ir.ops_convolution import Convolution
@@ -160,14 +160,10 @@ def _static_drive(graph: Graph, op: Op, ranges: Ranges) -> None:
 
 
 def _static_memory(graph: Graph, op: Op, ranges: Ranges) -> None:
-    a, b = graph.constants[op.operands[2]], columns(graph.constants[op.operands[3]])
-    found = Interval(np.zeros(len(b)), np.zeros(len(b)))
-    drives, identity = ranges.bounds[op.operands[1]], np.eye(len(b))
-    for column, low, high in zip(b.T, drives.low, drives.high, strict=True):
-        system = System(a, column)
-        if not system.decays:
-            raise layer_error(LASTING_MEMORY, graph, op, layer=op.attrs["layer"], steps=LONGEST)
-        found = found + system.gains(identity).driven(float(low), float(high), 0.0)
+    system = System(graph.constants[op.operands[2]], graph.constants[op.operands[3]])
+    if not system.decays:
+        raise layer_error(LASTING_MEMORY, graph, op, layer=op.attrs["layer"], steps=LONGEST)
+    found = system.driven(np.eye(len(system.b)), ranges.bounds[op.operands[1]], 0.0)
     ranges.bounds[op.operands[0]] = ranges.bounds[op.results[0]] = found
 
 

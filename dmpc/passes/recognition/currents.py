@@ -52,6 +52,20 @@ def find_decay(network: Network, state: State) -> Decay | None:
     return Decay(state.name, state.next, alpha, affine(form.bias, parts))
 
 
+def is_bank(network: Network, decay: Decay) -> bool:
+    """Whether neurons share the elements of a decay, and mix more of them than they have currents,
+    each with a rate of its own."""
+    for comparison in network.comparisons():
+        kept = network.forms.difference(comparison).parts.get(decay.state)
+        if kept is None or np.count_nonzero(kept.matrix, axis=0).max(initial=0) < 2:
+            continue
+        for row in kept.matrix:
+            alphas = np.sort(decay.alpha[row != 0])
+            if 1 + np.count_nonzero(np.diff(alphas) > NEGLIGIBLE * decay.alpha.max()) > MOST:
+                return True
+    return False
+
+
 @dataclass(frozen=True)
 class Part:
     """A current in a charge, which takes in `fed`: see `network.Current`."""

@@ -100,9 +100,9 @@ MIXED_DECAYS = rule(
     "mixed-decays",
     Stage.NETWORK,
     "neurons add up elements of {current} that decay at more than {most} rates",
-    why="""Filters of spikes that come before the weights are moved behind them, where each neuron
-    has one for each rate of decay among all that it adds up.""",
-    nearest="one time constant for all filters of a layer, or few",
+    why="""What neurons do not share are currents of their own, one for each rate among all that a
+    neuron adds up. A slow state, which a layer shares, has as many rates as elements.""",
+    nearest="few time constants for what each neuron adds up, or elements that neurons share",
 )
 LEAKY_READOUT = rule(
     "leaky-readout",

@@ -38,6 +38,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "dmp": {"memory": 3, "window": 8.0},
     "currents": {"recurrent": True, "alpha": (0.8, 0.3), "readout_beta": 0.9, "learn_leaks": True},
     "slow currents": {"memory": 3, "window": 8.0, "alpha": 0.7, "dilation": 2, "over_time": "last"},
+    "linear drive": {"memory": 3, "window": 8.0, "linear_drive": True},
     "everything": {"memory": 3, "window": 8.0, "recurrent": True, "delays": 4, "dilation": 2},
     "raised": {"recurrent": True, "lif": LIF(0.7, 2.0, 1.0, None, adaptation=RAISED)},
     "pulled": {"alpha": 0.5, "lif": LIF(0.6, None, 0.3, learn_beta=True, adaptation=PULLED)},

@@ -217,6 +217,22 @@ SECOND_STATE = """state %u : => state %m2 : f32[2] = zeros next %m2n loc("m2") ;
     %mn = add(%am, %bx)
     %i = add(%f, %sl) => %sl2 = matmul(%m2n, %swap) : f32[2] ; %fs = add(%f, %sl2) : f32[2] ; \
     %i = add(%fs, %sl)"""
+PAIR = """state %u : => state %p : f32[2] = zeros next %pn loc("p") ; \
+    state %q : f32[2] = zeros next %qn loc("q") ; state %u :
+    %i = add(%f, %sl) => %pa = matmul(%p, %a) : f32[2] ; %qb = matmul(%q, %beta) : f32[2] ; \
+    %pq = sub(%pa, %qb) : f32[2] ; %pn = add(%pq, %f) : f32[2] ; \
+    %qn = matmul(%p, %beta) : f32[2] ; %sp = matmul(%pn, %swap) : f32[2] ; \
+    %sq = matmul(%qn, %wm) : f32[2] ; %spq = add(%sp, %sq) : f32[2] ; \
+    %fs = add(%f, %spq) : f32[2] ; %i = add(%fs, %sl)"""
+BANK = """state %u : => state %p : f32[5] = zeros next %pn loc("p") ; state %u :
+    const %theta : => const %d5 : f32[5] ; const %w5 : f32[5, 2] ; const %s5 : f32[2, 5] ; \
+    const %theta :
+    %theta = f64 => %d5 = f64 [0.5, 0.6, 0.7, 0.8, 0.9] ; \
+    %w5 = f64 [1, 0.5, 2, 1, 0.5, 0.25, 4, 2, 1, 0.5] ; \
+    %s5 = f64 [1, 0.5, -1, 0.25, 0.5, 0.5, 0.25, -0.5, -0.5, 1] ; %theta = f64
+    %i = add(%f, %sl) => %pd = mul(%p, %d5) : f32[5] ; %pw = matmul(%x, %w5) : f32[5] ; \
+    %pn = add(%pd, %pw) : f32[5] ; %sp = matmul(%pn, %s5) : f32[2] ; \
+    %fs = add(%f, %sp) : f32[2] ; %i = add(%fs, %sl)"""
 DRIVES = {
     "rectified": ("", [{}]),
     "linear": ("%r = relu(%d) => %r = add(%d, %d)", [LINEAR]),
@@ -249,6 +265,8 @@ DRIVES = {
         [LINEAR, ADDED],
     ),
     "another state beside": (SECOND_STATE, [LINEAR, LINEAR, {}]),
+    "states that move each other": (PAIR, [LINEAR, LINEAR, {}]),
+    "a bank of traces": (BANK, [LINEAR, {}]),
 }
 
 
