@@ -7,6 +7,8 @@ timesteps lead to is therefore a fixed point that bisection finds exactly.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 
 import numpy as np
 
@@ -16,8 +18,11 @@ from dmpc.ir.chains import STAGES, Chain, chain_of, stages_of
 from dmpc.ir.graph import Op
 from dmpc.ir.integer_types import times
 from dmpc.ir.ops_neurons import MODEL_OF
-from isa.arithmetic import Int, clamped, coupled, leak, shift_round
+from dmpc.ir.registry import EvalContext, op_def
+from isa.arithmetic import Int, coupled, leak, shift_round
 from isa.neurons import FIRING
+from isa.neurons import STAGES as MACHINE
+from isa.parameters import KEPT, LEAK_BITS
 
 FEW = 4096  # timesteps that are followed one by one, where their number is assumed
 
@@ -27,7 +32,7 @@ class _Neurons:
     """What a timestep adds to membranes [n], and what leak, threshold and reset do to them.
 
     `events` are added to what the leak leaves, then everything of `later`, one after the other;
-    what comes out lies `within` a floor and a ceiling.
+    then come `moves`, as a floor and a ceiling are.
     """
 
     events: Interval
@@ -39,7 +44,7 @@ class _Neurons:
     subtract: bool
     limits: tuple[int, int]
     fires: bool
-    within: tuple[Vector, Vector] | None = None
+    moves: tuple[Callable[[Interval], Interval], ...] = ()
 
     def half(self, u: Vector, current: Int) -> Int:
         """Membranes after leak and events, before saturation."""
@@ -56,13 +61,13 @@ class _Neurons:
 
     def charge(self, u: Interval) -> Interval:
         """Membranes before threshold."""
-        return self.cut(self.charged(u)[-1].clip(*self.limits))
+        return self.moved(self.charged(u)[-1].clip(*self.limits))
 
-    def cut(self, u: Interval) -> Interval:
-        """Membranes between their own floor and ceiling."""
-        if self.within is None:
-            return u
-        return Interval(clamped(u.low, *self.within), clamped(u.high, *self.within))
+    def moved(self, u: Interval) -> Interval:
+        """Membranes behind what moves them to exact values."""
+        for move in self.moves:
+            u = move(u)
+        return u
 
     def lowest(self, u: Vector) -> Int:
         """The least that a timestep leaves of membranes at `u`, resets aside."""
@@ -125,7 +130,7 @@ def _state(found: Analysis, chain: Chain) -> None:
     found.ranges[chain[0].operands[0]] = found.ranges[op.results[-1]] = u
     if not neurons.fires:
         return
-    kept = neurons.cut(kept)
+    kept = neurons.moved(kept)
     fires = (kept.high >= neurons.threshold.low).astype(np.int64)
     if neurons.subtract:
         least = np.maximum(kept.low, neurons.threshold.low) - neurons.reset.high
@@ -140,7 +145,7 @@ def _neurons(found: Analysis, chain: Chain) -> _Neurons:
     zero = np.zeros(found.graph.types[chain[0].operands[0]].shape, np.int64)
     nothing = events = Interval(zero, zero)
     later: list[Interval] = []
-    within = None
+    moves = []
     for op in chain:
         bound = found.operands(op)
         if op.kind == "integrate_events":
@@ -162,12 +167,12 @@ def _neurons(found: Analysis, chain: Chain) -> _Neurons:
             later.append(_shifted(found.range(bound["source"][0]), shift, zero))
         elif op.kind == "couple":
             later.append(_coupled(found, found.range(bound["source"][0]), bound, ""))
-        elif op.kind == "clamp":
-            within = found.constant(bound["floor"][0]), found.constant(bound["ceiling"][0])
+        elif op.kind != "leak" and MACHINE[STAGES[op.kind]].exact:
+            moves.append(partial(_moved, found, op))
         elif op.kind == "jump":
             jump = found.constant(bound["jump"][0])
             later.append(Interval(zero, jump) | Interval(jump, zero))
-    leak, last = found.operands(chain[0]), chain[-1]
+    leaks, last = chain[0].kind == "leak", chain[-1]
     fires = STAGES[last.kind] in FIRING
     threshold = reset = nothing
     if fires:
@@ -180,15 +185,33 @@ def _neurons(found: Analysis, chain: Chain) -> _Neurons:
     return _Neurons(
         events,
         tuple(later),
-        found.constant(leak["beta"][0]),
-        number(chain[0], "fraction"),
+        found.constant(chain[0].operands[1]) if leaks else np.full_like(zero, KEPT),
+        number(chain[0], "fraction") if leaks else LEAK_BITS,
         threshold,
         reset,
         fires and last.attrs["reset_mode"] == "subtract",
         of_bits(number(last, "bits")),
         fires,
-        within,
+        tuple(moves),
     )
+
+
+def _moved(found: Analysis, op: Op, u: Interval) -> Interval:
+    """What a stage that adds nothing makes of membranes: it is monotone in all that it takes."""
+    ends = [(u.low, u.high)]
+    for name in op.operands[1:]:
+        type_ = found.graph.types[name]
+        if name in found.graph.constants:
+            ends.append((found.constant(name),) * 2)
+        elif type_.dtype == "event":
+            ends.append((np.zeros(type_.shape, np.int64), np.ones(type_.shape, np.int64)))
+        else:
+            other = found.range(name)
+            ends.append((other.low, other.high))
+    made = [
+        op_def(op.kind).evaluate(EvalContext(), op.attrs, *corner)[-1] for corner in product(*ends)
+    ]
+    return Interval(np.minimum.reduce(made), np.maximum.reduce(made))
 
 
 def _shifted(taken: Interval, shift: Vector, bias: Vector) -> Interval:

@@ -6,7 +6,7 @@ from typing import Any
 from dmpc.backend.pieces import Lowered, Pieces
 from dmpc.backend.places import records_of, side_by_side, starts_of, states_of
 from dmpc.backend.windows import tiles_of
-from dmpc.ir.chains import STAGES
+from dmpc.ir.chains import STAGES, begins
 from dmpc.ir.drives import split
 from dmpc.ir.graph import Op
 from dmpc.ir.ops_neurons import MODEL_OF, PARAMETERS
@@ -70,7 +70,7 @@ class Lowering(Pieces):
         for op in self.graph.ops:
             name = op.operands[0]
             made: Instruction
-            if op.kind in MODEL_OF or op.kind == "leak":
+            if op.kind in MODEL_OF or begins(self.graph, op):
                 yield from self._clear_membranes(op)
                 continue
             if (

@@ -13,7 +13,7 @@ from itertools import permutations
 
 from dmpc.backend.pieces import stage_of
 from dmpc.errors import CompileError
-from dmpc.ir.chains import STAGES, fires
+from dmpc.ir.chains import STAGES, begins, fires
 from dmpc.ir.drives import lengthens
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.ops_convolution import PRODUCTS
@@ -84,9 +84,11 @@ class Timestep:
 
     def _change(self, name: str) -> str:
         """What the first op that writes where a state lies makes of it: of several stages, the
-        leak."""
+        first."""
         op = self.graph.producer(name)
-        while op is not None and op.kind in STAGES and op.kind != "leak" and name == op.results[-1]:
+        while op is not None and op.kind in STAGES and name == op.results[-1]:
+            if begins(self.graph, op):
+                break
             name = op.operands[0]
             op = self.graph.producer(name)
         return name

@@ -11,6 +11,7 @@ from dmpc.ir.registry import op_def
 from isa.kernel import Axis, Kernel
 from isa.layout import Layout
 from isa.limits import PERIOD
+from isa.neurons import STAGES as MACHINE
 from isa.parameters import ALIASES
 from isa.target import EXTERNAL, Target
 
@@ -53,19 +54,24 @@ def _blocks(graph: Graph, op: Op) -> list[Block]:
     if op.kind in MODEL_OF:
         chains = [chain for one in cell_of(graph, op) for chain in stages_of(one)]
         readers = [stage for chain in chains for stage in chain]
-        limits = [one for one in readers if one.kind == "clamp"]
+        limits = [one for one in readers if _of_limits(one)]
     else:
         every, readers = chains_of(graph), []
         chain = next(chain for chain in every if any(one is op for one in chain))
         raised = {one.operands[1] for one in chain if "shift_source" in op_def(one.kind).operands}
         chains = [chain, *(other for other in every if other[0].operands[0] in raised)]
-        limits = [one for one in chain if one.kind == "clamp"]
-    parts = [[one for one in chain if one.kind != "clamp"] for chain in chains]
+        limits = [one for one in chain if _of_limits(one)]
+    parts = [[one for one in chain if not _of_limits(one)] for chain in chains]
     found = [
         (ends_of(chain), _record(graph, part, readers))
         for chain, part in zip(chains, parts, strict=True)
     ]
     return [*found, *([(NO_STATE, _record(graph, limits))] if limits else [])]
+
+
+def _of_limits(op: Op) -> bool:
+    """Whether a stage reads the record of limits, and not its state's."""
+    return bool(MACHINE[STAGES[op.kind]].limits)
 
 
 def cell_of(graph: Graph, op: Op) -> list[Op]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.interpret import interpret
 from dmpc.ir.ops_convolution import MAPS
-from dmpc.ir.ops_layers import FIRING, Cells
+from dmpc.ir.ops_layers import FIRING, Cells, states_of
 from dmpc.ir.registry import EvalContext, Tensor, op_def
 
 TIE = 1e-5  # of all that a charge is made of: float32 sums of some hundred parts are within it
@@ -134,19 +134,17 @@ class _Run:
         """Charges and thresholds of neurons that fire when they are told."""
         currents = [self.traces[current] for current in self.bound[name]["currents"]]
         current, op = sum(currents[1:], currents[0]), self.lifs[name]
-        roles = [role for role in op_def(op.kind).parameters if role in self.bound[name]]
-        cells = Cells.of(op.attrs, [self._constant(name, role) for role in roles])
+        roles = op_def(op.kind).parameters
+        cells = Cells.of(op.attrs, {role: self._constant(name, role) for role in roles})
         fired = self.spikes[name].astype(np.bool_)
         charges, limits = (np.empty(fired.shape, current.dtype) for _ in range(2))
-        bound = self.bound[name]
-        states = [*bound["u"], *bound.get("a", ())]
-        u, *a = (self._start(state, current[:, 0]) for state in states)
+        u, *a = (self._start(state, current[:, 0]) for state in states_of(op))
         self.adapted[name] = np.zeros_like(current)
         for step in range(current.shape[1]):
             charge = cells.charge(u, [current[:, step]], *a)
             charges[:, step] = cells.each(charge, fired[:, step])
             limits[:, step] = np.tile(cells.limit(*a), cells.times)
-            self.adapted[name][:, step] = sum(a)
+            self.adapted[name][:, step] = cells.weighed(*a)
             u, *a = cells.after(charge.copy(), fired[:, step], *a)
         return charges, limits
 

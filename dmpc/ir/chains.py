@@ -17,12 +17,17 @@ NEURONS = (*MODEL_OF, *STAGES)
 """Ops on the rows of neurons."""
 
 Chain = list[Op]
-"""The stages of one state, from its leak on, each the only user of the one before."""
+"""The stages of one state, from its leak on if it has one, each the only user of the one before."""
 
 
 def fires(op: Op) -> bool:
     """Whether an op makes spikes of membranes."""
     return STAGES.get(op.kind) in FIRING or (op.kind in MODEL_OF and MODEL_OF[op.kind].fires)
+
+
+def takes_spikes(op: Op) -> bool:
+    """Whether an op is a stage behind its neurons' spikes."""
+    return STAGES.get(op.kind) in SPIKED
 
 
 def chains_of(graph: Graph) -> list[Chain]:
@@ -33,14 +38,14 @@ def chains_of(graph: Graph) -> list[Chain]:
 
 
 def chain_of(graph: Graph, end: Op) -> Chain:
-    """The ops from a state's leak to the last of its stages."""
+    """The ops from the first of a state's stages to the last."""
     chain = [end]
-    while chain[0].kind != "leak":
+    while not begins(graph, chain[0]):
         membrane = chain[0].operands[0]
         producer = graph.producer(membrane)
         if producer is None or producer.kind not in STAGES or fires(producer):
             raise CompileError(
-                f"%{membrane} does not come from a leak and integration of the same neurons",
+                f"%{membrane} does not come from a state and stages of the same neurons",
                 where=", ".join(end.loc) or graph.name,
             )
         if len(graph.users(membrane)) != 1:
@@ -50,6 +55,11 @@ def chain_of(graph: Graph, end: Op) -> Chain:
             )
         chain.insert(0, producer)
     return chain
+
+
+def begins(graph: Graph, op: Op) -> bool:
+    """Whether an op is the first stage of a state."""
+    return op.kind in STAGES and graph.state(op.operands[0]) is not None
 
 
 def ends_of(chain: Chain) -> tuple[str, str]:

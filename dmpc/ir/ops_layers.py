@@ -35,7 +35,7 @@ With a dilation of d timesteps the slow current reads a held memory, `W_m m[floo
     h'    = hold(h, m') {period = d}        h[k]   = m[k] where d divides k, else h[k-1]
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,7 @@ from dmpc.ir.drives import DRIVEN, check_columns, driven, elements
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.integer_types import ENDLESS, INTEGER, TIMES, integers, times
 from dmpc.ir.ops_model import vector
-from dmpc.ir.registry import Attrs, AttrSpec, EvalContext, OpDef, Tensor, register
+from dmpc.ir.registry import Attrs, AttrSpec, EvalContext, OpDef, Tensor, op_def, register
 from dmpc.ir.types import TensorType
 
 LAYERS = ("layers",)
@@ -61,6 +61,8 @@ PARAMETERS, ADAPTATION = ("beta", "threshold", "reset"), ("a", "rho", "jump", "c
 """Operands of neurons that spike behind their currents, and of those that adapt behind them."""
 LIMITS = ("floor", "ceiling")
 """Operands of neurons whose membranes have limits, behind their parameters."""
+OTHER_STATES = ("a",)
+"""Operands of neurons that are states beside their membrane."""
 NO_LIMIT = float(np.finfo(np.float32).max)
 """A ceiling that is none, and with a minus sign a floor."""
 
@@ -280,14 +282,12 @@ class Cells:
     times: int = 1
 
     @classmethod
-    def of(cls, attrs: Attrs, parameters: Sequence[Tensor]) -> "Cells":
-        """Of an op's attributes and parameters, in their order."""
+    def of(cls, attrs: Attrs, parameters: Mapping[str, Tensor]) -> "Cells":
+        """Of an op's attributes and parameters, by their roles."""
+        given: dict[str, Any] = dict(parameters)
         subtract, strict = attrs["reset_mode"] == "subtract", bool(attrs["strict"])
-        beta, threshold, reset, *others = parameters
-        adapts = str(attrs.get("adapts", ""))
-        roles = ADAPTATION[1:] if adapts else LIMITS
-        more: dict[str, Any] = dict(zip(roles, others, strict=False))
-        return cls(beta, threshold, reset, subtract, strict, adapts, times=times(attrs), **more)
+        given |= {"adapts": str(attrs.get("adapts", "")), "times": times(attrs)}
+        return cls(subtract=subtract, strict=strict, **given)
 
     def charge(self, u: Tensor, currents: Sequence[Tensor], *a: Tensor) -> Tensor:
         """Membranes before threshold and reset."""
@@ -298,6 +298,10 @@ class Cells:
         if self.floor is not None and self.ceiling is not None:
             charge = np.minimum(np.maximum(charge, self.floor), self.ceiling)
         return charge
+
+    def weighed(self, *a: Tensor) -> Tensor | float:
+        """What other states are part of a charge, or of what it is compared with."""
+        return sum(a) if self.adapts else 0.0
 
     def limit(self, *a: Tensor) -> Tensor:
         """Thresholds."""
@@ -330,9 +334,11 @@ class Cells:
         return charge, *(self.rho * one + self.jump * spikes + follows for one in a)
 
 
-def _inferred(*behind: str) -> Callable[[Sequence[TensorType], Attrs], tuple[TensorType, ...]]:
-    """Types of what neurons that spike make, with operands `behind` their parameters."""
+def _neurons(name: str, doc: str, *behind: str, attrs: Mapping[str, AttrSpec] = FIRE) -> OpDef:
+    """An op on neurons that spike, with operands `behind` their parameters."""
     roles = (*PARAMETERS, *behind)
+    others = tuple(role for role in behind if role in OTHER_STATES)
+    parameters = tuple(role for role in roles if role not in others)
 
     def infer(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
         size = vector(types[0], "u", "f32")
@@ -340,37 +346,22 @@ def _inferred(*behind: str) -> Callable[[Sequence[TensorType], Attrs], tuple[Ten
             _need(type_, "current", size)
         for type_, what in zip(types[-len(roles) :], roles, strict=True):
             _need(type_, what, size)
-        spikes = TensorType("event", (size * times(attrs),))
-        return (spikes, types[0], *([types[0]] if "adapts" in attrs else []))
+        return (TensorType("event", (size * times(attrs),)), *[types[0]] * (1 + len(others)))
 
-    return infer
+    def evaluate(ctx: EvalContext, attrs: Attrs, u: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        del ctx
+        given = dict(zip(roles, rest[-len(roles) :], strict=True))
+        states = [given.pop(role) for role in others]
+        cells = Cells.of(attrs, given)
+        charge = cells.charge(u, rest[: -len(roles)], *states)
+        spikes = cells.fires(charge, *states)
+        return (spikes, *cells.after(charge, spikes, *states))
 
-
-def _evaluate_lif(ctx: EvalContext, attrs: Attrs, u: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-    del ctx
-    return _fired(attrs, u, rest, len(PARAMETERS))
-
-
-def _evaluate_clif(ctx: EvalContext, attrs: Attrs, u: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-    del ctx
-    return _fired(attrs, u, rest, len(PARAMETERS) + len(LIMITS))
-
-
-def _fired(attrs: Attrs, u: Tensor, rest: Sequence[Tensor], last: int) -> tuple[Tensor, ...]:
-    """A timestep of neurons whose parameters are the `last` operands, behind their currents."""
-    cells = Cells.of(attrs, rest[-last:])
-    charge = cells.charge(u, rest[:-last])
-    spikes = cells.fires(charge)
-    return (spikes, *cells.after(charge, spikes))
-
-
-def _evaluate_alif(ctx: EvalContext, attrs: Attrs, u: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-    del ctx
-    *currents, beta, threshold, reset, a, rho, jump, coupling = rest
-    cells = Cells.of(attrs, (beta, threshold, reset, rho, jump, coupling))
-    charge = cells.charge(u, currents, a)
-    spikes = cells.fires(charge, a)
-    return (spikes, *cells.after(charge, spikes, a))
+    return OpDef(
+        name, doc, LAYERS, ("u", "currents*", *roles),
+        ("spikes", "u_next", *(f"{role}_next" for role in others)),
+        infer, evaluate, attrs, parameters,
+    )  # fmt: skip
 
 
 def _infer_li(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
@@ -405,53 +396,35 @@ LI = register(
 )
 
 LIF = register(
-    OpDef(
+    _neurons(
         "lif",
         "Leaky integrate-and-fire neurons: charge = beta · u + sum of currents; a spike where the "
         "charge reaches the threshold; u_next is the charge, and after a spike the reset value "
         "(hard) or the charge less the reset value (subtract). All vectors [n].",
-        LAYERS,
-        ("u", "currents*", *PARAMETERS),
-        ("spikes", "u_next"),
-        _inferred(),
-        _evaluate_lif,
-        FIRE,
-        parameters=PARAMETERS,
     )
 )
 
 ALIF = register(
-    OpDef(
+    _neurons(
         "alif",
         "As `lif`, of neurons that adapt by a state a of their own. Where that raises thresholds, "
         "a spike needs threshold + a, and a subtractive reset takes coupling · a off beside the "
         "reset value; where it is a current, the charge is beta · u + sum of currents + a. Then "
         "a_next = rho · a + jump after a spike, and of a current coupling · u_next besides.",
-        LAYERS,
-        ("u", "currents*", *PARAMETERS, *ADAPTATION),
-        ("spikes", "u_next", "a_next"),
-        _inferred(*ADAPTATION),
-        _evaluate_alif,
-        {
+        *ADAPTATION,
+        attrs={
             **{name: spec for name, spec in FIRE.items() if name not in ("times", "endless")},
             "adapts": AttrSpec(str, "what a is", choices=("threshold", "current")),
         },
-        parameters=(*PARAMETERS, *ADAPTATION[1:]),
     )
 )
 
 CLIF = register(
-    OpDef(
+    _neurons(
         "clif",
         "As `lif`, of membranes with limits: a charge below the floor is the floor, then one above "
         "the ceiling is the ceiling, and spikes where that reaches the threshold.",
-        LAYERS,
-        ("u", "currents*", *PARAMETERS, *LIMITS),
-        ("spikes", "u_next"),
-        _inferred(*LIMITS),
-        _evaluate_clif,
-        FIRE,
-        parameters=(*PARAMETERS, *LIMITS),
+        *LIMITS,
     )
 )
 
@@ -460,6 +433,12 @@ FIRING = ("lif", "alif", "clif")
 """Ops on neurons that spike."""
 NEURONS = ("li", *FIRING)
 """Ops on neurons: leaky integrators, and those that spike as well."""
+
+
+def states_of(op: Op) -> list[str]:
+    """The states that an op on neurons keeps, their membrane first."""
+    bound = op_def(op.kind).bind(op.operands)
+    return [op.operands[0], *(name for role in OTHER_STATES for name in bound.get(role, ()))]
 
 
 def integrator(graph: Graph, name: str) -> Op | None:

@@ -9,7 +9,7 @@ import numpy as np
 from dmpc.ir.graph import Array, Graph, Op
 from dmpc.ir.integer_types import times
 from dmpc.ir.ops_convolution import MAPS, Convolution, beside
-from dmpc.ir.ops_layers import FIRING, LIMITS, NEURONS
+from dmpc.ir.ops_layers import FIRING, LIMITS, NEURONS, states_of
 from dmpc.ir.prune import prune
 from dmpc.ir.registry import op_def
 from dmpc.ir.types import TensorType
@@ -135,10 +135,10 @@ def _turn(graph: Graph, lif: Op) -> None:
     for op, at, _ in layer.vectors():
         replace_constant(graph, op, at, graph.constants[op.operands[at]][order])
     for op in layer.neurons:
-        state = graph.state(op.operands[0])
-        if state and state.init:
-            start = graph.constants[state.init][order]
-            graph.add_constant(state.init, start, graph.types[state.init])
+        for state in map(graph.state, states_of(op)):
+            if state and state.init:
+                start = graph.constants[state.init][order]
+                graph.add_constant(state.init, start, graph.types[state.init])
     spikes = lif.results[0]
     for name in (spikes, *(s.name for s in graph.states if s.next == spikes)):
         _turn_readers(graph, name, order)
@@ -239,7 +239,7 @@ def _fill_up(graph: Graph, lif: Op, lanes: int) -> None:
         replace_constant(graph, op, at, _spread(graph.constants[op.operands[at]], kept, size, rest))
     spikes = lif.results[0]
     before = [state.name for state in graph.states if state.next == spikes]
-    held = [op.operands[0] for op in layer.neurons]
+    held = [name for op in layer.neurons for name in states_of(op)]
     for name in [*held, *before, *(name for op in layer.neurons for name in op.results)]:
         graph.types[name] = TensorType(graph.types[name].dtype, (size,))
         state = graph.state(name)

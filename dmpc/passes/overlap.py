@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from dmpc.ir.chains import takes_spikes
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.wires import Wires
 from dmpc.passes.base import Pass
@@ -79,7 +80,7 @@ def _after(graph: Graph, op: Op, spikes: str) -> int:
     """How many stages an op comes after events of this timestep that it reads."""
     producer = graph.producer(spikes)
     late = producer is not None and producer.kind == "delay"
-    return 0 if late or op.kind in ("count", "jump") else 1
+    return 0 if late or op.kind == "count" or takes_spikes(op) else 1
 
 
 def _is_event(graph: Graph, name: str) -> bool:

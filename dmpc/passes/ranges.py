@@ -4,7 +4,7 @@ Ranges come from a calibration set, run through the float graph, or without one 
 alone (`dmpc.passes.static_ranges`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from dmpc.analysis.interval import Interval
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.ops_convolution import MAPS
-from dmpc.ir.ops_layers import ADAPTATION, FIRING, LIMITS, integrator
+from dmpc.ir.ops_layers import ADAPTATION, FIRING, LIMITS, PARAMETERS, integrator
 from dmpc.ir.registry import Tensor, op_def
 from dmpc.passes.layer_rules import (
     GRADED_COMPARISON,
@@ -24,6 +24,8 @@ from dmpc.passes.layer_rules import (
 )
 
 Real = NDArray[np.float64]
+SHARED = ("u", "currents", *PARAMETERS)
+"""Operands that all neurons have."""
 
 
 @dataclass
@@ -95,7 +97,7 @@ def _narrow(seen: Interval, proved: Interval | None, factor: float) -> Interval:
 class Currents:
     """The operands of an op on neurons by role; of li, threshold and reset are empty.
 
-    `adaptation` are the state a, rho, jump and coupling, if it has one, `limits` floor and ceiling.
+    `own` is what sets neurons apart from plain ones, such as the state a by which they adapt.
 
     `states` are the results of li ops that charge neurons, or the states before; beside them a
     `constants` product has weights of zero, and its bias alone counts.
@@ -109,8 +111,17 @@ class Currents:
     threshold: str
     reset: str
     subtract: bool
-    adaptation: tuple[str, ...] = ()
-    limits: tuple[str, ...] = ()
+    own: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def adaptation(self) -> tuple[str, ...]:
+        """The state a, rho, jump and coupling of neurons that adapt."""
+        return tuple(self.own[role] for role in ADAPTATION if role in self.own)
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """Floor and ceiling of membranes that have them."""
+        return tuple(self.own[role] for role in LIMITS if role in self.own)
 
     @property
     def products(self) -> tuple[Op, ...]:
@@ -161,8 +172,7 @@ def currents(graph: Graph, lif: Op, events: bool) -> Currents:
         bound["threshold"][0] if lif.kind in FIRING else "",
         bound["reset"][0] if lif.kind in FIRING else "",
         lif.attrs.get("reset_mode") == "subtract",
-        tuple(bound[role][0] for role in ADAPTATION if role in bound),
-        tuple(bound[role][0] for role in LIMITS if role in bound),
+        {role: names[0] for role, names in bound.items() if role not in SHARED},
     )
 
 

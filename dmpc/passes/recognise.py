@@ -43,6 +43,7 @@ from dmpc.passes.recognition.of_events import of_events
 from dmpc.passes.recognition.repeated import holds, joined, without_counts
 from dmpc.passes.recognition.resets import settled
 from dmpc.passes.recognition.state_rules import HOLDS_OPPOSITE
+from dmpc.passes.recognition.turned import turned
 from dmpc.passes.spikes import BEYOND, endless_of, spiking_up_to
 
 
@@ -66,6 +67,17 @@ class Recognise(Pass):
             raise CompileError(f"needs a graph of level model, not {graph.level}", where=graph.name)
         if len(graph.inputs) != 1:
             raise CompileError.of(INPUT_COUNT, where=graph.name, number=len(graph.inputs))
+        try:
+            return self._layers(graph)
+        except CompileError:
+            other = turned(prune(graph))
+            if other is not None:
+                with suppress(CompileError):
+                    return self._layers(other)
+            raise
+
+    def _layers(self, graph: Graph) -> Graph:
+        """As `run`, of a graph whose timesteps are cut as they are."""
         graph, counts = without_counts(from_rest(without_copies(prune(graph))))
         graph, cut = without_limits(graph)
         graph, endless, uncounted = joined(graph, counts)
@@ -154,9 +166,8 @@ class _Recognition:
                     adapted = find_adapted(network, *pairs[comparison], comparison)
                 firing = adapted.firing if adapted else None
                 layer = find_neurons(network, state, comparison, memories, held, decays, firing)
-                adaptation = adapted.adaptation if adapted else None
-                endless = comparison in self.endless
-                layer = replace(layer, adaptation=adaptation, endless=endless)
+                kind, endless = adapted.kind if adapted else None, comparison in self.endless
+                layer = replace(layer, kind=kind, endless=endless)
                 neurons.append(limited(network, layer, state, self.cut))
         for comparison in self._free(network, {comparison for _, comparison in membranes}):
             with self._about(comparison):

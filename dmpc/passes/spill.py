@@ -13,7 +13,7 @@ import numpy as np
 
 from dmpc.backend.places import bank_of, cell_of, layer_blocks, layout_of
 from dmpc.backend.windows import is_external, products_of, windows_of
-from dmpc.ir.chains import NEURONS
+from dmpc.ir.chains import NEURONS, takes_spikes
 from dmpc.ir.graph import Attr, Graph, Op
 from dmpc.ir.ops_convolution import PRODUCTS
 from dmpc.ir.ops_neurons import MODEL_OF
@@ -199,7 +199,7 @@ class Spiller:
         ops = [op for op in self.graph.ops if op.kind in NEURONS]
         # What spikes add to a state alone reads them from their first on: no part of them. Of those
         # that come several times in a timestep the second ones follow all of the first.
-        stays = {op.attrs["layer"] for op in ops if op.kind == "jump" or "times" in op.attrs}
+        stays = {op.attrs["layer"] for op in ops if takes_spikes(op) or "times" in op.attrs}
         ops = [op for op in ops if not _is_in(op, stays)]
         groups = {op.attrs["layer"]: self._groups(op) for op in ops}
         kept = {layer: len(layer_blocks(self.graph, layer)) for layer in groups}

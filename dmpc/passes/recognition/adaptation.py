@@ -13,9 +13,10 @@ from itertools import permutations
 import numpy as np
 
 from dmpc.ir.graph import State
+from dmpc.ir.ops_layers import ADAPTATION
 from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.currents import ROUNDING, without
-from dmpc.passes.recognition.network import Adaptation, Network
+from dmpc.passes.recognition.network import Kept, Kind, Network
 from dmpc.passes.recognition.neurons import Firing, heeds_own_spikes
 from dmpc.passes.recognition.terms import Affine, Matrix, Term, affine, near, ratio
 
@@ -25,7 +26,7 @@ class Adapted:
     """How neurons fire, and by what they adapt."""
 
     firing: Firing
-    adaptation: Adaptation
+    kind: Kind
 
 
 class _OtherError(Exception):
@@ -119,13 +120,20 @@ class _System:
         amount = threshold if near(taken.bias, threshold) else taken.bias
         return amount, _weight(taken, self.a)
 
-    def _threshold(self, factor: Matrix, more: Matrix) -> Adaptation:
+    def _threshold(self, factor: Matrix, more: Matrix) -> Kind:
         """A state that times `factor` raises thresholds."""
         rho, jump = _weight(self.kept, self.a), without(self.raised, self.kept)
         rest = _less(self.kept, self.a)
         _need(not rest.parts and not jump.parts and _is_nothing(rest.bias, jump.bias))
         coupling = _over(more, factor)
-        return Adaptation(self.a, "threshold", factor, rho, factor * jump.bias, coupling)
+        return self._kind("threshold", factor, rho, factor * jump.bias, coupling)
+
+    def _kind(self, adapts: str, factor: Matrix, *numbers: Matrix) -> Kind:
+        """Neurons that adapt by `factor` times a state."""
+        state, *parameters = ADAPTATION
+        behind: dict[str, Matrix | Kept] = {state: Kept(self.a, factor)}
+        behind |= zip(parameters, numbers, strict=True)
+        return Kind("alif", behind, {"adapts": adapts})
 
     def _current(self, firing: Firing, factor: Matrix) -> Adapted:
         """A state that times `factor` is a current.
@@ -157,7 +165,7 @@ class _System:
             _need(not more.any() and near(_weight(self.raised, self.a), rho))
         _need(not jump.parts and bool(amount.any() or coupling.any()))  # else it is always zero
         parts = {**charge.parts, self.u: Term(own - more)}
-        made = Adaptation(self.a, "current", factor, rho, amount, coupling)
+        made = self._kind("current", factor, rho, amount, coupling)
         return Adapted(replace(firing, charge=affine(charge.bias, parts)), made)
 
 

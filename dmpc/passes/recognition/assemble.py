@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 
 from dmpc.ir.graph import Attr, Graph, Loc, Op, State
-from dmpc.ir.ops_layers import ADAPTATION, LIMITS
 from dmpc.ir.types import TensorType, event, f32
 from dmpc.ir.wires import Ring, Wires
 from dmpc.passes.recognition.convolutions import flattened
@@ -14,10 +13,11 @@ from dmpc.passes.recognition.currents import Decay, Part, without_currents
 from dmpc.passes.recognition.legendre import legendre_window
 from dmpc.passes.recognition.network import (
     LOC_LENGTH,
-    Adaptation,
     Charge,
     Current,
     Hold,
+    Kept,
+    Kind,
     Memory,
     Network,
     Neurons,
@@ -394,23 +394,30 @@ class _Assembly:
             self.graph.states.append(State(u, u_next, None, loc))
         op = Op("lif", (u, *currents, *names), (spikes, u_next), dict(attrs), loc)
         self.graph.add(op, event(size * layer.times), f32(size))
-        if layer.adaptation is not None:
-            self.adaptation(name, op, layer.adaptation)
-        if layer.limits is not None:
-            limits = zip(LIMITS, layer.limits, strict=True)
-            op.kind = "clif"
-            op.operands += tuple(self.constant(f"{name}.{key}", value) for key, value in limits)
+        if layer.kind is not None:
+            self.kind(name, op, layer.kind)
         self.values[layer.spikes] = spikes
         self.spikes = layer.spikes
 
-    def adaptation(self, name: str, op: Op, found: Adaptation) -> None:
-        """Let neurons adapt."""
-        a, after, size = f"{name}.a", f"{name}.a.next", len(found.rho)
-        self.state(a, after, found.state, found.factor)
-        names = [self.constant(f"{name}.{key}", getattr(found, key)) for key in ADAPTATION[1:]]
-        op.kind, op.attrs["adapts"] = "alif", found.adapts
-        op.operands, op.results = (*op.operands, a, *names), (*op.results, after)
-        self.graph.types[after] = f32(size)
+    def kind(self, name: str, op: Op, kind: Kind) -> None:
+        """Let neurons be of a kind of their own."""
+        op.kind = kind.op
+        op.attrs |= kind.attrs
+        for role, given in kind.behind.items():
+            value = f"{name}.{role}"
+            if not isinstance(given, Kept):
+                op.operands += (self.constant(value, given),)
+                continue
+            after, type_ = f"{value}.next", self.graph.types[op.operands[0]]
+            if given.state:
+                self.state(value, after, given.state, given.factor)
+            else:
+                start = given.start
+                init = None if start is None else self.constant(f"{value}.init", start)
+                self.graph.types[value] = type_
+                self.graph.states.append(State(value, after, init, op.loc))
+            op.operands, op.results = (*op.operands, value), (*op.results, after)
+            self.graph.types[after] = type_
 
     def readout(self, decays: Sequence[Decay]) -> None:
         """Add the output: a linear map of the last spikes, or what integrates one."""

@@ -14,15 +14,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dmpc.ir.graph import Graph, Op, State
-from dmpc.ir.ops_layers import NO_LIMIT
+from dmpc.ir.ops_layers import LIMITS, NO_LIMIT
 from dmpc.ir.prune import prune
 from dmpc.ir.types import f32
 from dmpc.ir.wires import Wires
 from dmpc.passes.recognition.affine import Forms
-from dmpc.passes.recognition.network import Network, Neurons
+from dmpc.passes.recognition.network import Kept, Kind, Network, Neurons
 from dmpc.passes.recognition.neuron_rules import LIMIT_ELSEWHERE, LIMIT_OF_THE_REST
 from dmpc.passes.recognition.terms import Affine, Matrix, near
 from dmpc.passes.recognition.truths import COMPARISONS
+
+LIMITED = "clif"
+"""The op of neurons with limits."""
 
 
 def without_limits(graph: Graph) -> tuple[Graph, frozenset[str]]:
@@ -183,21 +186,32 @@ def limited(network: Network, layer: Neurons, state: State, cut: frozenset[str])
     none = np.full(len(layer.beta), NO_LIMIT)
     for name in mine:
         limit = _limit(network, layer, state, name)
-        if limit is None or layer.adaptation is not None:
+        if limit is None or (layer.kind is not None and layer.kind.op != LIMITED):
             raise network.failure(
                 LIMIT_ELSEWHERE, name, culprits=[], state=network.name(state.name)
             )
         if limit.late:
             layer, limit = _brought_forward(network, layer, state, limit)
-        floor, ceiling = layer.limits or (-none, none)
+        floor, ceiling = _limits_of(layer) or (-none, none)
         if limit.below:
             floor = np.maximum(floor, limit.value)
         else:
             ceiling = np.minimum(ceiling, limit.value)
-        layer = replace(layer, limits=(floor, ceiling))
-    if layer.limits is None or all(np.all(np.abs(one) >= NO_LIMIT) for one in layer.limits):
-        return replace(layer, limits=None)
+        layer = replace(layer, kind=Kind(LIMITED, dict(zip(LIMITS, (floor, ceiling), strict=True))))
+    limits = _limits_of(layer)
+    if limits and all(np.all(np.abs(one) >= NO_LIMIT) for one in limits):
+        return replace(layer, kind=None)
     return layer
+
+
+def _limits_of(layer: Neurons) -> tuple[Matrix, Matrix] | None:
+    """Floor and ceiling of neurons that have them."""
+    if layer.kind is None or layer.kind.op != LIMITED:
+        return None
+    floor, ceiling = (layer.kind.behind[role] for role in LIMITS)
+    assert not isinstance(floor, Kept)
+    assert not isinstance(ceiling, Kept)
+    return floor, ceiling
 
 
 def _limit(network: Network, layer: Neurons, state: State, name: str) -> _Limit | None:

@@ -207,9 +207,9 @@ class Neurons:
     `state` is None where a comparison of inputs alone makes them fire: `beta` is then zero.
     What they compare is `beta · u`, their `charge` and all `currents` together; a spike makes
     `reset` of it, or subtracts `reset` from it. `strict`: a spike needs more than the threshold.
-    `limits` are floor and ceiling of what they compare. They may spike so many `times` in a
-    timestep; then the comparison is that of each time, joined. `endless`: as often as they can, of
-    which the comparison shows the first times.
+    `kind` is what sets them apart from plain ones. They may spike so many `times` in a timestep;
+    then the comparison is that of each time, joined. `endless`: as often as they can, of which the
+    comparison shows the first times.
     """
 
     state: str | None
@@ -221,8 +221,7 @@ class Neurons:
     strict: bool
     charge: Charge
     currents: tuple[Current, ...] = ()
-    adaptation: "Adaptation | None" = None
-    limits: tuple[Matrix, Matrix] | None = None
+    kind: "Kind | None" = None
     times: int = 1
     endless: bool = False
 
@@ -244,15 +243,23 @@ class Neurons:
 
 
 @dataclass(frozen=True)
-class Adaptation:
-    """What neurons adapt by, `factor` [n] times a state: see the op `alif`."""
+class Kept:
+    """A state that neurons keep beside their membrane: it starts as `factor` times a state of the
+    model, or from `start` where that is none of them, or from zero."""
 
-    state: str
-    adapts: str
-    factor: Matrix
-    rho: Matrix
-    jump: Matrix
-    coupling: Matrix
+    state: str = ""
+    factor: Matrix | float = 1.0
+    start: Matrix | None = None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What sets neurons apart from plain ones: the op that they are at level layers, what it is
+    told, and by their roles what lies behind the parameters that all neurons have."""
+
+    op: str
+    behind: Mapping[str, Matrix | Kept]
+    attrs: Mapping[str, str] = field(default_factory=dict)
 
 
 class NotRecognised(CompileError):
