@@ -34,6 +34,8 @@ class Layer:
     two, and those that are reset by subtraction may spike so many `times` in a timestep.
     A memory has so many `drives`, each of which with `hears` adds the layer's last spikes; they are
     `linear` or rectified.
+    Those that neither adapt nor are clamped, and are reset to a value, rest for up to so many
+    timesteps as `rests` says after a spike.
     With `starts` membranes, currents and what adapts begin anywhere.
     """
 
@@ -60,6 +62,7 @@ class Layer:
     drives: int = 1
     linear: bool = False
     hears: bool = False
+    rests: int = 0
 
     @property
     def often(self) -> int:
@@ -299,6 +302,12 @@ def _layer(
         parameters += [
             _constant(graph, f"{name}.floor", floor), _constant(graph, f"{name}.ceiling", ceiling),
         ]  # fmt: skip
+    if layer.rests and layer.hard and kind == "lif":
+        kind, results = "rlif", (*results, f"{name}.r.next")
+        graph.states.append(State(f"{name}.r", f"{name}.r.next"))
+        graph.types[f"{name}.r"] = f32(n)
+        steps = random.integers(1, layer.rests + 1, n).astype(np.float64)
+        parameters += [f"{name}.r", _constant(graph, f"{name}.rest", steps)]
     times = layer.often
     if times > 1:
         attrs["times"] = times
@@ -395,4 +404,5 @@ def _random_layer(random: Random) -> Layer:
         drives=random.choice((1, 1, 1, 2, 3)),
         linear=random.random() < 0.3,
         hears=random.random() < 0.2,
+        rests=random.choice((0, 0, 1, 4)),
     )

@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from isa.arithmetic import clamped, coupled, fire, leak, reached, select, shift_round
+import numpy as np
+
+from isa.arithmetic import clamped, coupled, fire, larger, leak, reached, select, shift_round
 from isa.machine import Data
 from isa.parameters import LEAK_BITS, NOTHING, Parameters
 
@@ -174,6 +176,16 @@ def _couple(cell: Cell, state: State) -> None:
     cell.put(state, cell.value[state.name] + coupled(u, p.coupling, p.exponent))
 
 
+def _rest(cell: Cell, state: State) -> None:
+    p, (r, _) = cell.parameters[state.name], cell.read(state, "rest")
+    cell.value[state.name] = select(reached(r, ONE), p.reset, cell.value[state.name])
+
+
+def _recover(cell: Cell, state: State) -> None:
+    p, left = cell.parameters[state.name], larger(cell.value[state.name] - 1, 0 * ONE)
+    cell.value[state.name] = select(cell.spikes, p.jump, left)
+
+
 def _jump(cell: Cell, state: State) -> None:
     p, a = cell.parameters[state.name], cell.value[state.name]
     cell.put(state, select(cell.spikes, a + p.jump, a))
@@ -262,6 +274,24 @@ STAGES = {
         _couple,
         parameters=("coupling", "exponent"),
     ),
+    "rest": Stage(
+        54,
+        "The rest of neurons alone: the other state tells for how many timesteps it lasts."
+        "\n\nThe other state is only read; the membranes are read, and written again.",
+        "{0} = reset where {1} > 0",
+        _rest,
+        parameters=("reset",),
+        exact=True,
+    ),
+    "recover": Stage(
+        55,
+        "For how many timesteps neurons rest, alone: the rows are read, and written again.",
+        "{0} = jump where there was a spike, else max({0} - 1, 0)",
+        _recover,
+        parameters=("jump",),
+        operands=("spikes",),
+        exact=True,
+    ),
     "jump": Stage(
         47,
         "What a spike adds to a state alone: the rows are read, and written again.",
@@ -273,6 +303,7 @@ STAGES = {
 }
 """The stages of neurons, by the mnemonic of each alone."""
 
+ONE = np.ones(1, np.int64)
 LIMITS = "limits"
 """The name of the record of floors and ceilings, which lies behind those of all states."""
 
@@ -334,6 +365,15 @@ def _clamped(model: Model, opcode: int) -> Model:
     return Model(f"{model.name}.clamped", opcode, title, (*others, u))
 
 
+def _resting(model: Model, opcode: int) -> Model:
+    """A model whose neurons rest for some timesteps after a spike."""
+    *others, u = model.states
+    stages = (*u.stages[:-1], "rest", "fire")
+    u = State("u", stages, {**u.reads, "rest": Read("r", late=True)})
+    title = f"As `{model.name}`, of neurons that rest for some timesteps after a spike."
+    return Model(f"{model.name}.resting", opcode, title, (*others, u, State("r", ("recover",))))
+
+
 def _fed(model: Model, opcode: int) -> Model:
     """A model whose membranes take in one more current, which another instruction keeps."""
     *others, u = model.states
@@ -350,6 +390,7 @@ MODELS = (
     *(_pulled(one, 51 + number) for number, one in enumerate(FIRED)),
     *(_clamped(one, 57 + number) for number, one in enumerate(FIRED)),
     *(_fed(one, 61 + number) for number, one in enumerate(FIRED)),
+    *(_resting(one, 13 + number) for number, one in enumerate(FIRED)),
 )
 """The models that the neuron unit takes in one instruction; others it takes stage by stage."""
 

@@ -49,6 +49,7 @@ layers = st.builds(
     drives=st.sampled_from((1, 1, 1, 2, 3)),
     linear=st.sampled_from((False, False, True)),
     hears=st.sampled_from((False, False, True)),
+    rests=st.sampled_from((0, 0, 1, 4)),
 )
 
 

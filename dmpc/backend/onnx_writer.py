@@ -344,6 +344,10 @@ def _lif(writer: _Writer, op: Op) -> None:
             )
         if np.any(lasting):
             charge = writer.node(node, [charge, writer.weight(limit)], f"{spikes}.{role}")
+    (r,) = bound.get("r") or ("",)
+    if r:
+        rests = writer.node("Greater", [r, writer.number(0)], f"{spikes}.rests")
+        charge = writer.node("Where", [rests, writer.weight(reset), charge], f"{spikes}.kept")
     comparison = "Greater" if op.attrs["strict"] else "GreaterOrEqual"
     limit, after = writer.weight(threshold), writer.weight(reset)
     if adapts == "threshold":
@@ -364,6 +368,10 @@ def _lif(writer: _Writer, op: Op) -> None:
     writer.node("Where", [fired, after, charge], result)
     if adapts:
         _adaptation(writer, op, bound)
+    if r:
+        left = writer.node("Sub", [r, writer.number(1)], f"{spikes}.less")
+        left = writer.node("Relu", [left], f"{spikes}.left")
+        writer.node("Where", [fired, writer.weight(bound["rest"][0]), left], op.results[2])
 
 
 def _endless(writer: _Writer, op: Op, charge: str) -> None:
@@ -426,6 +434,7 @@ WRITERS: Mapping[str, Callable[[_Writer, Op], None]] = {
     "lif": _lif,
     "alif": _lif,
     "clif": _lif,
+    "rlif": _lif,
     "memory": _memory,
 }
 

@@ -26,6 +26,10 @@ Membranes may have a floor and a ceiling, which cut charges off before they spik
 
     s', u' = clif(u, fast, ..., floor, ceiling)    min(max(charge, floor), ceiling)
 
+Neurons may rest for some timesteps after a spike, at what it leaves of their membrane:
+
+    s', u', r' = rlif(u, fast, ..., r, rest)   r[k] = rest where s'[k], else max(r[k-1] - 1, 0)
+
 With axonal delays, s[k] is what set out `delays[i]` timesteps ago from input i:
 
     late, r' = delay(r, s, delays)          late[k][i] = s[k - delays[i]][i]
@@ -61,7 +65,9 @@ PARAMETERS, ADAPTATION = ("beta", "threshold", "reset"), ("a", "rho", "jump", "c
 """Operands of neurons that spike behind their currents, and of those that adapt behind them."""
 LIMITS = ("floor", "ceiling")
 """Operands of neurons whose membranes have limits, behind their parameters."""
-OTHER_STATES = ("a",)
+REST = ("r", "rest")
+"""Operands of neurons that rest after a spike, behind their parameters."""
+OTHER_STATES = ("a", "r")
 """Operands of neurons that are states beside their membrane."""
 NO_LIMIT = float(np.finfo(np.float32).max)
 """A ceiling that is none, and with a minus sign a floor."""
@@ -265,7 +271,7 @@ class Cells:
     With `adapts` they keep a state a beside their membrane, which raises their thresholds or is a
     current; of a it then leaves `rho`, and a spike adds `jump`. The coupling says how far a adds to
     a subtractive reset of such thresholds, or how far a current follows the membrane. Charges lie
-    between `floor` and `ceiling`.
+    between `floor` and `ceiling`. With `rest` they keep how many timesteps they still rest for.
     """
 
     beta: Tensor
@@ -279,6 +285,7 @@ class Cells:
     coupling: Tensor | float = 0.0
     floor: Tensor | None = None
     ceiling: Tensor | None = None
+    rest: Tensor | None = None
     times: int = 1
 
     @classmethod
@@ -297,7 +304,7 @@ class Cells:
             charge = np.add(charge, current, out=charge if same else None)
         if self.floor is not None and self.ceiling is not None:
             charge = np.minimum(np.maximum(charge, self.floor), self.ceiling)
-        return charge
+        return charge if self.rest is None else np.where(a[0] > 0, self.reset, charge)
 
     def weighed(self, *a: Tensor) -> Tensor | float:
         """What other states are part of a charge, or of what it is compared with."""
@@ -330,6 +337,8 @@ class Cells:
             taken = taken + self.coupling * a[0]
         for fired in np.split(spikes, self.times, axis=-1):
             np.copyto(charge, charge - taken if self.subtract else taken, where=fired)
+        if self.rest is not None:
+            return charge, np.where(spikes, self.rest, np.maximum(a[0] - 1, 0))
         follows = self.coupling * charge if self.adapts == "current" else 0.0
         return charge, *(self.rho * one + self.jump * spikes + follows for one in a)
 
@@ -429,7 +438,17 @@ CLIF = register(
 )
 
 
-FIRING = ("lif", "alif", "clif")
+RLIF = register(
+    _neurons(
+        "rlif",
+        "As `lif`, of neurons that rest: where r is above zero, the charge is the reset value. "
+        "Then r_next is `rest` after a spike, else one less than r, but not below zero.",
+        *REST,
+    )
+)
+
+
+FIRING = ("lif", "alif", "clif", "rlif")
 """Ops on neurons that spike."""
 NEURONS = ("li", *FIRING)
 """Ops on neurons: leaky integrators, and those that spike as well."""

@@ -1,6 +1,6 @@
 """`recognise`: a model's float primitives as the field's layers, by what they compute."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -40,6 +40,7 @@ from dmpc.passes.recognition.neurons import (
     find_unreset,
 )
 from dmpc.passes.recognition.of_events import of_events
+from dmpc.passes.recognition.refractory import Rest, resting, woken
 from dmpc.passes.recognition.repeated import holds, joined, without_counts
 from dmpc.passes.recognition.resets import settled
 from dmpc.passes.recognition.state_rules import HOLDS_OPPOSITE
@@ -78,32 +79,38 @@ class Recognise(Pass):
 
     def _layers(self, graph: Graph) -> Graph:
         """As `run`, of a graph whose timesteps are cut as they are."""
-        graph, counts = without_counts(from_rest(without_copies(prune(graph))))
+        graph, rests = woken(without_copies(prune(graph)))
+        graph, counts = without_counts(from_rest(graph))
         graph, cut = without_limits(graph)
         graph, endless, uncounted = joined(graph, counts)
         graph = together(settled(graph))
+        told = cut, endless, rests
         try:
             if uncounted:
                 raise uncounted
-            return _recognised(graph, cut, endless)
+            return _recognised(graph, told)
         except CompileError as error:
             events = of_events(graph)
             if events is not None and not (uncounted and holds(events, counts)):
-                return _recognised(events, cut, endless)
+                return _recognised(events, told)
             raise_causes(graph, error)
             raise
 
 
-def _recognised(graph: Graph, cut: frozenset[str], endless: frozenset[str]) -> Graph:
+_Told = tuple[frozenset[str], frozenset[str], Mapping[str, Rest]]
+"""What was taken out of a graph: limits; neurons that spike without end, and those that rest."""
+
+
+def _recognised(graph: Graph, told: _Told) -> Graph:
     """The layers-level graph, if need be with states that a constant drives taken above their rest
     though they start elsewhere."""
     try:
-        return _Recognition(graph, cut, endless).run()
+        return _Recognition(graph, *told).run()
     except CompileError:
         above = from_rest(graph, anywhere=True)
         if above is not graph:
             with suppress(CompileError):
-                return _Recognition(above, cut, endless).run()
+                return _Recognition(above, *told).run()
         raise
 
 
@@ -114,8 +121,14 @@ class _Recognition:
     are still looked at, and of those that depend on a broken one nothing is said.
     """
 
-    def __init__(self, graph: Graph, cut: frozenset[str], endless: frozenset[str]) -> None:
-        self.graph, self.cut, self.endless = graph, cut, endless
+    def __init__(
+        self,
+        graph: Graph,
+        cut: frozenset[str],
+        endless: frozenset[str],
+        rests: Mapping[str, Rest],
+    ) -> None:
+        self.graph, self.cut, self.endless, self.rests = graph, cut, endless, rests
         self.errors = ErrorList()
         self.broken: set[str] = set()
 
@@ -168,7 +181,8 @@ class _Recognition:
                 layer = find_neurons(network, state, comparison, memories, held, decays, firing)
                 kind, endless = adapted.kind if adapted else None, comparison in self.endless
                 layer = replace(layer, kind=kind, endless=endless)
-                neurons.append(limited(network, layer, state, self.cut))
+                layer = limited(network, layer, state, self.cut)
+                neurons.append(resting(network, layer, self.rests))
         for comparison in self._free(network, {comparison for _, comparison in membranes}):
             with self._about(comparison):
                 neurons.append(find_unreset(network, comparison, memories, held, decays))

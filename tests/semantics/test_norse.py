@@ -183,6 +183,28 @@ def test_a_module_with_synapses(parameters):
         assert_same_spikes(traced(net), x, net(x.float()))
 
 
+RESTING = {
+    "forward": lambda p: norse.torch.LIFRefracCell(p),
+    "recurrent": lambda p: norse.torch.LIFRefracRecurrentCell(NEURONS, NEURONS, p),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("steps", [5.0, 2.5])
+@pytest.mark.parametrize("cell", RESTING.values(), ids=RESTING)
+def test_a_module_whose_neurons_rest(cell, steps):
+    torch.manual_seed(7)
+    p = norse.torch.LIFRefracParameters(
+        lif=norse.torch.LIFParameters(v_th=torch.as_tensor(0.4)), rho_reset=torch.as_tensor(steps)
+    )
+    net, x = Sequence(cell(p), 8.0).eval(), events(3, INPUTS)
+    graph = traced(net)
+    (neurons,) = (op for op in apply(Recognise(), graph).ops if op.kind == "rlif")
+    assert neurons is not None
+    with torch.no_grad():
+        assert_same_spikes(graph, x, net(x.float()))
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_recurrent_module_with_synapses():
     torch.manual_seed(7)

@@ -9,7 +9,6 @@ import torch
 from snntorch import utils
 from snntorch.export_nir import export_to_nir
 
-from dmpc.errors import CompileError
 from dmpc.frontend import Timing, from_torch, import_nir, import_onnx
 from dmpc.passes.base import apply
 from dmpc.passes.recognise import Recognise
@@ -304,26 +303,30 @@ def test_a_synaptic_module(options):
         assert_same_spikes(graph, x, net(x.float()))
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_a_synaptic_reset_to_zero_loses_the_next_current_and_is_refused():
-    neuron = snntorch.Synaptic(alpha=0.9, beta=0.8, reset_mechanism="zero")
-    *_, membrane = neuron(torch.full((1, 1), 5.0), torch.zeros(1, 1), torch.full((1, 1), 2.0))
-    assert membrane.item() == 0
-    net = Single(neuron, "init_synaptic").eval()
-    graph = from_torch(net, events(9, INPUTS)[:6].transpose(0, 1).float(), time_first=True).graph
-    with pytest.raises(CompileError, match="the membrane's next value is not linear"):
-        apply(Recognise(), graph)
+LOSING = {
+    "with a current": (
+        lambda: snntorch.Synaptic(0.9, 0.8, reset_mechanism="zero"),
+        "init_synaptic",
+    ),
+    "recurrent": (
+        lambda: snntorch.RLeaky(0.8, linear_features=HIDDEN, reset_mechanism="zero"),
+        "init_rleaky",
+    ),
+    "recurrent, with a current": (
+        lambda: snntorch.RSynaptic(0.7, 0.8, linear_features=HIDDEN, reset_mechanism="zero"),
+        "init_rsynaptic",
+    ),
+}
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_recurrent_reset_to_zero_loses_the_next_input_and_is_refused():
-    layer = snntorch.RLeaky(beta=0.8, linear_features=1, reset_mechanism="zero")
-    spike, membrane = layer(torch.full((1, 1), 2.0), torch.zeros(1, 1), torch.zeros(1, 1))
-    assert layer(torch.full((1, 1), 5.0), spike, membrane)[1].item() == 0
+@pytest.mark.parametrize(("lif", "start"), LOSING.values(), ids=LOSING)
+def test_resets_to_zero_that_lose_what_the_next_timestep_brings(lif, start):
     torch.manual_seed(8)
-    net = Single(
-        snntorch.RLeaky(beta=0.8, linear_features=HIDDEN, reset_mechanism="zero"), "init_rleaky"
-    ).eval()
+    net = Single(lif(), start).eval()
     graph = from_torch(net, events(9, INPUTS)[:6].transpose(0, 1).float(), time_first=True).graph
-    with pytest.raises(CompileError, match="the membrane's next value is not linear"):
-        apply(Recognise(), graph)
+    (neurons,) = (op for op in apply(Recognise(), graph).ops if op.kind == "rlif")
+    assert neurons.attrs["reset_mode"] == "hard"
+    x = events(4, INPUTS)
+    with torch.no_grad():
+        assert_same_spikes(graph, x, net(x.float()))

@@ -378,7 +378,35 @@ def _add_fire(
         added = Op("adapt", (charged, raised.state, raised.read[0]), (whole,), common, op.loc)
         build.add(added, membrane)
         operands = (whole, *limits)
+    rested = f"{charged}.rested"
+    if "r" in roles.own:
+        made = Op(
+            "rest",
+            (charged, roles.own["r"], roles.reset),
+            (rested,),
+            {"layer": op.attrs["layer"]},
+            op.loc,
+        )
+        build.add(made, membrane)
+        operands = (rested, *limits)
     spikes = build.graph.types[op.results[0]]
     build.add(Op(kind, operands, op.results[:2], fire, op.loc), spikes, membrane)
     if raised:
         raised.add(build, op)
+    if "r" in roles.own:
+        _add_rest(build, op, roles.own["r"], roles.own["rest"])
+
+
+def _add_rest(build: Builder, op: Op, state: str, rest: str) -> None:
+    """For how many timesteps neurons rest, which is counted as it is."""
+    bits, (spikes, _, after) = build.widths(op).membrane, op.results
+    steps = rounded(build.graph.constants[rest], 1.0, bits)
+    build.constant(rest, steps, bits, None)
+    build.meant[rest] = steps.astype(np.float64)
+    ones = np.ones(len(steps))
+    scale = build.scale(f"{op.attrs['layer']}.rest.scale", ones)
+    type_ = TensorType(f"i{bits}", ones.shape, scale)
+    build.membranes[after] = ones
+    build.state(state, after, type_, ones)
+    attrs: dict[str, Attr] = {"layer": op.attrs["layer"]}
+    build.add(Op("recover", (state, spikes, rest), (after,), attrs, op.loc), type_)

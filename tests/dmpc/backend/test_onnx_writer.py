@@ -84,7 +84,7 @@ def test_random_networks_run_alike(shape):
 LAYERS = (
     Layer(9, states=4, dilation=3),
     Layer(7, states=3, hard=False, strict=True, dilation=2, legendre=False, heard=2),
-    Layer(6, bias=False, recurrent=True),
+    Layer(6, bias=False, recurrent=True, rests=3),
     Layer(5, delays=4, echo=2, recurrent=True),
 )
 

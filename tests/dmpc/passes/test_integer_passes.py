@@ -67,11 +67,12 @@ def test_fusion_leaves_every_bit_as_it_was(shape):
 
 
 def stays_split(layer):
-    """Neurons that adapt, or are cut off, and have more than a current, or all that they can; and
-    those that take in late what their own spikes fed."""
+    """Neurons that adapt, rest, or are cut off, and have more than a current, or all that they can;
+    and those that take in late what their own spikes fed."""
     beside = bool(layer.current and layer.other), bool(layer.current and layer.straight)
     hears = layer.straight and layer.current == "late" and layer.recurrent and not layer.echo
-    return any(beside) and (all(beside) or hears or bool(layer.adapts or layer.clamped))
+    kind = bool(layer.adapts or layer.clamped or layer.rests)
+    return any(beside) and (all(beside) or hears or kind)
 
 
 def test_the_saturations_of_that_test_happen():
