@@ -190,17 +190,16 @@ RESTING = {
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("steps", [5.0, 2.5])
+@pytest.mark.parametrize("steps", [4.0, 2.5])
 @pytest.mark.parametrize("cell", RESTING.values(), ids=RESTING)
 def test_a_module_whose_neurons_rest(cell, steps):
     torch.manual_seed(7)
     p = norse.torch.LIFRefracParameters(
-        lif=norse.torch.LIFParameters(v_th=torch.as_tensor(0.4)), rho_reset=torch.as_tensor(steps)
+        lif=norse.torch.LIFParameters(v_th=torch.as_tensor(0.15)), rho_reset=torch.as_tensor(steps)
     )
-    net, x = Sequence(cell(p), 8.0).eval(), events(3, INPUTS)
+    net, x = Sequence(cell(p), 30.0).eval(), events(3, INPUTS)
     graph = traced(net)
-    (neurons,) = (op for op in apply(Recognise(), graph).ops if op.kind == "rlif")
-    assert neurons is not None
+    assert "rlif" in {op.kind for op in apply(Recognise(), graph).ops}
     with torch.no_grad():
         assert_same_spikes(graph, x, net(x.float()))
 

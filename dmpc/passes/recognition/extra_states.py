@@ -15,6 +15,7 @@ from dmpc.errors import CompileError, raise_all
 from dmpc.ir.graph import Graph, State
 from dmpc.ir.wires import Wires
 from dmpc.passes.recognition.affine import Forms
+from dmpc.passes.recognition.bends import cut_off, products
 from dmpc.passes.recognition.lines import find_lines
 from dmpc.passes.recognition.network import Network, NotRecognised
 from dmpc.passes.recognition.neuron_rules import (
@@ -36,6 +37,7 @@ def raise_causes(graph: Graph, error: CompileError) -> None:
     network = Network(graph, Forms(graph))
     network = Network(graph, network.forms, find_lines(network))
     found = list(_Wiring(network).causes())
+    found = products(network, found or error.every) or found or cut_off(network)
     told = frozenset(name for one in found for name in one.causes)
     others = [
         one

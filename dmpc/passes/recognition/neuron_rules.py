@@ -7,7 +7,7 @@ SEVERAL_COMPARISONS = rule(
     Stage.NETWORK,
     "several comparisons look at this state: {comparisons}",
     why="""A membrane has one threshold: the comparison that makes its neurons fire and resets them.
-    A second one (a refractory counter, a second threshold) would need hardware of its own.""",
+    A second one, other than that of a refractory counter, would need hardware of its own.""",
     nearest="one comparison of the charge with the threshold; floors and ceilings as torch.clamp "
     "or Max and Min",
 )
@@ -68,6 +68,23 @@ NONLINEAR_MEMBRANE = rule(
     no product of two computed values, no power and no choice other than the reset.""",
     nearest="u' = beta u + currents, with one constant beta for each neuron (a LIF neuron)",
 )
+NONLINEAR_STATE = rule(
+    "nonlinear-state",
+    Stage.NETWORK,
+    "what this state becomes is not linear at {ops}, a product of computed values",
+    why="""A membrane is multiplied by a constant leak, a current by constant weights. Neurons whose
+    charge is a square or an exponential of their membrane (quadratic and exponential integrate and
+    fire, Izhikevich), and synapses whose conductance is multiplied with it, have no unit.""",
+    nearest="u' = beta u + currents, with one constant beta for each neuron (a LIF neuron)",
+)
+SEVERAL_RESETS = rule(
+    "several-resets",
+    Stage.NETWORK,
+    "the spikes of {spikes} cut off several states of their neurons: {states}",
+    why="""A spike resets the membrane of its neuron, and adds a constant to what that adapts by.
+    Its synaptic currents go on, whatever it does.""",
+    nearest="currents that spikes do not reset: snnTorch's Alpha with reset_mechanism='none'",
+)
 INPUT_NOT_LINEAR = rule(
     "input-not-linear",
     Stage.NETWORK,
@@ -118,10 +135,13 @@ LEAKY_READOUT = rule(
 REFRACTORY = rule(
     "refractory",
     Stage.NETWORK,
-    "the neurons of {state} are shut off for some time after a spike, by {by}",
-    why="""The neuron unit sees a spike in its own timestep: it sets the membrane or takes something
-    off it. A time of rest would be a counter, one more state for every neuron.""",
-    nearest="a reset far below the threshold has much of the effect",
+    "the neurons of {state} are shut off after a spike, by {by}, otherwise than by a membrane that "
+    "stays for a number of timesteps at what the spike left, below the threshold",
+    why="""Neurons that rest keep a counter. While it runs their membrane is at its reset value, and
+    the counter is set by their spikes alone. Membranes that go on while their neurons rest, resets
+    by subtraction, and neurons that adapt or have limits besides have no such model.""",
+    nearest="v = where(rest > 0, v_reset, v); s = v >= threshold; v = where(s, v_reset, v); "
+    "rest = where(s, steps, relu(rest - 1))",
 )
 LATE_CURRENT = rule(
     "late-current",

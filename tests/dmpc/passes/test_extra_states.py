@@ -80,7 +80,7 @@ l = mul(%u, %most)
 h = add(%l, %fm)
 c = ge(%h, %theta)
 s = cast(%c)
-un = where(%c, %zero, %h)
+un = where(%c, %half, %h)
 rd = sub(%r, %ones)
 rr = relu(%rd)
 three = add(%ones, %ones)
@@ -89,10 +89,10 @@ SHUT = """f = matmul(%x, %wf)
 l = mul(%u, %most)
 h0 = add(%l, %f)
 op = gt(%p, %zero)
-h = where(%op, %zero, %h0)
+h = where(%op, %l, %h0)
 c = ge(%h, %theta)
 s = cast(%c)
-un = where(%c, %zero, %h)"""
+un = where(%c, %half, %h)"""
 
 # name -> states with their next values, the timestep, the rule, and the state that is to blame
 NETWORKS = {
@@ -123,6 +123,20 @@ NETWORKS = {
     ),
     "refractory": ((U, R), COUNTED + OUT, "refractory", "r"),
     "refractory for one timestep": ((U, P), SHUT + OUT, "refractory", "p"),
+    "quadratic": (
+        (U, B),
+        "fx = matmul(%x, %wf)\nfb = add(%fx, %b)\n"
+        + LIF.replace("CURRENT", "%fb").replace("THRESHOLD", "%theta")
+        + "\nbn = mul(%un, %un)" + OUT,
+        "nonlinear-state", "b",
+    ),
+    "current that spikes cut off": (
+        (U, I),
+        "fx = matmul(%x, %wf)\nil = mul(%i, %half)\nic = add(%il, %fx)\n"
+        + LIF.replace("CURRENT", "%ic").replace("THRESHOLD", "%theta")
+        + "\nin = where(%c, %zero, %ic)" + OUT,
+        "several-resets", "i",
+    ),
 }  # fmt: skip
 
 

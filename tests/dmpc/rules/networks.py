@@ -14,6 +14,8 @@ EXTRA_STATES = {
     "several-currents": "too many receptors",
     "mixed-decays": "filters that differ",
     "refractory": "refractory",
+    "nonlinear-state": "quadratic",
+    "several-resets": "current that spikes cut off",
 }
 THETA = "  %c = ge(%h, %theta)"
 RESET = "%un = where(%c, %rest, %h)"
