@@ -249,3 +249,18 @@ def test_zeros_beside_states_that_start_elsewhere_and_limits(layer):
         graph, x = zeroed(shape, 0.9, seed), samples(shape)
         layers = to_layers(import_onnx(to_onnx(graph), initial_states="keep"), Options())
         np.testing.assert_allclose(interpret(layers, x).logits, interpret(graph, x).logits, 1e-5)
+
+
+@pytest.mark.parametrize("rows", [slice(None), slice(1)], ids=["all", "one"])
+def test_adaptation_by_a_membrane_that_a_bias_alone_charges(rows):
+    """What such a current takes of the charge shows in the bias, where no weight shows it."""
+    adapting = Layer(neurons=3, hard=False, adapts="current")
+    graph = network(Shape(inputs=5, layers=(adapting,), seed=3))
+    weights = graph.constants["layer1.fast.weight"].copy()
+    weights[rows] = 0
+    graph.constants["layer1.fast.weight"] = weights
+    assert graph.constants["layer1.fast.bias"].all()
+    found = to_layers(import_onnx(to_onnx(graph)), Options())
+    assert "alif" in [op.kind for op in found.ops]
+    x = samples(Shape(inputs=5, layers=(adapting,), seed=3)).astype(np.float64)
+    np.testing.assert_allclose(interpret(found, x).logits, interpret(graph, x).logits, atol=1e-5)

@@ -149,6 +149,8 @@ class _System:
         if taken.parts:
             _need(taken.parts.keys() == inputs.parts.keys())
             share = ratio(taken, inputs, "")
+        alone = ~np.any([term.at(term.peaks()) for term in inputs.parts.values()], axis=0)
+        share = np.where(alone, _over(taken.bias, inputs.bias), share)  # no weight tells it
         rest = without(taken, inputs.scaled(share))
         _need(not rest.parts and _is_nothing(rest.bias, factor))
         rho, more = kept - factor * share, factor * (follows - own * share)
