@@ -104,16 +104,16 @@ def _charging(graph: Graph, neurons: Op) -> Op:
 def _layer(compiled: Compiled, spikes: str, layer: str) -> dict[str, Any]:
     graph = compiled.layers
     lif = graph.producer(spikes)
-    memory = next((o for o in graph.ops if o.kind == "memory" and o.attrs["layer"] == layer), None)
+    memories = [o for o in graph.ops if o.kind == "memory" and o.attrs["layer"] == layer]
     own = (o for o in graph.ops if o.kind in MAPS and o.attrs["layer"] == layer)
     assert lif is not None
     drive = next(own, None) or _charging(graph, lif)
-    window = memory.attrs.get("window") if memory else None
+    window = memories[0].attrs.get("window") if len(memories) == 1 else None
     number = times(lif.attrs)
     return {
         "inputs": graph.types[drive.operands[0]].shape[0],
         "neurons": graph.types[lif.results[1]].shape[0],
-        "d": graph.types[memory.operands[0]].shape[0] if memory else None,
+        "d": sum(graph.types[op.operands[0]].size for op in memories) or None,
         "window": window if isinstance(window, float) else None,
         "reset": f"{lif.attrs['reset_mode']}{f' {number}x' if number > 1 else ''}",
         "events_in": _rate(compiled, drive.operands[0]),

@@ -16,7 +16,7 @@ from dmpc.passes.recognition.adaptation import find_adapted, find_pairs, resets
 from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.assemble import assemble, ordered
 from dmpc.passes.recognition.copies import from_rest, without_copies
-from dmpc.passes.recognition.coupled import together
+from dmpc.passes.recognition.coupled import heard_late, together
 from dmpc.passes.recognition.currents import find_decay, is_bank
 from dmpc.passes.recognition.extra_states import raise_causes
 from dmpc.passes.recognition.holds import find_held, find_hold, timing_of
@@ -103,14 +103,14 @@ _Told = tuple[frozenset[str], frozenset[str], Mapping[str, Rest]]
 
 def _recognised(graph: Graph, told: _Told) -> Graph:
     """The layers-level graph, if need be with states that a constant drives taken above their rest
-    though they start elsewhere."""
+    though they start elsewhere, or slow states that hear what they charged a timestep later."""
     try:
         return _Recognition(graph, *told).run()
     except CompileError:
-        above = from_rest(graph, anywhere=True)
-        if above is not graph:
-            with suppress(CompileError):
-                return _Recognition(above, *told).run()
+        for other in (from_rest(graph, anywhere=True), heard_late(graph)):
+            if other is not graph:
+                with suppress(CompileError):
+                    return _Recognition(prune(other), *told).run()
         raise
 
 

@@ -1,4 +1,5 @@
-"""Slow states that move each other, such as real and imaginary parts: they are one slow state."""
+"""Slow states that move each other, such as real and imaginary parts: they are one slow state; and
+slow states that hear what they charged."""
 
 from collections.abc import Sequence
 
@@ -9,6 +10,7 @@ from dmpc.ir.types import f32
 from dmpc.ir.wires import Wires
 from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.network import Network
+from dmpc.passes.recognition.terms import Affine
 from dmpc.passes.recognition.truths import COMPARISONS
 
 
@@ -22,6 +24,48 @@ def together(graph: Graph) -> Graph:
         states = [state for state in graph.states if state.name in cell]
         if all(_is_linear(network, state) for state in states) and _mixed(network, cell):
             graph = _joined(graph, states)
+    return graph
+
+
+def heard_late(graph: Graph) -> Graph:
+    """The graph with slow states that hear neurons which they charged in the same timestep worked
+    out a timestep later, of what they were and of what drove them."""
+    network = Network(graph, Forms(graph))
+    comparisons = {*network.comparisons()}
+    for state in graph.states:
+        form = network.forms.form(state.next)
+        own = form.parts.keys() & comparisons & network.wires.below(state.name)
+        others = [leaf for leaf in form.parts if leaf != state.name]
+        rests = state.init is None and not form.bias.any()
+        if own and rests and all(map(network.is_source, others)) and _mixed(network, [state.name]):
+            graph = _later(graph, state, form)
+    return graph
+
+
+def _later(graph: Graph, state: State, form: Affine) -> Graph:
+    """The graph with a state as the sum that its form is, of values of the timestep before."""
+    graph, made = graph.copy(), list[Op]()
+    for leaf, term in form.parts.items():
+        before, product, value, weight, added = (
+            graph.fresh(f"{state.name}.{part}")
+            for part in ("before", "product", "value", "weight", "sum")
+        )
+        graph.add_constant(weight, term.matrix, f32(*term.matrix.shape))
+        graph.types[before] = f32(term.matrix.shape[1])
+        graph.states.append(
+            State(before, state.name if leaf == state.name else value, None, state.loc)
+        )
+        if leaf != state.name:
+            graph.add(Op("cast", (leaf,), (value,), {}, state.loc), graph.types[before])
+        total = made[-1].results if made else ()
+        made.append(Op("matmul", (before, weight), (product,), {}, state.loc))
+        if total:
+            made.append(Op("add", (*total, product), (added,), {}, state.loc))
+        graph.types |= dict.fromkeys((product, added), graph.types[state.name])
+    made[-1].results = (state.name,)
+    graph.ops[:0] = made
+    graph.states = [one for one in graph.states if one.name != state.name]
+    graph.ops = graph.toposort()
     return graph
 
 

@@ -233,6 +233,11 @@ BANK = """state %u : => state %p : f32[5] = zeros next %pn loc("p") ; state %u :
     %i = add(%f, %sl) => %pd = mul(%p, %d5) : f32[5] ; %pw = matmul(%x, %w5) : f32[5] ; \
     %pn = add(%pd, %pw) : f32[5] ; %sp = matmul(%pn, %s5) : f32[2] ; \
     %fs = add(%f, %sp) : f32[2] ; %i = add(%fs, %sl)"""
+HEARD = """state %u : => state %p : f32[2] = zeros next %pn loc("p") ; state %u :
+    %i = add(%f, %sl) => %sp = matmul(%p, %wm) : f32[2] ; %fs = add(%f, %sp) : f32[2] ; \
+    %i = add(%fs, %sl)
+    %y = matmul(%s, %wf) => %pa = matmul(%p, %a) : f32[2] ; %ps = matmul(%s, %swap) : f32[2] ; \
+    %pn = add(%pa, %ps) : f32[2] ; %y = matmul(%s, %wf)"""
 DRIVES = {
     "rectified": ("", [{}]),
     "linear": ("%r = relu(%d) => %r = add(%d, %d)", [LINEAR]),
@@ -266,6 +271,7 @@ DRIVES = {
     ),
     "another state beside": (SECOND_STATE, [LINEAR, LINEAR, {}]),
     "states that move each other": (PAIR, [LINEAR, LINEAR, {}]),
+    "the spikes that the state charged": (HEARD, [LINEAR, LINEAR, {}]),
     "a bank of traces": (BANK, [LINEAR, {}]),
 }
 
