@@ -101,6 +101,9 @@ def test_neurons_that_may_spike_three_times():
 DEFAULTS = {
     "LIFNeuron": lambda: LIFNeuronTorch(NEURONS),
     "LIF": lambda: LIFTorch(NEURONS),
+    "recurrent LIF": lambda: LIFTorch(
+        NEURONS, has_rec=True, w_rec=torch.rand(NEURONS, NEURONS) / 20 - 0.03
+    ),
     "exponential": lambda: LIFTorch(NEURONS, spike_generation_fn=PeriodicExponential),
 }
 

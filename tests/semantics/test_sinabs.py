@@ -80,6 +80,11 @@ LAYERS = {
     "recurrent IAF, its default": lambda: network(
         sl.IAFRecurrent(rec_connect=nn.Linear(NEURONS, NEURONS, bias=False)), 0.5
     ),
+    "recurrent LIF with a synapse, its default": lambda: network(
+        sl.LIFRecurrent(
+            tau_mem=10.0, tau_syn=5.0, rec_connect=nn.Linear(NEURONS, NEURONS, bias=False)
+        ), 6.0,
+    ),
     "IAF, at most thirty spikes": lambda: network(sl.IAF(spike_fn=MaxSpike(30)), 0.9),
     "IAF, at most three spikes": lambda: network(sl.IAF(spike_fn=MaxSpike(3)), 0.7),
     "LIF, at most two spikes, with a floor": lambda: network(

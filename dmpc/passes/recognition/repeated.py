@@ -5,13 +5,13 @@ one comparison whose vector holds those of the lowest threshold first; whatever 
 takes its part of the vector. Of a count without end, the first two stand for all.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 import numpy as np
 
 from dmpc.errors import CompileError
-from dmpc.ir.graph import Graph, Op
+from dmpc.ir.graph import Graph, Op, State
 from dmpc.ir.types import boolean, f32
 from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.network import Network
@@ -74,20 +74,46 @@ def joined(
             _sort_in(families, forms, leaf)
     several = [family for family in families if len(family) > 1 and _reset_one(graph, family)]
     endless = {forms.shared[name][0]: op for name, op in counts.items() if name in forms.shared}
-    found = set[str]()
+    found, made = set[str](), set[str]()
     for family in several:
         leaves = {one.leaf for one in family}
         counting = endless.keys() & leaves
         if counting and counting != leaves:
             continue
         graph, every = _as_one(graph, forms, sorted(family, key=lambda one: one.value.sum()))
+        made.add(every)
         found |= {every} if counting else set()
         endless = {leaf: op for leaf, op in endless.items() if leaf not in leaves}
     errors = (
         CompileError.of(ENDLESS_COUNT, where=f"{graph.name}: {op.loc[0]}", nodes=op.loc)
         for op in endless.values()
     )
-    return graph, frozenset(found), next(errors, None)
+    return _holding_events(graph, made), frozenset(found), next(errors, None)
+
+
+def _holding_events(graph: Graph, comparisons: Set[str]) -> Graph:
+    """The graph whose states hold spikes of comparisons where they held a linear map of them."""
+    forms, held = Forms(graph), list[tuple[State, str, Matrix]]()
+    for state in graph.states if comparisons else ():
+        form = forms.form(state.next)
+        if state.init is None and not form.bias.any() and len(form.parts) == 1:
+            ((leaf, term),) = form.parts.items()
+            held += [(state, leaf, term.matrix)] if leaf in comparisons else []
+    if not held:
+        return graph
+    graph = graph.copy()
+    for state, leaf, matrix in held:
+        names = (graph.fresh(f"{state.name}.{part}") for part in ("spikes", "held", "weight"))
+        spikes, before, weight = names
+        size = f32(graph.types[leaf].size)
+        graph.add(Op("cast", (leaf,), (spikes,), {}, state.loc), size)
+        graph.types[before] = size
+        graph.states = [one for one in graph.states if one.name != state.name]
+        graph.states.append(State(before, spikes, None, state.loc))
+        graph.add_constant(weight, matrix, f32(*matrix.shape))
+        graph.ops.append(Op("matmul", (before, weight), (state.name,), {}, state.loc))
+    graph.ops = graph.toposort()
+    return graph
 
 
 def _sort_in(families: list[list[_Threshold]], forms: Forms, leaf: str) -> None:
