@@ -9,6 +9,7 @@ import torch
 from snntorch import utils
 from snntorch.export_nir import export_to_nir
 
+from dmpc.errors import CompileError
 from dmpc.frontend import Timing, from_torch, import_nir, import_onnx
 from dmpc.passes.base import apply
 from dmpc.passes.recognise import Recognise
@@ -301,6 +302,26 @@ def test_a_synaptic_module(options):
     x = events(4, INPUTS)
     with torch.no_grad():
         assert_same_spikes(graph, x, net(x.float()))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_alpha_synapses_are_two_currents():
+    torch.manual_seed(8)
+    neurons = snntorch.Alpha(alpha=0.9, beta=0.8, reset_mechanism="none")
+    net, x = Single(neurons, "init_alpha").eval(), events(4, INPUTS)
+    graph = from_torch(net, events(9, INPUTS)[:6].transpose(0, 1).float(), time_first=True).graph
+    with torch.no_grad():
+        assert_same_spikes(graph, x, net(x.float()))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("mechanism", ["zero", "subtract"])
+def test_alpha_synapses_that_spikes_reset_are_refused_for_that(mechanism):
+    neurons = snntorch.Alpha(alpha=0.9, beta=0.8, reset_mechanism=mechanism)
+    net = Single(neurons, "init_alpha").eval()
+    graph = from_torch(net, events(9, INPUTS)[:6].transpose(0, 1).float(), time_first=True).graph
+    with pytest.raises(CompileError, match="cut off several states of their neurons"):
+        apply(Recognise(), graph)
 
 
 LOSING = {

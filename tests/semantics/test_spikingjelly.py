@@ -10,7 +10,10 @@ import pytest
 import torch
 from spikingjelly.activation_based import functional, neuron
 
-from dmpc.frontend import Timing, import_nir
+from dmpc.errors import CompileError, DmpcError
+from dmpc.frontend import Timing, from_torch, import_nir
+from dmpc.passes.base import apply
+from dmpc.passes.recognise import Recognise
 from tests.semantics.compared import assert_same_spikes, events
 
 INPUTS, NEURONS = 6, 10
@@ -65,3 +68,45 @@ def test_neurons_as_spikingjelly_exports_them(make, seed):
 def test_a_membrane_at_the_threshold_spikes():
     spikes = neuron.LIFNode(tau=2.0)(torch.tensor([[2.0 - 1e-6, 2.0]]))
     assert spikes.tolist() == [[0.0, 1.0]]
+
+
+# -- modules themselves ----------------------------------------------------------------------------
+
+
+class Single(torch.nn.Module):
+    """A layer of neurons over time [timesteps, samples, inputs]."""
+
+    def __init__(self, node: neuron.BaseNode):
+        super().__init__()
+        torch.manual_seed(7)
+        self.fc, self.node = torch.nn.Linear(INPUTS, NEURONS), node
+        torch.nn.init.uniform_(self.fc.weight, -0.5, 1.5)
+
+    def forward(self, x):
+        return torch.stack([self.node(self.fc(step)) for step in x])
+
+
+def traced(net: Single):
+    return from_torch(net, events(9, INPUTS)[:6].transpose(0, 1).float(), time_first=True).graph
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("node", [neuron.KLIFNode, neuron.ParametricLIFNode])
+def test_modules_themselves(node):
+    net, x = Single(node()).eval(), events(3, INPUTS)
+    graph = traced(net)
+    functional.reset_net(net)
+    with torch.no_grad():
+        assert_same_spikes(graph, x, net(x.float()))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_quadratic_neurons_are_refused_for_their_product():
+    with pytest.raises(CompileError, match=r"not linear at .*a product of computed values"):
+        apply(Recognise(), traced(Single(neuron.QIFNode()).eval()))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_exponential_neurons_are_refused_for_their_exponential():
+    with pytest.raises(DmpcError, match="operator Exp is not supported"):
+        traced(Single(neuron.EIFNode()).eval())
