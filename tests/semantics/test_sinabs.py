@@ -119,6 +119,14 @@ def test_a_current_is_none_that_follows_its_membrane(mem, syn):
     assert "alif" not in {op.kind for op in apply(Recognise(), graph).ops}
 
 
+def test_thresholds_that_adapt():
+    """They spike once by default; three timesteps of them do not tell a loop."""
+    net = network(sl.ALIF(tau_mem=4.0, tau_adapt=6.0), 6.0)
+    x, wanted = run(net)
+    graph = from_torch(net, events(9, INPUTS)[:6].transpose(0, 1).float().numpy()).graph
+    assert_same_spikes(graph, x, wanted)
+
+
 class Squeezed(nn.Module):
     """A network of layers that take [samples * timesteps, n]."""
 
