@@ -14,7 +14,9 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-compile
+# Which pip would do on one core, and with the tests of all packages; like pip, it passes over templates.
+compiled = $(BIN)/python -W ignore -m compileall -qq -j 0 -x '/tests?/' $(1) || true
 EXAMPLE := examples/spoken_digits
 # Of what these two ask for, the tests need torch and nir alone, of the versions that stand in setup.py.
 APART := sinabs==3.1.3 pbr==7.1.3 rockpool==3.1.0
@@ -32,7 +34,9 @@ demo: $(VENV)/installed
 test: lint pytest
 
 pytest: $(VENV)/spikingjelly-2.0 browser
-	@$(BIN)/pytest -n 2 --dist worksteal  # neighbours share fixtures: each worker takes half the files
+	@# Neighbours share fixtures: each worker takes half the files. Processes that tests start find
+	@# what they import compiled, wherever this runs.
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 2 --dist worksteal
 
 # Tests open reports in the system's Chromium, which is installed where that can be done.
 browser:
@@ -84,6 +88,7 @@ $(BIN)/python:
 $(VENV)/installed: setup.py | $(BIN)/python
 	@echo "installing dmpc into $(VENV)"
 	@$(PIP) --editable .
+	@$(call compiled,$(VENV)/lib)
 	@touch $@
 
 # The version before stands in the environment itself; the tests run this one in processes of its own.
@@ -91,15 +96,18 @@ $(VENV)/spikingjelly-2.0: | $(VENV)/installed-test
 	@echo "installing SpikingJelly 2.0 for its tests into $@"
 	@rm -rf $@.new
 	@$(PIP) --no-deps --target $@.new spikingjelly==2.0.0 loguru==0.7.3
+	@$(call compiled,$@.new)
 	@mv $@.new $@
 
 $(VENV)/installed-docs: setup.py | $(BIN)/python
 	@echo "installing dmpc and what its site needs into $(VENV)"
 	@$(PIP) --editable '.[docs]'
+	@$(call compiled,$(VENV)/lib)
 	@touch $@
 
 $(VENV)/installed-test: setup.py | $(BIN)/python
 	@echo "installing dmpc and what its tests need into $(VENV)"
 	@$(PIP) --editable '.[test]'
 	@$(PIP) --no-deps $(APART)
+	@$(call compiled,$(VENV)/lib)
 	@touch $(VENV)/installed $@

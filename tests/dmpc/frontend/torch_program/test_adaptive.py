@@ -9,7 +9,7 @@ from dmpc import Options, from_torch
 from dmpc import compile as compile_network
 from dmpc.verification import verify
 
-X = (np.random.default_rng(0).random((4, 16, 8)) < 0.4).astype(np.float32)
+X = (np.random.default_rng(0).random((12, 7, 8)) < 0.4).astype(np.float32)
 
 
 class Net(nn.Module):

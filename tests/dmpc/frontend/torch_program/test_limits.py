@@ -10,7 +10,7 @@ from dmpc import compile as compile_network
 from dmpc.errors import DmpcError
 from dmpc.verification import verify
 
-X = (np.random.default_rng(0).random((4, 16, 8)) < 0.4).astype(np.float32)
+X = (np.random.default_rng(0).random((12, 7, 8)) < 0.4).astype(np.float32)
 LOW = torch.linspace(-0.4, -0.1, 12)
 
 

@@ -1,5 +1,7 @@
 """Spikes and resets written by masks, and votes over groups: the same layers as plainly spelled."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,8 @@ from dmpc.errors import ImportFailure
 from dmpc.frontend import from_torch
 from dmpc.ir.interpret import interpret
 
-X = (np.random.default_rng(0).random((4, 12, 6)) < 0.4).astype(np.float32)
+STEPS = 5
+X = (np.random.default_rng(0).random((4, STEPS, 6)) < 0.4).astype(np.float32)
 
 
 def plain(v):
@@ -100,8 +103,13 @@ class Net(nn.Module):
         return self.vote(total)
 
 
+@cache  # most of the time goes into torch's export
+def imported(step, vote):
+    return import_layers(from_torch(Net(step, vote), X), Options(), X)
+
+
 def layers(step, vote):
-    graph = import_layers(from_torch(Net(step, vote), X), Options(), X)
+    graph = imported(step, vote)
     weights = [np.sort(array.ravel()) for array in graph.constants.values()]
     return [op.kind for op in graph.ops], sorted(map(tuple, weights))
 
@@ -111,14 +119,11 @@ def test_spikes_and_resets_by_masks(step):
     assert layers(step, as_linear) == layers(plain, as_linear)
 
 
-@pytest.mark.parametrize("vote", [as_linear, lambda n: as_linear(n / 12)], ids=["sum", "mean"])
+@pytest.mark.parametrize("vote", [as_linear, lambda n: as_linear(n / STEPS)], ids=["sum", "mean"])
 @pytest.mark.parametrize("step", [by_sign, by_ceil])
 def test_spikes_without_a_comparison_are_summed_over_time(step, vote):
     assert layers(step, vote)[0] == layers(plain, vote)[0]
-    expected, found = (
-        interpret(import_layers(from_torch(Net(each, vote), X), Options(), X), X).logits
-        for each in (plain, step)
-    )
+    expected, found = (interpret(imported(each, vote), X).logits for each in (plain, step))
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert expected.any()
 
