@@ -11,6 +11,7 @@ from dmpc.errors import DmpcError
 from dmpc.ir.graph import State
 from dmpc.passes.recognition.network import Network, NotRecognised
 from dmpc.passes.recognition.neuron_rules import (
+    COUNTED_SPIKES,
     INPUT_NOT_LINEAR,
     NONLINEAR_MEMBRANE,
     NONLINEAR_STATE,
@@ -19,8 +20,8 @@ from dmpc.passes.recognition.neuron_rules import (
 from dmpc.passes.recognition.state_rules import UNKNOWN_STATE
 from dmpc.passes.recognition.truths import COMPARISONS
 
-TOLD = (NONLINEAR_MEMBRANE, INPUT_NOT_LINEAR, UNKNOWN_STATE)
-"""Rules that name what is not linear."""
+TOLD = (NONLINEAR_MEMBRANE, INPUT_NOT_LINEAR, UNKNOWN_STATE, COUNTED_SPIKES)
+"""Rules that name what is not linear, or why it is not."""
 
 
 def products(network: Network, errors: Sequence[DmpcError]) -> list[NotRecognised]:
