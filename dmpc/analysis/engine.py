@@ -107,8 +107,13 @@ class Analysis:
         return self.graph.constants[name].astype(np.int64)
 
     def range(self, name: str) -> Interval:
-        """Bounds of a value after saturation; its type's range where it depends on itself."""
-        if name not in self.ranges:
+        """Bounds of a value after saturation; its type's range where it depends on itself.
+
+        Spikes of the timestep before are not looked into: they may depend on whoever asks, and it
+        is seldom that they tell more than that they are 0 or 1.
+        """
+        before = name in self._next and self.graph.types[name].dtype == "event"
+        if name not in self.ranges and not before:
             producer = self._producers.get(self._next.get(name, name))
             if producer is not None:
                 self._analyse(producer)

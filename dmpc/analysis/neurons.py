@@ -122,7 +122,7 @@ def _state(found: Analysis, chain: Chain) -> None:
         settle(neurons.lowest, low, -1, steps, neurons.limits[0]),
         settle(neurons.highest, high, 1, steps, neurons.limits[1]),
     )
-    bits = number(op, "bits")
+    bits = found.graph.types[op.results[-1]].bits
     half, *later = neurons.charged(u)
     kept = found.prove(op, "membrane", bits, half | u)
     for charge in later:
@@ -190,7 +190,7 @@ def _neurons(found: Analysis, chain: Chain) -> _Neurons:
         threshold,
         reset,
         fires and last.attrs["reset_mode"] == "subtract",
-        of_bits(number(last, "bits")),
+        of_bits(found.graph.types[last.results[-1]].bits),
         fires,
         tuple(moves),
     )
