@@ -144,14 +144,17 @@ class _Recognition:
 
     def run(self) -> Graph:
         graph = self.graph
-        holds = self._holds(Network(graph, Forms(graph)))
+        forms = Forms(graph)
+        holds = self._holds(Network(graph, forms))
         stops = frozenset(s.next for s in graph.states if s.name in self.broken)
         stops |= {hold.next for hold in holds}
-        lines = self._lines(Network(graph, Forms(graph, stops=stops)))
+        forms = Forms(graph, stops=stops) if stops else forms
+        lines = self._lines(Network(graph, forms))
         stops |= lines.values.keys() - lines.states
         known = {name for hold in holds for name in (hold.state, hold.counter)} | lines.states
         states = [state for state in graph.states if state.name not in known | self.broken]
-        plain = Network(graph, Forms(graph, stops=stops), lines)
+        forms = forms if forms.stops == stops else Forms(graph, stops=stops)
+        plain = Network(graph, forms, lines)
         pairs = find_pairs(plain)
         paired = {state.name for pair in pairs.values() for state in pair}
         paired |= {one.name for c, pair in pairs.items() for one in resets(plain.forms, *pair, c)}

@@ -52,9 +52,11 @@ def woken(graph: Graph) -> tuple[Graph, Mapping[str, Rest]]:
     forms = Forms(graph)
     held = [state for state in graph.states if state.name in forms.truths]
     apart, of = _apart(graph, forms, held)
-    used = {rest.counter.name for rest in _found(apart) if rest.counter is not None}
-    graph, _ = _apart(graph, forms, [one for one in held if of.get(one.name, "") in used])
-    found = list(_found(graph))
+    if of:
+        used = {rest.counter.name for rest in _found(apart) if rest.counter is not None}
+        graph, _ = _apart(graph, forms, [one for one in held if of.get(one.name, "") in used])
+        forms = Forms(graph)
+    found = list(_found(graph, forms))
     for rest in found:
         graph = _awake(graph, rest)
     return graph, {rest.spikes: rest for rest in found}
@@ -121,9 +123,9 @@ def resting(network: Network, layer: Neurons, rests: Mapping[str, Rest]) -> Neur
     return replace(layer, kind=Kind("rlif", {"r": Kept(), "rest": rest.steps}))
 
 
-def _found(graph: Graph) -> Iterator[Rest]:
+def _found(graph: Graph, forms: Forms | None = None) -> Iterator[Rest]:
     """All neurons that rest, each once."""
-    forms, done = Forms(graph), set[str]()
+    forms, done = forms or Forms(graph), set[str]()
     looks = _looks(graph, forms)
     for state in graph.states:
         if state.name in looks:
