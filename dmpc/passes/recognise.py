@@ -167,7 +167,7 @@ class _Recognition:
         # From here on every comparison is true where there is a spike.
         self._check_signs(plain, flipped)
         forms = Forms(graph, flipped=flipped, stops=stops, base=plain.forms)
-        memories, decaying = self._memories(Network(graph, forms, lines), slow)
+        memories, decaying = self._memories(Network(graph, forms, lines), slow, holds)
         stops |= {memory.next for memory in memories}
         forms = Forms(graph, flipped=flipped, stops=stops, base=plain.forms)
         network = Network(graph, forms, lines)
@@ -222,8 +222,11 @@ class _Recognition:
                 found.append((state, comparison))
         return found, frozenset(flipped)
 
-    def _memories(self, network: Network, slow: list[State]) -> tuple[list[Memory], list[State]]:
-        """Memories, and the states that decay without being one."""
+    def _memories(
+        self, network: Network, slow: list[State], holds: list[Hold]
+    ) -> tuple[list[Memory], list[State]]:
+        """Memories, among them all that is held, and the states that decay without being one."""
+        repeated = {leaf for hold in holds for leaf in network.forms.form(hold.value).parts}
         found: list[Memory] = []
         decaying: list[State] = []
         for state in slow:
@@ -234,13 +237,14 @@ class _Recognition:
                 memory, error = self._memory(network, state)
                 decay = find_decay(network, state)
                 lone = decay is None or is_bank(network, decay)
-                if memory is not None and (lone or not memory.linear):
+                if memory is not None and (lone or not memory.linear or state.name in repeated):
                     found.append(memory)
                 elif error is None or decay is not None:
                     decaying.append(state)
                 else:
                     raise error
-        for state in _beside(network, found, slow):
+        free = [state for state in slow if state.name not in repeated]
+        for state in _beside(network, found, free):
             found = [memory for memory in found if memory.state != state.name]
             decaying.append(state)
         return found, decaying

@@ -16,7 +16,8 @@ from dmpc.ir.drives import driven, others_of
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.integer_types import times
 from dmpc.ir.ops_convolution import Convolution
-from dmpc.ir.ops_layers import FIRING, NEURONS, NO_LIMIT
+from dmpc.ir.ops_layers import FIRING, NEURONS, NO_LIMIT, REST
+from dmpc.ir.registry import op_def
 from dmpc.passes.layer_rules import layer_error
 from dmpc.passes.ranges import (
     Currents,
@@ -230,6 +231,10 @@ def _static_lif(graph: Graph, op: Op, ranges: Ranges) -> None:
     most = np.broadcast_to(fires, (several, len(beta))).reshape(-1).astype(np.float64)
     ranges.bounds[op.results[0]] = Interval(np.zeros_like(most), most)
     ranges.bounds[op.results[1]] = Interval(low, before)
+    if op.kind == "rlif":  # for how long neurons rest
+        (r,), (rest,) = (op_def(op.kind).bind(op.operands)[role] for role in REST)
+        most = np.maximum(graph.constants[rest], start_of(graph, r))
+        ranges.bounds[r] = ranges.bounds[op.results[2]] = Interval(np.zeros_like(most), most)
     if op.attrs.get("endless") and not whole:
         said = f"up to {needed:.0f}" if np.isfinite(needed) else "any number of"
         raise many_spikes(graph, op.results[0], "an input", said, several)

@@ -45,8 +45,9 @@ def zeroed(shape: Shape, share: float, seed: int) -> Graph:
 def calm(shape: Shape) -> Shape:
     """Without weights so large or small that float32 alone decides on a spike.
 
-    And without thresholds that move, limits, several spikes in a timestep and several currents:
-    what of them is zero shows too little of them. Membranes start from zero, as files are read.
+    And without thresholds that move, limits, several spikes in a timestep, rest and several
+    currents: what of them is zero shows too little of them. Membranes start from zero, as files
+    are read.
     """
     flavours = ("normal", "sparse", "zero", "positive")
     plain = {
@@ -56,6 +57,7 @@ def calm(shape: Shape) -> Shape:
         "other": "",
         "straight": False,
         "starts": False,
+        "rests": 0,
     }
     layers = (
         replace(one, flavour=one.flavour if one.flavour in flavours else "normal", **plain)

@@ -39,7 +39,7 @@ def base(number):
     """An image that runs, and samples for it."""
     if number < len(OPTIONS) * len(SHAPES):
         return compiled(SHAPES[number % 2], OPTIONS[number // 2])
-    random = python_random.Random(number + 48)
+    random = python_random.Random(number + 50)
     image = hand_made(random, 30, Loop(counter="steps", length=0, drain=2))
     return image, np.zeros((2, 3, 1), np.int64)
 

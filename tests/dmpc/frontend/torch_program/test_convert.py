@@ -41,7 +41,14 @@ def elementwise(m, x):
     c = b.clamp(min=0) + torch.clamp(x, -0.2, 0.4) + torch.rsub(x, 1.5) + x.abs().sqrt()
     d = torch.maximum(c, x).masked_fill((x <= 0.2) & (x != 0.1), 7.0)
     e = torch.div(d * 4, 3, rounding_mode="floor") + (x == 0.0).to(torch.float64).to(x.dtype)
-    f = torch.minimum(e, x.exp()) + x.floor() + x.ceil() + x.sign() + (x.abs() + 1).log()
+    f = (
+        torch.minimum(e, x.exp())
+        + x.floor()
+        + x.ceil()
+        + (3 * x).trunc()
+        + x.sign()
+        + (x.abs() + 1).log()
+    )
     g = f + torch.heaviside(x - 0.3, torch.tensor(1.0)) + torch.relu(x) + (x.abs() + 1) ** 2
     return g + (x * 10).to(torch.int32) + (~(x > 0)).float() + torch.reciprocal(x.abs() + 1)
 
