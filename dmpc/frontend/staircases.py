@@ -18,6 +18,7 @@ from dmpc.frontend.onnx_file import Node
 from dmpc.frontend.steps import FUNCTIONS, TRUTHS, Step, emit, ends_of, is_uniform
 from dmpc.frontend.tensors import Known, Tensor, Traced
 from dmpc.ir.graph import Array, Graph
+from dmpc.ir.integer_types import MOST_TIMES
 from dmpc.rules import Stage, rule
 
 STRANGE_COUNT = rule(
@@ -30,8 +31,7 @@ STRANGE_COUNT = rule(
     Other functions of whole numbers have no instruction.""",
     nearest="relu(floor(v / theta)), or clamp(floor(v / theta), 0, 3)",
 )
-MOST = 16  # spikes in a timestep
-_WHOLE = np.unique([*np.arange(MOST + 1.0), *2.0 ** np.arange(2, 33)])
+_WHOLE = np.unique([*np.arange(MOST_TIMES + 1.0), *2.0 ** np.arange(2, 33)])
 GRID = np.concatenate([-_WHOLE[:0:-1] - 0.5, [-0.5], np.ravel([_WHOLE, _WHOLE + 0.5], "F")])
 GRID = np.unique([*GRID, *-_WHOLE])
 LINEAR = ("add", "sub", "neg")
@@ -144,20 +144,22 @@ def _jumps(levels: Array) -> NDArray[np.int64]:
 
 def _ends(levels: Array) -> bool:
     """Whether a staircase has few steps, none of them beyond what the machine counts to."""
-    return bool((abs(GRID[_jumps(levels)]) <= MOST).all())
+    return bool((abs(GRID[_jumps(levels)]) <= MOST_TIMES).all())
 
 
 def _endless(levels: Array) -> _Flight | None:
     """The steps without end, or one far away, that a staircase is; None if it is another."""
     jumps = _jumps(levels)
-    if not len(jumps) or levels[0] or GRID[jumps[0]] > MOST:
+    if not len(jumps) or levels[0] or GRID[jumps[0]] > MOST_TIMES:
         return None
     rise = float(levels[jumps[0]])
     strict = GRID[jumps[0]] != np.round(GRID[jumps[0]])
     first = float(GRID[jumps[0] - 1] if strict else GRID[jumps[0]])
     reached = np.maximum((np.ceil(GRID) - 1 if strict else np.floor(GRID)) - first + 1, 0)
     end = float(levels[-1]) / rise
-    if end <= MOST or not np.allclose(levels, rise * np.minimum(reached, end), rtol=1e-9, atol=0):
+    if end <= MOST_TIMES or not np.allclose(
+        levels, rise * np.minimum(reached, end), rtol=1e-9, atol=0
+    ):
         return None
     return _Flight(first, rise, bool(strict))
 

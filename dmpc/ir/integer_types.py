@@ -11,6 +11,9 @@ LAYER = AttrSpec(str, "name of the layer: layer1, layer2, ..., readout")
 SUM_BITS = AttrSpec(int, "width to which the consumer saturates the total of its sums", limits=BITS)
 
 
+MOST_TIMES = 16
+"""How often neurons may spike in a timestep, at most: each time is an instruction of its own."""
+
 TIMES = AttrSpec(
     int,
     "how often neurons may spike in a timestep, a subtractive reset each time: the events of each "

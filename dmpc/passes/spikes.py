@@ -14,7 +14,7 @@ import numpy as np
 
 from dmpc.findings import finding, tell
 from dmpc.ir.graph import Graph, Op
-from dmpc.ir.integer_types import times
+from dmpc.ir.integer_types import MOST_TIMES, times
 from dmpc.ir.interpret import interpret_in_parts
 from dmpc.ir.ops_layers import FIRING
 from dmpc.ir.registry import Tensor
@@ -23,9 +23,7 @@ from dmpc.passes.rewired import events_as
 from dmpc.passes.static_ranges import many_spikes, static_ranges
 from dmpc.rules import Severity, Stage, rule
 
-MOST = 16
-"""Spikes of a neuron in a timestep, at most."""
-BEYOND = MOST + 1
+BEYOND = MOST_TIMES + 1
 """How often neurons of graphs spike that no limit was set yet: if so often, more than may be."""
 
 SPIKES_LIMITED = rule(
@@ -95,11 +93,13 @@ class LimitSpikes(Pass):
         """The graph with limits."""
         given: dict[str, int] = {}
         seen = self.seen(graph) if self.samples is not None else {}
-        while unproved := [n for n, most in self.proved(graph, given).items() if most > MOST]:
+        while unproved := [n for n, most in self.proved(graph, given).items() if most > MOST_TIMES]:
             (name, *_) = unproved
-            given[name] = min(seen.get(name, MOST), MOST)
-            if seen.get(name, 0) > MOST:
-                raise many_spikes(graph, name, "the calibration set", f"more than {MOST}", MOST)
+            given[name] = min(seen.get(name, MOST_TIMES), MOST_TIMES)
+            if seen.get(name, 0) > MOST_TIMES:
+                raise many_spikes(
+                    graph, name, "the calibration set", f"more than {MOST_TIMES}", MOST_TIMES
+                )
         found = {**self.proved(graph, given), **given}
         for op in _endless(graph):
             if op.results[0] in given and self.samples is None:
