@@ -1,11 +1,13 @@
 """ONNX files: reading, and evaluating single nodes on known arrays."""
 
+import functools
 import math
 import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -29,6 +31,9 @@ from dmpc.frontend.model_rules import (
 from dmpc.frontend.operator_rules import WRONG_AXES
 from dmpc.ir.graph import Array
 
+if TYPE_CHECKING:
+    from onnx.reference import ReferenceEvaluator
+
 MIN_OPSET = 13
 DOMAINS = ("", "ai.onnx")
 MOST_BYTES = 2**31 - 1  # of a protocol buffer
@@ -39,6 +44,7 @@ SIZED = (
     "RandomUniform", "Range", "Resize", "Tile", "Upsample",
 )  # fmt: skip
 STEERING = 64  # elements of an operand that may say how large a result is
+SMALL = 1 << 12  # bytes of a node
 
 
 Source = str | os.PathLike[str] | ModelProto
@@ -242,31 +248,44 @@ def evaluate(node: Node, arrays: Sequence[Array | None]) -> list[Array]:
     _check_result(node, arrays)
     if (plain := _plain(node, arrays)) is not None:
         return [plain]
-    from onnx.reference import ReferenceEvaluator  # takes as long to load as to import a model
-
-    proto = NodeProto()
-    proto.CopyFrom(node.proto)
-    names = [f"input{i}" if array is not None else "" for i, array in enumerate(arrays)]
-    del proto.input[:]
-    proto.input.extend(names)
-    outputs = [name for name in proto.output if name]
-    feeds = {name: a for name, a in zip(names, arrays, strict=True) if a is not None}
-    graph = helper.make_graph(
-        [proto],
-        "node",
-        [onnx.ValueInfoProto(name=name) for name in feeds],
-        [onnx.ValueInfoProto(name=name) for name in outputs],
-    )
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # NaN and infinity are found where they become weights
-            results = ReferenceEvaluator(graph, opsets={"": node.opset}).run(None, feeds)
-        found = {name: np.asarray(array) for name, array in zip(outputs, results, strict=True)}
+            results = iter(_run(node, arrays))
+        return [np.asarray(next(results)) if name else np.zeros(0) for name in node.proto.output]
     except Exception as error:  # what the evaluator raises depends on the operator
         raise ImportFailure.of(
             NOT_EVALUATED, where=node.name, op=node.op, reason=one_line(error)
         ) from None
-    return [found[name] if name else np.zeros(0) for name in proto.output]
+
+
+def _run(node: Node, arrays: Sequence[Array | None]) -> list[Array]:
+    """The results that have names. Nodes of an unrolled loop differ in names alone: one evaluator
+    serves all that are alike and hold nothing large."""
+    proto = NodeProto(op_type=node.op, domain=node.proto.domain, attribute=node.proto.attribute)
+    names = [f"input{i}" if array is not None else "" for i, array in enumerate(arrays)]
+    proto.input.extend(names)
+    proto.output.extend(f"output{i}" if name else "" for i, name in enumerate(node.proto.output))
+    feeds = {name: a for name, a in zip(names, arrays, strict=True) if a is not None}
+    kept = feeds and proto.ByteSize() <= SMALL  # what is stored in a node may be given out itself
+    made = _evaluator if kept else _evaluator.__wrapped__
+    evaluator = made(proto.SerializeToString(deterministic=True), node.opset)
+    results: Any = evaluator.run(None, feeds)  # a list, of a graph that is no function
+    return list(results)
+
+
+@functools.lru_cache(maxsize=256)
+def _evaluator(stored: bytes, opset: int) -> "ReferenceEvaluator":
+    """ONNX's own evaluator of a node."""
+    from onnx.reference import ReferenceEvaluator  # takes as long to load as to import a model
+
+    proto = NodeProto.FromString(stored)
+    feeds, results = (
+        [onnx.ValueInfoProto(name=name) for name in names if name]
+        for names in (proto.input, proto.output)
+    )
+    graph = helper.make_graph([proto], "node", feeds, results)
+    return ReferenceEvaluator(graph, opsets={"": opset})
 
 
 def _plain(node: Node, arrays: Sequence[Array | None]) -> Array | None:
