@@ -1,4 +1,4 @@
-"""A thousand inputs of the fuzzing campaign, and whether its judges see what is wrong."""
+"""Nearly a thousand inputs of the fuzzing campaign, and whether its judges see what is wrong."""
 
 from random import Random
 
@@ -14,9 +14,9 @@ from benchmarks.random_networks import Layer, Shape
 from dmpc.frontend.models import Model
 
 SEEDS = {
-    "onnx": 200, "onnx-bytes": 200, "dmpir": 100, "asm": 60, "image": 100, "nir": 100, "npz": 100,
-    "toml": 60, "options": 60, "networks": 20, "h5": 40, "nir-data": 40, "npy": 40, "events": 40,
-    "aedat": 40, "debug": 40,
+    "onnx": 120, "onnx-bytes": 150, "dmpir": 100, "asm": 60, "image": 100, "nir": 60, "npz": 100,
+    "toml": 60, "options": 60, "networks": 12, "h5": 20, "nir-data": 20, "npy": 40, "events": 40,
+    "aedat": 20, "debug": 40,
 }  # fmt: skip
 
 

@@ -60,7 +60,7 @@ def compiled(shape, options, x):
     return compile_network(network(shape), calibration=calibration, options=made)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=16, deadline=None)
 @given(shape=networks(), options=switches)
 def test_what_does_not_fit_computes_the_same(machine, shape, options):
     x = samples(shape)

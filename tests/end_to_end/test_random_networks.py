@@ -1,4 +1,7 @@
-"""Random networks through the whole compiler: the simulator computes the integer graph, exactly."""
+"""Random networks through the whole compiler: the simulator computes the integer graph, exactly.
+
+The same network as different programs has the same bits, and the cycles that were predicted.
+"""
 
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ from hypothesis import strategies as st
 
 from dmpc import Options
 from dmpc.backend.emit import embedded_graph
+from dmpc.backend.predict import predict
 from dmpc.ir.interpret import interpret
 from dmpc.verification import verify
 from isa.image import image_bytes
@@ -45,7 +49,8 @@ def failures(found):
 @settings(max_examples=120, deadline=None)
 @given(networks(), choices, st.sampled_from(("static", "seen", "quieter")))
 def test_every_bit_and_cycle(shape, chosen, scales):
-    """Spikes, membranes, memory states and logits of every timestep; cycles alone and together."""
+    """Spikes, membranes, memory states and logits of every timestep; cycles alone, together and as
+    predicted; what saturates, as the integer graph counts it."""
     x = samples(shape)
     calibration = {"static": None, "seen": x, "quieter": quieter(shape)}[scales]
     if shape.graded and calibration is not None:
@@ -58,22 +63,24 @@ def test_every_bit_and_cycle(shape, chosen, scales):
     for number in range(1, len(shape.layers) + 1):
         wanted = {f"layer{number}.{part}" for part in ("spikes", "u.next", "m.next")}
         assert wanted & set(made.graph.types) <= set(watched)
-
-
-@settings(max_examples=60, deadline=None)
-@given(networks(), choices)
-def test_saturations_are_counted_as_the_integer_graph_counts_them(shape, chosen):
-    calibration = quieter(shape)
-    if shape.graded:
-        calibration[0, 0, 0] = 0.25
-    made = compiled(shape, calibration=calibration, **chosen)
     program = Program(made.image, "random")
-    x = samples(shape)
-    inputs, clipped = program.encode(x)
-    expected = dict(interpret(embedded_graph(made.image), inputs).saturations)
+    run, (inputs, clipped) = program.run(x), program.encode(x)
+    assert predict(made.image, inputs).tolist() == run.cycles.tolist()
+    saturated = dict(interpret(made.graph, inputs).saturations)
     if clipped:
-        expected["input"] = clipped
-    assert dict(program.run(x).saturations) == expected
+        saturated["input"] = clipped
+    assert dict(run.saturations) == saturated
+
+
+@settings(max_examples=25, deadline=None)
+@given(networks(), choices)
+def test_dataflows_leave_every_bit_as_it_was(shape, chosen):
+    """All but dependency breaking, which rounds P and nu instead of W_m."""
+    x = samples(shape)
+    calibration = None if shape.graded else x
+    plain = {"dependency_breaking": chosen["dependency_breaking"]}
+    images = [compiled(shape, calibration=calibration, **one).image for one in (plain, chosen)]
+    assert np.array_equal(*(Program(image, "random").run(x).integers for image in images))
 
 
 @settings(max_examples=20, deadline=None)

@@ -181,7 +181,7 @@ def compiled(shape, options):
     return compile_network(network(shape), options=options).image, x
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(networks(), switches)
 def test_compiled_networks(shape, options):
     image, x = compiled(shape, options)
@@ -189,7 +189,7 @@ def test_compiled_networks(shape, options):
     agree(image, x[-1])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(networks(), switches, sizes((64,)))
 def test_compiled_networks_on_other_machines(shape, options, chosen):
     image, x = compiled(shape, options)
@@ -214,7 +214,7 @@ loops = st.builds(Loop, counter=st.just("immediate"), value=st.integers(1, 3), l
 loops |= st.builds(Loop, counter=st.just("steps"), drain=st.integers(0, 2), length=st.just(0))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(0, 25), loops, machines)
 def test_hand_made_programs(random, length, loop, text):
     agree_or_stop(on(text, hand_made(random, length, loop)), np.zeros((3, 1), np.int64))
