@@ -1,5 +1,6 @@
 """Damage to HDF5 files: their bytes, their groups, datasets and attributes."""
 
+import contextlib
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -8,22 +9,33 @@ import h5py
 import numpy as np
 
 from benchmarks.fuzz_damage import REALS, WORDS, some
+from isa.files.apart import Ended, apart
 
+SECONDS = 5.0  # of processor time; undamaged files take milliseconds
 MOST = 1 << 20  # elements that are worth reading; a header may state any number
 ODD = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError)
 
 
 def damaged_hdf5(random: Random, path: Path) -> None:
-    """Change some groups, datasets and attributes of a file, as far as it can be opened."""
+    """Change some groups, datasets and attributes of a file, as far as it can be opened.
+
+    What is damaged already may be more than the library survives: then it stays as it is.
+    """
     if not h5py.is_hdf5(path):
         return
-    try:
-        with h5py.File(path, "r+") as file:
-            for _ in range(some(random)):
-                change = _attribute if random.random() < 0.2 else _damage
-                change(random, file)
-    except ODD:
-        pass  # the library refuses what is damaged already; the reader may meet it all the same
+
+    def work() -> Any:
+        try:
+            with h5py.File(path, "r+") as file:
+                for _ in range(some(random)):
+                    change = _attribute if random.random() < 0.2 else _damage
+                    change(random, file)
+        except ODD:
+            pass  # the library refuses what is damaged already; the reader may meet it all the same
+        return random.getstate()
+
+    with contextlib.suppress(Ended):
+        random.setstate(apart(work, SECONDS))
 
 
 def _attribute(random: Random, file: Any) -> None:
