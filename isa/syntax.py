@@ -18,6 +18,7 @@ _WORDS = {
     "COMMA": "','", "EQUAL": "'='", "VALUE": "a value", "DATA": "numbers", "LINE": "a '|' line",
     "_ISA": "'.isa'", "_TARGET": "'.target'", "_IO": "'.io'", "_TEXT": "'.text'", "_MEM": "'.mem'",
     "_NOTE": "'.note'", "_END": "'.end'", "$END": "the end of the file",
+    "<END-OF-FILE>": "the end of the file",
 }  # fmt: skip
 
 

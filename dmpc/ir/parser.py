@@ -108,6 +108,7 @@ def _spelling(terminal: str) -> str:
         "INT": "an integer",
         "STRING": "a string",
         "$END": "end of text",
+        "<END-OF-FILE>": "end of text",  # so lark calls it for an odd character
     }
     if terminal in words:
         return words[terminal]

@@ -243,6 +243,12 @@ def test_odd_text_is_refused_where_it_stands(old, new, message):
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.parametrize("after", ["\x00", "}", "dmpir 1", "\u2028"])
+def test_what_follows_the_end_is_refused(after):
+    with pytest.raises(ParseError, match=r"unexpected .*, expected .*end of text"):
+        parse(f"{TEXT}\n{after}", "a.dmpir")
+
+
 def test_text_cut_anywhere_is_refused():
     for end in range(len(TEXT) - 2):
         with pytest.raises(ParseError, match=r"^a\.dmpir:\d+:\d+: "):
