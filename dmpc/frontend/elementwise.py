@@ -14,6 +14,7 @@ from dmpc.frontend.reduce import after_reduction
 from dmpc.frontend.staircases import begin, climb
 from dmpc.frontend.steps import as_steps, follow, start
 from dmpc.frontend.tensors import Known, Tensor, Traced
+from dmpc.ir.registry import EvalContext, op_def
 
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
 INTEGERS = (TensorProto.INT32, TensorProto.INT64, TensorProto.INT8, TensorProto.UINT8)
@@ -37,6 +38,10 @@ LIMITLESS = 1e30  # nothing is cut off there
 
 def elementwise(ctx: Context, node: Node, kind: str, *tensors: Tensor) -> list[Tensor]:
     """An op on each element of broadcast tensors."""
+    if all(isinstance(tensor, Known) for tensor in tensors):  # of an operator with more operands
+        broadcast(tensors, node.name)
+        arrays = [tensor.array for tensor in tensors if isinstance(tensor, Known)]
+        return [Known(op_def(kind).evaluate(EvalContext(), {}, *arrays)[0])]
     if kind == "mul" and any(isinstance(t, Known) and not t.array.any() for t in tensors):
         shape = broadcast(tensors, node.name)
         return [Known(np.zeros(shape, np.float32))]

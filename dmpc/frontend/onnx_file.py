@@ -1,5 +1,6 @@
 """ONNX files: reading, and evaluating single nodes on known arrays."""
 
+import contextlib
 import functools
 import math
 import os
@@ -14,7 +15,7 @@ import onnx
 from google.protobuf.message import DecodeError, Message
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, helper, numpy_helper
 from onnx.inliner import inline_local_functions
-from onnx.shape_inference import InferenceError, infer_node_outputs
+from onnx.shape_inference import InferenceError, infer_node_outputs, infer_shapes
 
 from dmpc.errors import ImportFailure
 from dmpc.frontend.boundary import MOST_ELEMENTS, boundary, check_size, one_line
@@ -30,6 +31,7 @@ from dmpc.frontend.model_rules import (
 )
 from dmpc.frontend.operator_rules import WRONG_AXES
 from dmpc.ir.graph import Array
+from isa.files.apart import Ended, apart
 
 if TYPE_CHECKING:
     from onnx.reference import ReferenceEvaluator
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 MIN_OPSET = 13
 DOMAINS = ("", "ai.onnx")
 MOST_BYTES = 2**31 - 1  # of a protocol buffer
+SECONDS = 60.0  # of processor time for the checks of a file; 10 million weights take one
 # Operators whose results are as large as their operands or attributes say.
 SIZED = (
     "BlackmanWindow", "CenterCropPad", "Col2Im", "ConstantOfShape", "DFT", "EyeLike", "Expand",
@@ -135,13 +138,24 @@ def _load(path: str | os.PathLike[str], name: str) -> ModelProto:
         if not _is_text(model):
             problem = "holds a name that is not UTF-8"
             raise ImportFailure.of(NOT_ONNX, where=name, problem=problem)
+        apart(lambda: _checked(model), SECONDS)
     except DecodeError:
         raise ImportFailure.of(NOT_ONNX, where=name, problem="is damaged") from None
+    except Ended as ended:
+        problem = f"is damaged: the ONNX library {ended}"
+        raise ImportFailure.of(NOT_ONNX, where=name, problem=problem) from None
     except ImportFailure:
         raise
     except Exception as error:  # a library reads weights beside the file, and raises what it likes
         raise ImportFailure.of(UNREADABLE, where=name, reason=one_line(error)) from None
     return model
+
+
+def _checked(model: ModelProto) -> None:
+    """Let the ONNX library look at a file: it ends the process on attributes it does not expect."""
+    with contextlib.suppress(Exception):  # what it raises is told where the model is read
+        onnx.checker.check_model(model)
+        infer_shapes(model, data_prop=True)
 
 
 def _is_text(message: Message) -> bool:

@@ -156,6 +156,9 @@ def conv(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     tensor, kernel, bias = inputs[0], inputs[1], inputs.get(2)
     if not isinstance(tensor, Traced) or not isinstance(kernel, Known):
         raise ImportFailure.of(COMPUTED, op="Conv", what="kernel")
+    if not 3 <= len(kernel.shape) == len(tensor.shape):
+        shapes = f"{list(tensor.shape)} and {list(kernel.shape)}"
+        raise ImportFailure.of(SHAPE_MISFIT, shapes=shapes)
     plain = [*(node.integers("strides") or []), node.integer("group", 1)]
     one_tap = np.prod(kernel.shape[2:]) == 1 and not any(node.integers("pads") or [])
     if not one_tap or any(number != 1 for number in plain):

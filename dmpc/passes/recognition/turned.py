@@ -48,6 +48,7 @@ def turned(graph: Graph) -> Graph | None:
     for op in made.ops:
         names = held if op.results[0] in moved else gone
         op.operands = tuple(names.get(name, name) for name in op.operands)
+    made.outputs = [gone.get(name, name) for name in made.outputs]
     made.ops = made.toposort()
     return made
 

@@ -178,6 +178,7 @@ LINEARS = {
 RELUS = {
     "relu": ["x = Relu(d)"],
     "max": ["x = Max(zero, d)"],
+    "max of more": ["low = Neg(one)", "x = Max(low, zero, d)"],
     "min": ["nd = Neg(d)", "least = Min(nd, zero)", "x = Neg(least)"],
     "clip": ["x = Clip(d, zero)"],
 }

@@ -26,6 +26,15 @@ def refused(model: onnx.ModelProto | bytes, tmp_path, **options) -> str:
     return shown.removeprefix(f"{path}: ")
 
 
+def test_a_file_that_the_library_dies_of_is_refused(tmp_path):
+    model = scan_model(Form())
+    node = helper.make_node("GatherND", ["grid", "nought"], ["gathered"], batch_dims=-2)
+    model.graph.node.insert(0, node)
+    for name, array in (("grid", np.ones((4, 6))), ("nought", np.zeros(1, np.int64))):
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+    assert "is damaged: the ONNX library died of it" in refused(model, tmp_path)
+
+
 def weight(model: onnx.ModelProto, name: str, array: np.ndarray) -> None:
     (tensor,) = [t for t in model.graph.initializer if t.name == name]
     tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float32), name))
@@ -125,6 +134,10 @@ def test_shapes_that_do_not_fit(tmp_path):
     assert message.startswith(
         "/f0_: shapes [11, 5] and [7, 4] do not fit together (check the sizes"
     )
+    (product,) = [node for node in model.graph.node if node.name == "/f0_"]
+    product.CopyFrom(helper.make_node("Conv", ["x", "thin"], list(product.output), name="/f0_"))
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(2, np.float32), "thin"))
+    assert "/f0_: shapes [11, 5] and [2] do not fit together" in refused(model, tmp_path)
 
 
 def test_a_state_without_next_value(tmp_path):

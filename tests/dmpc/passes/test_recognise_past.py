@@ -229,3 +229,10 @@ def test_the_drive_shares_the_delay():
     graph = recognised(*delayed("a shift register"), ("matmul(%x, %wx)", "matmul(%late, %wx)"))
     assert [op.kind for op in graph.ops].count("delay") == 1
     assert graph.producer("layer1.x").operands[0] == "layer1.late"
+
+
+def test_a_membrane_is_no_readout():
+    """Also where timesteps may be cut elsewhere: the answer moves with the state that it is."""
+    edits = [("output %y", "output %u")]
+    with pytest.raises(CompileError, match="the output depends on state"):
+        recognised(*edits)
