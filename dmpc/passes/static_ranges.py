@@ -233,8 +233,9 @@ def _static_lif(graph: Graph, op: Op, ranges: Ranges) -> None:
     ranges.bounds[op.results[1]] = Interval(low, before)
     if op.kind == "rlif":  # for how long neurons rest
         (r,), (rest,) = (op_def(op.kind).bind(op.operands)[role] for role in REST)
-        most = np.maximum(graph.constants[rest], start_of(graph, r))
-        ranges.bounds[r] = ranges.bounds[op.results[2]] = Interval(np.zeros_like(most), most)
+        begun = start_of(graph, r)
+        found = Interval(np.minimum(begun, 0), np.maximum(graph.constants[rest], begun))
+        ranges.bounds[r] = ranges.bounds[op.results[2]] = found
     if op.attrs.get("endless") and not whole:
         said = f"up to {needed:.0f}" if np.isfinite(needed) else "any number of"
         raise many_spikes(graph, op.results[0], "an input", said, several)

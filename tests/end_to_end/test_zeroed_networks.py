@@ -176,6 +176,7 @@ DEAD = {  # what is zero, by name
     "a memory that keeps nothing of one neuron": ((Layer(1), Layer(3, 4)), "2.A"),
     "a hold of a memory that keeps nothing": ((Layer(1), Layer(3, 4, dilation=3)), "2.A 2.bx"),
     "not a spike, again": ((SINGLE, Layer(3, recurrent=True)), "2.beta 2.threshold 2.recurrent"),
+    "a layer that hears the next one alone": ((Layer(3, heard=1), Layer(2)), "1.beta 1.fast"),
     "a spike as many": ((SINGLE, Layer(8), Layer(2, delays=4, echo=3)), "2.beta 2.fast.bias"),
 }  # fmt: skip
 

@@ -158,6 +158,8 @@ def _looks(graph: Graph, forms: Forms) -> dict[str, list[str]]:
 def _by_counter(graph: Graph, forms: Forms, counter: State, masks: list[str]) -> Rest | None:
     """Neurons whose spikes alone set a state, which keeps them at rest until it has run down."""
     start = _start(graph, counter)
+    if any(graph.types[mask].size != len(start) for mask in masks):
+        return None  # other neurons hear of it
     begun = forms.assuming(counter.name, start)
     leaves = list(begun.form(counter.next).parts)
     if len(leaves) != 1 or leaves[0] not in forms.shared or leaves[0] in masks:

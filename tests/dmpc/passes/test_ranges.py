@@ -81,6 +81,14 @@ def test_no_input_leaves_the_static_ranges(shape, broken, seed):
             assert_within(half, ranges.charge[name], name)
 
 
+def test_rest_may_begin_below_zero():
+    shape = Shape(3, (Layer(8, rests=2, starts=True),), seed=1)
+    graph = network(shape)
+    assert graph.constants["layer1.r.init"].min() < 0
+    bounds = static_ranges(graph, None).bounds
+    assert_within(graph.constants["layer1.r.init"], bounds["layer1.r"], "layer1.r")
+
+
 @settings(max_examples=30, deadline=None)
 @given(networks())
 def test_a_calibration_set_stays_within_the_ranges_seen_on_it(shape):
