@@ -290,7 +290,7 @@ def test_numbers_that_are_none(value):
 extremes = st.sampled_from([0.0, 1e-30, 1e-12, 1e-3, 1.0, 1e3, 1e12, 1e30, -1.0, -1e30])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     networks(),
     st.dictionaries(st.sampled_from(("weight", "wx", "bias", "B", "threshold")), extremes),

@@ -79,7 +79,7 @@ def garbage(monkeypatch, *, written=False):
     monkeypatch.setattr(Core, "__init__", begin_with_garbage)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(0, 9))
 def test_damaged_programs(random, number):
     image, x = base(number)
@@ -101,7 +101,7 @@ def test_a_trap_goes_before_what_cannot_be_watched(number):
     assert attempt(number)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(any_instruction, max_size=12), st.integers(0, 9))
 def test_random_programs(body, number):
     image, x = base(number)

@@ -50,7 +50,7 @@ def ports_hold(image, found):
         assert operations <= found.counts.busy[unit] * max(lanes.get(unit, 1), LANES), unit
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(networks())
 def test_ports_and_units_do_at_most_their_work_in_a_cycle(shape):
     image = image_of(shape)

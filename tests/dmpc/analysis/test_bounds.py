@@ -83,7 +83,7 @@ def assert_holds(graph, x, assumed=None):
     return bounds, watch
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     networks(),
     st.booleans(),

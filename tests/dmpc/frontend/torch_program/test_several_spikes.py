@@ -12,7 +12,7 @@ from dmpc.compiler import import_layers
 from dmpc.errors import DmpcError
 from dmpc.verification import verify
 
-X = (np.random.default_rng(0).random((4, 16, 8)) < 0.4).astype(np.float32)
+X = (np.random.default_rng(0).random((4, 7, 8)) < 0.4).astype(np.float32)
 
 
 class Net(nn.Module):
