@@ -147,8 +147,8 @@ class Sequence(torch.nn.Module):
         return torch.stack(spikes)
 
 
-def traced(net: Sequence):
-    return from_torch(net, events(9, INPUTS)[:6].transpose(0, 1).float(), time_first=True).graph
+def traced(net: Sequence, steps: int = 6):
+    return from_torch(net, events(9, INPUTS)[:steps].transpose(0, 1).float(), time_first=True).graph
 
 
 CELLS = {
@@ -200,6 +200,42 @@ def test_a_module_whose_neurons_rest(cell, steps):
     net, x = Sequence(cell(p), 30.0).eval(), events(3, INPUTS)
     graph = traced(net)
     assert "rlif" in {op.kind for op in apply(Recognise(), graph).ops}
+    with torch.no_grad():
+        assert_same_spikes(graph, x, net(x.float()))
+
+
+class Whole(torch.nn.Module):
+    """A layer of Norse's that takes the whole sequence."""
+
+    def __init__(self, layer: torch.nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x, state):
+        """Of a cell's timestep, as `Sequence` calls it."""
+        spikes, state = self.layer(x[None], state)
+        return spikes[0], state
+
+
+ADAPTING = {
+    "forward": lambda p: norse.torch.LSNNCell(p),
+    "recurrent": lambda p: norse.torch.LSNNRecurrentCell(NEURONS, NEURONS, p),
+    "layer": lambda p: Whole(norse.torch.LSNN(p)),
+    "recurrent layer": lambda p: Whole(norse.torch.LSNNRecurrent(NEURONS, NEURONS, p)),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("cell", ADAPTING.values(), ids=ADAPTING)
+def test_a_module_whose_threshold_adapts(cell):
+    """Its current takes in the input behind the spike, and its threshold rests at `v_th`."""
+    torch.manual_seed(7)
+    p = norse.torch.LSNNParameters(
+        v_th=torch.as_tensor(0.3), tau_adapt_inv=torch.as_tensor(20.0), beta=torch.as_tensor(0.5)
+    )
+    net, x = Sequence(cell(p), 8.0).eval(), events(3, INPUTS)
+    graph = traced(net, steps=8)
+    assert {"alif", "delay"} <= {op.kind for op in apply(Recognise(), graph).ops}
     with torch.no_grad():
         assert_same_spikes(graph, x, net(x.float()))
 

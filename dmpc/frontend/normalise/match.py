@@ -89,9 +89,9 @@ class Matcher:
 
         Raises ImportFailure on a timestep that differs, naming its node.
         """
-        last = self.flow.steps - 1
+        final = self.template.final
         for own, actual in self.template.last.items():
-            self.claims[last][Claim(own, last, actual)] = None
+            self.claims[final][Claim(own, final, actual)] = None
         for join in self.template.joins:
             for step, actual in enumerate(join.operands):
                 trial = Trial()

@@ -3,6 +3,7 @@
 from collections import defaultdict
 
 from dmpc.frontend.normalise.flow import ABSENT, Flow, Kind, Operation
+from dmpc.frontend.normalise.lag import keep_up
 
 Readers = dict[int, list[tuple[int, int]]]
 """Stage and timestep of every operation that reads a value."""
@@ -13,19 +14,24 @@ def needed(flow: Flow, outputs: list[int]) -> list[Operation]:
 
     An operation on one value of a timestep whose result nothing reads before a later one moves
     there, so that the value itself is what the timesteps hand on: the memory, not its product with
-    a matrix.
+    a matrix. What makes spikes does not move to late answers.
     """
+    unheard = keep_up(flow, outputs)
     answers = set(outputs)
     live = answers | {cut.source for o in outputs if (cut := flow.values[o].slice)}
     readers: Readers = defaultdict(list)
+    charging = set[int]()  # values that more than answers read
     operations = []
     for operation in reversed(flow.operations):
         if live.isdisjoint(operation.results):
             continue
         operations.append(operation)
         live.update(operation.operands)
-        if answers.isdisjoint(operation.results):
+        answers_alone = operation.number not in unheard and charging.isdisjoint(operation.results)
+        if answers.isdisjoint(operation.results) and not answers_alone:
             _move(flow, operation, readers)
+        if not operation.joins and operation.number not in unheard:
+            charging.update(operation.operands)
         value = flow.values[operation.results[0]]
         for number, operand in enumerate(operation.operands):
             cut = flow.values[operand].slice

@@ -66,7 +66,7 @@ class Template:
     """One timestep of the loop of a stage.
 
     `refs` says of every value that the operations or joins of this timestep read, by number, what
-    it is in any timestep.
+    it is in any timestep. `last` are results that the timestep `final` computes too, and its.
     """
 
     stage: int
@@ -74,7 +74,8 @@ class Template:
     operations: list[Operation]
     joins: list[Operation]
     refs: dict[int, Ref]
-    last: dict[int, int]  # results that the last timestep computes too, and theirs
+    final: int
+    last: dict[int, int]
 
 
 def find_template(
@@ -104,13 +105,16 @@ def find_template(
             if refs[operand].source.kind == "own" and delay:
                 later = _later(reader, position, by_step[step], twins, colours, step + delay)
                 refs[operand] = Ref(Source("own", later), delay)
-    last = {
-        own: its
-        for operation in by_step[step]
-        if (twin := twins.get(flow.steps - 1, {}).get(colours[operation.number]))
-        for own, its in zip(operation.results, twin.results, strict=True)
-    }
-    return Template(stage, step, by_step[step], joins, refs, last)
+    final, last = flow.steps, dict[int, int]()
+    while not last and final > step:  # of a network that lags, the last inputs are not read
+        final -= 1
+        last = {
+            own: its
+            for operation in by_step[step]
+            if (twin := twins.get(final, {}).get(colours[operation.number]))
+            for own, its in zip(operation.results, twin.results, strict=True)
+        }
+    return Template(stage, step, by_step[step], joins, refs, final, last)
 
 
 def _ref(flow: Flow, stage: int, step: int, operand: int, places: Places) -> Ref:

@@ -8,8 +8,8 @@ import numpy as np
 from dmpc.ir.graph import Attr, Graph, Loc, Op, State
 from dmpc.ir.types import TensorType, event, f32
 from dmpc.ir.wires import Ring, Wires
-from dmpc.passes.recognition.convolutions import flattened
-from dmpc.passes.recognition.currents import Decay, Part, without_currents
+from dmpc.passes.recognition.answers import find_answer
+from dmpc.passes.recognition.currents import Decay
 from dmpc.passes.recognition.legendre import legendre_window
 from dmpc.passes.recognition.network import (
     LOC_LENGTH,
@@ -26,7 +26,6 @@ from dmpc.passes.recognition.network import (
     Source,
     Synapses,
 )
-from dmpc.passes.recognition.network_rules import READOUT
 from dmpc.passes.recognition.neuron_rules import FREE_COMPARISON
 from dmpc.passes.recognition.terms import Matrix
 
@@ -420,34 +419,16 @@ class _Assembly:
             self.graph.types[after] = type_
 
     def readout(self, decays: Sequence[Decay]) -> None:
-        """Add the output: a linear map of the last spikes, or what integrates one."""
+        """Add the output: a linear map of spikes, or what integrates one."""
         network = self.network
-        output = network.graph.outputs[0]
-        form = network.forms.form(output)
-        chain: list[Part] = []  # the output, what feeds it, and so on
-        while True:
-            rest, parts = without_currents(network, output, form, decays)
-            if not parts:
-                break
-            if rest.parts or rest.bias.any() or len(parts) > 1 or parts[0].late:
-                found = network.names(form.parts)
-                raise network.failure(READOUT, output, culprits=form.parts, found=found)
-            chain += parts
-            form = parts[0].fed
-        terms = flattened(network, form)
-        if not terms and self.spikes:  # weights of zero: still the last layer's
-            size = network.graph.types[self.spikes].size
-            terms = {self.spikes: np.zeros((form.size, size))}
-        sources = [leaf for leaf in terms if leaf in network.comparisons()]
-        if len(sources) != 1 or len(terms) != 1:
-            found = network.names(terms)
-            raise network.failure(READOUT, output, culprits=terms, found=found)
-        ops = network.between(sources[0], output)
-        source = self.values[sources[0]]
-        value = "readout.in" if chain else "readout"
-        self.dense("readout", value, source, terms[sources[0]], form.bias, ops)
-        for number, current in enumerate(reversed(chain), 1):
-            part = "readout" if number == len(chain) else f"readout.{number}"
+        answer = find_answer(network, decays, self.spikes)
+        read = answer.synapses
+        ops = self.ways(read, network.graph.outputs[0])
+        value = "readout.in" if answer.chain else "readout"
+        source = self.source("readout", read)
+        self.dense("readout", value, source, read.weight, answer.bias, ops)
+        for number, current in enumerate(reversed(answer.chain), 1):
+            part = "readout" if number == len(answer.chain) else f"readout.{number}"
             state = self.graph.fresh("readout.i")
             self.integrators("readout", current.state, current.alpha, [value], state, part)
             value = part

@@ -14,6 +14,7 @@ import numpy as np
 from dmpc.errors import CompileError, raise_all
 from dmpc.ir.graph import Graph, State
 from dmpc.ir.wires import Wires
+from dmpc.passes.recognition.adaptation import find_pairs
 from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.bends import cut_off, products
 from dmpc.passes.recognition.lines import find_lines
@@ -59,7 +60,9 @@ class _Wiring:
 
     def causes(self) -> Iterator[NotRecognised]:
         """One error for each state that is one too many; of a readout, for its last alone."""
+        adapted = find_pairs(self.network).keys()
         states = [s for s in self.network.graph.states if s.name not in self.network.lines.states]
+        states = [s for s in states if not adapted or not self._readers(s) <= adapted]
         read = [state for state in states if self._is_output(state)]
         reset = any(self._readers(state) for state in read)
         found = [self._readout(read)] if reset else []
