@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 import torch
 from rockpool.nn.combinators import Sequential
-from rockpool.nn.modules import ExpSynTorch, LIFNeuronTorch, LIFTorch, LinearTorch, to_nir
+from rockpool.nn.modules import (
+    ExpSynTorch,
+    LIFNeuronTorch,
+    LIFTorch,
+    LinearTorch,
+    aLIFTorch,
+    to_nir,
+)
 from rockpool.nn.modules.torch.lif_torch import PeriodicExponential
 
 from dmpc.errors import ImportFailure
@@ -89,6 +96,23 @@ def test_a_recurrent_module():
     net = network(LAYERS["recurrent LIF"], most=0.1)
     x, wanted = run(net)
     assert_same_spikes(traced(net), x, wanted)
+
+
+ADAPTING = {
+    "once": lambda: aLIFTorch(NEURONS, tau_syn=5e-3, tau_ahp=1e-2, **ONE),
+    "any number of times": lambda: aLIFTorch(NEURONS, tau_mem=decays(), tau_ahp=1e-2),
+    "recurrent": lambda: aLIFTorch(
+        NEURONS, has_rec=True, w_rec=torch.rand(NEURONS, NEURONS) / 5 - 0.15, **ONE
+    ),
+}
+
+
+@pytest.mark.parametrize("layer", ADAPTING.values(), ids=ADAPTING)
+def test_neurons_whose_spikes_hold_them_back(layer):
+    """Their noise, nothing times a random number, is zeros of both signs."""
+    net = network(layer, most=0.6)
+    x = events(9, INPUTS)[:8].transpose(0, 1).float().numpy()
+    assert_same_spikes(from_torch(net, x).graph, *run(net))
 
 
 def test_neurons_that_may_spike_three_times():

@@ -96,8 +96,9 @@ class Flow:
         return made
 
     def constant(self, array: Array, name: str) -> int:
-        """The value of an array."""
-        content = hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest()
+        """The value of an array; zeros of both signs are one, as noise times nothing gives them."""
+        plain = array + 0.0 if array.dtype.kind == "f" else array
+        content = hashlib.sha256(np.ascontiguousarray(plain).tobytes()).digest()
         key = ("constant", array.dtype.str, array.shape, content)
         if key not in self.known:
             value = self.value(Kind.STATIC, name)

@@ -26,6 +26,23 @@ TWINS = rule(
     nearest="more timesteps in the export, or the same initial values",
 )
 
+TOO_FEW = rule(
+    "too-few-timesteps",
+    Stage.IMPORT,
+    "{steps} timesteps do not show what they have in common: at timestep {step} this still hangs "
+    "on the start, or the answer on no more",
+    why="""What timesteps have in common is read off the middle one and those around it. First ones
+    are simpler, since they start from constants; so are last ones of networks that answer late. The
+    more states follow each other, the more of these there are.""",
+    nearest="an example of {enough} timesteps, or more",
+)
+
+
+class TooFewTimesteps(ImportFailure):
+    """The error of a loop that is unrolled over too few timesteps; `steps` says how many."""
+
+    steps = 0
+
 
 @dataclass(frozen=True)
 class Source:
@@ -103,7 +120,9 @@ def find_template(
             refs[operand] = _ref(flow, stage, step, operand, places)
             delay = refs[operand].delay
             if refs[operand].source.kind == "own" and delay:
-                later = _later(reader, position, by_step[step], twins, colours, step + delay)
+                later = _later(reader, position, twins, colours, step + delay)
+                if later is None:
+                    raise _unlike(flow, stage, operations, places, twins, step + delay)
                 refs[operand] = Ref(Source("own", later), delay)
     final, last = flow.steps, dict[int, int]()
     while not last and final > step:  # of a network that lags, the last inputs are not read
@@ -136,19 +155,47 @@ def _ref(flow: Flow, stage: int, step: int, operand: int, places: Places) -> Ref
 def _later(
     reader: Operation,
     position: int,
-    operations: list[Operation],
     twins: dict[int, dict[int, Operation]],
     colours: dict[int, int],
     step: int,
-) -> int:
-    """What the reader's twin at a later timestep reads in the same place."""
+) -> int | None:
+    """What the reader's twin at a later timestep reads in the same place; None without a twin."""
     if reader.joins:
         return reader.operands[step]
+    twin = twins.get(step, {}).get(colours[reader.number])
+    return None if twin is None else twin.operands[position]
+
+
+def _unlike(
+    flow: Flow,
+    stage: int,
+    operations: list[Operation],
+    places: Places,
+    twins: dict[int, dict[int, Operation]],
+    step: int,
+) -> ImportFailure:
+    """The error of a middle timestep that computes something else than a later one.
+
+    There are too few timesteps if they differ in what was before, and that are first ones, or if
+    the loop ends there.
+    """
+    alike = _round(flow, stage, operations, places, {})
+    each = {at: {alike[one.number] for one in found.values()} for at, found in twins.items()}
+    middle = flow.steps // 2
     there = twins.get(step, {})
-    if colours[reader.number] not in there:
-        first = next(one for one in operations if colours[one.number] not in there)
-        raise ImportFailure.of(NO_COUNTERPART, where=label(first.node), step=step)
-    return there[colours[reader.number]].operands[position]
+    where = next(label(one.node) for colour, one in twins[middle].items() if colour not in there)
+    first = next((at for at in range(middle) if each.get(at) == each[middle]), middle)
+    odd = any(each.get(at) != each[middle] for at in (*range(first, middle), step))
+    if odd and step < flow.steps - 1:
+        return ImportFailure.of(NO_COUNTERPART, where=where, step=step)
+    return too_few(where, flow.steps, step)
+
+
+def too_few(where: str, steps: int, step: int) -> TooFewTimesteps:
+    """The error of a loop over so few timesteps, of which one is none like the others."""
+    error = TooFewTimesteps.of(TOO_FEW, where=where, steps=steps, step=step, enough=2 * (step + 1))
+    error.steps = steps
+    return error
 
 
 def _colours(

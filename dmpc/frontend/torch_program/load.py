@@ -13,7 +13,12 @@ from dmpc.frontend.answers import sample_axis
 from dmpc.frontend.chosen import tell_left_out
 from dmpc.frontend.model_rules import NO_TIME, REPEATED_INPUT
 from dmpc.frontend.models import Model, stem
-from dmpc.frontend.normalise.template import NO_COUNTERPART, TWINS
+from dmpc.frontend.normalise.template import (
+    NO_COUNTERPART,
+    TWINS,
+    TooFewTimesteps,
+    too_few,
+)
 from dmpc.frontend.torch_program.convert import functional_form, to_onnx
 from dmpc.frontend.torch_program.finish import before_finish
 from dmpc.frontend.torch_program.modules import from_factory
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
 
 LOST = (NO_TIME, REPEATED_INPUT, NO_COUNTERPART, TWINS)
 """What is said of a model in which no timesteps are found."""
+LEAST = 3  # timesteps of an example: the first and the last may be others than all between
 
 _SAY = {True: "say", False: "without"}
 
@@ -83,8 +89,10 @@ def from_module(
     except ImportFailure as error:
         vector = _of_a_vector(module, x, name, options, time_first, error)
         if vector is None:
-            if any(one.rule in LOST for one in error.every):
+            if _lost(error, x.shape[1]):
                 _check_order(module, x, name, options, time_first)
+            if error.rule is NO_TIME and x.shape[1] < LEAST:
+                raise too_few(name, x.shape[1], LEAST - 1) from None
             raise
         example, traced = vector
     signature, repeats = traced.signature, traced.signature.repeats
@@ -133,6 +141,12 @@ def _of_a_vector(
         if traced.signature.repeats is not None:
             return example, traced
     return None
+
+
+def _lost(error: ImportFailure, steps: int) -> bool:
+    """Whether no timesteps were found in a model, or others than an example's."""
+    few = any(isinstance(one, TooFewTimesteps) and one.steps != steps for one in error.every)
+    return few or any(one.rule in LOST for one in error.every)
 
 
 def _check_order(

@@ -93,6 +93,13 @@ def twins(step: int, texts: list[str]) -> list[str]:
     return [*texts[:3], *filtered, *texts[3:]]
 
 
+def old_spikes(step: int, texts: list[str]) -> list[str]:
+    """Each timestep reads the spikes of the third before, which is half of them ago."""
+    late = f"s{step - T // 2}" if step >= T // 2 else "zeros"
+    texts[3] = f"u{step} = Sum(l{step}, c{step}, {late})"
+    return texts
+
+
 def mixed(step: int, texts: list[str]) -> list[str]:
     if step:
         return texts
@@ -139,6 +146,7 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "unlike-timesteps": lambda: network(partial(rectified, T - 1)),
     "unlike-constants": lambda: network(other_weight),
     "no-counterpart": lambda: network(rectified_state),
+    "too-few-timesteps": lambda: network(old_spikes),
     "first-timesteps": lambda: network(partial(rectified, 0)),
     "twins": lambda: network(twins),
     "mixed-times": lambda: network(mixed),
