@@ -22,6 +22,7 @@ from dmpc.passes.recognition.extra_states import raise_causes
 from dmpc.passes.recognition.holds import find_held, find_hold, timing_of
 from dmpc.passes.recognition.limits import check_limits, limited, without_limits
 from dmpc.passes.recognition.lines import check_start, find_lines
+from dmpc.passes.recognition.logic import with_gates
 from dmpc.passes.recognition.memories import find_memory
 from dmpc.passes.recognition.network import (
     Held,
@@ -83,7 +84,7 @@ class Recognise(Pass):
         graph, counts = without_counts(from_rest(graph))
         graph, cut = without_limits(graph)
         graph, endless, uncounted = joined(graph, counts)
-        graph = together(settled(graph))
+        graph = together(settled(with_gates(graph)))
         told = cut, endless, rests
         try:
             if uncounted:

@@ -158,7 +158,7 @@ class Forms:
         with np.errstate(all="ignore"):
             ends = [
                 np.asarray(op_def(op.kind).evaluate(EvalContext(), op.attrs, *arrays)[0], float)
-                for arrays in (_as_typed(op, false), _as_typed(op, true))
+                for arrays in (as_typed(op, false), as_typed(op, true))
             ]
         if not np.isfinite(ends).all():
             return None
@@ -250,7 +250,7 @@ class Forms:
                 leaves.append((value, strict, argument))
 
 
-def _as_typed(op: Op, arrays: list[Matrix]) -> list[Matrix | npt.NDArray[np.bool_]]:
+def as_typed(op: Op, arrays: list[Matrix]) -> list[Matrix | npt.NDArray[np.bool_]]:
     """Operands of an op, the condition of a choice as the truth value that it is."""
     choice = op.kind == "where"
     return [array != 0 if choice and n == 0 else array for n, array in enumerate(arrays)]
