@@ -98,6 +98,16 @@ def floor(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     return started or [begin(ctx, node, "floor", tensor)]
 
 
+def nearest(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
+    """Round, as `floor(x + 0.5)`: halves up, where ONNX takes the even neighbour."""
+    tensor = _traced(inputs[0])
+    followed = follow(ctx, node, "round", tensor)
+    if followed is not None:
+        return followed
+    (more,) = elementwise(ctx, node, "add", tensor, Known(np.array([0.5])))
+    return [begin(ctx, node, "floor", _traced(more))]
+
+
 def relu(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     """Relu."""
     return elementwise(ctx, node, "relu", inputs[0])

@@ -47,7 +47,7 @@ SINGLE: Mapping[str, Handler] = {
     "Pow": elementwise.stepping("pow"),
     "Relu": elementwise.relu,
     "Scan": scan,
-    "Round": elementwise.stepping("round"),
+    "Round": elementwise.nearest,
     "Shape": movement.shape,
     "Sign": elementwise.stepping("sign"),
     "Sqrt": elementwise.stepping("sqrt"),

@@ -72,6 +72,15 @@ class _Line:
     offset: Array
 
 
+@dataclass(frozen=True)
+class _Cut:
+    """`value`, nowhere below `low` and nowhere above `high`."""
+
+    value: str
+    low: float
+    high: float
+
+
 def climb(ctx: Context, node: Node, kind: str, *tensors: Tensor) -> list[Tensor] | None:
     """An op on staircases of one value, its comparisons and numbers; None if operands are others.
 
@@ -120,14 +129,20 @@ def begin(
     builder, loc = ctx.builder, loc_of(node)
     height, whole = builder.vector(tensor, loc)
     levels, line = FUNCTIONS[kind](GRID), _line(builder.graph, height)
-    cut = builder.graph.producer(line.base) if line.base else None
-    if cut is not None and cut.kind == "relu" and np.all(line.gain > 0) and not line.offset.any():
+    cut = _cut(builder.graph, line.base)
+    limits = [np.unique(line.gain * limit + line.offset) for limit in (cut.low, cut.high)]
+    if cut.value != line.base and np.all(line.gain > 0) and all(len(one) == 1 for one in limits):
         size = builder.graph.types[height].size
-        height = builder.times(cut.operands[0], np.resize(line.gain, size), loc)
-        levels = FUNCTIONS[kind](np.maximum(GRID, 0))
-    endless = _endless(levels)
+        height = builder.times(cut.value, np.resize(line.gain, size), loc)
+        height = builder.plus(height, np.resize(line.offset, size), loc)
+        levels = FUNCTIONS[kind](np.clip(GRID, *limits))
+    jumps, endless = _jumps(levels), _endless(levels)
+    if len(jumps) <= 1:
+        return _single(ctx, node, kind, height, levels, jumps, whole)
     if endless is not None:
         found = _counted(ctx, node, height, endless, whole)
+    elif _ends(levels):
+        found = _several(ctx, node, height, levels, jumps, whole)
     else:
         value = builder.emit("floor", (height,), {}, node.proto.output[0], loc)
         found = replace(whole, value=value)
@@ -256,6 +271,27 @@ def _line(graph: Graph, value: str) -> _Line:
     inner, number = (one, other.offset) if one.base else (other, one.offset)
     factor = number if op.kind == "mul" else 1 / number
     return _Line(inner.base, inner.gain * factor, inner.offset * factor)
+
+
+def _cut(graph: Graph, value: str) -> _Cut:
+    """A value as one that is cut off, as Relu, Clip, Max and Min do it."""
+    op, itself = graph.producer(value), _Cut(value, -np.inf, np.inf)
+    if op is None or op.kind not in ("relu", "add", "sub"):
+        return itself
+    if op.kind == "relu":
+        inner = _cut(graph, op.operands[0])
+        return replace(inner, low=max(inner.low, 0.0), high=max(inner.high, 0.0))
+    whole, over = op.operands[0], graph.producer(op.operands[1])
+    beyond = graph.producer(over.operands[0]) if over is not None and over.kind == "relu" else None
+    if beyond is None or beyond.kind != "sub":
+        return itself
+    ends = beyond.operands if op.kind == "sub" else beyond.operands[::-1]
+    limit = np.unique(graph.constants[ends[1]]) if ends[1] in graph.constants else np.zeros(0)
+    if ends[0] != whole or len(limit) != 1:
+        return itself
+    inner, least = _cut(graph, whole), min if op.kind == "sub" else max
+    low, high = (least(one, float(limit[0])) for one in (inner.low, inner.high))
+    return replace(inner, low=low, high=high)
 
 
 def check_staircases(builder: Builder, graph: Graph) -> None:

@@ -39,8 +39,8 @@ LOGIC = {
 }  # fmt: skip
 UNARY = {
     "abs": "Abs", "ceil": "Ceil", "exp": "Exp", "floor": "Floor", "log": "Log", "neg": "Neg",
-    "reciprocal": "Reciprocal", "relu": "Relu", "sigmoid": "Sigmoid", "sign": "Sign",
-    "sqrt": "Sqrt", "tanh": "Tanh",
+    "reciprocal": "Reciprocal", "relu": "Relu", "round": "Round", "sigmoid": "Sigmoid",
+    "sign": "Sign", "sqrt": "Sqrt", "tanh": "Tanh",
 }  # fmt: skip
 NOTHING = (
     "alias", "clone", "contiguous", "detach", "detach_", "lift_fresh_copy", "positive",
@@ -150,6 +150,8 @@ def unary(emitter: Emitter, call: Call) -> str:
     """A function of one tensor."""
     if call.result.dtype.is_complex and call.op != "neg":
         raise ImportFailure.of(FORM, what=f"{call.op} of complex numbers", nearest="mul")
+    if call.arguments.get("decimals", 0):
+        raise ImportFailure.of(FORM, what=f"{call.op} to decimals", nearest="round")
     return emitter.emit(UNARY[call.op], [emitter.use(call["self"], call.result.dtype)], call.name)
 
 

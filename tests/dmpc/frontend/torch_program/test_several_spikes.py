@@ -58,7 +58,19 @@ def taken_off_more(v):
     return n, v - 0.75 * n
 
 
-STEPS = (counted, divided, compared, taken_off_more)
+def rounded(v):
+    """Integer LIF as SpikeYOLO has it (Luo et al. 2024, eq. 8)."""
+    n = torch.round(torch.clamp(v, 0, 4))
+    return n, v - n
+
+
+def normalised(v):
+    """... and as E-SpikeFormer has it (Yao et al. 2025)."""
+    n = torch.floor(torch.clamp(v, min=0, max=4) + 0.5) / 4
+    return n, v - n * 4
+
+
+STEPS = (counted, divided, compared, taken_off_more, rounded, normalised)
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda one: one.__name__)
@@ -176,3 +188,9 @@ def test_counts_without_end_in_any_spelling(tmp_path):
     path.write_bytes(to_onnx(made).SerializeToString())
     again = import_layers(path, Options())
     assert [op.attrs for op in again.ops if op.kind == "lif"] == neurons
+
+
+def test_rounding_to_decimals_is_no_count():
+    net = Net(lambda v: (n := torch.round(v.clamp(0, 2), decimals=1), v - n))
+    with pytest.raises(DmpcError, match="round to decimals is not supported"):
+        from_torch(net.eval(), X)
