@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from dmpc.errors import ImportFailure
+from dmpc.findings import finding, tell
 from dmpc.frontend import onnx_import
 from dmpc.frontend.answers import sample_axis
 from dmpc.frontend.chosen import tell_left_out
-from dmpc.frontend.model_rules import NO_TIME, REPEATED_INPUT
+from dmpc.frontend.model_rules import NO_TIME, REPEATED_INPUT, WRONG_AXIS
 from dmpc.frontend.models import Model, stem
 from dmpc.frontend.normalise.template import (
     NO_COUNTERPART,
@@ -29,10 +31,11 @@ from dmpc.frontend.torch_program.program import (
     example_of,
     export,
     load,
+    time_last,
 )
 from dmpc.frontend.torch_program.reference import TorchReference
 from dmpc.frontend.torch_program.results import answer_of, results_of
-from dmpc.frontend.torch_program.rules import EXAMPLE_SHAPE, FORWARD_FAILS, NO_EXAMPLE
+from dmpc.frontend.torch_program.rules import EXAMPLE_SHAPE, FORWARD_FAILS, NO_EXAMPLE, TIME_LAST
 from dmpc.frontend.torch_program.weights import load_weights
 
 if TYPE_CHECKING:
@@ -44,7 +47,7 @@ if TYPE_CHECKING:
     from dmpc.ir.registry import Tensor
 
 
-LOST = (NO_TIME, REPEATED_INPUT, NO_COUNTERPART, TWINS)
+LOST = (NO_TIME, REPEATED_INPUT, WRONG_AXIS, NO_COUNTERPART, TWINS)
 """What is said of a model in which no timesteps are found."""
 LEAST = 3  # timesteps of an example: the first and the last may be others than all between
 
@@ -89,11 +92,14 @@ def from_module(
     except ImportFailure as error:
         vector = _of_a_vector(module, x, name, options, time_first, error)
         if vector is None:
-            if _lost(error, x.shape[1]):
-                _check_order(module, x, name, options, time_first)
-            if error.rule is NO_TIME and x.shape[1] < LEAST:
-                raise too_few(name, x.shape[1], LEAST - 1) from None
-            raise
+            turned = time_last(module)
+            vector = _of_turned(module, turned, x, name, options, time_first, error)
+            if vector is None:
+                if error.rule is NO_TIME and x.shape[1] < LEAST:
+                    raise too_few(name, x.shape[1], LEAST - 1) from None
+                raise
+            module = turned
+            tell(finding(TIME_LAST, where=name))
         example, traced = vector
     signature, repeats = traced.signature, traced.signature.repeats
     if repeats is None and signature.time != int(not time_first):
@@ -149,8 +155,37 @@ def _lost(error: ImportFailure, steps: int) -> bool:
     return few or any(one.rule in LOST for one in error.every)
 
 
+def _of_turned(
+    module: nn.Module,
+    turned: nn.Module,
+    x: Tensor,
+    name: str,
+    options: onnx_import.Options,
+    time_first: bool,
+    error: ImportFailure,
+) -> tuple[torch.Tensor, _Traced] | None:
+    """A module that takes the timesteps last, if it does; raises ImportFailure where the order of
+    what it was given is what is wrong."""
+    lost = _lost(error, x.shape[1])
+    if not lost and error.rule is not FORWARD_FAILS:
+        return None
+    example = example_of(x, turned, time_first=False)
+    with suppress(ImportFailure):
+        traced = _traced(turned, example, name, options)
+        if traced.signature.time == 1 and not time_first:
+            return example, traced
+    if lost:
+        _check_order(module, turned, x, name, options, time_first)
+    return None
+
+
 def _check_order(
-    module: nn.Module, x: Tensor, name: str, options: onnx_import.Options, time_first: bool
+    module: nn.Module,
+    turned: nn.Module,
+    x: Tensor,
+    name: str,
+    options: onnx_import.Options,
+    time_first: bool,
 ) -> None:
     """Raise ImportFailure if a module takes its input in another order.
 
@@ -167,6 +202,13 @@ def _check_order(
                 where=name,
                 hint=f"x.swapaxes(0, 1){said}",
             )
+    if _takes(turned, x.swapaxes(1, -1), name, options, time_first=False):
+        raise ImportFailure(
+            f"x is read as samples of {x.shape[1]} timesteps, and the module takes the timesteps "
+            "last: the other way round it is a network",
+            where=name,
+            hint="x.swapaxes(1, -1), the module as it is",
+        )
 
 
 def _takes(

@@ -186,6 +186,20 @@ def example_of(x: Tensor, module: nn.Module, time_first: bool) -> torch.Tensor:
     return tensor.transpose(0, 1).contiguous() if time_first else tensor
 
 
+def time_last(module: nn.Module) -> nn.Module:
+    """A module that takes [samples, inputs, timesteps] as one of [samples, timesteps, inputs].
+
+    It shares everything with the first, and bears its names.
+    """
+    turned, kind = copy.copy(module), type(module)
+
+    def forward(self: nn.Module, x: torch.Tensor) -> Any:
+        return kind.forward(self, x.moveaxis(1, -1))
+
+    turned.__class__ = type(kind.__name__, (kind,), {"forward": forward})
+    return turned
+
+
 def export(module: nn.Module, example: torch.Tensor, name: str) -> ExportedProgram:
     """The program of a module in inference mode; the module is left as it was.
 

@@ -145,6 +145,15 @@ FORWARD_FAILS = rule(
     why="The module itself cannot be run on the example, before anything is traced.",
     nearest="[samples, timesteps, inputs], or with the timesteps first (--time-first)",
 )
+TIME_LAST = rule(
+    "time-last",
+    Stage.IMPORT,
+    "the module takes the timesteps last; samples are [samples, timesteps, inputs] all the same",
+    why="""Samples have one order, whatever network reads them. The module is given each with its
+    time axis moved behind the inputs.""",
+    nearest="x.swapaxes(1, -1) of samples as the module takes them",
+    severity=Severity.NOTE,
+)
 UNTRACEABLE = rule(
     "untraceable",
     Stage.IMPORT,

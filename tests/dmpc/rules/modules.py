@@ -21,7 +21,7 @@ from dmpc.frontend.torch_program.program import check_reset, export
 from dmpc.nn import DMPNetwork, QuantizedNetwork
 from tests.dmpc.frontend.torch_program import hostile
 from tests.dmpc.frontend.torch_program.test_convert import B, Function, M, T
-from tests.dmpc.frontend.torch_program.test_modules import SOURCE, X
+from tests.dmpc.frontend.torch_program.test_modules import SOURCE, Last, X
 
 MODULE = "rules_net"
 
@@ -117,6 +117,7 @@ def cases(folder: Path) -> dict[str, Callable[[], Report]]:
         **{name: lambda f=function: program(f) for name, function in FUNCTIONS.items()},
         "many-arguments": two_inputs,
         "own-interface": lambda: from_torch(OfRockpool(), X),
+        "time-last": lambda: from_torch(Last(1), np.zeros((2, 4, 5), np.float32)),
         "stale-module": lambda: check_reset(Remembering(), "net"),
         "no-module": lambda: open_model(f"{MODULE}t:Net", example=X),
         "no-attribute": lambda: open_model(f"{MODULE}:made_", example=X),

@@ -10,6 +10,7 @@ import torch
 
 from dmpc import from_torch
 from dmpc.errors import ImportFailure
+from dmpc.findings import listening
 from dmpc.frontend import open_model
 from dmpc.frontend.models import is_factory, stem
 from dmpc.frontend.torch_program.convert import to_onnx
@@ -312,6 +313,25 @@ def test_samples_that_come_timesteps_first_are_told_so(time, time_first):
         ": x is read as 9 samples of 2 timesteps, whatever the module takes first; the other way "
         f"round it is a network (x.swapaxes(0, 1){'' if time_first == (time == 0) else also})"
     )
+
+
+class Last(Loop):
+    """A network that takes [samples, inputs, timesteps]."""
+
+    def forward(self, x):
+        return super().forward(x.transpose(1, 2))
+
+
+def test_a_module_may_take_the_timesteps_last():
+    x = (np.random.default_rng(0).random((2, 9, 5)) < 0.4).astype(np.float32)
+    module = Last(1)
+    wanted = module(torch.from_numpy(x).transpose(1, 2)).detach()
+    with listening() as told:
+        model = from_torch(module, x)
+    assert [one.rule for one in told] == ["time-last"]
+    np.testing.assert_allclose(model.reference.logits(x), wanted, rtol=1e-5)
+    with pytest.raises(ImportFailure, match=r"samples of 5 timesteps, .* \(x\.swapaxes\(1, -1\)"):
+        from_torch(module, x.swapaxes(1, -1))
 
 
 class Box(dict):
