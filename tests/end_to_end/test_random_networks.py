@@ -46,7 +46,7 @@ def failures(found):
     return [(rung.name, rung.reason, rung.figures) for rung in found.rungs if not rung.ok]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=90, deadline=None)
 @given(networks(), choices, st.sampled_from(("static", "seen", "quieter")))
 def test_every_bit_and_cycle(shape, chosen, scales):
     """Spikes, membranes, memory states and logits of every timestep; cycles alone, together and as
