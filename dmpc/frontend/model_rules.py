@@ -307,7 +307,7 @@ BATCHLESS_STATE = rule(
 BROKEN_CARRY = rule(
     "broken-carry",
     Stage.IMPORT,
-    "the next value of state '{name}' {shape} has shape {next_shape}, or is a constant",
-    why="A state keeps its shape from timestep to timestep, and depends on what happens.",
+    "the next value of state '{name}' {shape} has shape {next_shape}",
+    why="A state keeps its shape from timestep to timestep.",
     nearest="the next value in the state's own shape",
 )

@@ -1,6 +1,6 @@
 """Scan: a loop over time, whose body becomes part of the one timestep of the graph."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from onnx import GraphProto
@@ -21,7 +21,7 @@ from dmpc.frontend.model_rules import (
 )
 from dmpc.frontend.onnx_file import Node
 from dmpc.frontend.tensors import Domain, Index, Known, Mixed, Tensor, Traced, alike, layout, whole
-from dmpc.ir.graph import Array
+from dmpc.ir.graph import Array, Loc
 from dmpc.ir.types import TensorType
 
 
@@ -177,23 +177,31 @@ def _output(tensors: dict[str, Tensor], name: str) -> Known | Traced:
 
 def _carry(ctx: Context, node: Node, state: Traced, init: Known, result: Tensor) -> Traced:
     """Tie a state to its next value."""
-    if not isinstance(result, Traced) or result.shape != state.shape:
+    if result.shape != state.shape or isinstance(result, Mixed):
         raise ImportFailure.of(
             BROKEN_CARRY,
             name=state.value,
             shape=list(state.shape),
             next_shape=list(result.shape),
         )
-    value, next_ = ctx.builder.vector(result, loc_of(node))
+    if isinstance(result, Known):  # nothing is kept, as where what it decays by is zero
+        loc = (result.name or state.value,)
+        value = _constant(ctx, f"{state.value}.next", result, state, loc)
+        next_ = replace(state, value=value)
+    else:
+        value, next_ = ctx.builder.vector(result, loc_of(node))
     name = None
     if init.array.any():
-        start = alike(init.array, layout(state.positions).rows)
-        loc = (init.name or state.value,)
-        name = ctx.builder.graph.fresh(f"{state.value}.init")
-        type_ = TensorType("f32", start.shape)
-        ctx.builder.graph.add_constant(name, start.astype(np.float64), type_, loc)
+        name = _constant(ctx, f"{state.value}.init", init, state, (init.name or state.value,))
     ctx.builder.make_state(state.value, value, name)
     return next_
+
+
+def _constant(ctx: Context, name: str, known: Known, state: Traced, loc: Loc) -> str:
+    """A constant of the graph with what a state becomes, which is the same for all samples."""
+    held = alike(known.array, layout(state.positions).rows)
+    fresh, type_ = ctx.builder.graph.fresh(name), TensorType("f32", held.shape)
+    return ctx.builder.graph.add_constant(fresh, held.astype(np.float64), type_, loc)
 
 
 def _stack(result: Known | Traced, axis: int, parts: Parts) -> Tensor:

@@ -228,6 +228,8 @@ class _Recognition:
     ) -> tuple[list[Memory], list[State]]:
         """Memories, among them all that is held, and the states that decay without being one."""
         repeated = {leaf for hold in holds for leaf in network.forms.form(hold.value).parts}
+        held = {hold.value for hold in holds}  # where it keeps nothing of itself
+        repeated |= {state.name for state in slow if state.next in held}
         found: list[Memory] = []
         decaying: list[State] = []
         for state in slow:

@@ -175,6 +175,13 @@ DEAD = {  # what is zero, by name
     "an echo alone": ((Layer(4, recurrent=True, echo=3),), "1.beta 1.fast 1.recurrent"),
     "a memory that keeps nothing of one neuron": ((Layer(1), Layer(3, 4)), "2.A"),
     "a hold of a memory that keeps nothing": ((Layer(1), Layer(3, 4, dilation=3)), "2.A 2.bx"),
+    "a hold of several drives": (
+        (Layer(2, 4, dilation=2, drives=2, linear=True, current="late"),), "1.A",
+    ),
+    "a threshold that moves to nothing": (
+        (Layer(3, hard=False, bias=False, recurrent=True, adapts="threshold"),),
+        "1.beta 1.rho 1.jump 1.reset 1.recurrent",
+    ),
     "not a spike, again": ((SINGLE, Layer(3, recurrent=True)), "2.beta 2.threshold 2.recurrent"),
     "a layer that hears the next one alone": ((Layer(3, heard=1), Layer(2)), "1.beta 1.fast"),
     "a spike as many": ((SINGLE, Layer(8), Layer(2, delays=4, echo=3)), "2.beta 2.fast.bias"),
