@@ -197,7 +197,8 @@ def _key(random: Random, state: dict[Any, Any]) -> None:
 def _real(value: Any) -> bool:
     import torch
 
-    return isinstance(value, torch.Tensor) and value.ndim > 0 and value.dtype == torch.float32
+    dense = isinstance(value, torch.Tensor) and value.layout == torch.strided
+    return dense and value.ndim > 0 and value.dtype == torch.float32
 
 
 def program(random: Random, folder: Path) -> Case:

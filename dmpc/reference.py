@@ -233,7 +233,8 @@ class OnnxReference:
         x = np.concatenate([x, np.repeat(x[-1:], together - count, axis=0)])
         output, *series = self._run(session, [self.signature.output, *names], x)
         if self.signature.time is None:
-            return [over_time(self.readout, output)[:count], *(one[:count] for one in series)]
+            flat = output.reshape(*output.shape[:2], -1)
+            return [over_time(self.readout, flat)[:count], *(one[:count] for one in series)]
         logits = self.signature.axes.logits(output, self.readout)
         one_sample = len(self.inputs[self.signature.input].shape) == self._tail_axes() + 1
         turned = (one[None] if one_sample else one.swapaxes(0, 1) for one in series)

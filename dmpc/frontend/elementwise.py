@@ -237,6 +237,7 @@ def batch_norm(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
         inputs.constant(number, what)
         for number, what in enumerate(("scale", "bias", "mean", "variance"), 1)
     )
+    broadcast((scale, bias, mean, variance), node.name)
     factor = scale.array / np.sqrt(variance.array + node.real("epsilon", 1e-5))
     addend = bias.array - mean.array * factor
     channels = (-1, *[1] * (len(inputs[0].shape) - 2))

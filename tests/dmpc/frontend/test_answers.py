@@ -13,7 +13,7 @@ from dmpc.frontend import import_onnx, open_model
 from dmpc.frontend.models import held
 from dmpc.frontend.proof import prove
 from dmpc.ir.interpret import interpret
-from tests.dmpc.frontend.spellings import C, Form, M, scan_model, value
+from tests.dmpc.frontend.spellings import C, Form, M, Spelling, scan_model, step_model, value
 
 RNG = np.random.default_rng(3)
 X = (RNG.random((5, 9, M)) < 0.4).astype(np.float64)
@@ -68,6 +68,17 @@ def test_an_answer_of_one_sample(tmp_path, time_first: bool, squeezed: bool) -> 
         model.graph.output.append(value("less", X.shape[1], C))
     else:
         model.graph.output[0].CopyFrom(value("out", 1, X.shape[1], C))
+    np.testing.assert_allclose(proven(model, tmp_path), wanted, atol=1e-5)
+
+
+def test_an_answer_of_a_timestep_with_more_axes(tmp_path) -> None:
+    model = step_model(Spelling())
+    wanted = proven(model, tmp_path)
+    (answer,) = [one for one in model.graph.output if one.name == "y"]
+    axes = numpy_helper.from_array(np.array([1, 3]), "axes")
+    model.graph.initializer.append(axes)
+    model.graph.node.append(helper.make_node("Unsqueeze", ["y", "axes"], ["wide"]))
+    answer.CopyFrom(value("wide", "batch", 1, C, 1))
     np.testing.assert_allclose(proven(model, tmp_path), wanted, atol=1e-5)
 
 

@@ -138,6 +138,13 @@ def test_shapes_that_do_not_fit(tmp_path):
     product.CopyFrom(helper.make_node("Conv", ["x", "thin"], list(product.output), name="/f0_"))
     model.graph.initializer.append(numpy_helper.from_array(np.ones(2, np.float32), "thin"))
     assert "/f0_: shapes [11, 5] and [2] do not fit together" in refused(model, tmp_path)
+    numbers = ["thin", "broad", "thin", "thin"]
+    node = helper.make_node(
+        "BatchNormalization", ["x", *numbers], list(product.output), name="/f0_"
+    )
+    product.CopyFrom(node)
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(3, np.float32), "broad"))
+    assert "/f0_: shapes [2], [3], [2], [2] do not fit together" in refused(model, tmp_path)
 
 
 def test_a_state_without_next_value(tmp_path):
