@@ -261,6 +261,15 @@ def test_zeros_beside_states_that_start_elsewhere_and_limits(layer):
         np.testing.assert_allclose(interpret(layers, x).logits, interpret(graph, x).logits, 1e-5)
 
 
+def test_a_current_starts_in_the_unit_in_which_it_is_read():
+    """Beside an input, what a late current was may be taken for a share of what it becomes."""
+    layer = Layer(neurons=4, current="late", straight=True, starts=True)
+    shape = Shape(inputs=3, layers=(layer,), samples=4, steps=6, seed=1)
+    graph, x = network(shape), samples(shape).astype(np.float64)
+    layers = to_layers(import_onnx(to_onnx(graph), initial_states="keep"), Options())
+    np.testing.assert_allclose(interpret(layers, x).logits, interpret(graph, x).logits, atol=1e-6)
+
+
 @pytest.mark.parametrize("rows", [slice(None), slice(1)], ids=["all", "one"])
 def test_adaptation_by_a_membrane_that_a_bias_alone_charges(rows):
     """What such a current takes of the charge shows in the bias, where no weight shows it."""

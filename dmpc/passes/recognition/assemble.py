@@ -9,7 +9,7 @@ from dmpc.ir.graph import Attr, Graph, Loc, Op, State
 from dmpc.ir.types import TensorType, event, f32
 from dmpc.ir.wires import Ring, Wires
 from dmpc.passes.recognition.answers import find_answer
-from dmpc.passes.recognition.currents import Decay
+from dmpc.passes.recognition.currents import Decay, Part
 from dmpc.passes.recognition.legendre import legendre_window
 from dmpc.passes.recognition.network import (
     LOC_LENGTH,
@@ -166,23 +166,19 @@ class _Assembly:
         fed = self.charge(name, comparison, current.fed)
         fed = fed or [self.silent(name, "fast", current.fed.bias)]
         state = self.graph.fresh(f"{name}.i")
-        self.integrators(name, current.state, current.alpha, fed, state, f"{state}.next")
+        self.integrators(name, current, fed, state, f"{state}.next")
         return state if current.late else f"{state}.next"
 
     def integrators(
-        self, name: str, of: str, kept: Matrix, currents: list[str], state: str, after: str
+        self, name: str, of: Current | Part, currents: list[str], state: str, after: str
     ) -> None:
         """Add integrators of currents, that a state was; `after` is what a timestep leaves."""
-        old = self.network.graph.state(of)
+        old = self.network.graph.state(of.state)
         assert old is not None
-        size = len(kept)
-        start = None if old.init is None else self.network.graph.constants[old.init]
-        init = None
-        if start is not None and start.any():
-            init = self.constant(f"{state}.init", np.resize(start.astype(np.float64), size))
-        self.graph.types[state] = f32(size)
+        init = self.constant(f"{state}.init", of.start) if of.start.any() else None
+        self.graph.types[state] = f32(len(of.alpha))
         self.graph.states.append(State(state, after, init, old.loc))
-        alpha = self.constant(self.graph.fresh(f"{name}.alpha"), kept)
+        alpha = self.constant(self.graph.fresh(f"{name}.alpha"), of.alpha)
         loc = self.network.loc(self.producers(old.next))
         self.op("li", (state, *currents, alpha), after, name, loc)
 
@@ -430,7 +426,7 @@ class _Assembly:
         for number, current in enumerate(reversed(answer.chain), 1):
             part = "readout" if number == len(answer.chain) else f"readout.{number}"
             state = self.graph.fresh("readout.i")
-            self.integrators("readout", current.state, current.alpha, [value], state, part)
+            self.integrators("readout", current, [value], state, part)
             value = part
         self.graph.outputs = ["readout"]
 

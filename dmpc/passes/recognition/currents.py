@@ -24,12 +24,14 @@ MOST = 4  # currents of a neuron: each is a visit more to it
 
 @dataclass(frozen=True)
 class Decay:
-    """A state whose next value is `alpha` [m] of itself and `driven`, which events feed."""
+    """A state whose next value is `alpha` [m] of itself and `driven`, which events feed; it begins
+    from `start` [m]."""
 
     state: str
     next: str
     alpha: Matrix
     driven: Affine
+    start: Matrix
 
     @property
     def whole(self) -> Affine:
@@ -49,7 +51,10 @@ def find_decay(network: Network, state: State) -> Decay | None:
     rectified = (op for op in map(graph.producer, parts) if op is not None and op.kind == "relu")
     if any(graph.types[op.results[0]].size > 1 for op in rectified):
         return None
-    return Decay(state.name, state.next, alpha, affine(form.bias, parts))
+    start = np.zeros(form.size)
+    if state.init is not None:
+        start = np.resize(graph.constants[state.init], form.size).astype(np.float64)
+    return Decay(state.name, state.next, alpha, affine(form.bias, parts), start)
 
 
 def is_bank(network: Network, decay: Decay) -> bool:
@@ -74,6 +79,7 @@ class Part:
     alpha: Matrix
     late: bool
     fed: Affine
+    start: Matrix
 
 
 def without_currents(
@@ -117,19 +123,27 @@ def _ways(network: Network, comparison: str, charge: Affine, decay: Decay) -> It
     if diagonal is not None:
         if decay.alpha.any() and within:
             gain = ratio(charge, whole, decay.state)
-            now = Part(decay.state, decay.alpha, False, driven.scaled(gain))
+            begun = gain * decay.start
+            now = Part(decay.state, decay.alpha, False, driven.scaled(gain), begun)
             yield whole.scaled(gain), [now]
-        yield late, [Part(decay.state, decay.alpha, True, driven.scaled(diagonal))]
+        begun = diagonal * decay.start
+        yield late, [Part(decay.state, decay.alpha, True, driven.scaled(diagonal), begun)]
         return
     mixes = list(_mixes(network, comparison, kept.matrix, decay))
     if all(alpha[mix.any(axis=1)].all() for mix, alpha in mixes):
         over = [mix / np.where(alpha == 0, 1, alpha)[:, None] for mix, alpha in mixes]
         parts = [
-            Part(decay.state, alpha, False, driven.mapped(mix))
+            Part(decay.state, alpha, False, driven.mapped(mix), mix @ decay.start)
             for mix, (_, alpha) in zip(over, mixes, strict=True)
         ]
         yield whole.mapped(np.sum(over, axis=0)), parts
-    yield late, [Part(decay.state, alpha, True, driven.mapped(mix)) for mix, alpha in mixes]
+    yield (
+        late,
+        [
+            Part(decay.state, alpha, True, driven.mapped(mix), mix @ decay.start)
+            for mix, alpha in mixes
+        ],
+    )
 
 
 def _mixes(

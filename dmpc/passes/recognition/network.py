@@ -191,13 +191,14 @@ class Current:
     """A synaptic current of each neuron, and what it takes in.
 
     It keeps `alpha` [n] of itself, and charges the membrane with what it is after a timestep, or
-    `late` with what it was before.
+    `late` with what it was before. It begins from `start` [n], which is made of the `state`'s.
     """
 
     state: str
     alpha: Matrix
     late: bool
     fed: Charge
+    start: Matrix
 
 
 @dataclass(frozen=True)

@@ -281,7 +281,7 @@ def _neurons(
         if _of_own_spikes(one):  # which come a timestep late, as a current that keeps nothing
             charge = _a_step_later(network, part, one, charge)
         else:
-            currents.append(Current(part.state, part.alpha, part.late, one))
+            currents.append(Current(part.state, part.alpha, part.late, one, part.start))
     if firing.times > 1 and any(s.convolution for one in (*fed, charge) for s in one.synapses):
         of = network.name(comparison)
         raise network.failure(COUNTED_SPIKES, comparison, culprits=[], state=of)
