@@ -1,6 +1,6 @@
 """What is shared while a model is imported, and the loop over a graph's nodes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from onnx import GraphProto, NodeProto
@@ -9,11 +9,12 @@ from dmpc.errors import ErrorList, ImportFailure
 from dmpc.frontend.boundary import Poisoned, boundary, shown
 from dmpc.frontend.builder import Builder
 from dmpc.frontend.excerpt import excerpt
-from dmpc.frontend.nearest import nearest
+from dmpc.frontend.nearest import CURVES, nearest
 from dmpc.frontend.onnx_file import Node, evaluate, initializers, label
 from dmpc.frontend.responses import Systems
-from dmpc.frontend.tensors import Known, Tensor
+from dmpc.frontend.tensors import Known, Tensor, Traced
 from dmpc.ir.graph import Loc
+from dmpc.passes.recognition.neuron_rules import NONLINEAR_STATE
 from dmpc.rules import Stage, rule
 
 Handler = Callable[["Context", Node, "Arguments"], list[Tensor]]
@@ -95,6 +96,7 @@ class Context:
     operators: Mapping[str, Handler]
     keep_initial: bool
     scanned: bool = False  # true after the first Scan
+    of_sequence: bool = False  # then all inputs of the graph but the first are states
     finals: set[str] = field(default_factory=set)  # outputs of Scans that are final states
     systems: Systems = field(default_factory=Systems)  # slow states found in impulse responses
     errors: ErrorList = field(default_factory=ErrorList)
@@ -164,9 +166,24 @@ class Context:
             name = next((tensor.name for tensor in known if tensor.name), "")
             return [Known(array, name) for array in evaluate(node, arrays)]
         if node.op not in self.operators:
-            raise unsupported(node, self.operators)
+            raise self.refused(node, inputs)
         with boundary(node.name, shown(node.proto, [t.shape if t else None for t in inputs])):
             return self.operators[node.op](self, node, Arguments(node, inputs, tensors))
+
+    def refused(self, node: Node, inputs: Iterable[Tensor | None]) -> ImportFailure:
+        """The error for an operator that the machine has not, on some tensors: of a state that it
+        bends, what is wrong is the neuron."""
+        graph = self.builder.graph
+        wires, states = graph.wires(), {*graph.inputs[1:], *(state.name for state in graph.states)}
+        read = {one.value for one in inputs if isinstance(one, Traced)}
+        above = read.union(*map(wires.above, read))
+        bends = node.op in CURVES and not node.foreign
+        if not bends or not self.of_sequence or states.isdisjoint(above):
+            return unsupported(node, self.operators)
+        ops, what = f"'{node.name}'", f"the {node.op}"
+        return ImportFailure.of(
+            NONLINEAR_STATE, where=node.name, state="a state", ops=ops, what=what
+        )
 
 
 def at_node(error: ImportFailure, graph: GraphProto, node: NodeProto) -> ImportFailure:

@@ -135,7 +135,7 @@ def stepping(kind: str) -> Handler:
             return found
         if kind == "ceil":
             return [begin(ctx, node, kind, _traced(operands[0]), unsupported(node, ctx.operators))]
-        raise unsupported(node, ctx.operators)
+        raise ctx.refused(node, operands)
 
     return handle
 

@@ -3,16 +3,26 @@
 import difflib
 from collections.abc import Iterable, Mapping
 
+RECTIFIED = (
+    "Celu", "Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "LogSigmoid", "Mish",
+    "PRelu", "Selu", "Sigmoid", "Silu", "Softplus", "Softsign", "Swish", "Tanh",
+    "ThresholdedRelu",
+)  # fmt: skip
+CURVED = (
+    "Abs", "Acos", "Cos", "Erf", "Exp", "Expm1", "Log", "Log1p", "Pow", "Reciprocal", "Rsqrt",
+    "Sin", "Sqrt",
+)  # fmt: skip
+CURVES = (*RECTIFIED, *CURVED)
+"""Functions of single numbers that are no straight lines, nor made of some."""
 INSTEAD: Mapping[tuple[str, ...], str] = {
     ("Softmax", "LogSoftmax", "SafeSoftmax", "Hardmax", "ArgMax", "TopK"): (
         "leave it to whoever reads the logits: the largest is the same without it"
     ),
+    RECTIFIED: "Relu, in the scalar drive of a slow state, or a threshold that makes spikes",
     (
-        "Celu", "Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "LogSigmoid", "Mish",
-        "PRelu", "Selu", "Sigmoid", "Silu", "Softplus", "Softsign", "Swish", "Tanh",
-        "ThresholdedRelu",
-    ): "Relu, in the scalar drive of a slow state, or a threshold that makes spikes",
-    ("GRU", "LSTM", "RNN", "RNNRelu", "RNNTanh"): (
+        "GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNRelu", "RNNReluCell", "RNNTanh",
+        "RNNTanhCell",
+    ): (
         "LIF neurons that read their own last spikes, or a slow state m' = A m + B relu(W_x s + b)"
     ),
     (
@@ -20,10 +30,7 @@ INSTEAD: Mapping[tuple[str, ...], str] = {
         "LayerNormalization", "LpNormalization", "MeanVarianceNormalization", "NativeGroupNorm",
         "NativeLayerNorm", "RMSNorm", "RMSNormalization", "SimplifiedLayerNormalization",
     ): "batch normalisation, whose statistics are constants",
-    (
-        "Abs", "Acos", "Cos", "Erf", "Exp", "Expm1", "Log", "Log1p", "Pow", "Reciprocal", "Rsqrt",
-        "Sin", "Sqrt",
-    ): "a linear map; what depends on weights alone is computed ahead",
+    CURVED: "a linear map; what depends on weights alone is computed ahead",
     ("Ceil", "Round"): "GreaterOrEqual; of computed values they are part of a threshold only",
     ("LpPool", "MaxRoiPool", "RoiAlign", "Resize"): (
         "pool the input before it reaches the network"

@@ -391,6 +391,7 @@ def _sequence(
     shape = _sequence_shape(inputs[0], sizes)
     axes = min(len(shape) - 1, 2)
     domain = Domain(shape[:axes])
+    ctx.of_sequence = True
     value = ctx.builder.input(name, int(np.prod(shape[axes:])))
     tensors = ctx.run_model(model.graph, {name: whole(value, shape, domain, axes)})
     outputs = [value.name for value in model.graph.output]

@@ -5,10 +5,12 @@ import norse.torch
 import numpy as np
 import pytest
 import torch
+from norse.torch.functional.izhikevich import tonic_spiking
 from norse.torch.functional.reset import reset_subtract
 from norse.torch.utils.export_nir import _extract_norse_module
 from norse.torch.utils.import_nir import _import_norse_module
 
+from dmpc.errors import DmpcError
 from dmpc.frontend import Timing, from_torch, import_nir
 from dmpc.ir.interpret import interpret
 from dmpc.passes.base import apply
@@ -280,3 +282,32 @@ def test_recurrent_neurons_read_by_leaky_integrators():
     found = interpret(layers, x.numpy().transpose(1, 0, 2)).outputs
     assert np.abs(wanted).max() > 1e-3
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6 * np.abs(wanted).max())
+
+
+REFUSED = {
+    "compartments": (
+        lambda: norse.torch.LIFMCRecurrentCell(NEURONS, NEURONS), "neurons leak into each other",
+    ),
+    "compartments that rest": (
+        lambda: norse.torch.LIFMCRefracRecurrentCell(NEURONS, NEURONS),
+        "neurons leak into each other",
+    ),
+    # its conductances take in the input, and then are overwritten
+    "conductances": (
+        lambda: norse.torch.CobaLIFCell(NEURONS, NEURONS), "output does not depend on the input",
+    ),
+    "exponential": (norse.torch.LIFExCell, "becomes is not linear at .*, the Exp"),
+    "exponential and adaptive": (norse.torch.LIFAdExCell, "becomes is not linear at .*, the Exp"),
+    "Izhikevich": (
+        lambda: norse.torch.IzhikevichCell(tonic_spiking), "becomes is not linear at .*, the Pow"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("cell", "said"), REFUSED.values(), ids=REFUSED)
+def test_a_module_that_the_machine_cannot_hold(cell, said):
+    torch.manual_seed(7)
+    with pytest.raises(DmpcError, match=said) as caught:
+        apply(Recognise(), traced(Sequence(cell(), 8.0).eval(), steps=8))
+    assert len(caught.value.every) == 1

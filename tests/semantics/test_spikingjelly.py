@@ -10,7 +10,7 @@ import pytest
 import torch
 from spikingjelly.activation_based import functional, neuron
 
-from dmpc.errors import CompileError, DmpcError
+from dmpc.errors import DmpcError
 from dmpc.frontend import Timing, from_torch, import_nir
 from dmpc.passes.base import apply
 from dmpc.passes.recognise import Recognise
@@ -100,13 +100,15 @@ def test_modules_themselves(node):
         assert_same_spikes(graph, x, net(x.float()))
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_quadratic_neurons_are_refused_for_their_product():
-    with pytest.raises(CompileError, match=r"not linear at .*a product of computed values"):
-        apply(Recognise(), traced(Single(neuron.QIFNode()).eval()))
+BENT = {
+    "quadratic": (neuron.QIFNode, "a product"),
+    "Izhikevich": (neuron.IzhikevichNode, "a product"),
+    "exponential": (neuron.EIFNode, "the Exp"),
+}
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_exponential_neurons_are_refused_for_their_exponential():
-    with pytest.raises(DmpcError, match="operator Exp is not supported"):
-        traced(Single(neuron.EIFNode()).eval())
+@pytest.mark.parametrize(("make", "what"), BENT.values(), ids=BENT)
+def test_neurons_that_are_no_linear_system_are_told_where_they_bend(make, what):
+    with pytest.raises(DmpcError, match=rf"becomes is not linear at .*, {what} of computed values"):
+        apply(Recognise(), traced(Single(make()).eval()))

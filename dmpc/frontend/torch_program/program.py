@@ -108,20 +108,23 @@ def unscripted() -> Iterator[None]:
         kind.__call__ = before
 
 
-def _let_membranes_be_seen(module: nn.Module) -> None:
-    """Let SpikingJelly 0.0.0.0.14 shape its first membranes by `x`, not by `x.data`.
+def _let_states_be_seen(module: nn.Module) -> None:
+    """Let SpikingJelly 0.0.0.0.14 shape its first membranes, and what they adapt by, by `x`, not by
+    `x.data`.
 
     Tracing cannot follow `.data`. The change is to the instances and goes with `untouched`.
     """
     import torch
 
-    def make(part: Any, x: torch.Tensor) -> None:
-        if isinstance(part.v, float):
-            part.v = torch.full_like(x, part.v)
+    def make(part: Any, state: str, x: torch.Tensor) -> None:
+        start = getattr(part, state)
+        if isinstance(start, float):
+            setattr(part, state, torch.full_like(x, start))
 
     for part in module.modules():
-        if hasattr(part, "v_float_to_tensor"):
-            part.__dict__["v_float_to_tensor"] = partial(make, part)
+        for state in "vw":
+            if hasattr(part, f"{state}_float_to_tensor"):
+                part.__dict__[f"{state}_float_to_tensor"] = partial(make, part, state)
 
 
 RESETS = {
@@ -271,7 +274,7 @@ def _trace(module: nn.Module, example: torch.Tensor, name: str) -> ExportedProgr
     import torch
 
     with untouched(module), unscripted(), _quiet():
-        _let_membranes_be_seen(module)
+        _let_states_be_seen(module)
         try:
             given, named = arguments(module, example)
             return torch.export.export(module, given, named, strict=False)

@@ -6,6 +6,7 @@ recognition has failed, this says what all of it follows from.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from dmpc.errors import DmpcError
 from dmpc.ir.graph import State
@@ -17,6 +18,7 @@ from dmpc.passes.recognition.neuron_rules import (
     NONLINEAR_STATE,
     SEVERAL_RESETS,
 )
+from dmpc.passes.recognition.neurons import full_leak
 from dmpc.passes.recognition.state_rules import UNKNOWN_STATE
 from dmpc.passes.recognition.truths import COMPARISONS
 
@@ -28,31 +30,52 @@ def products(network: Network, errors: Sequence[DmpcError]) -> list[NotRecognise
     """The first state that is made of products of computed values; nothing if errors say it."""
     if not any(one.rule in TOLD for one in errors):
         for state in network.graph.states:
-            ops, _ = _bent(network, state)
+            ops = _bends(network, state).products
             if ops:
-                fields = {"ops": network.names(ops)}
+                fields = {"state": "this state", "ops": network.names(ops), "what": "a product"}
                 return [network.failure(NONLINEAR_STATE, state.name, culprits=ops, **fields)]
     return []
 
 
 def cut_off(network: Network) -> list[NotRecognised]:
-    """Spikes that cut off several states of their neurons, the first of them."""
-    bent = {state.name: _bent(network, state) for state in network.graph.states}
-    gated = {name: gates for name, (ops, gates) in bent.items() if gates and not ops}
+    """Spikes that cut off several states of their neurons, the first of them; of neurons that leak
+    into each other, that."""
+    bent = {state.name: _bends(network, state) for state in network.graph.states}
+    gated = {name: one.gates for name, one in bent.items() if one.gates and not one.products}
     for comparison in network.comparisons():
         reset = [name for name, gates in gated.items() if comparison in gates]
         if len(reset) > 1:
             fields = {"states": network.names(reset), "spikes": network.name(comparison)}
-            found = network.failure(SEVERAL_RESETS, comparison, culprits=reset, **fields)
+            found = _coupled(network, reset) or network.failure(
+                SEVERAL_RESETS, comparison, culprits=reset, **fields
+            )
             found.causes = found.causes | frozenset(gated)
             return [found]
     return []
 
 
-def _bent(network: Network, state: State) -> tuple[list[str], set[str]]:
-    """The products of two computed values in what a state becomes, and whose spikes gate it."""
-    products: dict[str, None] = {}
-    gates: set[str] = set()
+def _coupled(network: Network, reset: Sequence[str]) -> NotRecognised | None:
+    """The first of some states that are cut off whose neurons leak into each other."""
+    for state in (one for one in network.graph.states if one.name in reset):
+        for value in _bends(network, state).cut:
+            kept = network.forms.form(value).parts.get(state.name)
+            if kept is not None and kept.diagonal() is None:
+                return full_leak(network, state, kept.matrix)
+    return None
+
+
+@dataclass(frozen=True)
+class _Bends:
+    """The `products` of two computed values in what a state becomes; the comparisons whose spikes
+    gate it, and the values that they `cut` off."""
+
+    products: list[str]
+    gates: set[str]
+    cut: list[str]
+
+
+def _bends(network: Network, state: State) -> _Bends:
+    found = _Bends([], set(), [])
     pending, seen = [state.next], set[str]()
     while pending:
         for leaf in network.forms.form(pending.pop()).parts:
@@ -61,12 +84,13 @@ def _bent(network: Network, state: State) -> tuple[list[str], set[str]]:
                 continue
             seen.add(leaf)
             factors = [name for name in op.operands if network.forms.form(name).parts]
-            spiking = [found for name in factors if (found := set(_spikes(network, name)))]
+            spiking = {name: gates for name in factors if (gates := set(_spikes(network, name)))}
             if op.kind in ("mul", "div") and len(factors) > 1 and not spiking:
-                products[leaf] = None
-            gates = gates.union(*spiking)
+                found.products.append(leaf)
+            found.gates.update(*spiking.values())
+            found.cut.extend(name for name in factors if spiking and name not in spiking)
             pending += factors
-    return list(products), gates
+    return found
 
 
 def _spikes(network: Network, value: str) -> Iterator[str]:

@@ -20,7 +20,11 @@ from dmpc.ir.types import f32
 from dmpc.ir.wires import Wires
 from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.network import Kept, Kind, Network, Neurons
-from dmpc.passes.recognition.neuron_rules import LIMIT_ELSEWHERE, LIMIT_OF_THE_REST
+from dmpc.passes.recognition.neuron_rules import (
+    LIMIT_ELSEWHERE,
+    LIMIT_OF_THE_REST,
+    LIMITS_BESIDE,
+)
 from dmpc.passes.recognition.terms import Affine, Matrix, near
 from dmpc.passes.recognition.truths import COMPARISONS
 
@@ -186,7 +190,10 @@ def limited(network: Network, layer: Neurons, state: State, cut: frozenset[str])
     none = np.full(len(layer.beta), NO_LIMIT)
     for name in mine:
         limit = _limit(network, layer, state, name)
-        if limit is None or (layer.kind is not None and layer.kind.op != LIMITED):
+        if layer.kind is not None and layer.kind.op != LIMITED:
+            of = network.name(state.name)
+            raise network.failure(LIMITS_BESIDE, name, culprits=[], state=of)
+        if limit is None:
             raise network.failure(
                 LIMIT_ELSEWHERE, name, culprits=[], state=network.name(state.name)
             )

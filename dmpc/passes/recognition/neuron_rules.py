@@ -43,6 +43,14 @@ LIMIT_ELSEWHERE = rule(
     no limits, and what is charged between its limits would need them twice.""",
     nearest="v = clamp(beta v + currents, floor, ceiling), or the clamp behind the reset",
 )
+LIMITS_BESIDE = rule(
+    "limits-beside",
+    Stage.NETWORK,
+    "the neurons of {state} have this limit, and adapt besides",
+    why="""The machine has a model of neurons with a floor and a ceiling, and one of neurons that
+    adapt, each with parameters of its own. None has both.""",
+    nearest="leave the floor out (Sinabs: min_v_mem=None); or plain neurons with it",
+)
 LIMIT_OF_THE_REST = rule(
     "limit-of-the-rest",
     Stage.NETWORK,
@@ -71,7 +79,7 @@ NONLINEAR_MEMBRANE = rule(
 NONLINEAR_STATE = rule(
     "nonlinear-state",
     Stage.NETWORK,
-    "what this state becomes is not linear at {ops}, a product of computed values",
+    "what {state} becomes is not linear at {ops}, {what} of computed values",
     why="""A membrane is multiplied by a constant leak, a current by constant weights. Neurons whose
     charge is a square or an exponential of their membrane (quadratic and exponential integrate and
     fire, Izhikevich), and synapses whose conductance is multiplied with it, have no unit.""",

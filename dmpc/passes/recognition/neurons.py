@@ -147,6 +147,9 @@ def _no_threshold(network: Network, state: State, comparison: str, charge: Affin
             LATE_CURRENT, comparison, culprits=missing, state=name, missing=network.names(missing)
         )
     if not missing and not moving:
+        kept = charge.parts.get(state.name)
+        if kept is not None and kept.diagonal() is None:
+            return full_leak(network, state, kept.matrix)
         parts = network.names(charge.terms)
         return network.failure(OTHER_WEIGHTS, comparison, culprits=(), state=name, parts=parts)
     return network.failure(
@@ -232,7 +235,7 @@ def find_neurons(
     firing = firing or find_firing(network, state, comparison)
     beta = firing.charge.parts.get(state.name)
     if beta is not None and beta.diagonal() is None:
-        raise _full_leak(network, state, beta.matrix)
+        raise full_leak(network, state, beta.matrix)
     rest, parts = without_currents(network, comparison, firing.charge, decays)
     firing = _reset_by_own_past(network, state, comparison, replace(firing, charge=rest))
     return _neurons(network, state, comparison, firing, parts, memories, held)
@@ -386,7 +389,7 @@ def find_unreset(
     return replace(made, beta=beta)
 
 
-def _full_leak(network: Network, state: State, beta: Matrix) -> NotRecognised:
+def full_leak(network: Network, state: State, beta: Matrix) -> NotRecognised:
     """The error of a leak that is no diagonal matrix, with its largest coupling."""
     couplings = np.abs(beta - np.diag(np.diag(beta)))
     row, column = np.unravel_index(int(couplings.argmax()), beta.shape)

@@ -21,6 +21,7 @@ CONSTANTS = {
     "most": ((1,), [0.9]),
     "theta": ((1,), [1.0]),
     "zero": ((1,), [0.0]),
+    "low": ((1,), [-0.25]),
     "ones": ((2,), [1.0, 1.0]),
     "uneven": ((2,), [0.5, 0.9]),
     "swapped": ((2, 3), [-0.25, 0.5, 0.5, 0.125, 0.25, -0.125]),
@@ -123,6 +124,12 @@ NETWORKS = {
     ),
     "refractory": ((U, R), COUNTED + OUT, "refractory", "r"),
     "refractory for one timestep": ((U, P), SHUT + OUT, "refractory", "p"),
+    "floor of neurons that adapt": (
+        (U, B),
+        "lo = sub(%u, %low)\nre = relu(%lo)\nv = add(%re, %low)\n"
+        + MOVING.replace("mul(%u", "mul(%v") + SPIKES,
+        "limits-beside", "u",
+    ),
     "quadratic": (
         (U, B),
         "fx = matmul(%x, %wf)\nfb = add(%fx, %b)\n"

@@ -15,6 +15,7 @@ EXTRA_STATES = {
     "mixed-decays": "filters that differ",
     "refractory": "refractory",
     "nonlinear-state": "quadratic",
+    "limits-beside": "floor of neurons that adapt",
     "several-resets": "current that spikes cut off",
 }
 THETA = "  %c = ge(%h, %theta)"
