@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from dmpc.backend.interface import interface_of
 from dmpc.compiler import Options, find_ranges, to_layers
-from dmpc.frontend import import_onnx
 from dmpc.ir.graph import Graph
 from dmpc.ir.interpret import Result, interpret
-from dmpc.nn.export import Form, export_onnx, to_onnx
+from dmpc.nn.export import Form, export_onnx
 from dmpc.nn.layer import DMPLayer
 from dmpc.nn.network import DMPNetwork, Run, as_input
+from dmpc.nn.structure import Structure
 from dmpc.passes import carried
 from dmpc.passes.quantization.widths import stored_widths, width_plan
 from dmpc.passes.quantize import Quantize
@@ -27,10 +27,11 @@ from isa.target import load_target
 class QuantizedNetwork(nn.Module):
     """`network` as the compiled program computes it, with gradients for the real weights.
 
-    The forward pass exports, imports and quantizes the network as it is now, by the compiler's own
-    passes, and runs the integer graph: its spikes and logits are those of the simulator, bit for
-    bit. The backward pass is that of the float network at the machine's drives, memory states and
-    membranes: rounding counts as identity (straight-through estimator, Bengio et al., 2013).
+    The forward pass quantizes the network as it is now by the compiler's own passes, as they would
+    find it in its export (`dmpc.nn.structure`), and runs the integer graph: its spikes and logits
+    are those of the simulator, bit for bit. The backward pass is that of the float network at the
+    machine's drives, memory states and membranes: rounding counts as identity (straight-through
+    estimator, Bengio et al., 2013).
 
     Scales and rounding follow the weights. The ranges and second moments on which they rest are
     those of the calibration samples `x` [samples, time, inputs], taken once; they travel with the
@@ -47,6 +48,7 @@ class QuantizedNetwork(nn.Module):
         self.network = network
         self.options = options or Options()
         self.target = load_target(self.options.target)
+        self.structure = Structure()
         flat = np.asarray(network.flat(torch.as_tensor(x)))
         self.ranges = find_ranges(self._float_graph(), flat, self.options)
         self.ranges.origin = f"quantization-aware training, {self.ranges.origin}"
@@ -71,11 +73,7 @@ class QuantizedNetwork(nn.Module):
         return Quantize(self.target, self.ranges, plan).run(self._float_graph())
 
     def _float_graph(self) -> Graph:
-        model = to_onnx(self.network)
-        for value in model.graph.input:  # open sizes would be imported twice, to compare
-            for dim in value.type.tensor_type.shape.dim[:2]:
-                dim.dim_value = 2
-        return to_layers(import_onnx(model), self.options)
+        return to_layers(self.structure.layers(self.network), self.options)
 
     def run(self, x: Tensor) -> Run:
         """Whole sequences: `x` [batch, time, inputs] -> the machine's logits and spikes."""
