@@ -215,7 +215,7 @@ class Emitter:
 
     def _constant(self, array: Array, name: str) -> str:
         name = self._fresh(name)
-        self.stored.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        self.stored.append(numpy_helper.from_array(np.array(array, order="C"), name))
         return name
 
     def _add(
