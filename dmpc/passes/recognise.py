@@ -45,7 +45,7 @@ from dmpc.passes.recognition.refractory import Rest, resting, woken
 from dmpc.passes.recognition.repeated import holds, joined, without_counts
 from dmpc.passes.recognition.resets import settled
 from dmpc.passes.recognition.state_rules import HOLDS_OPPOSITE
-from dmpc.passes.recognition.turned import turned
+from dmpc.passes.recognition.turned import foretold, turned
 from dmpc.passes.spikes import BEYOND, endless_of, spiking_up_to
 
 
@@ -72,10 +72,11 @@ class Recognise(Pass):
         try:
             return self._layers(graph)
         except CompileError:
-            other = turned(prune(graph))
-            if other is not None:
-                with suppress(CompileError):
-                    return self._layers(other)
+            for cut in (turned, foretold):
+                other = cut(prune(graph))
+                if other is not None:
+                    with suppress(CompileError):
+                        return self._layers(other)
             raise
 
     def _layers(self, graph: Graph) -> Graph:

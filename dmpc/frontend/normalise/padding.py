@@ -89,7 +89,7 @@ class Padding:
             step -= size
         if not isinstance(part, str):
             array = part.take([step] if piece.kept else step, axis)
-            return [_constant(piece.output, np.ascontiguousarray(array))]
+            return [_constant(piece.output, np.array(array, order="C"))]
         index = f"{piece.output}.place"
         place = np.array([step] if piece.kept else step, np.int64)
         gather = helper.make_node("Gather", [part, index], [piece.output], node.name, axis=axis)

@@ -7,6 +7,7 @@ from onnx import GraphProto, ModelProto
 from dmpc.errors import ErrorList
 from dmpc.frontend.context import at_node, unsupported
 from dmpc.frontend.normalise.branches import inline_branches
+from dmpc.frontend.normalise.largest import once_each
 from dmpc.frontend.normalise.padding import Padding
 from dmpc.frontend.normalise.repeated import Sequence, as_sequences
 from dmpc.frontend.normalise.roll import roll
@@ -60,6 +61,7 @@ def _unrolled(
         sized, types, known = infer(sized)
         changed = Lists(types.shapes, known).lower(sized.graph)
         changed |= inline_branches(sized.graph, known)
+        changed |= sequence and once_each(sized.graph, known, opset)
         changed |= sequence and Padding(types.shapes, known, opset).unwrap(sized.graph)
         if not changed and not unroll_loops(sized.graph, known):
             return sized, types, known

@@ -10,7 +10,9 @@ from dataclasses import replace
 import numpy as np
 
 from dmpc.ir.graph import Graph, Op, State
+from dmpc.ir.prune import prune
 from dmpc.ir.registry import EvalContext, op_def
+from dmpc.ir.types import f32
 from dmpc.passes.recognition.terms import Matrix, near
 from dmpc.passes.recognition.truths import COMPARISONS
 
@@ -51,6 +53,61 @@ def turned(graph: Graph) -> Graph | None:
     made.outputs = [gone.get(name, name) for name in made.outputs]
     made.ops = made.toposort()
     return made
+
+
+def foretold(graph: Graph) -> Graph | None:
+    """The graph with comparisons of nothing but states at the end of the timestep before.
+
+    Neurons that compare the membrane as the last timestep left it spike, to all that hears them, a
+    timestep late: what the comparison says is held till then. None where there are none.
+    """
+    wires = graph.wires()
+    own = {state.name: state for state in graph.states}
+    above = {op.results[0]: wires.above(op.results[0]) for op in graph.ops}
+    found = [
+        op
+        for op in graph.ops
+        if op.kind in COMPARISONS
+        and not own.keys().isdisjoint(above[op.results[0]])
+        and above[op.results[0]].isdisjoint(graph.inputs)
+    ]
+    if not found:
+        return None
+    made, cone = graph.copy(), {name for op in found for name in above[op.results[0]]}
+    told = {op.results[0] for op in found}
+    names: dict[str, str] = {state.name: state.next for state in graph.states}
+    values = {
+        state.name: _start(graph, state, graph.types[state.name].size) for state in own.values()
+    }
+    for op in graph.ops:
+        if op.results[0] not in cone | told:
+            continue
+        names[op.results[0]] = made.fresh(f"{op.results[0]}.next")
+        operands = tuple(names.get(name, name) for name in op.operands)
+        type_ = graph.types[op.results[0]]
+        made.add(replace(op, operands=operands, results=(names[op.results[0]],)), type_)
+        given = [values[n] if n in values else graph.constants[n] for n in op.operands]
+        (values[op.results[0]],) = op_def(op.kind).evaluate(EvalContext(), op.attrs, *given)
+    for op in found:
+        (said,) = op.results
+        _hold(made, said, names[said], values[said].astype(np.float64), op)
+    made.ops = made.toposort()
+    return prune(made)
+
+
+def _hold(graph: Graph, said: str, foretold: str, start: Matrix, op: Op) -> None:
+    """Let a comparison say what another said a timestep before."""
+    size = graph.types[said].size
+    held, next_, half = (graph.fresh(f"{said}.{part}") for part in ("held", "as", "half"))
+    graph.add(Op("cast", (foretold,), (next_,), {}, op.loc), f32(size))
+    init = None
+    if start.any():
+        init = graph.add_constant(graph.fresh(f"{held}.init"), np.resize(start, size), f32(size))
+    graph.types[held] = f32(size)
+    graph.states.append(State(held, next_, init, op.loc))
+    graph.add_constant(half, np.array([0.5]), f32(1))
+    at = next(number for number, one in enumerate(graph.ops) if one.results[0] == said)
+    graph.ops[at] = Op("gt", (held, half), (said,), {}, op.loc)
 
 
 def _starts_alike(graph: Graph, ops: list[Op], kept: list[State], moved: set[str | int]) -> bool:

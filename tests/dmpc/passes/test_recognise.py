@@ -138,7 +138,7 @@ STRANGE = {
         "net: state 'u': neurons are reset by the spikes of other neurons of '/fire'",
     ),
     "threshold on the leak": (
-        "%c = ge(%h, %theta) => %c = ge(%l, %theta)",
+        "%c = ge(%h, %theta) => %c = ge(%l, %rest)",
         (
             "net: '/fire': compares state 'u' before input 'x', state 'm', '/relu' is added to it "
             "(spikes = beta u + currents >= threshold"

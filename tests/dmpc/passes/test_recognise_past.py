@@ -236,3 +236,28 @@ def test_a_membrane_is_no_readout():
     edits = [("output %y", "output %u")]
     with pytest.raises(CompileError, match="the output depends on state"):
         recognised(*edits)
+
+
+OLD = [("%c = ge(%h, %theta)", "%c = ge(%u, %theta)")]
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        OLD,
+        [*OLD, ("where(%c, %rest, %h)", "sub(%h, %drop)"),
+         ("  %un = ", "  %drop = mul(%s, %theta) : f32[2]\n  %un = ")],
+    ],
+    ids=["to zero", "by the threshold"],
+)  # fmt: skip
+def test_neurons_that_compare_the_membrane_as_it_was_left(edits):
+    """Their spikes are heard a timestep late, and take what that timestep brings with them."""
+    text = TEXT
+    for old, new in edits:
+        assert old in text
+        text = text.replace(old, new)
+    graph, layers = parse(text), recognised(*edits)
+    x = np.random.default_rng(0).normal(size=(3, 20, 2)) * 3
+    wanted = interpret(graph, x).outputs
+    assert len(np.unique(wanted)) > 3
+    np.testing.assert_allclose(interpret(layers, x).outputs, wanted, atol=1e-12)
