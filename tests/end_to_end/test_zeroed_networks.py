@@ -182,6 +182,7 @@ DEAD = {  # what is zero, by name
         (Layer(3, hard=False, bias=False, recurrent=True, adapts="threshold"),),
         "1.beta 1.rho 1.jump 1.reset 1.recurrent",
     ),
+    "limits of neurons that keep nothing": ((Layer(4, clamped="both"),), "1.beta"),
     "not a spike, again": ((SINGLE, Layer(3, recurrent=True)), "2.beta 2.threshold 2.recurrent"),
     "a layer that hears the next one alone": ((Layer(3, heard=1), Layer(2)), "1.beta 1.fast"),
     "a spike as many": ((SINGLE, Layer(8), Layer(2, delays=4, echo=3)), "2.beta 2.fast.bias"),

@@ -45,7 +45,7 @@ def without_limits(graph: Graph) -> tuple[Graph, frozenset[str]]:
         for forms in [Forms(_through(graph, passed.keys() - {name}))]
         if any(_limits_a_membrane(forms, name, state) for state in states)
     }
-    return _through(graph, cut), frozenset(cut)
+    return _unclipped(_through(graph, cut)), frozenset(cut)
 
 
 def _through(graph: Graph, cut: Set[str]) -> Graph:
@@ -59,6 +59,50 @@ def _through(graph: Graph, cut: Set[str]) -> Graph:
             zero = graph.add_constant(graph.fresh("limit"), np.zeros(size), f32(size))
             op.kind, op.operands = "add", (*op.operands, zero)
     return graph
+
+
+def _unclipped(graph: Graph) -> Graph:
+    """The graph whose comparisons of what is cut off, and charges nothing else, look at what it is
+    cut off from: neurons that keep nothing of their membranes have such limits."""
+    forms = Forms(graph)
+    found = {
+        op.results: made
+        for op in graph.ops
+        if op.kind in COMPARISONS and (made := _beneath(graph, forms, op)) is not None
+    }
+    if not found:
+        return graph
+    graph = graph.copy()
+    for results, (value, gain, least) in found.items():
+        op = next(one for one in graph.ops if one.results == results)
+        over, by, limit = (graph.fresh(f"{results[0]}.{n}") for n in ("over", "by", "limit"))
+        type_ = f32(len(gain))
+        graph.add_constant(by, gain, type_)
+        graph.add_constant(limit, least, type_)
+        graph.add(Op("mul", (value, by), (over,), {}, op.loc), type_)
+        op.operands = (over, limit)
+    graph.ops = graph.toposort()
+    return _unclipped(prune(graph))
+
+
+def _beneath(graph: Graph, forms: Forms, op: Op) -> tuple[str, Matrix, Matrix] | None:
+    """What a comparison of nothing but a rectifier's result says of its operand: that this, times
+    some factors, is above a threshold. None of other comparisons."""
+    over = forms.difference(op.results[0])
+    (leaf, *others) = over.parts or ("",)
+    cut = graph.producer(leaf)
+    if others or cut is None or cut.kind != "relu":
+        return None
+    gain = over.parts[leaf].diagonal()
+    if gain is None or not gain.all():
+        return None
+    at, rises = -over.bias / gain, gain > 0
+    heard = (at > 0) | ((at == 0) & (rises == (op.kind == "gt")))
+    if not heard.any():
+        return None
+    # Elsewhere it is always true, or never.
+    least = np.where(heard, -over.bias, np.where(rises, -1.0, 1.0))
+    return cut.operands[0], gain * heard, least
 
 
 def _rectified(graph: Graph) -> Graph:

@@ -175,7 +175,7 @@ STRANGE = {
     "binarised input": (
         (
             "%f = matmul(%x, %wf) => %p = matmul(%x, %wf) : f32[2] ; %q = relu(%p) : f32[2] ; "
-            '%on = gt(%q, %rest) : bool[2] loc("/binarise") ; '
+            '%on = gt(%q, %p) : bool[2] loc("/binarise") ; '
             "%xb = cast(%on) : f32[2] ; %f = matmul(%xb, %wf)"
         ),
         "net: '/binarise': the comparison is no neuron's threshold",
