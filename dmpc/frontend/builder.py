@@ -254,6 +254,15 @@ class Builder:
         self.recurrences[key] = next_
         return next_
 
+    def decay(self, drive: str, alpha: Array, loc: Loc) -> str:
+        """`i = alpha [n] i[k-1] + drive [n]`, a state from zero; returns its next value."""
+        state = self.input(f"{loc[0]}.i", len(alpha))
+        self.graph.locs[state] = loc
+        kept = self.emit("mul", (state, self.constant(alpha, "", loc)), {}, f"{state}.kept", loc)
+        next_ = self.emit("add", (kept, drive), {}, f"{state}.next", loc)
+        self.make_state(state, next_)
+        return next_
+
     def product(self, value: str, matrix: Array, loc: Loc) -> str:
         """`matrix [n, m] · value [m]`."""
         constant = self.constant(matrix, "", loc)

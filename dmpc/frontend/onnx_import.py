@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -283,7 +284,24 @@ def _import(
         model = normalise(model, opset, shapes, sequence=False)
     if any(node.op_type == "Scan" for node in model.graph.node):
         return _sequence(model, inputs, ctx, options, sizes)
+    if len(inputs) == 1:
+        return _of_filters(model, inputs, ctx, options, sizes)
     return _timestep(model, inputs, ctx, options, sizes[0])
+
+
+def _of_filters(
+    model: ModelProto,
+    inputs: list[ValueInfoProto],
+    ctx: Context,
+    options: Options,
+    sizes: tuple[int, int],
+) -> tuple[Graph, Signature]:
+    """A sequence without a loop: all states are those of filters over time."""
+    with suppress(ImportFailure):
+        graph, signature = _sequence(model, inputs, ctx, options, sizes)
+        if signature.time is not None and graph.states:
+            return graph, signature
+    raise ImportFailure.of(NO_TIME, name=inputs[0].name)
 
 
 def _shape(value: ValueInfoProto, stand_ins: tuple[int, ...]) -> tuple[int, ...]:
@@ -329,8 +347,6 @@ def _timestep(
     model: ModelProto, inputs: list[ValueInfoProto], ctx: Context, options: Options, batch: int
 ) -> tuple[Graph, Signature]:
     """One timestep with explicit states: every input [batch, n], or all of them [n]."""
-    if len(inputs) == 1:
-        raise ImportFailure.of(NO_TIME, name=inputs[0].name)
     shapes = {value.name: _shape(value, (batch,)) for value in inputs}
     batched = all(len(shape) > 1 for shape in shapes.values())
     samples = {shape[0] for shape in shapes.values()} if batched else {1}

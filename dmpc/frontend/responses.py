@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from dmpc.frontend.builder import Builder
+from dmpc.frontend.decays import decaying
 from dmpc.frontend.delays import contradiction, late, picked
 from dmpc.frontend.realise import TOLERANCE, System, realise
 from dmpc.frontend.taps import SAME, weighted
@@ -53,7 +54,7 @@ def settle(builder: Builder, systems: Systems, tensor: Mixed, loc: Loc) -> Trace
         if found is None and tensor.features == 1:
             found = _filtered(builder, systems, view, loc)
         if found is None and (tensor.features > 1 or tensor.value in builder.graph.inputs):
-            found = weighted(builder, view, loc)
+            found = weighted(builder, view, loc) or decaying(builder, view, loc)
         if found is not None:
             tensor.domain.time = view.time
             return found

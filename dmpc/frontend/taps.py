@@ -16,12 +16,16 @@ MOST = 1 << 24  # numbers of a kernel that is looked at
 
 
 @dataclass(frozen=True)
-class _Taps:
+class Taps:
     """What an event adds `lags` timesteps after element `elements`: `weights` [taps, outputs]."""
 
     lags: Index
     elements: Index
     weights: Matrix
+
+    def end_before(self, steps: int) -> bool:
+        """Whether a sequence of so many timesteps shows their end."""
+        return len(np.unique(self.lags)) == 1 or bool(np.all(self.lags < steps - 1))
 
 
 def weighted(builder: Builder, view: View, loc: Loc) -> Traced | None:
@@ -29,8 +33,8 @@ def weighted(builder: Builder, view: View, loc: Loc) -> Traced | None:
 
     None for a kernel that has not ended when the sequence does, as a slow state's.
     """
-    taps = _response(view)
-    if taps is None:
+    taps = heard(view)
+    if taps is None or not taps.end_before(view.random.shape[1]):
         return None
     offset = view.probe(ZERO)
     expected = offset[:1, :1].repeat(view.random.shape[1], axis=1).repeat(len(view.random), axis=0)
@@ -48,8 +52,8 @@ def weighted(builder: Builder, view: View, loc: Loc) -> Traced | None:
     return view.traced(value, outputs, np.arange(outputs))
 
 
-def _response(view: View) -> _Taps | None:
-    """The taps of what may be a kernel."""
+def heard(view: View) -> Taps | None:
+    """The taps of what may be a kernel; None for one that is too large to be looked at."""
     samples, steps = view.positions.shape
     features, outputs = view.tensor.features, view.probe(ZERO).shape[-1]
     if features * steps * outputs > MOST:
@@ -61,12 +65,10 @@ def _response(view: View) -> _Taps | None:
         chosen = np.arange(first, min(first + samples, features))
         stimulus = np.zeros(view.tensor.domain.size * features)
         stimulus[view.positions[: len(chosen), 0] * features + chosen] = 1.0
-        heard = (view.arranged(view.tensor.respond(stimulus)) - offset)[: len(chosen)]
-        which, when = np.nonzero(np.abs(heard).max(axis=2) > DUST * scale)
+        answer = (view.arranged(view.tensor.respond(stimulus)) - offset)[: len(chosen)]
+        which, when = np.nonzero(np.abs(answer).max(axis=2) > DUST * scale)
         lags.append(when)
         elements.append(chosen[which])
-        weights.append(heard[which, when])
+        weights.append(answer[which, when])
     matrix = as_stored(np.concatenate(weights))
-    found = _Taps(np.concatenate(lags), np.concatenate(elements), matrix)
-    ended = len(np.unique(found.lags)) == 1 or np.all(found.lags < steps - 1)
-    return found if ended else None
+    return Taps(np.concatenate(lags), np.concatenate(elements), matrix)

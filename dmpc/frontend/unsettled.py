@@ -25,9 +25,11 @@ NO_SEQUENCE = rule(
 MANY_DRIVES = rule(
     "many-drives",
     Stage.IMPORT,
-    "{count} values are filtered over time, before {op}",
-    why="A slow state is driven by one scalar, the rectified sum of a layer's input.",
-    nearest="relu(W_x s + b_x) with one row in W_x, then the convolution",
+    "{count} values are filtered over time, before {op}, and do not each decay by a factor",
+    why="""Of many values each may decay by a factor of its own, as a current or a membrane does.
+    Any other filter is a slow state, which one scalar drives.""",
+    nearest="kernels that are powers of a factor, exp(-k / tau); or relu(W_x s + b_x) with one row "
+    "in W_x, then the convolution",
 )
 NO_DELAY = rule(
     "no-delay",

@@ -351,3 +351,33 @@ def test_resets_to_zero_that_lose_what_the_next_timestep_brings(lif, start):
     x = events(4, INPUTS)
     with torch.no_grad():
         assert_same_spikes(graph, x, net(x.float()))
+
+
+class Parallel(torch.nn.Module):
+    """A layer that takes the whole sequence at once."""
+
+    def __init__(self, layer: torch.nn.Module):
+        super().__init__()
+        self.fc, self.layer = linear(INPUTS, HIDDEN, 0.6), layer
+
+    def forward(self, x):
+        given = self.layer(self.fc(x))
+        return given[0] if isinstance(given, tuple) else given
+
+
+WHOLE = {
+    "a filter": lambda: snntorch.StateLeaky(0.8, HIDDEN),
+    "a filter for each": lambda: snntorch.StateLeaky(torch.linspace(0.5, 0.9, HIDDEN), HIDDEN),
+    "weighted": lambda: snntorch.LinearLeaky(0.7, HIDDEN, HIDDEN),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("layer", WHOLE.values(), ids=WHOLE)
+def test_layers_of_a_whole_sequence(layer):
+    """Their membranes are convolutions of the input, which no spike resets."""
+    torch.manual_seed(3)
+    net, x = Parallel(layer()).eval(), events(5, INPUTS)
+    graph = from_torch(net, x.float().transpose(0, 1), time_first=True).graph
+    with torch.no_grad():
+        assert_same_spikes(graph, x, net(x.float()))

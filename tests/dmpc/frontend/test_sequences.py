@@ -202,15 +202,26 @@ def test_a_response_that_changes_over_time(tmp_path):
     assert "is not the same at every timestep, first in timestep 5" in message
 
 
-def test_every_neuron_filtered_on_its_own(tmp_path):
-    def filtered(nodes: Nodes, spikes: str) -> str:
-        kernel = np.tile(0.5 ** np.arange(T)[::-1], (N, 1, 1)).astype(np.float32)
+def filtered(kernel: np.ndarray) -> onnx.ModelProto:
+    """A network whose last spikes are each filtered over time before the readout, by [T]."""
+
+    def readout(nodes: Nodes, spikes: str) -> str:
         channels = nodes("Transpose", spikes, perm=[0, 2, 1])
-        smooth = nodes("Conv", channels, kernel, pads=[T - 1, 0], group=N)
+        tiled = np.tile(kernel[::-1], (N, 1, 1)).astype(np.float32)
+        smooth = nodes("Conv", channels, tiled, pads=[T - 1, 0], group=N)
         linear = nodes("MatMul", nodes("Transpose", smooth, perm=[0, 2, 1]), "wo")
         return over_time(nodes, "ReduceMean", linear, [1])
 
-    message = refused(model(Variant(readout=filtered)), tmp_path)
+    return model(Variant(readout=readout))
+
+
+def test_every_neuron_filtered_on_its_own(tmp_path):
+    layers = run(filtered(0.5 ** np.arange(T)), tmp_path)[2]
+    assert "li" in {op.kind for op in layers.ops}
+
+
+def test_every_neuron_filtered_by_two_rates(tmp_path):
+    message = refused(filtered(0.5 ** np.arange(T) + 0.9 ** np.arange(T)), tmp_path)
     assert f"{N} values are filtered over time, before output 'logits'" in message
 
 

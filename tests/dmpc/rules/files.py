@@ -51,7 +51,8 @@ def changing_response() -> onnx.ModelProto:
 
 def many_drives() -> onnx.ModelProto:
     def filtered(nodes: Nodes, spikes: str) -> str:
-        kernel = np.tile(0.5 ** np.arange(T)[::-1], (N, 1, 1)).astype(np.float32)
+        ages = np.arange(T)[::-1]
+        kernel = np.tile(0.5**ages + 0.9**ages, (N, 1, 1)).astype(np.float32)
         channels = nodes("Transpose", spikes, perm=[0, 2, 1])
         smooth = nodes("Conv", channels, kernel, pads=[T - 1, 0], group=N)
         linear = nodes("MatMul", nodes("Transpose", smooth, perm=[0, 2, 1]), "wo")
