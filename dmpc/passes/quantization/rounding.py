@@ -15,7 +15,13 @@ ROWS = 256
 
 def to_nearest(real: Real, step: Real, limit: Real) -> Int:
     """`real / step` to nearest, ties to even, clipped to -limit .. limit. Shapes broadcast."""
-    return np.clip(np.rint(real / step), -limit, limit).astype(np.int64)
+    return _nearest(real, step, limit).astype(np.int64)
+
+
+def _nearest(real: Real, step: Real, limit: Real) -> Real:
+    """As `to_nearest`, whole numbers as real ones."""
+    whole: Real = np.rint(real / step)  # the ufuncs themselves: clip wraps them in Python
+    return np.minimum(np.maximum(whole, -limit), limit)
 
 
 def compensated(real: Real, step: Real, limit: Real, moments: Real, kept: NDArray[np.bool_]) -> Int:
@@ -56,18 +62,19 @@ def _one_by_one(real: Real, step: Real, limit: Real, silent: NDArray[np.bool_], 
     column: within a block alone do errors travel column by column.
     """
     left, steps = np.ascontiguousarray(real.T), np.ascontiguousarray(step.T)
-    made = np.empty(left.shape, np.int64)
+    silent = np.ascontiguousarray(silent.T)
+    made = np.empty_like(left)
     for start in range(0, len(left), BLOCK):
         block = slice(start, start + BLOCK)
         errors = np.empty_like(left[block])
         for at, error in enumerate(errors):
             j = start + at
-            whole = to_nearest(left[j], steps[j], limit[j])
-            made[j] = np.where(silent[:, j], 0, whole)
-            error[:] = (left[j] - made[j] * steps[j]) / upper[j, j]
+            whole = np.where(silent[j], 0.0, _nearest(left[j], steps[j], limit[j]))
+            made[j] = whole
+            np.divide(left[j] - whole * steps[j], upper[j, j], out=error)
             left[j + 1 : start + BLOCK] -= upper[j, j + 1 : start + BLOCK, None] * error
         left[start + BLOCK :] -= upper[block, start + BLOCK :].T @ errors
-    return made.T
+    return made.T.astype(np.int64)
 
 
 def _inverse_root(correlation: Real) -> Real:
