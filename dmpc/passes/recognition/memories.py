@@ -37,6 +37,8 @@ def find_memory(network: Network, state: State) -> Memory:
     if others or form.bias.any():
         parts = {leaf: form.parts[leaf] for leaf in others}
         found += _linear(network, state, Affine(form.bias, parts))
+    if not found:  # what drives it is always zero
+        found = [(Drive(state.next, 0, (), 0.0), form.bias)]
     if len(found) > 1:
         found = [_of_one_size(*one) for one in found]
     drives, b = zip(*found, strict=True)
