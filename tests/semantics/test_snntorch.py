@@ -369,13 +369,14 @@ WHOLE = {
     "a filter": lambda: snntorch.StateLeaky(0.8, HIDDEN),
     "a filter for each": lambda: snntorch.StateLeaky(torch.linspace(0.5, 0.9, HIDDEN), HIDDEN),
     "weighted": lambda: snntorch.LinearLeaky(0.7, HIDDEN, HIDDEN),
+    "rectified": lambda: snntorch.LeakyParallel(HIDDEN, HIDDEN, beta=0.8, threshold=0.3),
 }
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("layer", WHOLE.values(), ids=WHOLE)
 def test_layers_of_a_whole_sequence(layer):
-    """Their membranes are convolutions of the input, which no spike resets."""
+    """Their membranes are convolutions of the input, or `nn.RNN`, which no spike resets."""
     torch.manual_seed(3)
     net, x = Parallel(layer()).eval(), events(5, INPUTS)
     graph = from_torch(net, x.float().transpose(0, 1), time_first=True).graph

@@ -104,13 +104,29 @@ def to_onnx(program: ExportedProgram, name: str, answer: Any = None) -> ModelPro
 
 
 def functional_form(program: ExportedProgram) -> ExportedProgram:
-    """The program without operations that write into their operands, but for simple ones."""
+    """The program without operations that write into their operands, but for simple ones, and with
+    recurrent layers of torch's as the timesteps that they compute."""
+    program = _unrolled(program)
     if writes_of(list(program.graph.nodes)) is not None:
         return program
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         functional: ExportedProgram = program.run_decompositions({})
     return functional
+
+
+def _unrolled(program: ExportedProgram) -> ExportedProgram:
+    """A program with the loops over time of `nn.RNN` written out, as of LeakyParallel."""
+    import torch
+    from torch._decomp import get_decompositions
+
+    layers = [torch.ops.aten.rnn_relu.input, torch.ops.aten.rnn_tanh.input]
+    if not any(node.target in layers for node in program.graph.nodes):
+        return program
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        unrolled: ExportedProgram = program.run_decompositions(get_decompositions(layers))
+    return unrolled
 
 
 class _Conversion:
