@@ -161,7 +161,8 @@ def conv(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
         raise ImportFailure.of(SHAPE_MISFIT, shapes=shapes)
     plain = [*(node.integers("strides") or []), node.integer("group", 1)]
     one_tap = np.prod(kernel.shape[2:]) == 1 and not any(node.integers("pads") or [])
-    if not one_tap or any(number != 1 for number in plain):
+    places = np.prod(tensor.shape[2:]) > 1
+    if not one_tap or any(number != 1 for number in plain) or (places and stands(tensor)):
         if stands(tensor):
             after_reduction("matmul", (tensor,))
             name = node.proto.output[0] if bias is None else f"{node.proto.output[0]}.product"

@@ -15,6 +15,7 @@ from dmpc.passes.base import Pass
 from dmpc.passes.recognition.adaptation import find_adapted, find_pairs, resets
 from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.assemble import assemble, ordered
+from dmpc.passes.recognition.composed import with_composed
 from dmpc.passes.recognition.copies import from_rest, without_copies
 from dmpc.passes.recognition.coupled import heard_late, together
 from dmpc.passes.recognition.currents import find_decay, is_bank
@@ -81,7 +82,7 @@ class Recognise(Pass):
 
     def _layers(self, graph: Graph) -> Graph:
         """As `run`, of a graph whose timesteps are cut as they are."""
-        graph, rests = woken(without_copies(prune(graph)))
+        graph, rests = woken(with_composed(without_copies(prune(graph))))
         graph, counts = without_counts(from_rest(graph))
         graph, cut = without_limits(graph)
         graph, endless, uncounted = joined(graph, counts)

@@ -15,8 +15,10 @@ CONVOLVED_INPUT = rule(
     Stage.NETWORK,
     "the convolution reads {found}, which is neither the network's input nor spikes",
     why="""A bank adds rows of weights for spikes, or multiplies them with the input. What is
-    convolved, pooled or biased before has no place on the machine.""",
-    nearest="let each convolution read the input or spikes; leave sums over neighbours before it",
+    convolved before is one convolution with it where that adds no zeros around sums that are none;
+    what is biased or rectified before has no place on the machine.""",
+    nearest="let each convolution read the input or spikes; put sums over neighbours before it, "
+    "or behind it without padding",
 )
 UNEVEN_CONVOLUTION = rule(
     "uneven-convolution",
@@ -56,7 +58,7 @@ def _convolution(network: Network, leaf: str, term: Term) -> Synapses:
         made, weight = _whole(made, weight, term)
         after: Matrix | None = np.ones(made.outputs)
     else:
-        after = _by_output(made, term)
+        after = by_output(made, term)
     source, before, made = _source(network, op, made)
     if after is None or before is None:
         raise network.failure(UNEVEN_CONVOLUTION, leaf, culprits=[leaf])
@@ -67,7 +69,7 @@ def _convolution(network: Network, leaf: str, term: Term) -> Synapses:
     return Synapses(Source(source, delays), scaled, (leaf,), made)
 
 
-def _by_output(made: Convolution, term: Term) -> Matrix | None:
+def by_output(made: Convolution, term: Term) -> Matrix | None:
     """The factor of each output, if the term is a diagonal matrix of those."""
     scale = term.diagonal()
     if scale is None:
