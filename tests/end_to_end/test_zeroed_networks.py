@@ -98,10 +98,13 @@ def test_what_comes_back_from_a_file_is_the_network(shape, share, seed, folded):
 def test_they_compile_and_run(shape, share, seed, target, seen):
     """Every bit of the image that is made of the file, against the file."""
     shape = calm(shape)
-    x = samples(shape).astype(np.float64)
-    layers = to_layers(
-        import_onnx(to_onnx(pruned(shape, share, seed)), initial_states="keep"), Options()
-    )
+    graph, x = pruned(shape, share, seed), samples(shape).astype(np.float64)
+    try:
+        layers = to_layers(import_onnx(to_onnx(graph), initial_states="keep"), Options())
+    except DmpcError:
+        answer = interpret(graph, x).logits
+        assert not np.ptp(answer, axis=0).any(), "only an answer without any input may be refused"
+        return
     options = Options(target=target, input_range=(-1.0, 1.0) if shape.graded else None)
     if seen and shape.graded:
         x[0, 0, 0] = 0.25  # so that it is seen to be graded
