@@ -74,7 +74,9 @@ class Layer:
 class Shape:
     """Everything that determines a network and samples for it.
 
-    `leaks` says through how many leaky integrators, one after the other, the output goes.
+    `leaks` says through how many leaky integrators, one after the other, the output goes; `besides`
+    how many layers before the last the readout reads as well, of which the first may be an input of
+    events.
     """
 
     inputs: int
@@ -82,6 +84,7 @@ class Shape:
     classes: int = 3
     readout: str = "mean"
     leaks: int = 0
+    besides: int = 0
     graded: bool = False
     density: float = 0.3
     samples: int = 3
@@ -135,6 +138,7 @@ def network(shape: Shape) -> Graph:
     graph.types["x"] = f32(shape.inputs)
     graph.locs["x"] = ("input",)
     source, size = "x", shape.inputs
+    read = [] if shape.graded else [(source, size)]
     for number, layer in enumerate(shape.layers, 1):
         if shape.graded and number == 1:  # values cannot wait
             layer = replace(layer, delays=0, again=0)
@@ -143,24 +147,43 @@ def network(shape: Shape) -> Graph:
         later = (f"layer{ahead}", heard.neurons * heard.often) if ahead > number else None
         source = _layer(graph, random, f"layer{number}", layer, (source, size), later)
         size = layer.neurons * layer.often
-    _constant(graph, "readout.weight", weights(random, "normal", shape.classes, size))
-    _constant(graph, "readout.bias", random.normal(0, 1, shape.classes))
-    operands = (source, "readout.weight", "readout.bias")
-    output = "readout"
-    out = Op("dense", operands, (output,), {"layer": "readout"}, ("/out",))
-    graph.add(out, f32(shape.classes))
+        read.append((source, size))
+    graph.outputs = [_readout(graph, random, shape, read[-1 - shape.besides :][::-1])]
+    _start(graph, shape)
+    verify(graph)
+    return graph
+
+
+def _readout(
+    graph: Graph, random: np.random.Generator, shape: Shape, read: list[tuple[str, int]]
+) -> str:
+    """Add the output: a product of each that is read, the last layer first, and what leaks."""
+    outputs: tuple[str, ...] = ()
+    for number, (source, size) in enumerate(read):
+        name = f"readout.besides{number}" if number else "readout"
+        weight = weights(random, "normal", shape.classes, size)
+        operands = (source, _constant(graph, f"{name}.weight", weight))
+        if not number:
+            bias = random.normal(0, 1, shape.classes)
+            operands = (*operands, _constant(graph, f"{name}.bias", bias))
+        out = Op("dense", operands, (name,), {"layer": "readout"}, ("/out",))
+        graph.add(out, f32(shape.classes))
+        outputs = (*outputs, name)
+    if len(outputs) > 1 and not shape.leaks:
+        total = Op("sum", outputs, ("readout.sum",), {"layer": "readout"}, ("/out",))
+        graph.add(total, f32(shape.classes))
+        outputs = total.results
     for number in range(shape.leaks):
         state, after = f"readout.v{number}", f"readout.v{number}.next"
         graph.states.append(State(state, after))
         graph.types[state] = f32(shape.classes)
         alpha = _constant(graph, f"readout.alpha{number}", random.uniform(0, 0.97, shape.classes))
-        li = Op("li", (state, output, alpha), (after,), {"layer": "readout"}, (f"/v{number}",))
+        loc = (f"/v{number}",)
+        li = Op("li", (state, *outputs, alpha), (after,), {"layer": "readout"}, loc)
         graph.add(li, f32(shape.classes))
-        output = after
-    graph.outputs = [output]
-    _start(graph, shape)
-    verify(graph)
-    return graph
+        outputs = (after,)
+    (output,) = outputs
+    return output
 
 
 def _start(graph: Graph, shape: Shape) -> None:
@@ -373,6 +396,7 @@ def random_shape(random: Random) -> Shape:
         samples=random.randint(1, 4),
         steps=random.randint(1, 8),
         seed=random.randrange(2**32),
+        besides=random.choice((0, 0, 1, 2)),
     )
 
 

@@ -62,6 +62,7 @@ def networks(*, graded: bool | None = None) -> st.SearchStrategy[Shape]:
         classes=st.integers(1, 6),
         readout=st.sampled_from(READOUTS),
         leaks=st.sampled_from((0, 0, 1, 2)),
+        besides=st.sampled_from((0, 0, 1, 2)),
         graded=st.booleans() if graded is None else st.just(graded),
         density=st.sampled_from((0.0, 0.1, 0.5, 1.0)),
         samples=st.integers(1, 4),

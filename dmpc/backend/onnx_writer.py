@@ -325,6 +325,17 @@ def _li(writer: _Writer, op: Op) -> None:
         value = writer.node("Add", [value, current], made)
 
 
+def _sum(writer: _Writer, op: Op) -> None:
+    (result,) = op.results
+    if len(op.operands) == 1:
+        writer.node("Identity", list(op.operands), result)
+        return
+    value, *others = op.operands
+    for number, other in enumerate(others, 1):
+        made = result if number == len(others) else f"{result}.sum{number}"
+        value = writer.node("Add", [value, other], made)
+
+
 def _lif(writer: _Writer, op: Op) -> None:
     bound = op_def(op.kind).bind(op.operands)
     (membrane,), (a,) = bound["u"], bound.get("a") or ("",)
@@ -436,6 +447,7 @@ WRITERS: Mapping[str, Callable[[_Writer, Op], None]] = {
     "clif": _lif,
     "rlif": _lif,
     "memory": _memory,
+    "sum": _sum,
 }
 
 

@@ -15,7 +15,8 @@ from dmpc.compiler import Compiled
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.integer_types import times
 from dmpc.ir.ops_convolution import MAPS, PRODUCTS
-from dmpc.ir.ops_layers import FIRING, integrator, readout_of
+from dmpc.ir.ops_layers import FIRING, integrator
+from dmpc.ir.ops_output import readout_of
 from dmpc.lowering import NOTE as FALLBACK
 from dmpc.passes.distribute import NOTE as BANKS
 from dmpc.passes.spill import Spiller, spilled
@@ -86,9 +87,13 @@ def _layers(compiled: Compiled) -> list[dict[str, Any]]:
         if op.kind in FIRING:
             found.append({"layer": layer, **_layer(compiled, op.results[0], layer)})
         elif op.results[0] in graph.outputs:
-            product = readout_of(graph)
-            classes, inputs = graph.types[product.operands[1]].shape
-            rate = _rate(compiled, product.operands[0])
+            read = [product.operands[0] for product in readout_of(graph)]
+            classes, inputs = (
+                graph.types[op.results[0]].size,
+                sum(graph.types[name].size for name in read),
+            )
+            rates = [rate for name in read if (rate := _rate(compiled, name)) is not None]
+            rate = sum(rates) if len(rates) == len(read) else None
             row = {"layer": "readout", "inputs": inputs, "neurons": classes}
             found.append({**row, "d": None, "window": None, "reset": None, "events_in": rate})
     return found

@@ -474,16 +474,6 @@ def charged(graph: Graph, integrators: Op) -> Op | None:
     return next((user for user in users if user.kind in FIRING), None)
 
 
-def readout_of(graph: Graph) -> Op:
-    """The dense product that the output is, or that the integrators take of which it is made."""
-    made = graph.producer(graph.outputs[0])
-    assert made is not None
-    while made.kind == "li":
-        made = graph.producer(made.operands[1])
-        assert made is not None
-    return made
-
-
 def takes_events(graph: Graph) -> bool:
     """True for a network that is the model only of an input of 0 and 1: it delays it, or compares
     it."""

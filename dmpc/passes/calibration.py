@@ -1,6 +1,6 @@
 """What a calibration set shows: ranges, activity, and second moments of what products read."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from dmpc.ir.graph import Graph, Op
 from dmpc.ir.interpret import interpret_in_parts, shown
 from dmpc.ir.ops_convolution import Convolution
 from dmpc.ir.ops_layers import FIRING, NEURONS
+from dmpc.ir.ops_output import readout_of
 from dmpc.ir.registry import Tensor
 from dmpc.passes.ranges import (
     QUANTILES,
@@ -80,10 +81,12 @@ class _Watch:
         self.names = [name for name in vectors if name not in graph.constants]
         self.lifs = {op.results[0]: op for op in graph.ops if op.kind in NEURONS}
         self.roles = {name: currents(graph, op, ranges.events) for name, op in self.lifs.items()}
-        made = {name: graph.producer(name) for name in graph.outputs}
-        self.readouts = {n: op for n, op in made.items() if op is not None and op.kind == "dense"}
+        made = [graph.producer(name) for name in graph.outputs]
+        plain = [op for op in made if op is not None and op.kind in ("dense", "sum")]
+        self.readouts = {op.results[0]: readout_of(graph) for op in plain}
         products = [op for roles in self.roles.values() for op in (*roles.events, *roles.values)]
-        self.read = {op.operands[0] for op in (*products, *self.readouts.values())}
+        products += [op for read in self.readouts.values() for op in read]
+        self.read = {op.operands[0] for op in products}
         self.x = x
         self.counts: dict[str, list[Real]] = {}
         self.kept: dict[str, list[Tensor]] = {}
@@ -124,8 +127,8 @@ class _Watch:
                 ranges.moments[name] = _moments(graph, lif, roles, traces, there)
             elif len(products) == 1 and (made := _small(graph, products[0])):
                 ranges.moments[name] = _moments(graph, lif, roles, traces, there, made)
-        for name, readout in self.readouts.items():
-            ranges.moments[name] = _readout_moments(graph, readout, traces, there)
+        for name, read in self.readouts.items():
+            ranges.moments[name] = _readout_moments(graph, read, traces, there)
 
     def _see_neurons(self, lif: Op, part: Mapping[str, Tensor], there: Tensor) -> None:
         name, (graph, ranges) = lif.results[0], (self.graph, self.ranges)
@@ -207,14 +210,15 @@ def _moments(
 
 
 def _readout_moments(
-    graph: Graph, readout: Op, traces: Mapping[str, Tensor], there: Tensor
+    graph: Graph, products: Sequence[Op], traces: Mapping[str, Tensor], there: Tensor
 ) -> Real:
     """Second moments of what the readout reads and of 1: of a sample's mean, where it is a mean."""
-    source = traces[readout.operands[0]].astype(np.float64)
+    read = [traces[product.operands[0]].astype(np.float64) for product in products]
     if str(graph.attrs["readout"]) in ("mean", "sum"):
-        source = source.sum(axis=1, keepdims=True) / there.sum(axis=1)[:, None, None]
+        steps = there.sum(axis=1)[:, None, None]
+        read = [source.sum(axis=1, keepdims=True) / steps for source in read]
         there = there[:, :1]
-    inputs = next(_batches([source], there, len(source)))
+    inputs = next(_batches(read, there, len(there)))
     flat = inputs.reshape(-1, inputs.shape[2])
     moments: Real = flat.T @ flat / there.sum()
     return moments

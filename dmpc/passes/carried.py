@@ -186,7 +186,7 @@ def _wanted(layers: Graph) -> Iterator[tuple[str, str, int]]:
 def _columns(layers: Graph, op: Op) -> int:
     """The number of values that the products of neurons, or a readout, read, and the bias."""
     products = [p for name in op.operands if (p := layers.producer(name)) is not None]
-    every = [p for p in products if p.kind in MAPS] if op.kind in NEURONS else [op]
+    every = [p for p in products if p.kind in MAPS] if op.kind not in MAPS else [op]
     return 1 + sum(_read(layers, p) for p in every)
 
 

@@ -1,9 +1,11 @@
 """Readout by counts: a linear readout summed over time is one product with the spike counts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from dmpc.ir.graph import Attr, Graph, Op, State
+from dmpc.ir.registry import op_def
 from dmpc.ir.types import TensorType
 from dmpc.passes.base import Pass
 from isa.target import Target, load_target
@@ -13,9 +15,10 @@ from isa.target import Target, load_target
 class CountReadout(Pass):
     """`sum over k of (W_o s[k] + b_o) = W_o (sum over k of s[k]) + T b_o`, in exact integers.
 
-    Instead of a product every timestep, the machine counts the last layer's spikes and makes one
-    product at the end of a sample. It needs value registers as wide as the layer, and rows of
-    memory path A as wide as the weights; a readout that is no sum, or does not fit, stays.
+    Instead of a product every timestep, the machine counts the spikes that the readout reads and
+    makes one product of each layer at the end of a sample. It needs value registers as wide as the
+    layers, and rows of memory path A as wide as the weights; a readout that is no sum, or does not
+    fit, stays.
     """
 
     name: ClassVar[str] = "count-readout"
@@ -25,38 +28,45 @@ class CountReadout(Pass):
         """The graph with `count`, `tick` and `total_logits` for `accumulate_logits`, if it can."""
         graph = graph.copy()
         for op in [op for op in graph.ops if op.kind == "accumulate_logits"]:
-            product = graph.producer(op.operands[1])
-            if op.attrs["mode"] == "sum" and product and self._fits(graph, op, product):
-                _rewrite(graph, op, product, self.target)
+            made = [graph.producer(name) for name in op_def(op.kind).bind(op.operands)["sums"]]
+            products = [product for product in made if product is not None]
+            if op.attrs["mode"] == "sum" and self._fits(graph, products):
+                _rewrite(graph, op, products, self.target)
         return graph
 
-    def _fits(self, graph: Graph, op: Op, product: Op) -> bool:
-        spikes = graph.types[product.operands[0]]
-        only = len(op.operands) == 4 and len(graph.users(product.results[0])) == 1
+    def _fits(self, graph: Graph, products: Sequence[Op]) -> bool:
+        only = all(len(graph.users(product.results[0])) == 1 for product in products)
         row = self.target.bank[self.target.bank_for("memory_a")].weight_bits
-        narrow = graph.types[product.operands[1]].bits <= row
+        narrow = all(graph.types[product.operands[1]].bits <= row for product in products)
         values = self.target.values
-        counted = spikes.dtype == "event" and values.span(spikes.shape[0]) < values.count
-        return only and narrow and counted
+        read = [graph.types[name] for name in dict.fromkeys(p.operands[0] for p in products)]
+        counted = all(spikes.dtype == "event" for spikes in read)
+        room = sum(values.span(spikes.shape[0]) for spikes in read) < values.count
+        return bool(products) and only and narrow and counted and room
 
 
-def _rewrite(graph: Graph, op: Op, product: Op, target: Target) -> None:
-    layer = op.attrs["layer"]
-    spikes, weight = product.operands
-    bits = target.values.bits
-    counts = TensorType(f"i{bits}", graph.types[spikes].shape)
-    steps = TensorType("u32", (1,))
-    count = Op(
-        "count", ("counts", spikes), ("counts.next",), {"layer": layer, "bits": bits}, op.loc
-    )
-    tick = Op("tick", ("steps",), ("steps.next",), {"layer": layer}, op.loc)
-    at = graph.ops.index(product)
-    graph.ops[at:at] = [count, tick]
-    product.operands = ("counts.next", weight)
-    product.attrs["when"] = "end"
+def _rewrite(graph: Graph, op: Op, products: Sequence[Op], target: Target) -> None:
+    layer, bits = op.attrs["layer"], target.values.bits
+    steps, counts = TensorType("u32", (1,)), dict[str, str]()
+    for product in products:
+        spikes, weight = product.operands
+        added = []
+        if spikes not in counts:
+            state = counts[spikes] = graph.fresh("counts")
+            counted = TensorType(f"i{bits}", graph.types[spikes].shape)
+            _add_state(graph, state, counted)
+            attrs: dict[str, Attr] = {"layer": layer, "bits": bits}
+            added = [Op("count", (state, spikes), (f"{state}.next",), attrs, op.loc)]
+        if product is products[0]:
+            added.append(Op("tick", ("steps",), ("steps.next",), {"layer": layer}, op.loc))
+        at = graph.ops.index(product)
+        graph.ops[at:at] = added
+        product.operands = (f"{counts[spikes]}.next", weight)
+        product.attrs["when"] = "end"
+    _add_state(graph, "steps", steps)
     total = Op(
         "total_logits",
-        (product.results[0], *op.operands[2:], "steps.next"),
+        (*(product.results[0] for product in products), *op.operands[-2:], "steps.next"),
         op.results,
         {**_result(graph.types[op.results[0]]), "layer": layer, "when": "end"},
         op.loc,
@@ -65,9 +75,11 @@ def _rewrite(graph: Graph, op: Op, product: Op, target: Target) -> None:
     logits = op.operands[0]
     graph.states = [state for state in graph.states if state.name != logits]
     del graph.types[logits]
-    for name, type_ in (("counts", counts), ("steps", steps)):
-        graph.types[name] = graph.types[f"{name}.next"] = type_
-        graph.states.append(State(name, f"{name}.next"))
+
+
+def _add_state(graph: Graph, name: str, type_: TensorType) -> None:
+    graph.types[name] = graph.types[f"{name}.next"] = type_
+    graph.states.append(State(name, f"{name}.next"))
 
 
 def _result(logits: TensorType) -> dict[str, Attr]:

@@ -14,7 +14,7 @@ from dmpc.ir.prune import prune
 from dmpc.ir.registry import op_def
 from dmpc.passes.base import Pass
 
-ORDER = ("delay", "drive", "memory", "hold", *MAPS, *NEURONS)
+ORDER = ("delay", "drive", "memory", "hold", *MAPS, *NEURONS, "sum")
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Fold(Pass):
     """From level layers to layers, with the same spikes and logits.
 
     - a current whose weights are zero, or that reads a memory which is never driven, is dropped;
-    - the biases of a neuron's currents are merged into the first of them;
+    - the biases of a neuron's currents, or of a sum's, are merged into the first of them;
     - biases that are zero are dropped;
     - ops, states and constants without influence on the output are dropped;
     - ops come layer by layer: delay, drive, memory, hold, currents, neurons; constants in order of
@@ -40,7 +40,7 @@ class Fold(Pass):
         graph = graph.copy()
         silent = silent_memories(graph)
         for op in graph.ops:
-            if op.kind in NEURONS:
+            if op.kind in (*NEURONS, "sum"):
                 _merge_currents(graph, op, silent)
         _drop_zero_biases(graph)
         return _in_order(prune(graph))
@@ -102,7 +102,8 @@ def _merge_currents(graph: Graph, lif: Op, silent: set[str]) -> None:
         graph.add_constant(name, merged, graph.types[first.results[0]], locs)
         first.operands = (*first.operands, name)
     names = tuple(op.results[0] for op in kept)
-    lif.operands = (*bound["u"], *names, *lif.operands[1 + len(currents) :])
+    before = bound.get("u", ())
+    lif.operands = (*before, *names, *lif.operands[len(before) + len(currents) :])
 
 
 def _weightless(graph: Graph, dense: Op) -> bool:

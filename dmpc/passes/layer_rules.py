@@ -90,6 +90,8 @@ def _errors(graph: Graph, op: Op) -> Iterator[CompileError]:
             yield layer_error(INITIAL_STATE, graph, op, **fields)
     if op.kind in NEURONS:
         yield from _neuron_errors(graph, op)
+    elif op.kind == "sum":
+        yield from _sum_errors(graph, op)
 
 
 def _keeper(graph: Graph, state: str) -> Op:
@@ -120,6 +122,14 @@ def _neuron_errors(graph: Graph, op: Op) -> Iterator[CompileError]:
         yield layer_error(
             LEAK_RANGE, graph, op, layer=layer, kept=wrong[0], count=wrong.size, neurons=beta.size
         )
+
+
+def _sum_errors(graph: Graph, op: Op) -> Iterator[CompileError]:
+    """A sum is the output, of dense products."""
+    strange = [name for name in op.operands if not is_product(graph, name)]
+    for name in strange if op.results[0] in graph.outputs else op.results:
+        layer = op.attrs["layer"]
+        yield layer_error(STRANGE_CURRENT, graph, op, current=f"%{name}", layer=layer)
 
 
 def _may_follow(graph: Graph, op: Op, name: str) -> bool:

@@ -140,6 +140,12 @@ def _static_dense(graph: Graph, op: Op, ranges: Ranges) -> None:
     ranges.bounds[op.results[0]] = product + bias[0] if bias else product
 
 
+def _static_sum(graph: Graph, op: Op, ranges: Ranges) -> None:
+    zero = np.zeros(graph.types[op.results[0]].shape)
+    added = (ranges.bounds[name] for name in op.operands)
+    ranges.bounds[op.results[0]] = sum(added, Interval(zero, zero))
+
+
 def _static_conv(graph: Graph, op: Op, ranges: Ranges) -> None:
     weight, *bias = (graph.constants[name] for name in op.operands[1:])
     given = ranges.bounds[op.operands[0]]
@@ -379,6 +385,7 @@ def _static_products(graph: Graph, op: Op, ranges: Ranges) -> Interval:
 _STATIC = {
     "dense": _static_dense,
     "conv": _static_conv,
+    "sum": _static_sum,
     "drive": _static_drive,
     "memory": _static_memory,
     "hold": _static_hold,

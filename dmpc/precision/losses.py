@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dmpc.ir.graph import Graph, Op
-from dmpc.ir.ops_layers import FIRING, readout_of
+from dmpc.ir.ops_layers import FIRING
+from dmpc.ir.ops_output import readout_of
 from dmpc.passes.quantization.widths import LEAST_BITS, WidthPlan
 from dmpc.passes.quantize import Quantize, Quantized
 from dmpc.passes.ranges import Ranges, currents, unheld
@@ -53,10 +54,11 @@ def sources(graph: Graph, events: bool) -> list[Source]:
     for op in graph.ops:
         if op.kind in FIRING:
             found += _of_neurons(graph, op, events)
-    op = readout_of(graph)
-    found.append(Source(READOUT, "weights", "weights", op.operands[1:2]))
-    if op.operands[2:]:
-        found.append(Source(READOUT, "bias", "membrane", op.operands[2:]))
+    products = readout_of(graph)
+    weights = tuple(op.operands[1] for op in products)
+    found.append(Source(READOUT, "weights", "weights", weights))
+    if biases := tuple(name for op in products for name in op.operands[2:]):
+        found.append(Source(READOUT, "bias", "membrane", biases))
     return found
 
 

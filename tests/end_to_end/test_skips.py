@@ -1,6 +1,9 @@
 """Layers that read the input of a network, or a later layer, beside the layer before them."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 import dmpc
 from dmpc.ir.graph import Op
@@ -9,6 +12,7 @@ from dmpc.verification import verify
 from runtime.program import Program
 from tests.networks import Layer, Shape, network, samples
 
+BESIDES = Shape(6, (Layer(7, states=3), Layer(5), Layer(4)), besides=3, samples=8, steps=9, seed=3)
 SHAPE = Shape(inputs=6, layers=(Layer(neurons=5), Layer(neurons=4)), samples=4, steps=9, seed=2)
 
 
@@ -47,3 +51,18 @@ def test_layers_that_feed_each_other_share_a_stage_and_others_overlap():
         found = [stages[f"layer{number}"] for number in range(1, 5)]
         assert found == ([0, 1, 1, 2] if overlap else [0] * 4)
     assert cycles[0] < 0.9 * cycles[1]
+
+
+@pytest.mark.parametrize("calibrated", [True, False])
+@pytest.mark.parametrize("leaks", [0, 2])
+@pytest.mark.parametrize("readout", ["mean", "sum", "last", "max"])
+def test_a_readout_reads_all_layers_and_the_input(readout, leaks, calibrated):
+    shape = replace(BESIDES, readout=readout, leaks=leaks)
+    x = samples(shape)
+    compiled = dmpc.compile(network(shape), calibration=x if calibrated else None)
+    (logits,) = [op for op in compiled.graph.ops if len(op.operands) >= 6 and "logits" in op.kind]
+    counted = readout in ("mean", "sum") and not leaks
+    kind = "leaky_logits" if leaks else "total_logits" if counted else "accumulate_logits"
+    assert logits.kind == kind
+    assert len([op for op in compiled.graph.ops if op.kind == "count"]) == 4 * counted
+    assert [rung.ok for rung in verify(network(shape), compiled.image, x).rungs] == [True] * 4

@@ -1,14 +1,16 @@
 """The readout as integers: one step for all logits."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from dmpc.ir.graph import Attr, Graph, Op, State
-from dmpc.ir.ops_layers import readout_of
+from dmpc.ir.ops_output import readout_of
 from dmpc.ir.types import TensorType
 from dmpc.passes.layer_rules import layer_error
 from dmpc.passes.quantization.builder import Builder
 from dmpc.passes.quantization.rounding import Int, compensated, to_nearest
-from dmpc.passes.ranges import Real, is_event
+from dmpc.passes.ranges import Real, is_event, total_bias
 from dmpc.passes.scales import largest
 from dmpc.rules import Stage, rule
 from isa.parameters import KEPT, LEAK_BITS, nearest_leak
@@ -27,39 +29,52 @@ READOUT_MODES = {"mean": "sum", "sum": "sum", "last": "last", "max": "max"}
 
 
 def add_readout(build: Builder, output: Op) -> None:
-    """The last dense product, or what integrates it, and the sum, last or largest over time."""
-    graph, bits = build.graph, build.widths(output).weights
-    op = readout_of(graph)
-    if not is_event(graph, op.operands[0], build.ranges.events):
-        raise layer_error(READOUT_SOURCE, graph, op, source=f"%{op.operands[0]}")
-    weight = build.weights(op)
-    bias = [graph.constants[name].astype(np.float64) for name in op.operands[2:]]
-    offset = bias[0] if bias else np.zeros(len(weight))
+    """The dense products of the output, or what integrates them, and the sum, last or largest over
+    time."""
+    graph, bits, products = build.graph, build.widths(output).weights, readout_of(build.graph)
+    for op in products:
+        if not is_event(graph, op.operands[0], build.ranges.events):
+            raise layer_error(READOUT_SOURCE, graph, op, source=f"%{op.operands[0]}")
+    weight = np.concatenate([build.weights(op) for op in products], axis=1)
+    offset = total_bias(graph, products)
     step = float(np.abs(weight).max(initial=0)) / largest(bits)
     step = max(step, float(np.abs(offset).max()) / 2.0**MOST_BIAS_BITS) or 1.0
     reach = max(float(np.abs(offset).max()) / step, 1) / largest(BIAS_BITS)
     shift = max(0, int(np.ceil(np.log2(reach))))
     integers, offsets = _round(build, weight, offset, step, step * 2.0**shift, bits)
-    build.product(op, integers, bits)
-    build.units[op.operands[1]] = step
-    for name in op.operands[2:]:
-        build.meant[name] = offsets * step * 2.0**shift
+    _add_products(build, products, integers, bits, step)
+    biases = [name for op in products for name in op.operands[2:]]
+    build.meant |= {name: np.zeros(len(weight)) for name in biases[1:]}
+    build.meant |= dict.fromkeys(biases[:1], offsets * step * 2.0**shift)
     build.constant("readout.bias", offsets, BIAS_BITS, None)
     build.constant("readout.shift", np.full(len(weight), -shift), 6, None)
     mode = READOUT_MODES[str(graph.attrs["readout"])]
     logit = TensorType(f"i{build.target.readout.bits}", (len(weight),), step)
     build.out.types["logits"] = logit
     build.out.states.append(State("logits", "logits.next", _first_logits(build, mode, logit)))
-    operands = (op.results[0], "readout.bias", "readout.shift")
+    operands = (*(op.results[0] for op in products), "readout.bias", "readout.shift")
     if output.kind == "li":
         _integrate(build, output, operands, logit, mode)
     else:
         attrs: dict[str, Attr] = {"layer": "readout", "mode": mode, "bits": logit.bits}
         accumulated = ("logits", *operands)
-        build.add(Op("accumulate_logits", accumulated, ("logits.next",), attrs, op.loc), logit)
+        accumulate = Op("accumulate_logits", accumulated, ("logits.next",), attrs, output.loc)
+        build.add(accumulate, logit)
     build.out.outputs = ["logits.next"]
     build.out.attrs["average"] = graph.attrs["readout"] == "mean"
     build.out.attrs["readout"] = "last"
+
+
+def _add_products(
+    build: Builder, products: Sequence[Op], integers: Int, bits: int, step: float
+) -> None:
+    """A product of each layer, with its columns of the integers [classes, n]."""
+    at = 0
+    for op in products:
+        size = build.graph.types[op.operands[0]].size
+        build.product(op, integers[:, at : at + size], bits)
+        build.units[op.operands[1]] = step
+        at += size
 
 
 def _round(
@@ -109,8 +124,8 @@ def _integrate(
 
 
 def _measured(graph: Graph) -> str:
-    """The value whose second moments are those of what the readout's product reads."""
-    product = readout_of(graph).results[0]
+    """The value whose second moments are those of what the readout's products read."""
+    product = readout_of(graph)[0].results[0]
     users = graph.users(product)
     return users[0].results[0] if users else product
 
