@@ -1,5 +1,6 @@
 """NIR files from nodes to counted cycles."""
 
+import itertools
 from collections.abc import Iterator
 
 import nir
@@ -68,8 +69,26 @@ def delayed(random: np.random.Generator) -> nir.NIRGraph:
     )
 
 
+def residual(random: np.random.Generator) -> nir.NIRGraph:
+    """Two layers that the last weights read together, and further weights of the first."""
+    shape = np.array([INPUTS])
+    nodes = {
+        "input": nir.Input(shape),
+        "in": nir.Linear(random.normal(0.1, 0.4, (NEURONS, INPUTS))),
+        "one": lif(NEURONS, random),
+        "between": nir.Linear(random.normal(0.1, 0.5, (NEURONS, NEURONS))),
+        "two": lif(NEURONS, random),
+        "out": nir.Affine(random.normal(size=(CLASSES, NEURONS)), random.normal(size=CLASSES)),
+        "aside": nir.Linear(random.normal(size=(CLASSES, NEURONS))),
+        "output": nir.Output(np.array([CLASSES])),
+    }
+    way = ["input", "in", "one", "between", "two", "out", "output"]
+    aside = [("one", "out"), ("one", "aside"), ("aside", "output")]
+    return nir.NIRGraph(nodes, [*itertools.pairwise(way), *aside])
+
+
 @pytest.mark.parametrize("reset", ["value", "subtract", "late"])
-@pytest.mark.parametrize("make", [layered, recurrent, delayed])
+@pytest.mark.parametrize("make", [layered, recurrent, delayed, residual])
 def test_file_float_graph_and_machine_agree(make, reset, tmp_path):
     path = tmp_path / "net.nir"
     nir.write(path, make(np.random.default_rng(4)))

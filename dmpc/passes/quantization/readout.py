@@ -23,7 +23,7 @@ READOUT_SOURCE = rule(
     "the readout takes {source}, which are not spikes",
     why="""The readout unit adds weights of spikes, or multiplies weights with counts of spikes;
     graded values have no way to it.""",
-    nearest="read out the last layer's spikes",
+    nearest="read out the spikes of layers",
 )
 READOUT_MODES = {"mean": "sum", "sum": "sum", "last": "last", "max": "max"}
 

@@ -1,4 +1,4 @@
-"""The answer: a linear map of one layer's spikes, or what integrates one."""
+"""The answer: a linear map of the spikes of layers, or what integrates one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,23 +10,24 @@ from dmpc.passes.recognition.currents import Decay, Part, without_currents
 from dmpc.passes.recognition.network import Network, Source, Synapses
 from dmpc.passes.recognition.network_rules import READOUT
 from dmpc.passes.recognition.synapses import find_synapses
-from dmpc.passes.recognition.terms import Matrix
+from dmpc.passes.recognition.terms import Matrix, near
 
 
 @dataclass(frozen=True)
 class Answer:
     """`synapses` and `bias`, of the timestep or of timesteps before, and what integrates them: the
-    output first, then what feeds it, and so on."""
+    output first, then what feeds it, and so on. The last layer's synapses come first."""
 
     chain: list[Part]
-    synapses: Synapses
+    synapses: list[Synapses]
     bias: Matrix
 
 
-def find_answer(network: Network, decays: Sequence[Decay], last: str) -> Answer:
+def find_answer(network: Network, decays: Sequence[Decay], layers: Sequence[str]) -> Answer:
     """What the output of a network is made of. Raises CompileError where that is something else.
 
-    `last` is the leaf of the last layer's spikes, for an output of which all weights are zero.
+    `layers` are the leaves of all layers' spikes, in order. An output of which all weights are zero
+    reads the last.
     """
     output = network.graph.outputs[0]
     form = network.forms.form(output)
@@ -36,24 +37,43 @@ def find_answer(network: Network, decays: Sequence[Decay], last: str) -> Answer:
         rest, parts = without_currents(network, output, form, decays)
         if not parts:
             break
-        holds = parts[0].late and not parts[0].alpha.any()
-        if rest.parts or rest.bias.any() or len(parts) > 1 or parts[0].late != holds:
-            found = network.names(form.parts)
-            raise network.failure(READOUT, output, culprits=form.parts, found=found)
-        chain += [] if holds else parts
+        part = _together(parts)
+        holds = part is not None and part.late and not part.alpha.any()
+        if rest.parts or rest.bias.any() or part is None or part.late != holds:
+            kept = [leaf for leaf in form.parts if network.graph.state(leaf)] or form.parts
+            raise network.failure(READOUT, output, culprits=kept, found=network.names(kept))
+        chain += [] if holds else [part]
         held += holds
-        form = parts[0].fed
+        form = part.fed
     terms = flattened(network, form)
-    if not terms and last:  # weights of zero: still the last layer's
-        size = network.graph.types[last].size
-        source = Source(last, (0,) * size)
-        return Answer(chain, Synapses(source, np.zeros((form.size, size)), (last,)), form.bias)
-    read = find_synapses(network, terms) if all(map(network.holds_events, terms)) else []
+    if not terms and layers:  # weights of zero: still the last layer's
+        size = network.graph.types[layers[-1]].size
+        source = Source(layers[-1], (0,) * size)
+        silent = Synapses(source, np.zeros((form.size, size)), (layers[-1],))
+        return Answer(chain, [silent], form.bias)
+    strange = [leaf for leaf in terms if not network.holds_events(leaf)]
+    read = [] if strange else find_synapses(network, terms)
     # What is held starts without a bias, which shows wherever more than the last is looked at.
     early = held and form.bias.any() and (chain or network.graph.attrs["readout"] != "last")
-    if early or len(read) != 1 or read[0].source.leaf not in network.comparisons():
-        found = network.names(terms)
-        raise network.failure(READOUT, output, culprits=terms, found=found)
-    source = read[0].source
-    source = replace(source, delays=tuple(delay + held for delay in source.delays))
-    return Answer(chain, replace(read[0], source=source), form.bias)
+    if early or not any(found.source.leaf in layers for found in read):
+        found = network.names(strange or terms)
+        raise network.failure(READOUT, output, culprits=strange or terms, found=found)
+    order = [*network.graph.inputs, *layers]
+    read.sort(key=lambda found: -order.index(found.source.leaf))
+    return Answer(chain, [_later(found, held) for found in read], form.bias)
+
+
+def _together(parts: Sequence[Part]) -> Part | None:
+    """What leaks alike as one that takes in all of it; None if it does not."""
+    whole, *others = parts
+    for part in others:
+        if part.late != whole.late or not near(part.alpha, whole.alpha):
+            return None
+        whole = replace(whole, fed=whole.fed.plus(part.fed), start=whole.start + part.start)
+    return whole
+
+
+def _later(found: Synapses, steps: int) -> Synapses:
+    source = found.source
+    delays = tuple(delay + steps for delay in source.delays)
+    return replace(found, source=replace(source, delays=delays))

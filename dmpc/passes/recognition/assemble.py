@@ -8,7 +8,7 @@ import numpy as np
 from dmpc.ir.graph import Attr, Graph, Loc, Op, State
 from dmpc.ir.types import TensorType, event, f32
 from dmpc.ir.wires import Ring, Wires
-from dmpc.passes.recognition.answers import find_answer
+from dmpc.passes.recognition.answers import Answer, find_answer
 from dmpc.passes.recognition.currents import Decay, Part
 from dmpc.passes.recognition.legendre import legendre_window
 from dmpc.passes.recognition.network import (
@@ -118,7 +118,6 @@ class _Assembly:
         self.graph.locs["x"] = old.locs.get(old.inputs[0], (old.inputs[0],))
         self.values: dict[str, str] = {old.inputs[0]: "x"}  # leaf -> value of the new graph
         self.late: dict[Source, str] = {}
-        self.spikes = ""  # the leaf of the last layer's
         # Ways of spikes and input into a layer that are not its fast path.
         self.slow_ways = [
             op.results[0]
@@ -392,7 +391,6 @@ class _Assembly:
         if layer.kind is not None:
             self.kind(name, op, layer.kind)
         self.values[layer.spikes] = spikes
-        self.spikes = layer.spikes
 
     def kind(self, name: str, op: Op, kind: Kind) -> None:
         """Let neurons be of a kind of their own."""
@@ -417,18 +415,31 @@ class _Assembly:
     def readout(self, decays: Sequence[Decay]) -> None:
         """Add the output: a linear map of spikes, or what integrates one."""
         network = self.network
-        answer = find_answer(network, decays, self.spikes)
-        read = answer.synapses
-        ops = self.ways(read, network.graph.outputs[0])
-        value = "readout.in" if answer.chain else "readout"
-        source = self.source("readout", read)
-        self.dense("readout", value, source, read.weight, answer.bias, ops)
+        answer = find_answer(network, decays, list(self.names))
+        values = self.products(answer)
         for number, current in enumerate(reversed(answer.chain), 1):
             part = "readout" if number == len(answer.chain) else f"readout.{number}"
             state = self.graph.fresh("readout.i")
-            self.integrators("readout", current, [value], state, part)
-            value = part
+            self.integrators("readout", current, values, state, part)
+            values = [part]
+        if len(values) > 1:
+            loc, size = network.loc(self.producers(network.graph.outputs[0])), len(answer.bias)
+            self.graph.add(
+                Op("sum", tuple(values), ("readout",), {"layer": "readout"}, loc), f32(size)
+            )
         self.graph.outputs = ["readout"]
+
+    def products(self, answer: Answer) -> list[str]:
+        """Add the readout's products, of which the first has the bias; what they give."""
+        read, values = answer.synapses, list[str]()
+        alone = len(read) == 1 and not answer.chain
+        for found in read:
+            others = {one.source.leaf for one in read} - {found.source.leaf}
+            ops = self.ways(found, self.network.graph.outputs[0], others)
+            part = "readout" if alone else self.graph.fresh("readout.in")
+            bias, source = None if values else answer.bias, self.source("readout", found)
+            values.append(self.dense("readout", part, source, found.weight, bias, ops))
+        return values
 
     def op(self, kind: str, operands: tuple[str, ...], result: str, layer: str, loc: Loc) -> str:
         """Add an op with one result, as wide as its last operand's first axis."""

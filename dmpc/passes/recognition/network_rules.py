@@ -13,7 +13,9 @@ READOUT = rule(
     "readout",
     Stage.NETWORK,
     "the output depends on {found}",
-    why="""The readout unit adds the weights of the last layer's spikes. Activations after the
+    why="""The readout unit adds the weights of spikes, of as many layers as are read, and may let
+    the sum leak. Memories and membranes that spikes reset have no way to it. Activations after the
     readout (softmax, argmax) change no prediction and are left to the host.""",
-    nearest="a readout is a linear map of the spikes of one layer",
+    nearest="a readout is a linear map of the spikes of one layer or several, and may leak as a "
+    "whole",
 )

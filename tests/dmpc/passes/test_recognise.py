@@ -488,8 +488,20 @@ def test_a_layer_reads_a_concatenation():
 def test_two_layers_read_out_together():
     second = SECOND.replace("%sum = add(%s, %x)", "%sum = add(%s, %s)")
     both = "  %both = add(%s, %s2) : f32[2]\n  %y = matmul(%both, %wf)"
-    with pytest.raises(CompileError, match=r"the output depends on '/fire', '/fire2'"):
-        recognised(("  %y = matmul(%s, %wf)", second + both))
+    layers = recognised(("  %y = matmul(%s, %wf)", second + both))
+    *_, last, first, total = layers.ops
+    assert [op.operands[0] for op in (last, first)] == ["layer2.spikes", "layer1.spikes"]
+    assert (total.kind, total.operands) == ("sum", (*last.results, *first.results))
+    np.testing.assert_array_equal(*(layers.constants[op.operands[1]] for op in (last, first)))
+
+
+def test_a_readout_of_spikes_and_of_what_is_none():
+    """Of all that the output depends on, what is wrong is named."""
+    bend = "  %mixed = matmul(%x, %wf) : f32[2]\n"
+    bend += '  %bent = relu(%mixed) : f32[2] loc("/bend")\n'
+    both = bend + "  %out = matmul(%s, %wf) : f32[2]\n  %y = add(%out, %bent)"
+    with pytest.raises(CompileError, match=r"the output depends on '/bend' \(a readout is"):
+        recognised(("  %y = matmul(%s, %wf)", both))
 
 
 def test_two_comparisons_of_one_membrane():

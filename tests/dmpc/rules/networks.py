@@ -39,7 +39,12 @@ BROKEN: dict[str, Edits] = {
   %y =""",
         ),
     ),
-    "readout": (("%y = matmul(%s, %wf)", "%sx = add(%s, %f) : f32[2]\n  %y = matmul(%sx, %wf)"),),
+    "readout": (
+        (
+            "%y = matmul(%s, %wf)",
+            "%bent = relu(%f) : f32[2]\n  %sr = add(%s, %bent) : f32[2]\n  %y = matmul(%sr, %wf)",
+        ),
+    ),
     "input-count": (
         ("  state %u", '  input %z : f32[2] loc("z")\n  state %u'),
         ("%f = matmul(%x, %wf)", "%xz = add(%x, %z) : f32[2]\n  %f = matmul(%xz, %wf)"),
