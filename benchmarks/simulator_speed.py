@@ -7,8 +7,10 @@ machine decides the figures; quote ratios from one run.
 """
 
 import json
+import multiprocessing
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from runtime.samples import load_samples
 BATCHES = (1, 8, 64, 256, 1000)
 TARGETS = ("paper", "pooled")
 RUNS = 3
+PAIRS, TOGETHER = 15, 250
 SAMPLES, SLOW, ALONE = 1000, 64, 8
 """Samples that are timed: by default, of the slow reference engine, and there one by one."""
 
@@ -50,9 +53,16 @@ def main(path: str) -> None:
         cells = (f"{s:,.0f} ({s / float_speed[b]:.2f})" for b, s in speeds.items())
         made.add_row(name, target, str(threads), *cells)
         rows.append({"engine": name, "target": target, "threads": threads, "speeds": speeds})
+    together = {target: _together(target) for target in TARGETS}
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(json.dumps(rows, indent=1) + "\n")
-    Output().print(made)
+    out = Output()
+    out.print(made)
+    for target, (threads, processes) in together.items():
+        out.print(
+            f"{target}: two threads are {threads:.2f} times as fast as one, two processes of one "
+            f"thread each {processes:.2f} times (medians of {PAIRS} pairs, batch {TOGETHER})"
+        )
 
 
 def _runners() -> Iterator[tuple[str, str, int, Run]]:
@@ -64,6 +74,57 @@ def _runners() -> Iterator[tuple[str, str, int, Run]]:
         image = dmpc.compile(EXAMPLE / "model.onnx", calibration=calibration, options=options).image
         for name, threads in (("fast", 1), ("fast", 2), ("reference", 1)):
             yield name, target, threads, _engine(image, name, threads)
+
+
+def _together(target: str) -> tuple[float, float]:
+    """How many times as fast as one thread two threads are, and two processes that share nothing:
+    what this machine gives."""
+    pipes, processes = [], []
+    for _ in range(2):
+        mine, theirs = multiprocessing.Pipe()
+        processes.append(multiprocessing.Process(target=_serve, args=(theirs, target)))
+        pipes.append(mine)
+    for process in processes:
+        process.start()
+    for pipe in pipes:
+        pipe.recv()
+    found = []
+    for _ in range(PAIRS):
+        alone = _ask(pipes[:1], 1, SAMPLES)
+        found.append((
+            alone / _ask(pipes[:1], 2, SAMPLES), alone / _ask(pipes, 1, SAMPLES // 2),
+        ))  # fmt: skip
+    for pipe in pipes:
+        pipe.send(None)
+    for process in processes:
+        process.join()
+    threads, two = (sorted(every)[PAIRS // 2] for every in zip(*found, strict=True))
+    return threads, two
+
+
+def _ask(pipes: Sequence[Connection], threads: int, samples: int) -> float:
+    """Seconds until processes have run so many samples each, beside each other."""
+    start = time.perf_counter()
+    for pipe in pipes:
+        pipe.send((threads, samples))
+    for pipe in pipes:
+        pipe.recv()
+    return time.perf_counter() - start
+
+
+def _serve(pipe: Connection, target: str) -> None:
+    calibration = load_samples(EXAMPLE / "train.npz").x
+    options = dmpc.Options(target=target)
+    image = dmpc.compile(EXAMPLE / "model.onnx", calibration=calibration, options=options).image
+    x = load_samples(EXAMPLE / "test.npz").x
+    runs = {threads: _engine(image, "fast", threads) for threads in (1, 2)}
+    for run in runs.values():
+        run(x, TOGETHER)
+    pipe.send(None)
+    while asked := pipe.recv():
+        threads, samples = asked
+        runs[threads](x[:samples], TOGETHER)
+        pipe.send(None)
 
 
 def _onnxruntime() -> Run:
