@@ -28,18 +28,21 @@ class NeuronState(NamedTuple):
     membrane: Tensor
     synapse: Tensor  # the synaptic current; empty where there is none
     adaptation: Tensor  # empty where there is none
+    resting: Tensor  # for how many timesteps still; empty where neurons never rest
 
 
 class Dynamics(NamedTuple):
     """The numbers of neurons, one for all or one for each [neurons].
 
     `keep` is what a timestep leaves of a synaptic current; `rho`, `jump` and `coupling` are those
-    of what neurons adapt by, which `raises` their thresholds or is taken from their currents.
+    of what neurons adapt by, which `raises` their thresholds or is taken from their currents. After
+    a spike they rest for `refractory` timesteps.
     """
 
     threshold: float
     reset: float | None
     raises: bool
+    refractory: Tensor | None
     beta: float | Tensor
     gain: float | Tensor
     keep: Tensor | None = None
@@ -50,24 +53,27 @@ class Dynamics(NamedTuple):
     def rest(self, like: Tensor) -> NeuronState:
         """The state before the first timestep, zeros, of neurons whose membranes are as `like`."""
         zeros, none = torch.zeros_like(like), like.new_zeros(len(like), 0)
-        return NeuronState(
-            zeros, none if self.keep is None else zeros, none if self.rho is None else zeros
-        )
+        held = (self.keep, self.rho, self.refractory)
+        return NeuronState(zeros, *(none if number is None else zeros for number in held))
 
     def step(self, current: Tensor, state: NeuronState) -> tuple[Tensor, Tensor, NeuronState]:
         """One timestep: what arrives [batch, neurons] -> charged membranes, spikes, new state."""
-        membrane, synapse, a = state
+        membrane, synapse, a, resting = state
         if self.keep is not None:
             current = synapse = torch.addcmul(current, self.keep, synapse)
         if self.rho is not None and not self.raises:
             current = current - a
         charged = self.beta * membrane + self.gain * current
+        if self.refractory is not None and self.reset is not None:
+            charged = torch.where(resting > 0, self.reset, charged)
         threshold = self.threshold + a if self.raises else self.threshold
         spikes = (charged >= threshold).to(charged.dtype)
         membrane = self.after(charged, spikes, a)
         if self.rho is not None:
             a = torch.addcmul(self.left(membrane, spikes), self.rho, a)
-        return charged, spikes, NeuronState(membrane, synapse, a)
+        if self.refractory is not None:
+            resting = _rested(resting, spikes, self.refractory)
+        return charged, spikes, NeuronState(membrane, synapse, a, resting)
 
     def after(self, charged: Tensor, spikes: Tensor, a: Tensor) -> Tensor:
         """Membranes after the reset: where they fired, its value, or the threshold less."""
@@ -95,7 +101,7 @@ class Dynamics(NamedTuple):
         """
         start = torch.zeros_like(current[:, 0]) if start is None else start
         spikes: Tensor = _Sequence.apply(  # type: ignore[no-untyped-call]
-            self, found, current, weight, start, *self[3:]
+            self, found, current, weight, start, *self[4:]
         )
         return spikes
 
@@ -170,6 +176,9 @@ class _Back:
         # A hard reset forgets the charged membrane. No gradient through the reset itself: it
         # would chain the surrogate over all timesteps.
         kept = torch.ones_like(slope) if n.reset is None else 1 - spikes
+        if n.refractory is not None:  # at rest they are at the reset, whatever comes in
+            awake = _awake(spikes, n.refractory)
+            slope, kept = slope * awake, kept * awake
         after = a = arriving = torch.zeros_like(self.before)
         currents = []
         for k in reversed(range(spikes.shape[1])):
@@ -225,10 +234,24 @@ class _Back:
             (one * other).sum_to_size(number.shape)
             if wanted and isinstance(number, Tensor)
             else None
-            for wanted, number, (one, other) in zip(needed, n[3:], factors, strict=True)
+            for wanted, number, (one, other) in zip(needed, n[4:], factors, strict=True)
         ]
 
 
 def _late(values: Tensor, first: Tensor) -> Tensor:
     """Values [batch, time, neurons] a timestep later, and those before the first."""
     return torch.cat([first[:, None], values[:, :-1]], dim=1)
+
+
+def _rested(resting: Tensor, spikes: Tensor, refractory: Tensor) -> Tensor:
+    """For how many timesteps neurons still rest, after one with these spikes."""
+    return torch.where(spikes > 0, refractory, (resting - 1).clamp(min=0))
+
+
+def _awake(spikes: Tensor, refractory: Tensor) -> Tensor:
+    """1 where neurons that fire `spikes` [batch, time, neurons] do not rest, else 0, as these."""
+    resting, found = torch.zeros_like(spikes[:, 0]), []
+    for fired in spikes.unbind(1):
+        found.append((resting == 0).to(spikes.dtype))
+        resting = _rested(resting, fired, refractory)
+    return torch.stack(found, dim=1)

@@ -29,6 +29,7 @@ class LayerState(NamedTuple):
     past: Tensor  # [batch, longest delay, axons], the last inputs, the latest first
     synapse: Tensor  # [batch, neurons], the synaptic currents
     adaptation: Tensor  # [batch, neurons], by what neurons adapt
+    resting: Tensor  # [batch, neurons], for how many timesteps neurons still rest
 
 
 class SlowPath(NamedTuple):
@@ -146,7 +147,7 @@ class DMPLayer(nn.Module):
             current = current + self.slow(held)
         if self.recurrent is not None:
             current = current + self.recurrent(before)
-        neurons = NeuronState(state.membrane, state.synapse, state.adaptation)
+        neurons = NeuronState(*(getattr(state, name) for name in NeuronState._fields))
         spikes, (membrane, *others) = self.lif.step(current, neurons, self.keep())
         before = before if self.recurrent is None else spikes
         return spikes, LayerState(membrane, memory, held, timestep + 1, before, past, *others)

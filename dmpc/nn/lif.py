@@ -21,14 +21,18 @@ class LIF(nn.Module):
 
     `beta` is a number, or one for each neuron, and is trained with `learn_beta`, for each neuron by
     itself. A `gain` of None is `1 - beta`, whatever that becomes. With an `adaptation` neurons have
-    a state that rises with their spikes. `neurons` says how many there are; `of` makes as many of
-    neurons that were described without, which layers do.
+    a state that rises with their spikes. With `refractory`, a number of timesteps or one for each
+    neuron, they rest after a spike: for that long the membrane stays at `reset`, whatever comes in,
+    and they do not fire; synaptic currents go on. `neurons` says how many there are; `of` makes as
+    many of neurons that were described without, which layers do.
 
-    Raises ValueError if `beta` is outside [0, 1), `gain` or `threshold` is not above 0, or
-    `reset` is not below `threshold` (the neuron would fire for ever).
+    Raises ValueError if `beta` is outside [0, 1), `gain` or `threshold` is not above 0, `reset` is
+    not below `threshold` (the neuron would fire for ever), or `refractory` is no whole number of at
+    least 1, or that of neurons that adapt or are reset by subtraction, which the machine has not.
     """
 
     beta: float | Tensor
+    refractory: Tensor | None
 
     def __init__(
         self,
@@ -39,6 +43,7 @@ class LIF(nn.Module):
         *,
         learn_beta: bool = False,
         adaptation: Adaptation | None = None,
+        refractory: Each | None = None,
         neurons: int | None = None,
     ) -> None:
         super().__init__()
@@ -57,6 +62,16 @@ class LIF(nn.Module):
         self.adaptation: Adaptation | None = None
         if adaptation is not None:
             self.adaptation = adaptation if neurons is None else adaptation.of(neurons)
+        self.register_buffer("refractory", None)
+        if refractory is not None:
+            if reset is None or adaptation is not None:
+                other = "reset is None" if reset is None else "there is an adaptation"
+                raise ValueError(
+                    f"LIF: refractory is given and {other}; neurons that rest are reset to a value "
+                    "and do not adapt"
+                )
+            what = "neurons rest for whole timesteps, 1 or more"
+            self.refractory = each_of("LIF: refractory", refractory, neurons, what, _whole)
         if isinstance(beta, float | int) and not learn_beta:
             self.beta = float(beta)
         else:
@@ -72,6 +87,7 @@ class LIF(nn.Module):
         *,
         learn_tau: bool = False,
         adaptation: Adaptation | None = None,
+        refractory: Each | None = None,
     ) -> LIF:
         """LIF from a time constant in timesteps, or one for each neuron, as SpikingJelly writes it.
 
@@ -82,7 +98,12 @@ class LIF(nn.Module):
         taus = each_of("LIF: tau", tau, None, what, lambda each: each >= 1)
         beta = 1 - 1 / (tau if isinstance(tau, float | int) else taus)
         gain = None if decay_input else 1.0
-        return cls(beta, gain, threshold, reset, learn_beta=learn_tau, adaptation=adaptation)
+        return cls(
+            *(beta, gain, threshold, reset),
+            learn_beta=learn_tau,
+            adaptation=adaptation,
+            refractory=refractory,
+        )
 
     def of(self, neurons: int) -> LIF:
         """The same for so many neurons."""
@@ -93,6 +114,7 @@ class LIF(nn.Module):
             self.reset,
             learn_beta=isinstance(self.beta, nn.Parameter),
             adaptation=self.adaptation,
+            refractory=self.refractory,
             neurons=neurons,
         )
 
@@ -109,7 +131,7 @@ class LIF(nn.Module):
         """The numbers of these neurons; a timestep leaves `keep` of their synaptic currents."""
         a, beta = self.adaptation, self.kept()
         gain = 1 - beta if self.given_gain is None else self.given_gain
-        own = Dynamics(self.threshold, self.reset, False, beta, gain, keep)
+        own = Dynamics(self.threshold, self.reset, False, self.refractory, beta, gain, keep)
         if a is None:
             return own
         rho = a.leak.kept()
@@ -170,3 +192,7 @@ class LIF(nn.Module):
         leaks = f"{beta:.3g}" if beta.numel() == 1 else f"{beta.min():.3g} to {beta.max():.3g}"
         gain = "1 - beta" if self.given_gain is None else self.given_gain
         return f"beta={leaks}, gain={gain}, threshold={self.threshold}, reset={reset}"
+
+
+def _whole(steps: Tensor) -> Tensor:
+    return (steps >= 1) & (steps == steps.round()) & steps.isfinite()

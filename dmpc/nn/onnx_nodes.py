@@ -115,10 +115,12 @@ def neuron_nodes(op: _Ops, lif: LIF, current: str) -> list[NodeProto]:
     elif lif.adaptation is not None:
         nodes.append(op("Sub", ".lif.pulled", [current, ".adaptation"]))
         current = ".lif.pulled"
+    added = [".lif.leaked", ".lif.input"]
     nodes += [
         op("Mul", ".lif.leaked", [".membrane", ".lif.beta"]),
         op("Mul", ".lif.input", [current, ".lif.gain"]),
-        op("Add", ".lif.charged", [".lif.leaked", ".lif.input"]),
+        op("Add", ".lif.charged" if lif.refractory is None else ".lif.awake", added),
+        *([] if lif.refractory is None else _resting(op)),
         op("GreaterOrEqual", ".lif.fired", [".lif.charged", threshold]),
         op("Cast", ".spikes", [".lif.fired"], to=TensorProto.FLOAT),
     ]
@@ -129,7 +131,20 @@ def neuron_nodes(op: _Ops, lif: LIF, current: str) -> list[NodeProto]:
         ]
     else:
         nodes.append(op("Where", ".membrane_next", [".lif.fired", ".lif.reset", ".lif.charged"]))
+    if lif.refractory is not None:
+        steps = [".lif.fired", ".lif.refractory", ".lif.left"]
+        nodes.append(op("Where", ".resting_next", steps))
     return nodes if lif.adaptation is None else [*nodes, *_adapting(op, raises)]
+
+
+def _resting(op: _Ops) -> list[NodeProto]:
+    """Membranes of neurons that rest, and for how many timesteps they still do."""
+    return [
+        op("GreaterOrEqual", ".lif.rests", [".resting", ".lif.timestep"]),
+        op("Where", ".lif.charged", [".lif.rests", ".lif.reset", ".lif.awake"]),
+        op("Sub", ".lif.less", [".resting", ".lif.timestep"]),
+        op("Relu", ".lif.left", [".lif.less"]),
+    ]
 
 
 def _adapting(op: _Ops, raises: bool) -> list[NodeProto]:
@@ -274,6 +289,8 @@ def _neuron(name: str, lif: LIF) -> list[TensorProto]:
         values = {"beta": lif.beta, **values}
     if lif.reset is not None:
         values["reset"] = lif.reset
+    if lif.refractory is not None:
+        values["timestep"] = 1.0
     return [
         _constant(f"{name}.{key}", torch.as_tensor(v).detach().numpy().astype(np.float32))
         for key, v in values.items()
@@ -298,6 +315,8 @@ def state_sizes(network: DMPNetwork) -> dict[str, int]:
             sizes[f"layers.{i}.synapse"] = layer.neurons
         if layer.lif.adaptation is not None:
             sizes[f"layers.{i}.adaptation"] = layer.neurons
+        if layer.lif.refractory is not None:
+            sizes[f"layers.{i}.resting"] = layer.neurons
     if network.readout_leak is not None:
         sizes[MEMBRANE] = network.readout.out_features
     return sizes

@@ -120,7 +120,9 @@ def _names(layers: Iterable[DMPLayer]) -> list[str]:
     return names
 
 
-WATCHED: Final = "x", "m.next", "u.charged", "u.charged.adapted", "spikes"
+CHARGED: Final = "u.charged.adapted", "u.charged.rested", "u.charged"
+"""What the machine compares with thresholds: the first that there is."""
+WATCHED: Final = "x", "m.next", *CHARGED, "spikes"
 
 
 def _watched(layers: Iterable[str]) -> Iterator[str]:
@@ -159,8 +161,7 @@ def _replay(layer: DMPLayer, x: Tensor, machine: _Trace, name: str) -> Tensor:
         drive = _as(layer.driving(x), machine(f"{name}.x"))
         memory = _as(layer.memory(drive.squeeze(2)), machine(f"{name}.m.next"))
         current = current + layer.slow(layer.held(memory))
-    adapted = f"{name}.u.charged.adapted"  # by a current
-    charged = adapted if adapted in machine else f"{name}.u.charged"
+    charged = next(of for one in CHARGED if (of := f"{name}.{one}") in machine)
     membranes, spikes = (layer.of_machine(machine(of)) for of in (charged, f"{name}.spikes"))
     return layer.lif.replay(current, membranes, spikes, layer.feedback(), layer.keep())
 

@@ -117,6 +117,8 @@ def _of_layer(layer: DMPLayer, given: Numbers) -> dict[str, Array]:
             "jump": given["lif.adaptation.jump"],
             "coupling": np.array(float(layer.lif.reset is None)),
         }
+    if layer.lif.refractory is not None:
+        vectors["rest"] = given["lif.refractory"]
     made |= {name: np.broadcast_to(one, layer.neurons) for name, one in vectors.items()}
     return {name: np.ascontiguousarray(value) for name, value in made.items()}
 

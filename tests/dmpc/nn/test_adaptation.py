@@ -30,13 +30,16 @@ KINDS: dict[str, dict[str, Any]] = {
     "threshold": {"acts": "threshold", "jump": [0.4, 0.1, 0.3, 0.2, 0.8]},
     "current": {"acts": "current", "jump": 0.3, "coupling": [0.1, 0.2, -0.02, 0.3, 0.0]},
 }
+OTHERS: dict[str, dict[str, Any]] = {"rest": {"refractory": [1, 3, 2, 1, 4]}}
 
 
 def neurons(kind: str, reset: float | None, gain: float | None = None) -> LIF:
     """Five, each with numbers of its own, all of them learned."""
-    adaptation = Adaptation(keep=0.9, learned=True, **KINDS[kind]) if KINDS[kind] else None
+    how = OTHERS.get(kind, {})
+    if KINDS.get(kind):
+        how = {"adaptation": Adaptation(keep=0.9, learned=True, **KINDS[kind])}
     beta = [0.7, 0.5, 0.9, 0.6, 0.8]
-    return LIF(beta, gain, 0.7, reset, learn_beta=True, adaptation=adaptation).of(5).double()
+    return LIF(beta, gain, 0.7, reset, learn_beta=True, **how).of(5).double()
 
 
 def by_autograd(
@@ -45,15 +48,19 @@ def by_autograd(
     """Neurons written out, with the surrogate's slope and no gradient of the reset."""
     n = lif.dynamics(keep)
     u, fired, total, a = start, torch.zeros_like(start), 0, torch.zeros_like(start)
+    resting = torch.zeros_like(start)
     spikes = []
     for now in current.unbind(1):
         arriving = now if weight is None else now + linear(fired, weight)
         total = arriving if keep is None else keep * total + arriving
         charged = n.beta * u + n.gain * (total if n.raises else total - a)
+        charged = torch.where(resting > 0, n.reset or 0.0, charged)
         threshold = n.threshold + a if n.raises else n.threshold
         step = (charged >= threshold).double()
         excess = charged - threshold
         fired = step + surrogate(excess).detach() * (excess - excess.detach())
+        if n.refractory is not None:
+            resting = torch.where(step > 0, n.refractory, resting - 1)
         u = charged - step * threshold if n.reset is None else (1 - step) * charged + step * n.reset
         if n.rho is not None:
             a = n.rho * a + n.jump * fired + (0 if n.coupling is None else n.coupling * u)
@@ -64,8 +71,9 @@ def by_autograd(
 @pytest.mark.parametrize("replayed", [False, True])
 @pytest.mark.parametrize("recurrent", [False, True])
 @pytest.mark.parametrize("currents", [False, True])
-@pytest.mark.parametrize("reset", [0.1, None])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "reset"), [*((kind, reset) for kind in KINDS for reset in (0.1, None)), ("rest", 0.1)]
+)
 def test_the_gradient_is_that_of_a_plain_loop(
     kind: str, reset: float | None, currents: bool, recurrent: bool, replayed: bool
 ) -> None:
@@ -115,6 +123,16 @@ def test_currents_by_hand() -> None:
         seen.append((spikes.item(), state.membrane.item(), state.adaptation.item()))
     # 2; 1 + 2 (2 - 0.5) = 4 fires, a = 0.25 + 1; 2 (1 - 1.25) = -0.5, a = 0.625 - 0.125
     assert seen == [(0, 2, 0.5), (1, 0, 1.25), (0, -0.5, 0.5)]
+
+
+def test_rests_by_hand() -> None:
+    lif = LIF(0.5, 1.0, 1.0, -0.25, refractory=2)
+    state, seen = lif.rest(torch.zeros(1, 1)), []
+    for _ in range(7):
+        spikes, state = lif.step(torch.full((1, 1), 1.125), state)
+        seen.append((spikes.item(), state.membrane.item(), state.resting.item()))
+    # 1.125 >= 1; twice at rest; 1.125 - 0.125 = 1 fires again
+    assert seen == [(1, -0.25, 2), (0, -0.25, 1), (0, -0.25, 0)] * 2 + [(1, -0.25, 2)]
 
 
 def groups() -> tuple[Tensor, Tensor]:
@@ -197,6 +215,13 @@ def test_layers_may_have_neurons_of_their_own() -> None:
         (lambda: Adaptation("current", 1.0, 1.0), r"Adaptation: keep is 1\.0; it is what"),
         (lambda: Adaptation("current", 0.5, float("nan")), "Adaptation: jump is nan"),
         (lambda: Adaptation("threshold", 0.5, 1.0, 0.1), "coupling is 0.1; .* 0 for thresholds"),
+        (lambda: LIF(refractory=1.5), r"LIF: refractory is 1\.5; neurons rest for whole timesteps"),
+        (lambda: LIF(refractory=[0, 1]), r"refractory is \[0, 1\]; .* 1 or more: a number, or one"),
+        (lambda: LIF(reset=None, refractory=1), "refractory is given and reset is None; neurons"),
+        (
+            lambda: LIF(adaptation=Adaptation("current", 0.5, 1.0), refractory=1),
+            "refractory is given and there is an adaptation",
+        ),
         (lambda: DMPLayer(2, 3, lif=LIF([0.1, 0.2])), "LIF: beta is .*: a number, or 3 of them"),
         (lambda: DMPNetwork(2, [3, 3], 2, lif=[LIF()]), "1 kinds of neurons for 2 layers"),
     ],

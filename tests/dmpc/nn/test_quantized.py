@@ -81,8 +81,9 @@ def test_spikes_and_logits_are_those_of_the_compiled_program(
         {"dilation": 3, **LEAKS, "over_time": "last"},
         {"lif": LIF(0.7, 2.0, 1.1, None, learn_beta=True, adaptation=RAISED), "recurrent": True},
         {"memory": 0, "lif": LIF(0.7, 2.0, 1.1, adaptation=PULLED), **LEAKS},
+        {"recurrent": True, "lif": LIF(0.7, 2.0, 1.1, -0.3, refractory=3), **LEAKS},
     ],
-    ids=["FSNN", "RSNN", "DSNN", "currents", "slow currents", "raised", "pulled"],
+    ids=["FSNN", "RSNN", "DSNN", "currents", "slow currents", "raised", "pulled", "rest"],
 )
 def test_other_families_are_those_of_the_compiled_program(
     tmp_path: Path, family: dict[str, Any]

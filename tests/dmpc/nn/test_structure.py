@@ -33,6 +33,7 @@ FAMILIES = [
     {"recurrent": True, "over_time": "max", **LEAKS},
     {"lif": LIF(0.7, None, 1.1, -0.2, learn_beta=True), "delays": 3, **MEMORY, **LEAKS},
     {"lif": LIF(0.7, 2.0, 1.1, None, adaptation=RAISED), "recurrent": True, **MEMORY},
+    {"lif": LIF(0.7, None, 1.1, -0.2, refractory=3), "recurrent": True, **MEMORY, **LEAKS},
 ]
 
 
