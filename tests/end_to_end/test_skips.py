@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import dmpc
+from dmpc.analysis.bounds import prove
 from dmpc.ir.graph import Op
 from dmpc.ir.types import f32
 from dmpc.verification import verify
@@ -66,3 +67,9 @@ def test_a_readout_reads_all_layers_and_the_input(readout, leaks, calibrated):
     assert logits.kind == kind
     assert len([op for op in compiled.graph.ops if op.kind == "count"]) == 4 * counted
     assert [rung.ok for rung in verify(network(shape), compiled.image, x).rungs] == [True] * 4
+
+
+def test_counts_of_layers_of_several_sizes_are_proved():
+    made = dmpc.compile(network(BESIDES), calibration=samples(BESIDES))
+    proof = prove(made.graph).proofs["readout: count"]
+    assert len(proof.bound.low) == 6 + 7 + 5 + 4
