@@ -167,7 +167,7 @@ def test_a_readout_of_something_else_than_spikes_is_refused():
     graph.ops[-1].operands = ("layer1.m.next", *graph.ops[-1].operands[1:])
     assert refused(graph) == (
         "/out: the readout takes %layer1.m.next, which are not spikes "
-        "(read out the last layer's spikes)"
+        "(read out the spikes of layers)"
     )
 
 
