@@ -36,19 +36,25 @@ class Dynamics(NamedTuple):
 
     `keep` is what a timestep leaves of a synaptic current; `rho`, `jump` and `coupling` are those
     of what neurons adapt by, which `raises` their thresholds or is taken from their currents. After
-    a spike they rest for `refractory` timesteps.
+    a spike they rest for `refractory` timesteps; their charges are not below `floor`.
     """
 
     threshold: float
     reset: float | None
     raises: bool
     refractory: Tensor | None
+    floor: Tensor | None
     beta: float | Tensor
     gain: float | Tensor
     keep: Tensor | None = None
     rho: Tensor | None = None
     jump: float | Tensor = 1.0
     coupling: Tensor | None = None
+
+    @property
+    def numbers(self) -> tuple[float | Tensor | None, ...]:
+        """Those that may be trained, in their order."""
+        return self[5:]
 
     def rest(self, like: Tensor) -> NeuronState:
         """The state before the first timestep, zeros, of neurons whose membranes are as `like`."""
@@ -66,6 +72,8 @@ class Dynamics(NamedTuple):
         charged = self.beta * membrane + self.gain * current
         if self.refractory is not None and self.reset is not None:
             charged = torch.where(resting > 0, self.reset, charged)
+        if self.floor is not None:
+            charged = charged.maximum(self.floor)
         threshold = self.threshold + a if self.raises else self.threshold
         spikes = (charged >= threshold).to(charged.dtype)
         membrane = self.after(charged, spikes, a)
@@ -101,7 +109,7 @@ class Dynamics(NamedTuple):
         """
         start = torch.zeros_like(current[:, 0]) if start is None else start
         spikes: Tensor = _Sequence.apply(  # type: ignore[no-untyped-call]
-            self, found, current, weight, start, *self[4:]
+            self, found, current, weight, start, *self.numbers
         )
         return spikes
 
@@ -179,6 +187,9 @@ class _Back:
         if n.refractory is not None:  # at rest they are at the reset, whatever comes in
             awake = _awake(spikes, n.refractory)
             slope, kept = slope * awake, kept * awake
+        if n.floor is not None:  # as a relu, at it no longer
+            above = self.charged > n.floor
+            slope, kept = slope * above, kept * above
         after = a = arriving = torch.zeros_like(self.before)
         currents = []
         for k in reversed(range(spikes.shape[1])):
@@ -234,7 +245,7 @@ class _Back:
             (one * other).sum_to_size(number.shape)
             if wanted and isinstance(number, Tensor)
             else None
-            for wanted, number, (one, other) in zip(needed, n[4:], factors, strict=True)
+            for wanted, number, (one, other) in zip(needed, n.numbers, factors, strict=True)
         ]
 
 

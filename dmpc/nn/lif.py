@@ -23,16 +23,20 @@ class LIF(nn.Module):
     itself. A `gain` of None is `1 - beta`, whatever that becomes. With an `adaptation` neurons have
     a state that rises with their spikes. With `refractory`, a number of timesteps or one for each
     neuron, they rest after a spike: for that long the membrane stays at `reset`, whatever comes in,
-    and they do not fire; synaptic currents go on. `neurons` says how many there are; `of` makes as
-    many of neurons that were described without, which layers do.
+    and they do not fire; synaptic currents go on. With a `floor`, a number or one for each neuron,
+    membranes that a timestep would charge to less are there: `u = max(beta u + gain I, floor)`.
+    `neurons` says how many there are; `of` makes as many of neurons that were described without,
+    which layers do.
 
     Raises ValueError if `beta` is outside [0, 1), `gain` or `threshold` is not above 0, `reset` is
-    not below `threshold` (the neuron would fire for ever), or `refractory` is no whole number of at
-    least 1, or that of neurons that adapt or are reset by subtraction, which the machine has not.
+    not below `threshold` (the neuron would fire for ever), or a `floor` is not, if `refractory` is
+    no whole number of at least 1, or for what the machine has not: neurons that rest and are reset
+    by subtraction, and more than one of adaptation, rest and floor.
     """
 
     beta: float | Tensor
     refractory: Tensor | None
+    floor: Tensor | None
 
     def __init__(
         self,
@@ -44,6 +48,7 @@ class LIF(nn.Module):
         learn_beta: bool = False,
         adaptation: Adaptation | None = None,
         refractory: Each | None = None,
+        floor: Each | None = None,
         neurons: int | None = None,
     ) -> None:
         super().__init__()
@@ -62,16 +67,21 @@ class LIF(nn.Module):
         self.adaptation: Adaptation | None = None
         if adaptation is not None:
             self.adaptation = adaptation if neurons is None else adaptation.of(neurons)
+        _check_kinds(reset, adaptation=adaptation, refractory=refractory, floor=floor)
         self.register_buffer("refractory", None)
+        self.register_buffer("floor", None)
         if refractory is not None:
-            if reset is None or adaptation is not None:
-                other = "reset is None" if reset is None else "there is an adaptation"
-                raise ValueError(
-                    f"LIF: refractory is given and {other}; neurons that rest are reset to a value "
-                    "and do not adapt"
-                )
             what = "neurons rest for whole timesteps, 1 or more"
             self.refractory = each_of("LIF: refractory", refractory, neurons, what, _whole)
+        if floor is not None:
+            what = f"membranes have a finite one below the threshold {threshold}"
+            self.floor = each_of(
+                "LIF: floor",
+                floor,
+                neurons,
+                what,
+                lambda each: each.isfinite() & (each < threshold),
+            )
         if isinstance(beta, float | int) and not learn_beta:
             self.beta = float(beta)
         else:
@@ -88,6 +98,7 @@ class LIF(nn.Module):
         learn_tau: bool = False,
         adaptation: Adaptation | None = None,
         refractory: Each | None = None,
+        floor: Each | None = None,
     ) -> LIF:
         """LIF from a time constant in timesteps, or one for each neuron, as SpikingJelly writes it.
 
@@ -103,6 +114,7 @@ class LIF(nn.Module):
             learn_beta=learn_tau,
             adaptation=adaptation,
             refractory=refractory,
+            floor=floor,
         )
 
     def of(self, neurons: int) -> LIF:
@@ -115,6 +127,7 @@ class LIF(nn.Module):
             learn_beta=isinstance(self.beta, nn.Parameter),
             adaptation=self.adaptation,
             refractory=self.refractory,
+            floor=self.floor,
             neurons=neurons,
         )
 
@@ -131,7 +144,9 @@ class LIF(nn.Module):
         """The numbers of these neurons; a timestep leaves `keep` of their synaptic currents."""
         a, beta = self.adaptation, self.kept()
         gain = 1 - beta if self.given_gain is None else self.given_gain
-        own = Dynamics(self.threshold, self.reset, False, self.refractory, beta, gain, keep)
+        own = Dynamics(
+            self.threshold, self.reset, False, self.refractory, self.floor, beta, gain, keep
+        )
         if a is None:
             return own
         rho = a.leak.kept()
@@ -178,12 +193,19 @@ class LIF(nn.Module):
         spikes: Tensor,
         weight: Tensor | None = None,
         keep: Tensor | None = None,
+        floor: Tensor | None = None,
     ) -> Tensor:
         """`spikes` that another machine fired, with the gradient of these neurons for `current`.
 
-        `charged` are that machine's membranes before reset; all are [batch, time, neurons].
+        `charged` are that machine's membranes before reset; all are [batch, time, neurons]. If they
+        have a floor, `floor` [neurons] is that machine's; without, charges are not yet cut off.
         """
-        return self.dynamics(keep).sequence(current, weight, found=(charged, spikes))
+        own = self.dynamics(keep)
+        if floor is not None:
+            own = own._replace(floor=floor)
+        elif own.floor is not None:
+            charged = charged.maximum(own.floor)
+        return own.sequence(current, weight, found=(charged, spikes))
 
     def extra_repr(self) -> str:
         """What torch prints between the brackets."""
@@ -196,3 +218,13 @@ class LIF(nn.Module):
 
 def _whole(steps: Tensor) -> Tensor:
     return (steps >= 1) & (steps == steps.round()) & steps.isfinite()
+
+
+def _check_kinds(reset: float | None, **kinds: object) -> None:
+    given = [name for name, value in kinds.items() if value is not None]
+    if len(given) > 1:
+        raise ValueError(f"LIF: {' and '.join(given)} are given; the machine's neurons have one")
+    if given == ["refractory"] and reset is None:
+        raise ValueError(
+            "LIF: refractory is given and reset is None; neurons that rest are reset to a value"
+        )

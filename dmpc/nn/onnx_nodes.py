@@ -119,8 +119,9 @@ def neuron_nodes(op: _Ops, lif: LIF, current: str) -> list[NodeProto]:
     nodes += [
         op("Mul", ".lif.leaked", [".membrane", ".lif.beta"]),
         op("Mul", ".lif.input", [current, ".lif.gain"]),
-        op("Add", ".lif.charged" if lif.refractory is None else ".lif.awake", added),
+        op("Add", ".lif.charged" if lif.refractory is lif.floor is None else ".lif.free", added),
         *([] if lif.refractory is None else _resting(op)),
+        *([] if lif.floor is None else [op("Max", ".lif.charged", [".lif.free", ".lif.floor"])]),
         op("GreaterOrEqual", ".lif.fired", [".lif.charged", threshold]),
         op("Cast", ".spikes", [".lif.fired"], to=TensorProto.FLOAT),
     ]
@@ -141,7 +142,7 @@ def _resting(op: _Ops) -> list[NodeProto]:
     """Membranes of neurons that rest, and for how many timesteps they still do."""
     return [
         op("GreaterOrEqual", ".lif.rests", [".resting", ".lif.timestep"]),
-        op("Where", ".lif.charged", [".lif.rests", ".lif.reset", ".lif.awake"]),
+        op("Where", ".lif.charged", [".lif.rests", ".lif.reset", ".lif.free"]),
         op("Sub", ".lif.less", [".resting", ".lif.timestep"]),
         op("Relu", ".lif.left", [".lif.less"]),
     ]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dmpc.backend.interface import interface_of
 from dmpc.compiler import Options, find_ranges, to_layers
-from dmpc.ir.graph import Graph
+from dmpc.ir.graph import Array, Graph
 from dmpc.ir.interpret import Result, interpret
 from dmpc.nn.export import Form, export_onnx
 from dmpc.nn.layer import DMPLayer
@@ -120,7 +120,8 @@ def _names(layers: Iterable[DMPLayer]) -> list[str]:
     return names
 
 
-CHARGED: Final = "u.charged.adapted", "u.charged.rested", "u.charged"
+CLAMPED: Final = "u.charged.clamped"
+CHARGED: Final = "u.charged.adapted", "u.charged.rested", CLAMPED, "u.charged"
 """What the machine compares with thresholds: the first that there is."""
 WATCHED: Final = "x", "m.next", *CHARGED, "spikes"
 
@@ -141,10 +142,19 @@ class _Trace:
 
     def __call__(self, name: str) -> Tensor:
         """A value at every timestep, [batch, time, size]."""
+        return self._real(name, self.result.traces[name])
+
+    def floor(self, name: str) -> Tensor | None:
+        """The rounded floors [size] of a value that has some."""
+        clamp = self.graph.producer(name) if name in self else None
+        return None if clamp is None else self._real(name, self.graph.constants[clamp.operands[1]])
+
+    def _real(self, name: str, value: Array) -> Tensor:
+        """Integers of a value's scale as real numbers."""
         scale, real = self.graph.types[name].scale, torch.get_default_dtype()
-        value = torch.from_numpy(self.result.traces[name]).to(real)
-        step = self.graph.constants[scale] if isinstance(scale, str) else scale or 1.0
-        return value if scale is None else value * torch.as_tensor(step, dtype=real)
+        step = self.graph.constants[scale] if isinstance(scale, str) else scale
+        made = torch.from_numpy(value).to(real)
+        return made if step is None else made * torch.as_tensor(step, dtype=real)
 
     def logits(self, steps: int) -> Tensor:
         """Logits [batch, classes]."""
@@ -163,7 +173,9 @@ def _replay(layer: DMPLayer, x: Tensor, machine: _Trace, name: str) -> Tensor:
         current = current + layer.slow(layer.held(memory))
     charged = next(of for one in CHARGED if (of := f"{name}.{one}") in machine)
     membranes, spikes = (layer.of_machine(machine(of)) for of in (charged, f"{name}.spikes"))
-    return layer.lif.replay(current, membranes, spikes, layer.feedback(), layer.keep())
+    floor = machine.floor(f"{name}.{CLAMPED}")
+    floor = None if floor is None else layer.of_machine(floor)
+    return layer.lif.replay(current, membranes, spikes, layer.feedback(), layer.keep(), floor)
 
 
 def _as(real: Tensor, value: Tensor) -> Tensor:

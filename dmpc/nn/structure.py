@@ -69,13 +69,15 @@ def layer_numbers(network: DMPNetwork, numbers: Numbers) -> dict[str, Array]:
     """The constants of a network's layers by their names in the graph, or nothing.
 
     Nothing of fronts, which are laid out for the machine, and where recognition finds numbers as
-    ratios of others: of linear drives, and of currents by which neurons adapt.
+    ratios of others: of linear drives, and of currents by which neurons adapt; or as sums that
+    round, beside floors of membranes.
     """
     made: dict[str, Array] = {}
     for i, layer in enumerate(network.dmp_layers):
         adapts = layer.lif.adaptation
         ratios = layer.linear_drive or (adapts is not None and not adapts.raises)
-        if ratios or isinstance(layer.fast, Convolution) or layer.pool is not None:
+        front = isinstance(layer.fast, Convolution) or layer.pool is not None
+        if ratios or front or layer.lif.floor is not None:
             return {}
         own = f"layers.{i}."
         given = {k.removeprefix(own): v for k, v in numbers.items() if k.startswith(own)}

@@ -30,7 +30,10 @@ KINDS: dict[str, dict[str, Any]] = {
     "threshold": {"acts": "threshold", "jump": [0.4, 0.1, 0.3, 0.2, 0.8]},
     "current": {"acts": "current", "jump": 0.3, "coupling": [0.1, 0.2, -0.02, 0.3, 0.0]},
 }
-OTHERS: dict[str, dict[str, Any]] = {"rest": {"refractory": [1, 3, 2, 1, 4]}}
+OTHERS: dict[str, dict[str, Any]] = {
+    "rest": {"refractory": [1, 3, 2, 1, 4]},
+    "floor": {"floor": [-0.1, 0.0, -0.2, 0.1, -0.3]},
+}
 
 
 def neurons(kind: str, reset: float | None, gain: float | None = None) -> LIF:
@@ -55,6 +58,8 @@ def by_autograd(
         total = arriving if keep is None else keep * total + arriving
         charged = n.beta * u + n.gain * (total if n.raises else total - a)
         charged = torch.where(resting > 0, n.reset or 0.0, charged)
+        if n.floor is not None:
+            charged = n.floor + torch.relu(charged - n.floor)
         threshold = n.threshold + a if n.raises else n.threshold
         step = (charged >= threshold).double()
         excess = charged - threshold
@@ -72,7 +77,8 @@ def by_autograd(
 @pytest.mark.parametrize("recurrent", [False, True])
 @pytest.mark.parametrize("currents", [False, True])
 @pytest.mark.parametrize(
-    ("kind", "reset"), [*((kind, reset) for kind in KINDS for reset in (0.1, None)), ("rest", 0.1)]
+    ("kind", "reset"),
+    [*((kind, reset) for kind in (*KINDS, "floor") for reset in (0.1, None)), ("rest", 0.1)],
 )
 def test_the_gradient_is_that_of_a_plain_loop(
     kind: str, reset: float | None, currents: bool, recurrent: bool, replayed: bool
@@ -133,6 +139,15 @@ def test_rests_by_hand() -> None:
         seen.append((spikes.item(), state.membrane.item(), state.resting.item()))
     # 1.125 >= 1; twice at rest; 1.125 - 0.125 = 1 fires again
     assert seen == [(1, -0.25, 2), (0, -0.25, 1), (0, -0.25, 0)] * 2 + [(1, -0.25, 2)]
+
+
+def test_floors_by_hand() -> None:
+    lif = LIF(0.5, 1.0, 1.0, None, floor=-0.5)
+    state, seen = lif.rest(torch.zeros(1, 1)), []
+    for arriving in (-2.0, 0.0, 1.5, -0.5):
+        spikes, state = lif.step(torch.full((1, 1), arriving), state)
+        seen.append((spikes.item(), state.membrane.item()))
+    assert seen == [(0, -0.5), (0, -0.25), (1, 0.375), (0, -0.3125)]
 
 
 def groups() -> tuple[Tensor, Tensor]:
@@ -220,8 +235,10 @@ def test_layers_may_have_neurons_of_their_own() -> None:
         (lambda: LIF(reset=None, refractory=1), "refractory is given and reset is None; neurons"),
         (
             lambda: LIF(adaptation=Adaptation("current", 0.5, 1.0), refractory=1),
-            "refractory is given and there is an adaptation",
+            "adaptation and refractory are given",
         ),
+        (lambda: LIF(refractory=1, floor=-1), "refractory and floor are given"),
+        (lambda: LIF(floor=1.0), r"LIF: floor is 1\.0; .* a finite one below the threshold 1\.0"),
         (lambda: DMPLayer(2, 3, lif=LIF([0.1, 0.2])), "LIF: beta is .*: a number, or 3 of them"),
         (lambda: DMPNetwork(2, [3, 3], 2, lif=[LIF()]), "1 kinds of neurons for 2 layers"),
     ],

@@ -1,4 +1,4 @@
-"""Neurons that rest: recognised in an export as such, and trained as the machine's integers."""
+"""Neurons that rest or have a floor: found in exports, trained as the machine's integers."""
 
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from dmpc.verification import verify
 
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "rest": ("rlif", {"reset": -0.2, "refractory": [1, 3, 2, 5, 1, 4]}),
+    "floor": ("clif", {"reset": None, "floor": [-0.1, -0.2, 0.0, -0.3, 0.1, -0.1]}),
+    "same floor": ("clif", {"reset": -0.2, "floor": -0.1}),
 }
 
 
@@ -66,3 +68,28 @@ def test_the_machines_integers_have_the_gradient_of_the_float_network(kind: str)
     for name, expected in gradients[0].items():
         cosine = torch.cosine_similarity(gradients[1][name].flatten(), expected.flatten(), dim=0)
         assert cosine > 0.95, name
+
+
+def test_a_rounded_floor_is_told_from_a_charge_right_above_it() -> None:
+    """In the machine a floor lies beside that of the float network, which must not tell of it."""
+    lif = LIF(0.5, 1.0, 1.0, floor=-0.5)
+    current = torch.zeros(1, 3, 2, requires_grad=True)
+    for floor in (-0.53, -0.47):  # the second neuron is right above it
+        charged = torch.tensor([floor, floor + 0.01]).expand(1, 3, 2)
+        given = charged, torch.zeros(1, 3, 2)
+        spikes = lif.replay(current, *given, floor=torch.full((2,), floor))
+        (found,) = torch.autograd.grad(spikes.sum(), current)
+        assert (found[..., 0] == 0).all()
+        assert (found[..., 1] > 0).all()
+
+
+def test_floors_that_do_nothing_in_the_machine_have_their_gradient() -> None:
+    """Neurons that keep nothing of their membranes are plain ones there."""
+    torch.manual_seed(1)
+    network, x = DMPNetwork(4, [6], 3, lif=LIF(0.0, 2.0, 0.5, floor=-0.1)).eval(), samples()
+    gradients = []
+    for trained in (network, QuantizedNetwork(network, x).eval()):
+        network.zero_grad()
+        trained.run(x).logits.square().sum().backward()
+        gradients.append(network.layers[0].fast.weight.grad.flatten().clone())
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.95

@@ -82,8 +82,9 @@ def test_spikes_and_logits_are_those_of_the_compiled_program(
         {"lif": LIF(0.7, 2.0, 1.1, None, learn_beta=True, adaptation=RAISED), "recurrent": True},
         {"memory": 0, "lif": LIF(0.7, 2.0, 1.1, adaptation=PULLED), **LEAKS},
         {"recurrent": True, "lif": LIF(0.7, 2.0, 1.1, -0.3, refractory=3), **LEAKS},
+        {"recurrent": True, "lif": LIF(0.7, 2.0, 1.1, None, floor=-0.4), **LEAKS},
     ],
-    ids=["FSNN", "RSNN", "DSNN", "currents", "slow currents", "raised", "pulled", "rest"],
+    ids=["FSNN", "RSNN", "DSNN", "currents", "slow currents", "raised", "pulled", "rest", "floor"],
 )
 def test_other_families_are_those_of_the_compiled_program(
     tmp_path: Path, family: dict[str, Any]
