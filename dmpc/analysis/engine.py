@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dmpc.analysis.forms import Form, Source, total
-from dmpc.analysis.interval import Interval, Vector, of_bits
+from dmpc.analysis.interval import Interval, Vector, joined, of_bits
 from dmpc.analysis.response import System
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph, Loc, Op
@@ -147,7 +147,7 @@ class Analysis:
 
     def _record(self, proof: Proof) -> None:
         known = self.proofs.get(proof.cause)
-        bound = proof.bound if known is None else _joined(known.bound, proof.bound)
+        bound = proof.bound if known is None else joined(known.bound, proof.bound)
         self.proofs[proof.cause] = replace(proof, bound=bound)
 
     def sums(self, op: Op, names: tuple[str, ...], size: int) -> Interval:
@@ -259,12 +259,3 @@ def analyses(*kinds: str) -> Callable[[Transfer], Transfer]:
         return transfer
 
     return enter
-
-
-def _joined(known: Interval, other: Interval) -> Interval:
-    """What holds for both: of as many elements as one, of others, such as counts of layers, all."""
-    if known.low.shape == other.low.shape:
-        return known | other
-    return Interval(
-        np.concatenate([known.low, other.low]), np.concatenate([known.high, other.high])
-    )

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dmpc.analysis.interval import Interval
+from dmpc.analysis.interval import Interval, joined
 from dmpc.ir.graph import Graph
 from dmpc.ir.interpret import interpret
 from isa.arithmetic import Int, Saturation
@@ -22,7 +22,7 @@ class Extremes(Saturation[str]):
             flat = x.reshape(-1, x.shape[-1])
             now = Interval(flat.min(axis=0), flat.max(axis=0))
             known = self.seen.get(cause)
-            self.seen[cause] = now if known is None else known | now
+            self.seen[cause] = now if known is None else joined(known, now)
         return super().__call__(x, bits, cause)
 
 

@@ -60,3 +60,13 @@ def constant(value: Vector) -> Interval:
 def of_bits(bits: int) -> tuple[int, int]:
     """Least and greatest number of a two's complement width."""
     return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+
+
+def joined(one: Interval, other: Interval) -> Interval:
+    """What holds for vectors of both: element by element, or where they have not as many, such as
+    the counts of several layers, of any element [1]."""
+    if one.low.shape == other.low.shape:
+        return one | other
+    ends = (one.low, other.low), (one.high, other.high)
+    low, high = (np.concatenate(pair) for pair in ends)
+    return Interval(low.min(keepdims=True), high.max(keepdims=True))
