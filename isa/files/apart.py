@@ -4,6 +4,7 @@ The process is a copy of this one, so that nothing has to be loaded for it: it t
 Only Linux copies processes safely; elsewhere the work is done here.
 """
 
+import faulthandler
 import os
 import pickle
 import signal
@@ -51,6 +52,7 @@ def apart(work: Callable[[], T], seconds: float) -> T:
 def _serve(work: Callable[[], T], file: BinaryIO, seconds: float) -> NoReturn:
     """Do the work, write what came of it, and end without a trace of what the copy inherited."""
     code = 1
+    faulthandler.disable()  # whoever waits tells that a library died
     try:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPROF):
             signal.signal(number, signal.SIG_DFL)
