@@ -9,7 +9,7 @@ import numpy as np
 
 from dmpc import frontend
 from dmpc.backend.emit import emit
-from dmpc.errors import CompileError, ErrorList, ImportFailure, SampleError
+from dmpc.errors import CompileError, DmpcError, ErrorList, ImportFailure, SampleError
 from dmpc.frontend.models import Model
 from dmpc.frontend.proof import prove
 from dmpc.ir.graph import Graph
@@ -243,7 +243,9 @@ def _find_ranges(
             carried = carried_ranges(model, graph)
             if carried is not None:
                 return carried
-        return static_ranges(graph, options.input_range)
+        found = static_ranges(graph, options.input_range)
+        _check_finite(found, CompileError, "the weights let {} grow")
+        return found
     with np.errstate(over="ignore", invalid="ignore"):  # told by what comes out
         seen = calibrate(
             graph,
@@ -252,7 +254,7 @@ def _find_ranges(
             margin=options.margin,
             lengths=lengths,
         )
-    _check_finite(seen)
+    _check_finite(seen, SampleError, "the calibration set drives {}")
     if not seen.events and options.input_range is None:
         return seen  # nothing is declared of a graded input
     try:
@@ -262,18 +264,16 @@ def _find_ranges(
     return with_proofs(seen, proved)
 
 
-def _check_finite(ranges: Ranges) -> None:
-    """Values that samples drive beyond float64 have no scale."""
+def _check_finite(ranges: Ranges, error: type[DmpcError], what: str) -> None:
+    """Values that `what` drives beyond float64 have no scale."""
     for name, seen in (*ranges.bounds.items(), *ranges.charge.items(), *ranges.values.items()):
         if not (np.isfinite(seen.low).all() and np.isfinite(seen.high).all()):
-            raise SampleError(
-                f"the calibration set drives %{name} beyond all numbers", hint="look at its scale"
-            )
+            told = what.format(f"%{name}")
+            raise error(f"{told} beyond all numbers", hint="look at their scale")
     for name, moments in ranges.moments.items():
         if not np.isfinite(moments).all():
-            raise SampleError(
-                f"the calibration set drives the inputs of %{name} beyond all numbers"
-            )
+            told = what.format(f"the inputs of %{name}")
+            raise error(f"{told} beyond all numbers")
 
 
 def compile(  # noqa: A001  the verb of the whole project

@@ -96,8 +96,9 @@ def beyond(
         exact, whole = (np.maximum(sign * one, 0).sum(axis=1) for one in (real, made))
         grown = np.maximum(grown, np.divide(whole, exact, out=grown.copy(), where=exact > 0))
     lost, left = (np.where(one < 1, 1 - one, 1) for one in kept)
-    reach = charge.magnitude * grown * np.maximum(lost / left, 1) + 0.5 * scale.step / left
-    return np.asarray(reach / (scale.step * largest(membrane_bits)))
+    with np.errstate(over="ignore"):  # beside subnormal weights: beyond all numbers
+        reach = charge.magnitude * grown * np.maximum(lost / left, 1) + 0.5 * scale.step / left
+        return np.asarray(reach / (scale.step * largest(membrane_bits)))
 
 
 FINE = 16  # steps of a threshold from which on a step can be made to divide it

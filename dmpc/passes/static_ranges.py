@@ -120,9 +120,10 @@ def static_ranges(
                 errors.add(error)
             _silence(graph, op, ranges)
 
-    for op in graph.ops:
-        for result in op.results:
-            visit(result)
+    with np.errstate(over="ignore", invalid="ignore"):  # a bound may lie beyond all numbers
+        for op in graph.ops:
+            for result in op.results:
+                visit(result)
     errors.check()
     return ranges
 

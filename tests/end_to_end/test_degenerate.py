@@ -336,3 +336,18 @@ def test_pruned_weights_stay_zero(shape, kept, calibrated, target):
             place = made.graph.placement[part]
             rows = made.image.memories[place.memory][place.row : place.row + place.rows]
             assert np.count_nonzero(rows) == np.count_nonzero(made.graph.constants[part])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("weight", [9e99, 1.67e308])
+@pytest.mark.parametrize("name", ["layer2.recurrent.weight", "layer1.fast.weight"])
+def test_a_weight_near_the_end_of_numbers(name, weight):
+    """Ranges, and what of a membrane's width they need, stay numbers, or it is refused."""
+    graph = network(Shape(4, (Layer(5), Layer(4, recurrent=True)), seed=3))
+    graph.constants[name] = graph.constants[name].copy()
+    graph.constants[name].flat[0] = weight
+    if weight > 1e100:
+        with pytest.raises(DmpcError, match=r"1 of .* elements are beyond 1e\+100"):
+            dmpc.compile(graph)
+    else:
+        assert dmpc.compile(graph).image
