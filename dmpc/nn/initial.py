@@ -17,6 +17,7 @@ from dmpc.nn.samples import check_samples
 
 RATE: Final = 0.1
 SAMPLES: Final = 128  # that are looked at
+LASTING: Final = 0.999  # of a membrane in a timestep, at most, in spreads that settle
 FEEDBACK: Final = 0.25  # of the threshold: what recurrent synapses spread membranes by
 WIDENED: Final = 6  # times at most
 LOGITS: Final = 0.5  # spread of the logits over samples
@@ -61,6 +62,7 @@ def _settled(layer: DMPLayer, x: Tensor, rate: float) -> Tensor:
     """The spikes of a layer for `x` [batch, time, inputs], after its weights were scaled."""
     lif, late = layer.lif, layer.late(x)
     beta, gain = lif.kept(), lif.gain
+    beta = beta.clamp(max=LASTING) if isinstance(beta, Tensor) else min(beta, LASTING)
     paths: list[tuple[nn.Linear | Convolution, Tensor]] = [(layer.fast, late)]
     if layer.slow_path is not None:
         drive, memory, slow = layer.slow_path

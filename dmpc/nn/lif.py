@@ -20,7 +20,8 @@ class LIF(nn.Module):
     (`reset=None`, soft reset). Membrane, threshold and reset share one unit, that of `gain * I`.
 
     `beta` is a number, or one for each neuron, and is trained with `learn_beta`, for each neuron by
-    itself. A `gain` of None is `1 - beta`, whatever that becomes. With an `adaptation` neurons have
+    itself. 1 are neurons without a leak, integrate-and-fire. A `gain` of None is `1 - beta`,
+    whatever that becomes. With an `adaptation` neurons have
     a state that rises with their spikes. With `refractory`, a number of timesteps or one for each
     neuron, they rest after a spike: for that long the membrane stays at `reset`, whatever comes in,
     and they do not fire; synaptic currents go on. With a `floor`, a number or one for each neuron,
@@ -28,7 +29,8 @@ class LIF(nn.Module):
     `neurons` says how many there are; `of` makes as many of neurons that were described without,
     which layers do.
 
-    Raises ValueError if `beta` is outside [0, 1), `gain` or `threshold` is not above 0, `reset` is
+    Raises ValueError if `beta` is outside [0, 1], or 1 where it is learned or the gain is `1 -
+    beta`, `gain` or `threshold` is not above 0, `reset` is
     not below `threshold` (the neuron would fire for ever), or a `floor` is not, if `refractory` is
     no whole number of at least 1, or for what the machine has not: neurons that rest and are reset
     by subtraction, and more than one of adaptation, rest and floor.
@@ -52,8 +54,11 @@ class LIF(nn.Module):
         neurons: int | None = None,
     ) -> None:
         super().__init__()
-        what = "the membrane leaks only if 0 <= beta < 1"
-        betas = each_of("LIF: beta", beta, neurons, what, lambda each: (each >= 0) & (each < 1))
+        # Integrate-and-fire has nothing to learn, and a gain of its own.
+        leaks = learn_beta or gain is None
+        what = f"a timestep leaves a share of the membrane, 0 <= beta {'<' if leaks else '<='} 1"
+        fits = torch.lt if leaks else torch.le
+        betas = each_of("LIF: beta", beta, neurons, what, lambda each: (each >= 0) & fits(each, 1))
         if gain is not None and not (gain > 0 and math.isfinite(gain)):
             raise ValueError(f"LIF: gain is {gain}; it must be finite and above 0, or None")
         if not (threshold > 0 and math.isfinite(threshold)):

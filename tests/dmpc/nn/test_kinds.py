@@ -1,4 +1,4 @@
-"""Neurons that rest or have a floor: found in exports, trained as the machine's integers."""
+"""Neurons that rest, have a floor, or do not leak: in exports, and in quantized training."""
 
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,17 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "rest": ("rlif", {"reset": -0.2, "refractory": [1, 3, 2, 5, 1, 4]}),
     "floor": ("clif", {"reset": None, "floor": [-0.1, -0.2, 0.0, -0.3, 0.1, -0.1]}),
     "same floor": ("clif", {"reset": -0.2, "floor": -0.1}),
+    "no leak": ("lif", {"beta": [1.0, 0.5, 1.0, 1.0, 0.75, 1.0]}),
+    "no leak, a floor": ("clif", {"beta": 1.0, "reset": None, "floor": -0.25}),
 }
+
+
+PLAIN: dict[str, Any] = {"beta": 0.75, "gain": 2.0, "threshold": 0.5}
 
 
 def network_of(kind: str) -> DMPNetwork:
     torch.manual_seed(1)
-    return DMPNetwork(4, [6], 3, lif=LIF(0.75, 2.0, 0.5, **KINDS[kind][1]), alpha=0.5)
+    return DMPNetwork(4, [6], 3, lif=LIF(**(PLAIN | KINDS[kind][1])), alpha=0.5)
 
 
 def samples() -> Tensor:

@@ -79,14 +79,16 @@ def test_the_gradient_is_that_of_the_timesteps_with_a_surrogate_step(reset: floa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"beta": 1.0}, "beta is 1.0"),
+        ({"beta": 1.25}, "beta is 1.25"),
+        ({"beta": 1.0, "learn_beta": True}, "0 <= beta < 1"),
+        ({"beta": 1.0, "gain": None}, "0 <= beta < 1"),
         ({"beta": float("nan")}, "beta is nan"),
         ({"gain": 0.0}, "gain is 0.0"),
         ({"threshold": -1.0}, "threshold is -1.0"),
         ({"reset": 1.0}, "below the threshold"),
     ],
 )
-def test_impossible_neurons_are_refused(arguments: dict[str, float], message: str) -> None:
+def test_impossible_neurons_are_refused(arguments: dict[str, float | None], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LIF(**arguments)
 
