@@ -241,7 +241,9 @@ class _Recognition:
                     continue
                 memory, error = self._memory(network, state)
                 decay = find_decay(network, state)
-                lone = decay is None or is_bank(network, decay)
+                # Currents keep a share of themselves, or nothing; what swings is a memory.
+                swings = decay is not None and bool((decay.alpha < 0).any())
+                lone = decay is None or swings or is_bank(network, decay)
                 if memory is not None and (lone or not memory.linear or state.name in repeated):
                     found.append(memory)
                 elif error is None or decay is not None:

@@ -220,6 +220,20 @@ def test_what_is_dead_is_still_a_layer(kind, seed):
     np.testing.assert_allclose(interpret(found, x).logits, interpret(graph, x).logits, atol=1e-5)
 
 
+@pytest.mark.parametrize("current", ["", "late"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_linear_memory_that_swings_is_no_current(current, seed):
+    """A current keeps a share of itself; a memory of one state may turn its sign each timestep."""
+    layer = Layer(7, 1, legendre=False, linear=True, recurrent=True, current=current)
+    shape = Shape(3, (layer, Layer(3)), steps=8, seed=seed)
+    graph = network(shape)
+    graph.constants["layer1.A"] = -np.abs(graph.constants["layer1.A"]) - 0.1
+    found = to_layers(import_onnx(to_onnx(graph)), Options())
+    assert "memory" in [op.kind for op in found.ops]
+    x = samples(shape).astype(np.float64)
+    np.testing.assert_allclose(interpret(found, x).logits, interpret(graph, x).logits, atol=1e-5)
+
+
 LEAKLESS = Shape(4, (Layer(5, states=3, recurrent=True), Layer(4)), samples=4, steps=12, seed=2)
 
 

@@ -66,7 +66,10 @@ def is_bank(network: Network, decay: Decay) -> bool:
             continue
         for row in kept.matrix:
             alphas = np.sort(decay.alpha[row != 0])
-            if 1 + np.count_nonzero(np.diff(alphas) > NEGLIGIBLE * decay.alpha.max()) > MOST:
+            if (
+                1 + np.count_nonzero(np.diff(alphas) > NEGLIGIBLE * np.abs(decay.alpha).max())
+                > MOST
+            ):
                 return True
     return False
 
@@ -157,7 +160,7 @@ def _mixes(
             current = network.name(decay.state)
             raise network.failure(MIXED_DECAYS, comparison, current=current, most=MOST)
         alpha: Matrix = decay.alpha[weight.argmax(axis=1)]
-        apart = np.abs(alpha[:, None] - decay.alpha) > NEGLIGIBLE * decay.alpha.max()
+        apart = np.abs(alpha[:, None] - decay.alpha) > NEGLIGIBLE * np.abs(decay.alpha).max()
         own = (weight > 0) & ~apart
         yield mix * own, alpha
         weight[own], number = 0.0, number + 1
