@@ -21,6 +21,12 @@ from dmpc.ir.graph import Array
 
 CONTROL = ("If", "Loop")
 """Operators that `normalise` replaces wherever they stand."""
+USUAL = {
+    *CONTROL, "Constant", "ConstantOfShape", "Range", "Size", "Softmax", "LogSoftmax", "Sigmoid",
+    "Tanh", "Exp", "SequenceEmpty", "SequenceInsert", "SequenceAt", "SequenceConstruct",
+    "ConcatFromSequence", "SplitToSequence",
+}  # fmt: skip
+"""What exporters write besides what is imported."""
 
 
 def normalise(
@@ -57,8 +63,10 @@ def _unrolled(
 ) -> tuple[ModelProto, Types, dict[str, Array]]:
     """A model of given sizes without Loops, lists and branches; its types and small integers."""
     sized = with_sizes(model, sizes)
+    nodes = (node for inner in graphs(sized.graph) for node in inner.node)
+    trusted = all(node.op_type in OPERATORS or node.op_type in USUAL for node in nodes)
     while True:
-        sized, types, known = infer(sized)
+        sized, types, known = infer(sized, trusted=trusted)
         changed = Lists(types.shapes, known).lower(sized.graph)
         changed |= inline_branches(sized.graph, known)
         changed |= sequence and once_each(sized.graph, known, opset)

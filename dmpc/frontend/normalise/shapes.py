@@ -19,8 +19,9 @@ from onnx.shape_inference import InferenceError, infer_shapes
 from dmpc.errors import ImportFailure
 from dmpc.frontend.boundary import at, one_line
 from dmpc.frontend.normalise.rewriting import subgraphs
-from dmpc.frontend.onnx_file import DOMAINS, Node, evaluate
+from dmpc.frontend.onnx_file import DOMAINS, SECONDS, Node, evaluate
 from dmpc.ir.graph import Array
+from isa.files.apart import Ended, apart
 
 Shape = tuple[int, ...]
 INTEGERS = (TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL)
@@ -50,21 +51,37 @@ def with_sizes(model: ModelProto, sizes: Mapping[str, Shape]) -> ModelProto:
     return copy
 
 
-def infer(model: ModelProto) -> tuple[ModelProto, Types, dict[str, Array]]:
+def infer(model: ModelProto, *, trusted: bool = True) -> tuple[ModelProto, Types, dict[str, Array]]:
     """The model with its shapes as constants, its tensors' types, and the small integers in it.
 
-    Raises ImportFailure if types contradict each other.
+    Unless it is `trusted`, the library works in a process of its own: it ends the process on
+    attributes that it does not expect. Raises ImportFailure if types contradict each other.
     """
     opset = next(i.version for i in model.opset_import if i.domain in ("", "ai.onnx"))
     while True:
         try:
-            model = infer_shapes(model, data_prop=True)
+            model = _inferred(model) if trusted else _inferred_apart(model)
+        except Ended as ended:
+            raise ImportFailure(
+                f"its shapes cannot be worked out: the ONNX library {ended}"
+            ) from None
         except (InferenceError, RuntimeError, ValueError) as error:
             raise ImportFailure(f"its shapes contradict each other: {one_line(error)}") from None
         folded = _Folding(opset)
         known = folded.graph(model.graph, {}, {})
         if not folded.changed:
             return model, types_of(model.graph), known
+
+
+def _inferred(model: ModelProto) -> ModelProto:
+    return infer_shapes(model, data_prop=True)
+
+
+def _inferred_apart(model: ModelProto) -> ModelProto:
+    made: ModelProto = ModelProto.FromString(
+        apart(lambda: _inferred(model).SerializeToString(), SECONDS)
+    )
+    return made
 
 
 def types_of(graph: GraphProto) -> Types:

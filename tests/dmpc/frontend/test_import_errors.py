@@ -7,6 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from dmpc.errors import DmpcError, ImportFailure, ParseError
 from dmpc.frontend import import_onnx, load
+from dmpc.frontend.normalise.shapes import infer
 from dmpc.ir.printer import to_text
 from tests.dmpc.frontend.oracle import assert_same_run, recognised, session
 from tests.dmpc.frontend.spellings import Form, Spelling, scan_model, step_model, value
@@ -33,6 +34,9 @@ def test_a_file_that_the_library_dies_of_is_refused(tmp_path):
     for name, array in (("grid", np.ones((4, 6))), ("nought", np.zeros(1, np.int64))):
         model.graph.initializer.append(numpy_helper.from_array(array, name))
     assert "is damaged: the ONNX library died of it" in refused(model, tmp_path)
+    # ... and where it dies of the sizes that the importer puts in.
+    with pytest.raises(ImportFailure, match="cannot be worked out: the ONNX library died of it"):
+        infer(model, trusted=False)
 
 
 def weight(model: onnx.ModelProto, name: str, array: np.ndarray) -> None:
