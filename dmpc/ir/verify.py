@@ -21,7 +21,7 @@ LARGEST_VALUE, LARGEST_CONSTANT = 1 << 20, 1 << 26
 READOUTS = ("mean", "sum", "last", "max")
 Check = Callable[[Graph], Iterable[str]]
 
-MOST = 1e100  # of a real constant: no float32 comes near, and products of some stay numbers
+MOST = np.float64(1e100)  # of a real constant: no float32 comes near, products stay numbers
 
 
 @dataclass(frozen=True)
