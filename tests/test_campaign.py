@@ -1,4 +1,4 @@
-"""Nearly a thousand inputs of the fuzzing campaign, and whether its judges see what is wrong."""
+"""A thousand inputs of the fuzzing campaign, and whether its judges see what is wrong."""
 
 from random import Random
 
