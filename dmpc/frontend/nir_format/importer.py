@@ -13,7 +13,7 @@ from dmpc.frontend.models import stem
 from dmpc.frontend.nir_format import network
 from dmpc.frontend.nir_format.delays import Line, Register, check_places
 from dmpc.frontend.nir_format.forms import Forms, Term
-from dmpc.frontend.nir_format.network import Net, Node
+from dmpc.frontend.nir_format.network import MOST_INPUTS, Net, Node
 from dmpc.frontend.nir_format.neurons import ROUNDING, Neuron, Timing, neuron, response
 from dmpc.frontend.nir_format.neurons import current as decay
 from dmpc.frontend.nir_format.order import SPIKING, firing_order
@@ -212,6 +212,10 @@ class _Importer:
         if picture is None:
             raise node.failure(CONVOLUTION, problem="what it reads has no lines and columns")
         made, weight = convolution(node, picture)
+        sums = made.places * made.outputs
+        if sums > MOST_INPUTS:
+            problem = f"makes {sums:.3g} sums, more than {MOST_INPUTS:,} (check its padding)"
+            raise node.failure(CONVOLUTION, problem=problem)
         value = self._mapped(node, current, made, weight)
         self._show(node, Picture(made.outputs, made.positions, planar=False))
         return self._raised(node, value, made.spread(node.vector("bias", made.outputs)))

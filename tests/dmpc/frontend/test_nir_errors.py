@@ -156,6 +156,15 @@ WRONG = {
 }  # fmt: skip
 
 
+def test_a_convolution_padded_without_measure():
+    wide = nir.Conv2d((3, 3), np.ones((2, 1, 2, 2)), 1, 2**40, 1, 1, np.zeros(2))
+    picture = nir.Input({"input": np.array([1, 3, 3])})
+    nodes = {"input": picture, "wide": wide, "lif": lif(), "output": nir.Output(ONE)}
+    edges = list(pairwise(nodes))
+    with pytest.raises(ImportFailure, match=r"makes 9.67e\+24 sums, more than 16,777,216"):
+        import_nir(nir.NIRGraph(nodes, edges, type_check=False))
+
+
 @pytest.mark.parametrize(("wrong", "message"), WRONG.values(), ids=WRONG)
 def test_wrong_graphs(wrong, message, tmp_path):
     path = tmp_path / "net.nir"
