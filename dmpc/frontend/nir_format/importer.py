@@ -212,9 +212,8 @@ class _Importer:
         if picture is None:
             raise node.failure(CONVOLUTION, problem="what it reads has no lines and columns")
         made, weight = convolution(node, picture)
-        sums = made.places * made.outputs
-        if sums > MOST_INPUTS:
-            problem = f"makes {sums:.3g} sums, more than {MOST_INPUTS:,} (check its padding)"
+        if made.places * made.outputs > MOST_INPUTS:
+            problem = f"makes more than {MOST_INPUTS:,} sums (check its padding)"
             raise node.failure(CONVOLUTION, problem=problem)
         value = self._mapped(node, current, made, weight)
         self._show(node, Picture(made.outputs, made.positions, planar=False))

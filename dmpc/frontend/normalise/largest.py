@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from onnx import GraphProto, NodeProto, TensorProto, numpy_helper
 
-from dmpc.frontend.onnx_file import Node
+from dmpc.frontend.onnx_file import Node, graphs
 from dmpc.ir.graph import Array
 
 
@@ -18,10 +18,11 @@ def once_each(graph: GraphProto, known: Mapping[str, Array], opset: int) -> bool
     makers = {name: node for node in graph.node for name in node.output}
     readers = dict[str, list[NodeProto]]()
     changed = False
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    results = {one.name for one in graph.output}
+    for inner in graphs(graph):  # bodies read what is around them
+        for node in inner.node:
+            for name in node.input:
+                readers.setdefault(name, []).append(node)
+    results = {one.name for inner in graphs(graph) for one in inner.output}
     for node in graph.node:
         if node.op_type != "Concat" or node.output[0] in results:
             continue

@@ -156,12 +156,14 @@ WRONG = {
 }  # fmt: skip
 
 
-def test_a_convolution_padded_without_measure():
-    wide = nir.Conv2d((3, 3), np.ones((2, 1, 2, 2)), 1, 2**40, 1, 1, np.zeros(2))
+@pytest.mark.parametrize("padding", [2**40, 1e30])
+def test_a_convolution_padded_without_measure(padding):
+    wide = nir.Conv2d((3, 3), np.ones((2, 1, 2, 2)), 1, 1, 1, 1, np.zeros(2))
+    wide.padding = (padding, padding)
     picture = nir.Input({"input": np.array([1, 3, 3])})
     nodes = {"input": picture, "wide": wide, "lif": lif(), "output": nir.Output(ONE)}
     edges = list(pairwise(nodes))
-    with pytest.raises(ImportFailure, match=r"makes 9.67e\+24 sums, more than 16,777,216"):
+    with pytest.raises(ImportFailure, match="makes more than 16,777,216 sums"):
         import_nir(nir.NIRGraph(nodes, edges, type_check=False))
 
 
