@@ -18,7 +18,7 @@ from dmpc.rules import Stage, rule
 if TYPE_CHECKING:
     from onnx import NodeProto
 
-MOST_ELEMENTS = 1 << 27  # of one tensor: 1 GiB of float64
+MOST_ELEMENTS = 1 << 26  # of one tensor: 512 MiB of float64, of which a few are held at a time
 LONGEST_REASON = 300
 
 IMPORTER_FAULT = rule(
@@ -34,7 +34,7 @@ VAST_TENSOR = rule(
     Stage.IMPORT,
     "a tensor of shape {shape} is larger than any network that the machine holds",
     why="""The importer holds every tensor of a model, for a few samples and timesteps. Beyond
-    2^27 elements it refuses before it asks for the memory.""",
+    2^26 elements it refuses before it asks for the memory.""",
     nearest="check the axes of inputs, and what computes shapes",
 )
 

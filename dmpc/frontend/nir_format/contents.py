@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dmpc.errors import ImportFailure
+from dmpc.frontend.boundary import MOST_ELEMENTS
 from dmpc.frontend.model_rules import NO_FILE
 from dmpc.frontend.nir_format.rules import NIR_LINK, NIR_VALUE
 from dmpc.ir.graph import Array
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 NUMBERS = "biuf"  # kinds of NumPy types that are real numbers
 METADATA = "metadata"  # of a node; nothing in it has a meaning
-MOST_ELEMENTS = 1 << 28  # of one array; the machine's memories hold far less
 DEEPEST = 64  # groups in groups: a graph nested in a graph takes two
 # What libraries raise on contents that they did not expect.
 ODD = (

@@ -111,6 +111,7 @@ def test_a_sparse_weight_of_a_vast_shape(tmp_path):
         ("Expand", [np.zeros(3), np.array([10**9, 3])], {}),
         ("Tile", [np.zeros(3), np.array([10**9])], {}),
         ("ConstantOfShape", [np.array([10**6, 10**6])], {}),
+        ("ConstantOfShape", [np.array([11, 8_388_611])], {}),  # of a file with one damaged byte
         ("Range", [np.array(0), np.array(10**12), np.array(1)], {}),
         ("Pad", [np.zeros(3), np.array([10**9, 0])], {}),
         ("OneHot", [np.array([1]), np.array(10**9), np.array([0.0, 1.0])], {}),
