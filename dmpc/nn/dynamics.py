@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -31,19 +32,41 @@ class NeuronState(NamedTuple):
     resting: Tensor  # for how many timesteps still; empty where neurons never rest
 
 
+class Limits(NamedTuple):
+    """What cuts charges off, a number or one for each neuron [neurons]; None where nothing does."""
+
+    floor: Tensor | None = None
+    ceiling: Tensor | None = None
+
+    def cut(self, charged: Tensor) -> Tensor:
+        """Charges [.., neurons] within the limits."""
+        return charged if self.floor is self.ceiling is None else charged.clamp(*self)
+
+    def free(self, charged: Tensor) -> Tensor | None:
+        """Where charges that were cut off are not at a limit, as behind a relu; None: anywhere."""
+        floor, ceiling = self
+        within = [] if floor is None else [charged > floor]
+        within += [] if ceiling is None else [charged < ceiling]
+        return torch.stack(within).all(dim=0) if within else None
+
+    def each(self, changed: Callable[[Tensor], Tensor]) -> Limits:
+        """Limits that became others."""
+        return Limits(*(None if limit is None else changed(limit) for limit in self))
+
+
 class Dynamics(NamedTuple):
     """The numbers of neurons, one for all or one for each [neurons].
 
     `keep` is what a timestep leaves of a synaptic current; `rho`, `jump` and `coupling` are those
     of what neurons adapt by, which `raises` their thresholds or is taken from their currents. After
-    a spike they rest for `refractory` timesteps; their charges are not below `floor`.
+    a spike they rest for `refractory` timesteps; their charges are within `limits`.
     """
 
     threshold: float
     reset: float | None
     raises: bool
     refractory: Tensor | None
-    floor: Tensor | None
+    limits: Limits
     beta: float | Tensor
     gain: float | Tensor
     keep: Tensor | None = None
@@ -72,8 +95,7 @@ class Dynamics(NamedTuple):
         charged = self.beta * membrane + self.gain * current
         if self.refractory is not None and self.reset is not None:
             charged = torch.where(resting > 0, self.reset, charged)
-        if self.floor is not None:
-            charged = charged.maximum(self.floor)
+        charged = self.limits.cut(charged)
         threshold = self.threshold + a if self.raises else self.threshold
         spikes = (charged >= threshold).to(charged.dtype)
         membrane = self.after(charged, spikes, a)
@@ -187,9 +209,8 @@ class _Back:
         if n.refractory is not None:  # at rest they are at the reset, whatever comes in
             awake = _awake(spikes, n.refractory)
             slope, kept = slope * awake, kept * awake
-        if n.floor is not None:  # as a relu, at it no longer
-            above = self.charged > n.floor
-            slope, kept = slope * above, kept * above
+        if (free := n.limits.free(self.charged)) is not None:
+            slope, kept = slope * free, kept * free
         after = a = arriving = torch.zeros_like(self.before)
         currents = []
         for k in reversed(range(spikes.shape[1])):

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
 
 from dmpc.nn.adaptation import Adaptation
-from dmpc.nn.dynamics import Dynamics, NeuronState
+from dmpc.nn.dynamics import Dynamics, Limits, NeuronState
 from dmpc.nn.leak import LEARNED, Each, each_of, hold, within
+
+
+class Kinds(TypedDict, total=False):
+    """What makes neurons of a kind of their own; see `LIF`."""
+
+    adaptation: Adaptation | None
+    refractory: Each | None
+    floor: Each | None
 
 
 class LIF(nn.Module):
@@ -72,21 +82,12 @@ class LIF(nn.Module):
         self.adaptation: Adaptation | None = None
         if adaptation is not None:
             self.adaptation = adaptation if neurons is None else adaptation.of(neurons)
-        _check_kinds(reset, adaptation=adaptation, refractory=refractory, floor=floor)
-        self.register_buffer("refractory", None)
-        self.register_buffer("floor", None)
-        if refractory is not None:
-            what = "neurons rest for whole timesteps, 1 or more"
-            self.refractory = each_of("LIF: refractory", refractory, neurons, what, _whole)
-        if floor is not None:
-            what = f"membranes have a finite one below the threshold {threshold}"
-            self.floor = each_of(
-                "LIF: floor",
-                floor,
-                neurons,
-                what,
-                lambda each: each.isfinite() & (each < threshold),
-            )
+        given = {"refractory": refractory, "floor": floor}
+        _check_kinds(reset, adaptation=adaptation, **given)
+        for name, (what, holds) in _numbers(threshold).items():
+            value = given[name]
+            each = None if value is None else each_of(f"LIF: {name}", value, neurons, what, holds)
+            self.register_buffer(name, each)
         if isinstance(beta, float | int) and not learn_beta:
             self.beta = float(beta)
         else:
@@ -101,9 +102,7 @@ class LIF(nn.Module):
         reset: float | None = 0.0,
         *,
         learn_tau: bool = False,
-        adaptation: Adaptation | None = None,
-        refractory: Each | None = None,
-        floor: Each | None = None,
+        **kinds: Unpack[Kinds],
     ) -> LIF:
         """LIF from a time constant in timesteps, or one for each neuron, as SpikingJelly writes it.
 
@@ -114,26 +113,17 @@ class LIF(nn.Module):
         taus = each_of("LIF: tau", tau, None, what, lambda each: each >= 1)
         beta = 1 - 1 / (tau if isinstance(tau, float | int) else taus)
         gain = None if decay_input else 1.0
-        return cls(
-            *(beta, gain, threshold, reset),
-            learn_beta=learn_tau,
-            adaptation=adaptation,
-            refractory=refractory,
-            floor=floor,
-        )
+        return cls(beta, gain, threshold, reset, learn_beta=learn_tau, **kinds)
 
     def of(self, neurons: int) -> LIF:
         """The same for so many neurons."""
         return LIF(
-            self.kept(),
-            self.given_gain,
-            self.threshold,
-            self.reset,
+            *(self.kept(), self.given_gain, self.threshold, self.reset),
             learn_beta=isinstance(self.beta, nn.Parameter),
+            neurons=neurons,
             adaptation=self.adaptation,
             refractory=self.refractory,
             floor=self.floor,
-            neurons=neurons,
         )
 
     def kept(self) -> float | Tensor:
@@ -149,14 +139,13 @@ class LIF(nn.Module):
         """The numbers of these neurons; a timestep leaves `keep` of their synaptic currents."""
         a, beta = self.adaptation, self.kept()
         gain = 1 - beta if self.given_gain is None else self.given_gain
-        own = Dynamics(
-            self.threshold, self.reset, False, self.refractory, self.floor, beta, gain, keep
-        )
+        limits = Limits(self.floor)
+        own = Dynamics(self.threshold, self.reset, False, self.refractory, limits, beta, gain, keep)
         if a is None:
             return own
         rho = a.leak.kept()
-        limits = (torch.as_tensor(each).detach() for each in (beta, gain, rho))
-        return own._replace(raises=a.raises, rho=rho, jump=a.jump, coupling=a.coupled(*limits))
+        numbers = (torch.as_tensor(each).detach() for each in (beta, gain, rho))
+        return own._replace(raises=a.raises, rho=rho, jump=a.jump, coupling=a.coupled(*numbers))
 
     def rest(self, like: Tensor) -> NeuronState:
         """The state before the first timestep of neurons without a synaptic current: zeros.
@@ -198,18 +187,20 @@ class LIF(nn.Module):
         spikes: Tensor,
         weight: Tensor | None = None,
         keep: Tensor | None = None,
-        floor: Tensor | None = None,
+        limits: Limits | None = None,
     ) -> Tensor:
         """`spikes` that another machine fired, with the gradient of these neurons for `current`.
 
         `charged` are that machine's membranes before reset; all are [batch, time, neurons]. If they
-        have a floor, `floor` [neurons] is that machine's; without, charges are not yet cut off.
+        have limits, `limits` are that machine's; without, charges are not yet cut off.
         """
         own = self.dynamics(keep)
-        if floor is not None:
-            own = own._replace(floor=floor)
-        elif own.floor is not None:
-            charged = charged.maximum(own.floor)
+        if limits is None:
+            charged = own.limits.cut(charged)
+        else:
+            both = zip(own.limits, limits, strict=True)
+            found = Limits(*(None if mine is None else theirs for mine, theirs in both))
+            own = own._replace(limits=found)
         return own.sequence(current, weight, found=(charged, spikes))
 
     def extra_repr(self) -> str:
@@ -219,6 +210,17 @@ class LIF(nn.Module):
         leaks = f"{beta:.3g}" if beta.numel() == 1 else f"{beta.min():.3g} to {beta.max():.3g}"
         gain = "1 - beta" if self.given_gain is None else self.given_gain
         return f"beta={leaks}, gain={gain}, threshold={self.threshold}, reset={reset}"
+
+
+def _numbers(threshold: float) -> dict[str, tuple[str, Callable[[Tensor], Tensor]]]:
+    """What the numbers of a kind of neurons must be, in words and of tensors."""
+    return {
+        "refractory": ("neurons rest for whole timesteps, 1 or more", _whole),
+        "floor": (
+            f"membranes have a finite one below the threshold {threshold}",
+            lambda each: each.isfinite() & (each < threshold),
+        ),
+    }
 
 
 def _whole(steps: Tensor) -> Tensor:

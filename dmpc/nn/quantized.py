@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from dmpc.backend.interface import interface_of
 from dmpc.compiler import Options, find_ranges, to_layers
 from dmpc.ir.graph import Array, Graph
 from dmpc.ir.interpret import Result, interpret
+from dmpc.nn.dynamics import Limits
 from dmpc.nn.export import Form, export_onnx
 from dmpc.nn.layer import DMPLayer
 from dmpc.nn.network import DMPNetwork, Run, as_input
@@ -81,7 +82,7 @@ class QuantizedNetwork(nn.Module):
         x = self.network.flat(x)
         integers, _ = interface_of(graph).input.integers(np.asarray(x))
         names = _names(self.network.dmp_layers)
-        watched = [name for name in _watched(names) if name in graph.types]
+        watched = [value for name in names for value in _watched(graph, name)]
         machine = _Trace(graph, interpret(graph, integers, trace=watched))
         spikes = []
         x = as_input(x)
@@ -120,15 +121,19 @@ def _names(layers: Iterable[DMPLayer]) -> list[str]:
     return names
 
 
-CLAMPED: Final = "u.charged.clamped"
-CHARGED: Final = "u.charged.adapted", "u.charged.rested", CLAMPED, "u.charged"
-"""What the machine compares with thresholds: the first that there is."""
-WATCHED: Final = "x", "m.next", *CHARGED, "spikes"
+def _watched(graph: Graph, layer: str) -> Iterator[str]:
+    """What is looked at of a layer: of a memory what drives it and is read, charges, spikes."""
+    for value in (f"{layer}.x", f"{layer}.m.next"):
+        if value in graph.types:
+            yield value
+    yield from (_charged(graph, layer), f"{layer}.spikes")
 
 
-def _watched(layers: Iterable[str]) -> Iterator[str]:
-    for layer in layers:
-        yield from (f"{layer}.{value}" for value in WATCHED)
+def _charged(graph: Graph, layer: str) -> str:
+    """What the machine compares with thresholds."""
+    fire = graph.producer(f"{layer}.spikes")
+    assert fire is not None
+    return fire.operands[0]
 
 
 class _Trace:
@@ -144,10 +149,12 @@ class _Trace:
         """A value at every timestep, [batch, time, size]."""
         return self._real(name, self.result.traces[name])
 
-    def floor(self, name: str) -> Tensor | None:
-        """The rounded floors [size] of a value that has some."""
-        clamp = self.graph.producer(name) if name in self else None
-        return None if clamp is None else self._real(name, self.graph.constants[clamp.operands[1]])
+    def limits(self, name: str) -> Limits | None:
+        """The rounded limits [size] of a value that has some."""
+        clamp = self.graph.producer(name)
+        if clamp is None or clamp.kind != "clamp":
+            return None
+        return Limits(*(self._real(name, self.graph.constants[one]) for one in clamp.operands[1:]))
 
     def _real(self, name: str, value: Array) -> Tensor:
         """Integers of a value's scale as real numbers."""
@@ -171,11 +178,11 @@ def _replay(layer: DMPLayer, x: Tensor, machine: _Trace, name: str) -> Tensor:
         drive = _as(layer.driving(x), machine(f"{name}.x"))
         memory = _as(layer.memory(drive.squeeze(2)), machine(f"{name}.m.next"))
         current = current + layer.slow(layer.held(memory))
-    charged = next(of for one in CHARGED if (of := f"{name}.{one}") in machine)
+    charged = _charged(machine.graph, name)
     membranes, spikes = (layer.of_machine(machine(of)) for of in (charged, f"{name}.spikes"))
-    floor = machine.floor(f"{name}.{CLAMPED}")
-    floor = None if floor is None else layer.of_machine(floor)
-    return layer.lif.replay(current, membranes, spikes, layer.feedback(), layer.keep(), floor)
+    limits = machine.limits(charged)
+    limits = None if limits is None else limits.each(layer.of_machine)
+    return layer.lif.replay(current, membranes, spikes, layer.feedback(), layer.keep(), limits)
 
 
 def _as(real: Tensor, value: Tensor) -> Tensor:

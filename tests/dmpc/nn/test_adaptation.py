@@ -58,8 +58,8 @@ def by_autograd(
         total = arriving if keep is None else keep * total + arriving
         charged = n.beta * u + n.gain * (total if n.raises else total - a)
         charged = torch.where(resting > 0, n.reset or 0.0, charged)
-        if n.floor is not None:
-            charged = n.floor + torch.relu(charged - n.floor)
+        if lif.floor is not None:
+            charged = lif.floor + torch.relu(charged - lif.floor)
         threshold = n.threshold + a if n.raises else n.threshold
         step = (charged >= threshold).double()
         excess = charged - threshold

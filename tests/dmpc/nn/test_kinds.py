@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dmpc.compiler import compile as compile_model
 from dmpc.nn import LIF, DMPNetwork, QuantizedNetwork, export_onnx
+from dmpc.nn.dynamics import Limits
 from dmpc.verification import verify
 
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -82,7 +83,7 @@ def test_a_rounded_floor_is_told_from_a_charge_right_above_it() -> None:
     for floor in (-0.53, -0.47):  # the second neuron is right above it
         charged = torch.tensor([floor, floor + 0.01]).expand(1, 3, 2)
         given = charged, torch.zeros(1, 3, 2)
-        spikes = lif.replay(current, *given, floor=torch.full((2,), floor))
+        spikes = lif.replay(current, *given, limits=Limits(torch.full((2,), floor)))
         (found,) = torch.autograd.grad(spikes.sum(), current)
         assert (found[..., 0] == 0).all()
         assert (found[..., 1] > 0).all()
