@@ -201,19 +201,20 @@ def product_added(emitter: Emitter, call: Call) -> str:
 
 
 def clamp(emitter: Emitter, call: Call) -> str:
-    """`clamp`, `clamp_min`: a rectifier if from 0 up."""
+    """`clamp`, `clamp_min`: a rectifier if from 0 up; limits may be tensors."""
     low, high = call.arguments.get("min"), call.arguments.get("max")
-    value = emitter.use(call["self"], call.result.dtype)
+    dtype = call.result.dtype
+    value = emitter.use(call["self"], dtype)
     if high is None and low == 0:
         return emitter.emit("Relu", [value], call.name)
-    limits = ["" if limit is None else _limit(emitter, limit, call) for limit in (low, high)]
-    return emitter.emit("Clip", [value, *limits], call.name)
-
-
-def _limit(emitter: Emitter, limit: Any, call: Call) -> str:
-    if isinstance(limit, Value | Constant) and limit.rank:
-        raise ImportFailure.of(FORM, what=f"{call.op} to a tensor", nearest="where")
-    return emitter.use(limit, call.result.dtype)
+    limits = ["" if limit is None else emitter.use(limit, dtype) for limit in (low, high)]
+    if not any(isinstance(limit, Value | Constant) and limit.rank for limit in (low, high)):
+        return emitter.emit("Clip", [value, *limits], call.name)
+    floor, ceiling = limits
+    if floor:
+        name = f"{call.name}.raised" if ceiling else call.name
+        value = emitter.emit("Max", [value, floor], name)
+    return emitter.emit("Min", [value, ceiling], call.name) if ceiling else value
 
 
 def close(emitter: Emitter, call: Call) -> str:

@@ -51,6 +51,18 @@ def each_its_own(i, z, v):
     return z, torch.where(z > 0, -0.5, v)
 
 
+def clamp_each(i, z, v):
+    v = torch.clamp(0.9 * v + i, LOW, 1.2 - LOW)
+    z = (v >= 1).float()
+    return z, v - 0.8 * z
+
+
+def clamp_each_from_above(i, z, v):
+    v = (0.9 * v + i).clamp(max=1.2 - LOW)
+    z = (v >= 1).float()
+    return z, v - 0.8 * z
+
+
 def below_the_reset(i, z, v):
     v = v + i
     z = (v >= 1).float()
@@ -102,6 +114,7 @@ def written_out(i, z, v):
 
 STEPS = (
     *(clamp_before, relu_behind, each_its_own, below_the_reset, both_ways, ceiling_behind),
+    *(clamp_each, clamp_each_from_above),
     *(at_the_start, behind_the_leak, late, chosen, written_out),
 )
 
