@@ -20,6 +20,7 @@ class Kinds(TypedDict, total=False):
     adaptation: Adaptation | None
     refractory: Each | None
     floor: Each | None
+    ceiling: Each | None
 
 
 class LIF(nn.Module):
@@ -35,20 +36,24 @@ class LIF(nn.Module):
     a state that rises with their spikes. With `refractory`, a number of timesteps or one for each
     neuron, they rest after a spike: for that long the membrane stays at `reset`, whatever comes in,
     and they do not fire; synaptic currents go on. With a `floor`, a number or one for each neuron,
-    membranes that a timestep would charge to less are there: `u = max(beta u + gain I, floor)`.
+    membranes that a timestep would charge to less are there: `u = max(beta u + gain I, floor)`;
+    with a `ceiling` those that it would charge to more, before they are compared and reset by
+    subtraction: `u = min(u, ceiling)`.
     `neurons` says how many there are; `of` makes as many of neurons that were described without,
     which layers do.
 
     Raises ValueError if `beta` is outside [0, 1], or 1 where it is learned or the gain is `1 -
     beta`, `gain` or `threshold` is not above 0, `reset` is
-    not below `threshold` (the neuron would fire for ever), or a `floor` is not, if `refractory` is
-    no whole number of at least 1, or for what the machine has not: neurons that rest and are reset
-    by subtraction, and more than one of adaptation, rest and floor.
+    not below `threshold` (the neuron would fire for ever), or a `floor` is not, if a `ceiling` is
+    below it or would do nothing, `refractory` is no whole number of at least 1, or for what the
+    machine has not: neurons that rest and are reset by subtraction, and more than one of
+    adaptation, rest and limits.
     """
 
     beta: float | Tensor
     refractory: Tensor | None
     floor: Tensor | None
+    ceiling: Tensor | None
 
     def __init__(
         self,
@@ -61,6 +66,7 @@ class LIF(nn.Module):
         adaptation: Adaptation | None = None,
         refractory: Each | None = None,
         floor: Each | None = None,
+        ceiling: Each | None = None,
         neurons: int | None = None,
     ) -> None:
         super().__init__()
@@ -82,7 +88,7 @@ class LIF(nn.Module):
         self.adaptation: Adaptation | None = None
         if adaptation is not None:
             self.adaptation = adaptation if neurons is None else adaptation.of(neurons)
-        given = {"refractory": refractory, "floor": floor}
+        given = {"refractory": refractory, "floor": floor, "ceiling": ceiling}
         _check_kinds(reset, adaptation=adaptation, **given)
         for name, (what, holds) in _numbers(threshold).items():
             value = given[name]
@@ -124,11 +130,17 @@ class LIF(nn.Module):
             adaptation=self.adaptation,
             refractory=self.refractory,
             floor=self.floor,
+            ceiling=self.ceiling,
         )
 
     def kept(self) -> float | Tensor:
         """What a timestep leaves of membranes; a learned one within its limits."""
         return within(self, self.beta, *LEARNED) if isinstance(self.beta, Tensor) else self.beta
+
+    @property
+    def limits(self) -> Limits:
+        """What cuts off what membranes are charged to."""
+        return Limits(self.floor, self.ceiling)
 
     @property
     def gain(self) -> float | Tensor:
@@ -139,8 +151,8 @@ class LIF(nn.Module):
         """The numbers of these neurons; a timestep leaves `keep` of their synaptic currents."""
         a, beta = self.adaptation, self.kept()
         gain = 1 - beta if self.given_gain is None else self.given_gain
-        limits = Limits(self.floor)
-        own = Dynamics(self.threshold, self.reset, False, self.refractory, limits, beta, gain, keep)
+        kind = self.threshold, self.reset, False, self.refractory, self.limits
+        own = Dynamics(*kind, beta, gain, keep)
         if a is None:
             return own
         rho = a.leak.kept()
@@ -220,6 +232,10 @@ def _numbers(threshold: float) -> dict[str, tuple[str, Callable[[Tensor], Tensor
             f"membranes have a finite one below the threshold {threshold}",
             lambda each: each.isfinite() & (each < threshold),
         ),
+        "ceiling": (
+            f"membranes have a finite one, at the threshold {threshold} or above",
+            lambda each: each.isfinite() & (each >= threshold),
+        ),
     }
 
 
@@ -229,9 +245,16 @@ def _whole(steps: Tensor) -> Tensor:
 
 def _check_kinds(reset: float | None, **kinds: object) -> None:
     given = [name for name, value in kinds.items() if value is not None]
-    if len(given) > 1:
-        raise ValueError(f"LIF: {' and '.join(given)} are given; the machine's neurons have one")
+    if len(given) > 1 and given != ["floor", "ceiling"]:
+        raise ValueError(
+            f"LIF: {' and '.join(given)} are given; the machine's neurons have one, or both limits"
+        )
     if given == ["refractory"] and reset is None:
         raise ValueError(
             "LIF: refractory is given and reset is None; neurons that rest are reset to a value"
+        )
+    if "ceiling" in given and reset is not None:
+        raise ValueError(
+            f"LIF: ceiling is given and reset is {reset}; to that a spike resets whatever is above "
+            "the threshold: leave the ceiling out, or give reset=None"
         )

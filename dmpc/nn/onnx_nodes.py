@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from dmpc.nn.dynamics import Limits
 from dmpc.nn.layer import DMPLayer
 from dmpc.nn.leak import Leak
 from dmpc.nn.lif import LIF
@@ -115,13 +116,13 @@ def neuron_nodes(op: _Ops, lif: LIF, current: str) -> list[NodeProto]:
     elif lif.adaptation is not None:
         nodes.append(op("Sub", ".lif.pulled", [current, ".adaptation"]))
         current = ".lif.pulled"
+    held = _held(op, lif)
     added = [".lif.leaked", ".lif.input"]
     nodes += [
         op("Mul", ".lif.leaked", [".membrane", ".lif.beta"]),
         op("Mul", ".lif.input", [current, ".lif.gain"]),
-        op("Add", ".lif.charged" if lif.refractory is lif.floor is None else ".lif.free", added),
-        *([] if lif.refractory is None else _resting(op)),
-        *([] if lif.floor is None else [op("Max", ".lif.charged", [".lif.free", ".lif.floor"])]),
+        op("Add", ".lif.free" if held else ".lif.charged", added),
+        *held,
         op("GreaterOrEqual", ".lif.fired", [".lif.charged", threshold]),
         op("Cast", ".spikes", [".lif.fired"], to=TensorProto.FLOAT),
     ]
@@ -136,6 +137,19 @@ def neuron_nodes(op: _Ops, lif: LIF, current: str) -> list[NodeProto]:
         steps = [".lif.fired", ".lif.refractory", ".lif.left"]
         nodes.append(op("Where", ".resting_next", steps))
     return nodes if lif.adaptation is None else [*nodes, *_adapting(op, raises)]
+
+
+def _held(op: _Ops, lif: LIF) -> list[NodeProto]:
+    """Nodes from `.lif.free` to `.lif.charged`, of neurons that rest or have limits."""
+    if lif.refractory is not None:
+        return _resting(op)
+    kinds = zip(("Max", "Min"), Limits._fields, lif.limits, strict=True)
+    cuts = [(kind, name) for kind, name, limit in kinds if limit is not None]
+    made = [*(f".lif.above_{name}" for _, name in cuts[:-1]), ".lif.charged"]
+    return [
+        op(kind, after, [before, f".lif.{name}"])
+        for (kind, name), before, after in zip(cuts, [".lif.free", *made], made, strict=False)
+    ]
 
 
 def _resting(op: _Ops) -> list[NodeProto]:

@@ -77,7 +77,7 @@ def layer_numbers(network: DMPNetwork, numbers: Numbers) -> dict[str, Array]:
         adapts = layer.lif.adaptation
         ratios = layer.linear_drive or (adapts is not None and not adapts.raises)
         front = isinstance(layer.fast, Convolution) or layer.pool is not None
-        if ratios or front or layer.lif.floor is not None:
+        if ratios or front or layer.lif.limits != (None, None):
             return {}
         own = f"layers.{i}."
         given = {k.removeprefix(own): v for k, v in numbers.items() if k.startswith(own)}

@@ -33,7 +33,11 @@ KINDS: dict[str, dict[str, Any]] = {
 OTHERS: dict[str, dict[str, Any]] = {
     "rest": {"refractory": [1, 3, 2, 1, 4]},
     "floor": {"floor": [-0.1, 0.0, -0.2, 0.1, -0.3]},
+    "ceiling": {"ceiling": [0.75, 1.0, 1.2, 0.9, 0.8]},
+    "limits": {"floor": -0.1, "ceiling": [0.75, 1.0, 1.2, 0.9, 0.8]},
 }
+RESETS = {"rest": [0.1], "ceiling": [None], "limits": [None]}
+"""Of neurons that have not any."""
 
 
 def neurons(kind: str, reset: float | None, gain: float | None = None) -> LIF:
@@ -59,7 +63,9 @@ def by_autograd(
         charged = n.beta * u + n.gain * (total if n.raises else total - a)
         charged = torch.where(resting > 0, n.reset or 0.0, charged)
         if lif.floor is not None:
-            charged = lif.floor + torch.relu(charged - lif.floor)
+            charged = torch.where(charged > lif.floor, charged, lif.floor.double())
+        if lif.ceiling is not None:
+            charged = torch.where(charged < lif.ceiling, charged, lif.ceiling.double())
         threshold = n.threshold + a if n.raises else n.threshold
         step = (charged >= threshold).double()
         excess = charged - threshold
@@ -78,7 +84,7 @@ def by_autograd(
 @pytest.mark.parametrize("currents", [False, True])
 @pytest.mark.parametrize(
     ("kind", "reset"),
-    [*((kind, reset) for kind in (*KINDS, "floor") for reset in (0.1, None)), ("rest", 0.1)],
+    [(kind, reset) for kind in (KINDS | OTHERS) for reset in RESETS.get(kind, [0.1, None])],
 )
 def test_the_gradient_is_that_of_a_plain_loop(
     kind: str, reset: float | None, currents: bool, recurrent: bool, replayed: bool
@@ -148,6 +154,16 @@ def test_floors_by_hand() -> None:
         spikes, state = lif.step(torch.full((1, 1), arriving), state)
         seen.append((spikes.item(), state.membrane.item()))
     assert seen == [(0, -0.5), (0, -0.25), (1, 0.375), (0, -0.3125)]
+
+
+def test_ceilings_by_hand() -> None:
+    lif = LIF(0.5, 1.0, 1.0, None, floor=-1.0, ceiling=1.5)
+    state, seen = lif.rest(torch.zeros(1, 1)), []
+    for arriving in (4.0, 0.0, 1.125, -2.0):
+        spikes, state = lif.step(torch.full((1, 1), arriving), state)
+        seen.append((spikes.item(), state.membrane.item()))
+    # 4 is cut off at 1.5, of which a spike takes 1; 0.25; 0.125 + 1.125 = 1.25 fires; -1.875
+    assert seen == [(1, 0.5), (0, 0.25), (1, 0.25), (0, -1.0)]
 
 
 def groups() -> tuple[Tensor, Tensor]:
@@ -239,6 +255,9 @@ def test_layers_may_have_neurons_of_their_own() -> None:
         ),
         (lambda: LIF(refractory=1, floor=-1), "refractory and floor are given"),
         (lambda: LIF(floor=1.0), r"LIF: floor is 1\.0; .* a finite one below the threshold 1\.0"),
+        (lambda: LIF(reset=None, ceiling=0.9), r"ceiling is 0\.9; .* at the threshold 1\.0 or ab"),
+        (lambda: LIF(ceiling=2.0), r"ceiling is given and reset is 0\.0; to that a spike resets"),
+        (lambda: LIF(reset=None, floor=0, ceiling=2, refractory=1), "refractory and floor and ce"),
         (lambda: DMPLayer(2, 3, lif=LIF([0.1, 0.2])), "LIF: beta is .*: a number, or 3 of them"),
         (lambda: DMPNetwork(2, [3, 3], 2, lif=[LIF()]), "1 kinds of neurons for 2 layers"),
     ],

@@ -42,6 +42,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "everything": {"memory": 3, "window": 8.0, "recurrent": True, "delays": 4, "dilation": 2},
     "raised": {"recurrent": True, "lif": LIF(0.7, 2.0, 1.0, None, adaptation=RAISED)},
     "pulled": {"alpha": 0.5, "lif": LIF(0.6, None, 0.3, learn_beta=True, adaptation=PULLED)},
+    "limits": {"recurrent": True, "lif": LIF(0.7, 2.0, 1.0, None, floor=-0.5, ceiling=1.4)},
 }
 families = pytest.mark.parametrize("family", FAMILIES)
 
@@ -163,7 +164,9 @@ def test_the_exported_file_compiles_to_the_same_network(
     assert torch.equal(other(x), run.logits)
 
 
-@pytest.mark.parametrize("family", ["fsnn", "dsnn", "dmp", "everything", "currents", "raised"])
+@pytest.mark.parametrize(
+    "family", ["fsnn", "dsnn", "dmp", "everything", "currents", "raised", "limits"]
+)
 @torch.no_grad()
 def test_the_module_itself_imports_as_its_export(tmp_path: Path, family: str) -> None:
     network, x = network_of(family), events(8, 10, 12).numpy()

@@ -16,6 +16,8 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "rest": ("rlif", {"reset": -0.2, "refractory": [1, 3, 2, 5, 1, 4]}),
     "floor": ("clif", {"reset": None, "floor": [-0.1, -0.2, 0.0, -0.3, 0.1, -0.1]}),
     "same floor": ("clif", {"reset": -0.2, "floor": -0.1}),
+    "ceiling": ("clif", {"reset": None, "ceiling": [0.6, 0.5, 0.9, 0.7, 1.1, 0.6]}),
+    "limits": ("clif", {"reset": None, "floor": -0.1, "ceiling": [0.6, 0.5, 0.9, 0.7, 1.1, 0.6]}),
     "no leak": ("lif", {"beta": [1.0, 0.5, 1.0, 1.0, 0.75, 1.0]}),
     "no leak, a floor": ("clif", {"beta": 1.0, "reset": None, "floor": -0.25}),
 }

@@ -52,6 +52,7 @@ def test_numbers_alone_give_the_graph_that_an_import_gives(family: dict[str, Any
         {**MEMORY, "linear_drive": True},
         {"lif": LIF(0.7, None, 1.1, learn_beta=True, adaptation=PULLED)},
         {"lif": LIF(0.7, None, 1.1, floor=-0.5)},
+        {"lif": LIF(0.7, None, 1.1, None, ceiling=1.5)},
     ],
 )
 def test_what_it_does_not_speak_of_is_imported_every_time(family: dict[str, Any]) -> None:
