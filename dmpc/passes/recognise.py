@@ -244,6 +244,7 @@ class _Recognition:
                 # Currents keep a share of themselves, or nothing; what swings is a memory.
                 swings = decay is not None and bool((decay.alpha < 0).any())
                 lone = decay is None or swings or is_bank(network, decay)
+                lone = lone or _feeds(network, state, slow)
                 if memory is not None and (lone or not memory.linear or state.name in repeated):
                     found.append(memory)
                 elif error is None or decay is not None:
@@ -325,6 +326,15 @@ def _beside(network: Network, memories: list[Memory], slow: list[State]) -> list
         found += [state for state in slow if state.name in plain and state not in found]
     decays = {state.name: find_decay(network, state) for state in found}
     return [s for s in found if (decay := decays[s.name]) and not is_bank(network, decay)]
+
+
+def _feeds(network: Network, state: State, slow: list[State]) -> bool:
+    """Whether a current takes the state in: only a memory charges currents."""
+    return any(
+        state.name in network.forms.form(other.next).parts and find_decay(network, other)
+        for other in slow
+        if other is not state
+    )
 
 
 def _read_out(network: Network, state: State) -> bool:

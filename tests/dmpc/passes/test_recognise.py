@@ -86,8 +86,9 @@ SYNAPSE = [
         [("add(%l, %jn)", "add(%l, %j)")],
         [("matmul(%mn, %wm)", "matmul(%m, %wm)")],
         [("  %sl = ", "  %mo = add(%am, %bx) : f32[2]\n  %sl = "), ("(%mn, %wm)", "(%mo, %wm)")],
+        [("relu(%d)", "add(%d, %d)"), ("[0.5, 0.25, -0.25, 0.5]", "[0.5, 0.0, 0.0, 0.25]")],
     ],
-    ids=["now", "a timestep late", "of the memory before", "its sum written twice"],
+    ids=["now", "a timestep late", "of the memory before", "its sum written twice", "traces"],
 )
 def test_a_memory_charges_neurons_through_a_synaptic_current(edits):
     text = TEXT
