@@ -1,12 +1,15 @@
 """What of a flow is needed, and to which timestep each operation belongs."""
 
 from collections import defaultdict
+from collections.abc import Container, Iterator, Mapping
 
 from dmpc.frontend.normalise.flow import ABSENT, Flow, Kind, Operation
 from dmpc.frontend.normalise.lag import keep_up
+from dmpc.frontend.normalise.template import coloured
 
 Readers = dict[int, list[tuple[int, int]]]
 """Stage and timestep of every operation that reads a value."""
+ROUNDS = 2  # timesteps that twins have in common
 
 
 def needed(flow: Flow, outputs: list[int]) -> list[Operation]:
@@ -14,32 +17,64 @@ def needed(flow: Flow, outputs: list[int]) -> list[Operation]:
 
     An operation on one value of a timestep whose result nothing reads before a later one moves
     there, so that the value itself is what the timesteps hand on: the memory, not its product with
-    a matrix. What makes spikes does not move to late answers.
+    a matrix. What makes spikes does not move to late answers: the last, which nothing else reads,
+    moves as far as its twin of the timestep before.
     """
     unheard = keep_up(flow, outputs)
-    answers = set(outputs)
-    live = answers | {cut.source for o in outputs if (cut := flow.values[o].slice)}
-    readers: Readers = defaultdict(list)
-    charging = set[int]()  # values that more than answers read
+    operations = _live(flow, outputs)
+    made = [number for one in operations for number in one.results if number != ABSENT]
+    own = {number: flow.values[number].step for number in made}
+    ends = _move_all(flow, operations, unheard, dict.fromkeys(outputs, 0))
+    late = [end for end in ends if flow.values[end.results[0]].step < flow.steps - 1]
+    if not late:
+        return operations
+    moved = {number: flow.values[number].step - step for number, step in own.items()}
+    for number, step in own.items():
+        flow.values[number].step = step
+    kept = dict.fromkeys(outputs, 0)
+    kept |= {end.results[0]: moved[twin.results[0]] for end, twin in _twins(flow, operations, late)}
+    _move_all(flow, operations, unheard, kept)
+    return operations
+
+
+def _live(flow: Flow, outputs: list[int]) -> list[Operation]:
+    live = {*outputs, *(cut.source for o in outputs if (cut := flow.values[o].slice))}
     operations = []
     for operation in reversed(flow.operations):
         if live.isdisjoint(operation.results):
             continue
         operations.append(operation)
         live.update(operation.operands)
-        answers_alone = operation.number not in unheard and charging.isdisjoint(operation.results)
-        if answers.isdisjoint(operation.results) and not answers_alone:
+        cuts = (flow.values[operand].slice for operand in operation.operands)
+        live.update(cut.source for cut in cuts if cut is not None)
+    return operations[::-1]
+
+
+def _move_all(
+    flow: Flow, operations: list[Operation], unheard: Container[int], moved: Mapping[int, int]
+) -> list[Operation]:
+    """Move operations to what reads them; those of `moved`, by a result, as far as it says.
+
+    Returns what makes spikes that answers alone read, which stays.
+    """
+    readers: Readers = defaultdict(list)
+    charging = set[int]()  # values that more than answers read
+    ends = []
+    for operation in reversed(operations):
+        value = flow.values[operation.results[0]]
+        known = [moved[result] for result in operation.results if result in moved]
+        if known:
+            value.step += known[0]
+        elif operation.number in unheard or not charging.isdisjoint(operation.results):
             _move(flow, operation, readers)
+        elif value.kind == Kind.STEP:
+            ends.append(operation)
         if not operation.joins and operation.number not in unheard:
             charging.update(operation.operands)
-        value = flow.values[operation.results[0]]
         for number, operand in enumerate(operation.operands):
-            cut = flow.values[operand].slice
-            if cut is not None:
-                live.add(cut.source)
             step = number if operation.joins else value.step
             readers[operand].append((value.stage, step))
-    return operations[::-1]
+    return ends
 
 
 def _move(flow: Flow, operation: Operation, readers: Readers) -> None:
@@ -52,3 +87,24 @@ def _move(flow: Flow, operation: Operation, readers: Readers) -> None:
     when = readers[value.number]
     if when and all(stage == value.stage for stage, _ in when):
         value.step = max(value.step, min(step for _, step in when))
+
+
+def _twins(
+    flow: Flow, operations: list[Operation], ends: list[Operation]
+) -> Iterator[tuple[Operation, Operation]]:
+    """Those of `ends` with what computes the same from like values in the timestep before."""
+    for stage in dict.fromkeys(flow.values[end.results[0]].stage for end in ends):
+        there = [one for one in operations if flow.values[one.results[0]].stage == stage]
+        colours: dict[int, int] = {}
+        for _ in range(min(ROUNDS, flow.steps // 2)):
+            colours = coloured(flow, stage, there, {}, colours)
+        place = {
+            (colours[one.number], flow.values[one.results[0]].step): one
+            for one in there
+            if not one.joins
+        }
+        for end in ends:
+            step = flow.values[end.results[0]].step
+            twin = place.get((colours.get(end.number, -1), step - 1))
+            if twin is not None:
+                yield end, twin

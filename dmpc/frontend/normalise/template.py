@@ -179,7 +179,7 @@ def _unlike(
     There are too few timesteps if they differ in what was before, and that are first ones, or if
     the loop ends there.
     """
-    alike = _round(flow, stage, operations, places, {})
+    alike = coloured(flow, stage, operations, places, {})
     each = {at: {alike[one.number] for one in found.values()} for at, found in twins.items()}
     middle = flow.steps // 2
     there = twins.get(step, {})
@@ -212,7 +212,7 @@ def _colours(
     """
     colours: dict[int, int] = {}
     for _ in range(max(1, flow.steps // 2)):
-        colours = _round(flow, stage, operations, places, colours)
+        colours = coloured(flow, stage, operations, places, colours)
         shared = Counter(colours[operation.number] for operation in wanted)
         if len(shared) == len(wanted):
             return colours
@@ -223,13 +223,14 @@ def _colours(
     raise ImportFailure.of(TWINS, where=label(first.node), other=label(second.node))
 
 
-def _round(
+def coloured(
     flow: Flow,
     stage: int,
     operations: list[Operation],
     places: Places,
     before: dict[int, int],
 ) -> dict[int, int]:
+    """A colour for each operation of a stage, given those that values of timesteps before bear."""
     found: dict[int, int] = {}
     numbers: dict[object, int] = {}
     for operation in operations:

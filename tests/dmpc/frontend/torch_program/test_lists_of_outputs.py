@@ -13,6 +13,9 @@ from torch import nn
 from dmpc import compile as compile_network
 from dmpc import from_torch
 from dmpc.errors import DmpcError
+from dmpc.ir.interpret import interpret
+from dmpc.passes.base import apply
+from dmpc.passes.recognise import Recognise
 from dmpc.verification import verify
 
 X = (np.random.default_rng(0).random((6, 9, 12)) < 0.3).astype(np.float32)
@@ -63,3 +66,64 @@ def test_the_largest_of_a_list_that_begins_with_the_initial_output(heard):
 def test_all_of_such_a_list_are_no_sequence():
     with pytest.raises(DmpcError, match="4 values are filtered over time, before output"):
         from_torch(Net(heard=False, answer=lambda outputs: outputs).eval(), X)
+
+
+class Running(nn.Module):
+    """All in one loop, whose answer is kept up from one timestep to the next.
+
+    With `currents` the spikes of a timestep hang on the input of two timesteps before; a `hidden`
+    layer adds as many.
+    """
+
+    def __init__(self, answer: str, *, currents: bool, heard: bool = False, hidden: bool = False):
+        super().__init__()
+        torch.manual_seed(0)
+        self.w1 = nn.Linear(12, 10, bias=False)
+        self.w2 = nn.Linear(10, 10, bias=False)
+        self.v1 = nn.Linear(10, 10, bias=False) if heard else None
+        self.out = nn.Linear(10, 4)
+        for one in (self.w1, self.w2):
+            one.weight.data *= 4
+        self.answer, self.currents, self.hidden = answer, currents, hidden
+
+    def forward(self, inputs):
+        syn = mem = above = spikes = count = torch.zeros(len(inputs), 10)
+        kept = total = torch.zeros(len(inputs), 4)
+        for t in range(inputs.shape[1]):
+            h1 = self.w1(inputs[:, t])
+            if self.v1 is not None:
+                h1 = h1 + self.v1(spikes)
+            spikes = fired = (mem - 1.0 > 0).float()
+            if self.currents:
+                syn, h1 = 0.8 * syn + h1, syn
+            mem = (0.9 * mem + h1) * (1.0 - spikes)
+            if self.hidden:
+                fired = (above - 1.0 > 0).float()
+                above = (0.9 * above + self.w2(spikes)) * (1.0 - fired)
+            count = count + fired
+            given = self.out(fired)
+            kept = 0.7 * kept + given
+            total = total + given
+        return {"count": count, "leaky": kept, "sum": total, "last": given}[self.answer]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ("sum", {"currents": False}),
+        ("count", {"currents": False, "heard": True}),
+        ("leaky", {"currents": True}),
+        ("last", {"currents": True, "heard": True}),
+        ("sum", {"currents": True, "hidden": True}),
+        ("leaky", {"currents": False, "hidden": True}),
+    ],
+)
+def test_answers_that_are_kept_up_of_spikes_of_the_timestep_before(answer, kind):
+    """The last spikes move as those of the timestep before, which their own neurons read too."""
+    x = (np.random.default_rng(1).random((6, 14, 12)) < 0.3).astype(np.float32)
+    net = Running(answer, **kind).eval()
+    layers = apply(Recognise(), from_torch(net, x).graph)
+    assert [op.kind for op in layers.ops].count("rlif") == 1 + kind.get("hidden", False)
+    wanted = net(torch.as_tensor(x)).detach().numpy()
+    np.testing.assert_allclose(interpret(layers, x).logits, wanted, rtol=0, atol=1e-4)
+    assert np.ptp(wanted, axis=0).max() > 0.3
