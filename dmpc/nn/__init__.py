@@ -15,7 +15,7 @@ from dmpc.nn.delays import AxonalDelays
 from dmpc.nn.export import export_onnx, load_weights, to_onnx
 from dmpc.nn.initial import initialise
 from dmpc.nn.layer import DMPLayer, LayerState
-from dmpc.nn.leak import Leak
+from dmpc.nn.leak import Leak, Receptors
 from dmpc.nn.lif import LIF
 from dmpc.nn.memory import LegendreMemory
 from dmpc.nn.network import DMPNetwork, Run, as_input, parameter_count
@@ -38,6 +38,7 @@ __all__ = [
     "Measurement",
     "Pool",
     "QuantizedNetwork",
+    "Receptors",
     "Run",
     "TrainingWarning",
     "as_input",

@@ -27,7 +27,7 @@ class NeuronState(NamedTuple):
     """What neurons carry from one timestep to the next, [batch, neurons] each."""
 
     membrane: Tensor
-    synapse: Tensor  # the synaptic current; empty where there is none
+    synapse: Tensor  # currents [batch, receptors * neurons]; empty where there are none
     adaptation: Tensor  # empty where there is none
     resting: Tensor  # for how many timesteps still; empty where neurons never rest
 
@@ -57,9 +57,10 @@ class Limits(NamedTuple):
 class Dynamics(NamedTuple):
     """The numbers of neurons, one for all or one for each [neurons].
 
-    `keep` is what a timestep leaves of a synaptic current; `rho`, `jump` and `coupling` are those
-    of what neurons adapt by, which `raises` their thresholds or is taken from their currents. After
-    a spike they rest for `refractory` timesteps; their charges are within `limits`.
+    `keep` [receptors * neurons] is what a timestep leaves of synaptic currents, one receptor's
+    behind the other's, as all that arrives is; `rho`, `jump` and `coupling` are those of what
+    neurons adapt by, which `raises` their thresholds or is taken from their currents. After a spike
+    they rest for `refractory` timesteps; their charges are within `limits`.
     """
 
     threshold: float
@@ -67,6 +68,7 @@ class Dynamics(NamedTuple):
     raises: bool
     refractory: Tensor | None
     limits: Limits
+    receptors: int
     beta: float | Tensor
     gain: float | Tensor
     keep: Tensor | None = None
@@ -77,19 +79,30 @@ class Dynamics(NamedTuple):
     @property
     def numbers(self) -> tuple[float | Tensor | None, ...]:
         """Those that may be trained, in their order."""
-        return self[5:]
+        return self[6:]
 
     def rest(self, like: Tensor) -> NeuronState:
         """The state before the first timestep, zeros, of neurons whose membranes are as `like`."""
         zeros, none = torch.zeros_like(like), like.new_zeros(len(like), 0)
-        held = (self.keep, self.rho, self.refractory)
-        return NeuronState(zeros, *(none if number is None else zeros for number in held))
+        held = ((self.keep, self.apart(zeros)), (self.rho, zeros), (self.refractory, zeros))
+        return NeuronState(zeros, *(none if number is None else each for number, each in held))
+
+    def together(self, currents: Tensor) -> Tensor:
+        """What currents [.., receptors * neurons] charge neurons with, [.., neurons]."""
+        if self.receptors == 1:
+            return currents
+        return currents.reshape(*currents.shape[:-1], self.receptors, -1).sum(dim=-2)
+
+    def apart(self, each: Tensor) -> Tensor:
+        """Numbers [batch, neurons] for every receptor, [batch, receptors * neurons]."""
+        return each if self.receptors == 1 else each.repeat(1, self.receptors)
 
     def step(self, current: Tensor, state: NeuronState) -> tuple[Tensor, Tensor, NeuronState]:
-        """One timestep: what arrives [batch, neurons] -> charged membranes, spikes, new state."""
+        """One timestep: what arrives [batch, receptors * neurons] -> charges, spikes, new state."""
         membrane, synapse, a, resting = state
         if self.keep is not None:
-            current = synapse = torch.addcmul(current, self.keep, synapse)
+            synapse = torch.addcmul(current, self.keep, synapse)
+            current = self.together(synapse)
         if self.rho is not None and not self.raises:
             current = current - a
         charged = self.beta * membrane + self.gain * current
@@ -123,13 +136,13 @@ class Dynamics(NamedTuple):
         start: Tensor | None = None,
         found: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """All timesteps: `current` [batch, time, neurons] -> spikes of that shape.
+        """All timesteps: `current` [batch, time, receptors * neurons] -> spikes, of each neuron.
 
-        `weight` [neurons, neurons] is that of recurrent synapses, `start` [batch, neurons] the
-        membranes before the first timestep. With `found`, charged membranes and spikes that
+        `weight` [receptors * neurons, neurons] is of recurrent synapses, `start` [batch, neurons]
+        the membranes before the first timestep. With `found`, charged membranes and spikes that
         another machine computed, it gives these spikes, with the gradient at these membranes.
         """
-        start = torch.zeros_like(current[:, 0]) if start is None else start
+        start = torch.zeros_like(self.together(current[:, 0])) if start is None else start
         spikes: Tensor = _Sequence.apply(  # type: ignore[no-untyped-call]
             self, found, current, weight, start, *self.numbers
         )
@@ -211,8 +224,8 @@ class _Back:
             slope, kept = slope * awake, kept * awake
         if (free := n.limits.free(self.charged)) is not None:
             slope, kept = slope * free, kept * free
-        after = a = arriving = torch.zeros_like(self.before)
-        currents = []
+        after = a = torch.zeros_like(self.before)
+        arriving, currents = n.apart(after), []
         for k in reversed(range(spikes.shape[1])):
             heard = gradient[:, k]
             if self.weight is not None:
@@ -230,7 +243,8 @@ class _Back:
                     lost = fired if n.reset is not None else fired + spikes[:, k] * after
                 a = n.rho * a - lost
             if self.weight is not None or n.keep is not None:
-                arriving = n.gain * charge + (0 if n.keep is None else n.keep * arriving)
+                lasting = 0 if n.keep is None else n.keep * arriving
+                arriving = n.apart(n.gain * charge) + lasting
                 currents.append(arriving)
             after = n.beta * charge
         self.charges, self.left, self.start = charges, left, after
@@ -253,7 +267,7 @@ class _Back:
         if n.keep is not None:
             total = integrate(total, n.keep)
         pulled = n.rho is not None and not n.raises
-        charging = total - self.taken if pulled else total
+        charging = n.together(total) - self.taken if pulled else n.together(total)
         factors = (
             (self.charges, _late(after, self.before)),
             (self.charges, charging),

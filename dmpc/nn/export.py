@@ -38,10 +38,10 @@ def export_onnx(
     layer with a dilation `layers.<i>.held` [batch, memory states] and `layers.<i>.timestep`
     [batch, 1]; of a recurrent layer `layers.<i>.before` [batch, neurons], its last spikes; of one
     with delays `layers.<i>.past.<age>` [batch, inputs], its input `age` timesteps ago; of one with
-    synaptic currents `layers.<i>.synapse` [batch, neurons]; of one that adapts
-    `layers.<i>.adaptation` [batch, neurons]; of one whose neurons rest `layers.<i>.resting`
-    [batch, neurons]; of a readout that leaks `readout.membrane` [batch, classes]. New ones have
-    `_next` appended.
+    synaptic currents `layers.<i>.synapse` [batch, neurons], or `layers.<i>.synapse.<n>` of each
+    receptor from 1; of one that adapts `layers.<i>.adaptation` [batch, neurons]; of one whose
+    neurons rest `layers.<i>.resting` [batch, neurons]; of a readout that leaks `readout.membrane`
+    [batch, classes]. New ones have `_next` appended.
 
     Initialisers bear the names of the network's `state_dict`, nodes those of its modules;
     `metadata` is stored in the file, which is written whole or not at all. Warns

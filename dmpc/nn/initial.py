@@ -29,7 +29,7 @@ def initialise(network: DMPNetwork, x: Tensor, rate: float = RATE) -> None:
 
     `x` [samples, time, inputs] is training data, of which 128 samples are looked at. What each
     path adds to a layer's membranes, before any spike, gets the same spread over neurons,
-    samples and timesteps, and with its bias a mean of 0 in every neuron: together the spread
+    samples and timesteps, on each receptor, and with its bias a mean of 0: together the spread
     with which a normal distribution is above the threshold in a share `rate` of the timesteps.
     (Neurons that fire are reset, so they fire less often; where less than half as often, the
     spread is widened.) The scalar drive, if rectified, is given weights of one sign, that of its
@@ -54,7 +54,7 @@ def initialise(network: DMPNetwork, x: Tensor, rate: float = RATE) -> None:
     if network.readout_leak is not None or network.over_time != "mean":
         logits = network.answer(spikes)
         spread = (logits - logits.mean(dim=0)).square().mean().sqrt()
-        _scale(network.readout, LOGITS, spread, network.readout.bias)
+        _scale(LOGITS, spread, network.readout.weight, network.readout.bias)
     network.train(training)
 
 
@@ -63,6 +63,7 @@ def _settled(layer: DMPLayer, x: Tensor, rate: float) -> Tensor:
     lif, late = layer.lif, layer.late(x)
     beta, gain = lif.kept(), lif.gain
     beta = beta.clamp(max=LASTING) if isinstance(beta, Tensor) else min(beta, LASTING)
+    receptors = layer.receptors
     paths: list[tuple[nn.Linear | Convolution, Tensor]] = [(layer.fast, late)]
     if layer.slow_path is not None:
         drive, memory, slow = layer.slow_path
@@ -70,20 +71,15 @@ def _settled(layer: DMPLayer, x: Tensor, rate: float) -> Tensor:
             drive.weight.abs_()
         drive.bias.zero_()
         heard = drive(late)
-        _scale(drive, -1.0 if heard.mean() < 0 else 1.0, heard.square().mean().sqrt())
+        _scale(-1.0 if heard.mean() < 0 else 1.0, heard.square().mean().sqrt(), drive.weight)
         paths.append((slow, layer.held(memory(layer.driving(late).squeeze(2)))))
     if layer.recurrent is not None:
-        each = layer.recurrent.weight.square().sum(dim=1).mean() * rate * (1 - rate)
-        alpha = 0.0 if layer.synapse is None else layer.synapse.kept().mean().item()
-        both = alpha * beta  # the spread of what leaks twice
-        leaks = (1 - both) * (1 - alpha**2) * (1 - beta**2) / (1 + both)
-        spread = (gain * (each / leaks).sqrt()).mean()
-        _scale(layer.recurrent, FEEDBACK * lif.threshold, spread)
-    wanted = lif.threshold / NormalDist().inv_cdf(1 - rate) / math.sqrt(len(paths))
+        _settle_feedback(layer, beta, gain, rate)
+    wanted = lif.threshold / NormalDist().inv_cdf(1 - rate) / math.sqrt(len(paths) * receptors)
     if isinstance(layer.fast, Convolution):
         layer.fast.settle(late)
     for linear, source in paths:
-        _center(linear, source, wanted, beta, gain, layer.arriving)
+        _center(linear, source, wanted, beta, gain, layer.arriving, receptors)
     spikes: Tensor = layer(x)
     for _ in range(WIDENED):
         if spikes.mean() >= rate / 2:
@@ -95,6 +91,21 @@ def _settled(layer: DMPLayer, x: Tensor, rate: float) -> Tensor:
     return spikes
 
 
+def _settle_feedback(
+    layer: DMPLayer, beta: float | Tensor, gain: float | Tensor, rate: float
+) -> None:
+    """Scale the weights of a recurrent layer's own spikes, of each receptor."""
+    assert layer.recurrent is not None
+    keep = None if layer.synapse is None else layer.synapse.kept()
+    for number, weight in enumerate(layer.recurrent.weight.chunk(layer.receptors)):
+        each = weight.square().sum(dim=1).mean() * rate * (1 - rate)
+        alpha = 0.0 if keep is None else keep.chunk(layer.receptors)[number].mean().item()
+        both = alpha * beta  # the spread of what leaks twice
+        leaks = (1 - both) * (1 - alpha**2) * (1 - beta**2) / (1 + both)
+        spread = (gain * (each / leaks).sqrt()).mean()
+        _scale(FEEDBACK * layer.lif.threshold / math.sqrt(layer.receptors), spread, weight)
+
+
 def _center(
     linear: nn.Linear | Convolution,
     x: Tensor,
@@ -102,19 +113,26 @@ def _center(
     beta: float | Tensor = 0.0,
     gain: float | Tensor = 1.0,
     arriving: Callable[[Tensor], Tensor] = lambda current: current,
+    receptors: int = 1,
 ) -> None:
     """Give what a module adds to leaking membranes this spread and a mean of 0 in each neuron.
 
-    Of a convolution it is the mean over the neurons of an output, which share their bias.
+    So of each of the `receptors`, whose results lie one behind the other. Of a convolution it is
+    the mean over the neurons of an output, which share their bias.
     """
-    _, bias = _ends(linear)
+    weight, bias = _ends(linear)
     bias.zero_()
+    if isinstance(beta, Tensor):
+        beta = beta.repeat(receptors)
+    if isinstance(gain, Tensor):
+        gain = gain.repeat(receptors)
     charge, charges = torch.zeros_like(linear(x[:, 0])), []
     for now in arriving(linear(x)).unbind(1):
         charge = beta * charge + gain * now
         charges.append(charge)
     charged = torch.stack(charges, dim=1)
-    _scale(linear, spread, (charged - charged.mean(dim=(0, 1))).square().mean().sqrt())
+    for rows, own in zip(weight.chunk(receptors), charged.chunk(receptors, dim=2), strict=True):
+        _scale(spread, (own - own.mean(dim=(0, 1))).square().mean().sqrt(), rows)
     bias.copy_(-linear(x).mean(dim=(0, 1)).reshape(len(bias), -1).mean(dim=1))
 
 
@@ -125,8 +143,8 @@ def _ends(linear: nn.Linear | Convolution) -> tuple[Tensor, Tensor]:
     return linear.weight, linear.bias
 
 
-def _scale(linear: nn.Linear | Convolution, factor: float, by: Tensor, *others: Tensor) -> None:
-    """Multiply weights, and others, by `factor / by`, if there is anything to divide by."""
+def _scale(factor: float, by: Tensor, *scaled: Tensor) -> None:
+    """Multiply tensors by `factor / by`, if there is anything to divide by."""
     if by > torch.finfo(by.dtype).tiny:
-        for scaled in (_ends(linear)[0], *others):
-            scaled.mul_(factor / by)
+        for each in scaled:
+            each.mul_(factor / by)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from dmpc.nn.delays import AxonalDelays
 from dmpc.nn.dynamics import NeuronState
-from dmpc.nn.leak import Leak
+from dmpc.nn.leak import Each, Leak, Receptors
 from dmpc.nn.lif import LIF
 from dmpc.nn.memory import LegendreMemory
 from dmpc.nn.planes import Convolution, Pool
@@ -27,7 +26,7 @@ class LayerState(NamedTuple):
     timestep: Tensor  # [batch, 1], the number of the timestep to come
     before: Tensor  # [batch, neurons], the last spikes, of a recurrent layer
     past: Tensor  # [batch, longest delay, axons], the last inputs, the latest first
-    synapse: Tensor  # [batch, neurons], the synaptic currents
+    synapse: Tensor  # [batch, receptors * neurons], the synaptic currents
     adaptation: Tensor  # [batch, neurons], by what neurons adapt
     resting: Tensor  # [batch, neurons], for how many timesteps neurons still rest
 
@@ -56,7 +55,9 @@ class DMPLayer(nn.Module):
     With `alpha` neurons have a synaptic current each: `i[k] = alpha i[k-1]` plus all currents of
     the timestep, recurrent ones too, takes their place, and charges the membrane in the same
     timestep. It is a number or one for each neuron, above 0 and below 1 (`exp(-1 / tau)`), and is
-    trained with `learn_alpha`.
+    trained with `learn_alpha`. With `Receptors(alpha, ...)` neurons have as many currents, each
+    with weights and biases of its own on every path: `W_f`, `W_m` and `W_r` have a row for each
+    receptor of each neuron, those of the first receptor first; all currents charge the membrane.
 
     With `convolution` that is the fast path, in place of `W_f s + b_f`, and says how many `inputs`
     and `neurons` there are: those of a front end, plane by plane. With `pool` all paths read its
@@ -80,7 +81,7 @@ class DMPLayer(nn.Module):
         *,
         recurrent: bool = False,
         delays: int = 0,
-        alpha: float | Sequence[float] | Tensor | None = None,
+        alpha: Each | Receptors | None = None,
         learn_alpha: bool = False,
         linear_drive: bool = False,
         convolution: Convolution | None = None,
@@ -96,8 +97,11 @@ class DMPLayer(nn.Module):
         delays = check_whole("DMPLayer", "delays", delays, 0)
         if memory and window is None:
             raise ValueError(f"DMPLayer: {memory} memory states, but no window in timesteps")
+        alphas = () if alpha is None else _alphas(alpha)
+        self.receptors = max(len(alphas), 1)
+        arriving = self.receptors * self.neurons
         self.fast: nn.Linear | Convolution = (
-            nn.Linear(self.axons, neurons) if convolution is None else _fitting(convolution, self)
+            nn.Linear(self.axons, arriving) if convolution is None else _fitting(convolution, self)
         )
         self.slow_path: SlowPath | None = None
         self.linear_drive = linear_drive
@@ -105,13 +109,15 @@ class DMPLayer(nn.Module):
             assert window is not None
             self.drive = nn.Linear(self.axons, 1)
             self.memory = LegendreMemory(memory, window)
-            self.slow = nn.Linear(memory, neurons)
+            self.slow = nn.Linear(memory, arriving)
             self.slow_path = SlowPath(self.drive, self.memory, self.slow)
-        self.recurrent = nn.Linear(neurons, neurons, bias=False) if recurrent else None
+        self.recurrent = nn.Linear(self.neurons, arriving, bias=False) if recurrent else None
         self.delays = AxonalDelays(self.axons, delays) if delays else None
         self.synapse: Leak | None = None
-        if alpha is not None:
-            self.synapse = Leak("DMPLayer: alpha", self.neurons, alpha, learned=learn_alpha)
+        if alphas:
+            leaks = [Leak("DMPLayer: alpha", neurons, each, learned=False) for each in alphas]
+            keep = torch.cat([leak.keep for leak in leaks])
+            self.synapse = Leak("DMPLayer: alpha", arriving, keep, learned=learn_alpha)
         self.lif = (LIF() if lif is None else lif).of(self.neurons)
 
     @property
@@ -171,15 +177,18 @@ class DMPLayer(nn.Module):
         return driven if self.linear_drive else torch.relu(driven)
 
     def feedback(self) -> Tensor | None:
-        """The weights [neurons, neurons] of the neurons' own last spikes, if they hear them."""
+        """The weights [receptors * neurons, neurons] of their own spikes, if they hear them."""
         return None if self.recurrent is None else self.recurrent.weight
 
     def keep(self) -> Tensor | None:
-        """What a timestep leaves of the synaptic currents [neurons], if there are any."""
-        return None if self.synapse is None else self.synapse.kept()
+        """What a timestep leaves of synaptic currents, for `LIF.forward`, if there are any."""
+        if self.synapse is None:
+            return None
+        keep = self.synapse.kept()
+        return keep if self.receptors == 1 else keep.reshape(self.receptors, -1)
 
     def arriving(self, current: Tensor) -> Tensor:
-        """What charges membranes of a sequence of currents [batch, time, neurons]."""
+        """What arrives [batch, time, receptors * neurons] as synaptic currents, if there are."""
         if self.synapse is None:
             return current
         arriving: Tensor = self.synapse(current)
@@ -211,7 +220,15 @@ class DMPLayer(nn.Module):
         return values[..., : self.neurons]
 
 
+def _alphas(alpha: Each | Receptors) -> tuple[Each, ...]:
+    return alpha.alphas if isinstance(alpha, Receptors) else (alpha,)
+
+
 def _fitting(convolution: Convolution, layer: DMPLayer) -> Convolution:
+    if layer.receptors > 1:
+        raise ValueError(
+            f"DMPLayer: alpha is of {layer.receptors} receptors; a convolution has weights of one"
+        )
     sizes = math.prod(convolution.planes), convolution.neurons
     if sizes != (layer.axons, layer.neurons):
         raise ValueError(

@@ -8,6 +8,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from dmpc.passes.recognition.currents import MOST
+
 LEARNED: Final = 0.01, 0.999  # between which training keeps what a timestep leaves
 Each = float | Sequence[float] | Tensor
 """A number for all neurons, or one for each."""
@@ -58,6 +60,25 @@ def within(module: nn.Module, held: Tensor, least: float | Tensor, most: float |
         with torch.no_grad():  # so that the next step starts from where a gradient is
             held.clamp_(low, high)
     return held.clamp(low, high)
+
+
+class Receptors:
+    """What a timestep leaves of the currents of several receptors of each neuron.
+
+    Each is a number or one for each neuron, above 0 and below 1 (`exp(-1 / tau)`). Raises
+    ValueError unless there are 1 to 4, which is what the machine holds.
+    """
+
+    def __init__(self, *alphas: Each) -> None:
+        if not 1 <= len(alphas) <= MOST:
+            raise ValueError(
+                f"Receptors: {len(alphas)} alphas; give one for each receptor, of which the "
+                f"machine's neurons have 1 to {MOST}"
+            )
+        self.alphas = alphas
+
+    def __repr__(self) -> str:
+        return f"Receptors{self.alphas!r}"
 
 
 class Leak(nn.Module):

@@ -148,11 +148,15 @@ class LIF(nn.Module):
         return self.dynamics().gain
 
     def dynamics(self, keep: Tensor | None = None) -> Dynamics:
-        """The numbers of these neurons; a timestep leaves `keep` of their synaptic currents."""
+        """The numbers of these neurons; a timestep leaves `keep` of their synaptic currents.
+
+        It is [neurons], or [receptors, neurons] where each has several.
+        """
         a, beta = self.adaptation, self.kept()
         gain = 1 - beta if self.given_gain is None else self.given_gain
         kind = self.threshold, self.reset, False, self.refractory, self.limits
-        own = Dynamics(*kind, beta, gain, keep)
+        receptors = 1 if keep is None or keep.dim() < 2 else len(keep)
+        own = Dynamics(*kind, receptors, beta, gain, None if keep is None else keep.flatten())
         if a is None:
             return own
         rho = a.leak.kept()
@@ -171,7 +175,8 @@ class LIF(nn.Module):
     ) -> tuple[Tensor, NeuronState]:
         """One timestep: `current` [batch, neurons] and the state -> spikes and state, no gradient.
 
-        Spikes are 0 or 1 in the dtype of `current`; train on whole sequences (`forward`).
+        Spikes are 0 or 1 in the dtype of `current`; train on whole sequences (`forward`), which
+        says what `keep` is.
         """
         _, spikes, state = self.dynamics(keep).step(current, state)
         return spikes, state
@@ -188,7 +193,9 @@ class LIF(nn.Module):
 
         `membrane` [batch, neurons] is the state before the first timestep, 0 if not given. With
         `weight` [neurons, neurons] the last spikes, times it, are part of the current; with `keep`
-        what arrives is a synaptic current, of which a timestep leaves that share.
+        [neurons] what arrives is a synaptic current, of which a timestep leaves that share. With
+        one of [receptors, neurons] each receptor has a current: what arrives is one receptor's
+        behind the other's, [batch, time, receptors * neurons], and so are the rows of `weight`.
         """
         return self.dynamics(keep).sequence(current, weight, membrane)
 
@@ -203,8 +210,8 @@ class LIF(nn.Module):
     ) -> Tensor:
         """`spikes` that another machine fired, with the gradient of these neurons for `current`.
 
-        `charged` are that machine's membranes before reset; all are [batch, time, neurons]. If they
-        have limits, `limits` are that machine's; without, charges are not yet cut off.
+        `charged` are that machine's membranes before reset, [batch, time, neurons] as spikes are.
+        If they have limits, `limits` are that machine's; without, charges are not yet cut off.
         """
         own = self.dynamics(keep)
         if limits is None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dmpc.nn.layer import DMPLayer, LayerState
-from dmpc.nn.leak import Leak
+from dmpc.nn.leak import Each, Leak, Receptors
 from dmpc.nn.lif import LIF
 from dmpc.nn.planes import check_planes, front_layers
 from dmpc.nn.sizes import check_whole
@@ -49,7 +49,8 @@ class DMPNetwork(nn.Module):
     `window` (timesteps) of every layer, and whether its drive is a `linear_drive`; whether layers
     are `recurrent`; the longest of the learned `delays` of inputs, 0 for none; `dropout`, the
     probability of losing a layer's spike, in training only; `lif`, the neurons; `dilation` in
-    timesteps and `alpha`, what a timestep leaves of synaptic currents; `readout_beta`, what it
+    timesteps and `alpha`, what a timestep leaves of synaptic currents, `Receptors` of several for
+    each neuron; `readout_beta`, what it
     leaves of a readout that leaks: a membrane for each class, which the linear readout charges, and
     which never fires; `over_time`, whether the answer is the mean, the last or the largest of the
     readouts. Delays, dilation and alpha are those of every layer, or of each; so is lif, those of a
@@ -74,7 +75,7 @@ class DMPNetwork(nn.Module):
         dropout: float = 0.0,
         lif: LIF | Sequence[LIF] | None = None,
         dilation: int | Sequence[int] = 1,
-        alpha: float | Sequence[float | Sequence[float]] | None = None,
+        alpha: float | Receptors | Sequence[Each | Receptors | None] | None = None,
         readout_beta: float | Sequence[float] | Tensor | None = None,
         learn_leaks: bool = False,
         linear_drive: bool = False,

@@ -20,6 +20,8 @@ from dmpc.nn.network import DMPNetwork
 from dmpc.nn.planes import Convolution, Planes, Pool
 
 COUNTED: Final = ".num_batches_tracked"
+CHARGING: Final = ".charging"
+"""What several synaptic currents charge membranes with."""
 MEMBRANE: Final = "readout.membrane"
 """The state of a readout that leaks."""
 
@@ -82,11 +84,8 @@ def layer_nodes(name: str, layer: DMPLayer, spikes: str) -> list[NodeProto]:
         ]
         current = ".current"
     if layer.synapse is not None:
-        nodes += [
-            op("Mul", ".synapse.kept", [".synapse", ".synapse.keep"]),
-            op("Add", ".synapse_next", [".synapse.kept", current]),
-        ]
-        current = ".synapse_next"
+        nodes += current_nodes(op, receptors(layer), current)
+        current = ".synapse_next" if layer.receptors == 1 else CHARGING
     nodes += neuron_nodes(op, layer.lif, current)
     if layer.recurrent is not None:
         nodes.append(op("Identity", ".before_next", [".spikes"]))
@@ -105,6 +104,42 @@ class _Ops:
         made = helper.make_node(kind, inputs, [self.layer + node], name=self.layer + node)
         made.attribute.extend(helper.make_attribute(k, v) for k, v in attributes.items())
         return made
+
+    def split(self, node: str, given: str, parts: list[str], axis: int) -> NodeProto:
+        """A node that cuts a tensor into equal parts."""
+        results = [self.layer + part for part in parts]
+        return helper.make_node(
+            "Split", [self.layer + given], results, self.layer + node, axis=axis
+        )
+
+
+def receptors(layer: DMPLayer) -> list[str]:
+    """What is behind the names of a layer's synaptic currents."""
+    several = layer.receptors > 1
+    found = [f".{number + 1}" if several else "" for number in range(layer.receptors)]
+    return [] if layer.synapse is None else found
+
+
+def current_nodes(op: _Ops, of: list[str], current: str) -> list[NodeProto]:
+    """Nodes from what arrives at receptors to their currents, and to the sum of several."""
+    nodes: list[NodeProto] = []
+    arriving = [current]
+    if len(of) > 1:
+        arriving = [f".arriving{each}" for each in of]
+        keeps = [f".synapse{each}.keep" for each in of]
+        nodes += [
+            op.split(".arriving", current, arriving, axis=1),
+            op.split(".synapse.kept", ".synapse.keep", keeps, axis=0),
+        ]
+    for each, brought in zip(of, arriving, strict=True):
+        own = f".synapse{each}"
+        nodes += [
+            op("Mul", f"{own}.kept", [own, f"{own}.keep"]),
+            op("Add", f"{own}_next", [f"{own}.kept", brought]),
+        ]
+    if len(of) > 1:
+        nodes.append(op("Sum", CHARGING, [f".synapse{each}_next" for each in of]))
+    return nodes
 
 
 def neuron_nodes(op: _Ops, lif: LIF, current: str) -> list[NodeProto]:
@@ -326,8 +361,8 @@ def state_sizes(network: DMPNetwork) -> dict[str, int]:
             sizes[f"layers.{i}.before"] = layer.neurons
         for age in range(longest(layer)):
             sizes[f"layers.{i}.past.{age + 1}"] = layer.axons
-        if layer.synapse is not None:
-            sizes[f"layers.{i}.synapse"] = layer.neurons
+        for each in receptors(layer):
+            sizes[f"layers.{i}.synapse{each}"] = layer.neurons
         if layer.lif.adaptation is not None:
             sizes[f"layers.{i}.adaptation"] = layer.neurons
         if layer.lif.refractory is not None:

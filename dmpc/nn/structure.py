@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,10 @@ from dmpc.passes.recognise import Recognise
 
 Numbers = Mapping[str, NDArray[np.float64]]
 """Those of a network by the names of its file; numbers of neurons may be one for all."""
+
+
+MAPS: Final = "fast", "recurrent", "slow"
+"""What may charge neurons, by the names of modules and in the graph."""
 
 
 class Structure:
@@ -91,10 +96,7 @@ def layer_numbers(network: DMPNetwork, numbers: Numbers) -> dict[str, Array]:
 def _of_layer(layer: DMPLayer, given: Numbers) -> dict[str, Array]:
     """Of one layer, whose currents have the unit of membranes, and one bias."""
     gain, bias = given["lif.gain"], given["fast.bias"]
-    scale = np.broadcast_to(gain, layer.neurons)[:, None]
-    made: dict[str, Array] = {"fast.weight": scale * given["fast.weight"]}
-    if layer.recurrent is not None:
-        made["recurrent.weight"] = scale * given["recurrent.weight"]
+    made: dict[str, Array] = {}
     if layer.slow_path is not None:
         bias = bias + given["slow.bias"]
         made |= {
@@ -102,13 +104,19 @@ def _of_layer(layer: DMPLayer, given: Numbers) -> dict[str, Array]:
             "drive.bias": given["drive.bias"],
             "memory.A": given["memory.a_bar"],
             "memory.B": given["memory.b_bar"],
-            "slow.weight": scale * given["slow.weight"],
         }
-    if layer.synapse is not None:
-        made["alpha"] = given["synapse.keep"]
+    maps = {part: given[f"{part}.weight"] for part in MAPS if f"{part}.weight" in given}
+    scale = np.broadcast_to(gain, layer.neurons)
+    for number in range(layer.receptors):
+        behind = f"_{number}" if number else ""
+        own = slice(number * layer.neurons, (number + 1) * layer.neurons)
+        for part, weight in maps.items():
+            made[f"{part}{behind}.weight"] = scale[:, None] * weight[own]
+        made[f"fast{behind}.bias"] = scale * bias[own]
+        if layer.synapse is not None:
+            made[f"alpha{behind}"] = given["synapse.keep"][own]
     threshold = given["lif.threshold"]
     vectors = {
-        "fast.bias": gain * bias,
         "beta": given["lif.beta"],
         "threshold": threshold,
         "reset": given.get("lif.reset", threshold),

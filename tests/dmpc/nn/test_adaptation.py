@@ -59,8 +59,9 @@ def by_autograd(
     spikes = []
     for now in current.unbind(1):
         arriving = now if weight is None else now + linear(fired, weight)
-        total = arriving if keep is None else keep * total + arriving
-        charged = n.beta * u + n.gain * (total if n.raises else total - a)
+        total = arriving if keep is None else keep.flatten() * total + arriving
+        heard = total if n.receptors == 1 else sum(total.chunk(n.receptors, dim=1))
+        charged = n.beta * u + n.gain * (heard if n.raises else heard - a)
         charged = torch.where(resting > 0, n.reset or 0.0, charged)
         if lif.floor is not None:
             charged = torch.where(charged > lif.floor, charged, lif.floor.double())
@@ -81,24 +82,26 @@ def by_autograd(
 
 @pytest.mark.parametrize("replayed", [False, True])
 @pytest.mark.parametrize("recurrent", [False, True])
-@pytest.mark.parametrize("currents", [False, True])
+@pytest.mark.parametrize("currents", [0, 1, 3])
 @pytest.mark.parametrize(
     ("kind", "reset"),
     [(kind, reset) for kind in (KINDS | OTHERS) for reset in RESETS.get(kind, [0.1, None])],
 )
 def test_the_gradient_is_that_of_a_plain_loop(
-    kind: str, reset: float | None, currents: bool, recurrent: bool, replayed: bool
+    kind: str, reset: float | None, currents: int, recurrent: bool, replayed: bool
 ) -> None:
     lif, random = neurons(kind, reset), torch.Generator().manual_seed(0)
 
     def drawn(*size: int) -> Tensor:
         return torch.rand(*size, generator=random, dtype=torch.float64, requires_grad=True)
 
-    current, start, wanted = drawn(3, 12, 5), drawn(3, 5), drawn(3, 12, 5).detach()
-    weight, keep = drawn(5, 5) if recurrent else None, drawn(5) if currents else None
+    width = 5 * max(currents, 1)
+    current, start, wanted = drawn(3, 12, width), drawn(3, 5), drawn(3, 12, 5).detach()
+    weight = drawn(width, 5) if recurrent else None
+    keep = None if not currents else drawn(5) if currents == 1 else drawn(currents, 5)
     given = [x for x in (current, start, weight, keep, *lif.parameters()) if x is not None]
     heard = None if weight is None else weight - 0.5
-    arriving = 3 * current - 0.6
+    arriving = (3 * current - 0.6) / max(currents, 1)
     ours = lif(arriving, start, weight=heard, keep=keep)
     assert 0.05 < ours.mean() < 0.7
     if replayed:

@@ -21,6 +21,7 @@ from dmpc.nn import (
     DMPLayer,
     DMPNetwork,
     QuantizedNetwork,
+    Receptors,
     export_onnx,
     fit,
     load_weights,
@@ -42,6 +43,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "everything": {"memory": 3, "window": 8.0, "recurrent": True, "delays": 4, "dilation": 2},
     "raised": {"recurrent": True, "lif": LIF(0.7, 2.0, 1.0, None, adaptation=RAISED)},
     "pulled": {"alpha": 0.5, "lif": LIF(0.6, None, 0.3, learn_beta=True, adaptation=PULLED)},
+    "receptors": {"recurrent": True, "alpha": Receptors(0.8, 0.3), "learn_leaks": True},
+    "slow receptors": {"memory": 3, "window": 8.0, "alpha": (Receptors(0.2, 0.5, 0.9), 0.7)},
     "limits": {"recurrent": True, "lif": LIF(0.7, 2.0, 1.0, None, floor=-0.5, ceiling=1.4)},
 }
 families = pytest.mark.parametrize("family", FAMILIES)

@@ -20,6 +20,7 @@ from dmpc.nn import (
     Adaptation,
     DMPNetwork,
     QuantizedNetwork,
+    Receptors,
     export_onnx,
     fit,
     load_weights,
@@ -32,6 +33,7 @@ INPUTS, CLASSES = 12, 5
 RAISED = Adaptation("threshold", 0.9, 0.3, learned=True)
 PULLED = Adaptation("current", 0.8, 0.3, 0.1, learned=True)
 LEAKS: dict[str, Any] = {"alpha": (0.8, 0.3), "readout_beta": 0.9, "learn_leaks": True}
+RECEPTORS = Receptors(0.7, 0.2)
 
 
 def network_of(
@@ -83,8 +85,18 @@ def test_spikes_and_logits_are_those_of_the_compiled_program(
         {"memory": 0, "lif": LIF(0.7, 2.0, 1.1, adaptation=PULLED), **LEAKS},
         {"recurrent": True, "lif": LIF(0.7, 2.0, 1.1, -0.3, refractory=3), **LEAKS},
         {"recurrent": True, "lif": LIF(0.7, 2.0, 1.1, None, floor=-0.4), **LEAKS},
+        {"recurrent": True, "lif": LIF(0.7, 2.0, 1.1, None, floor=-0.4, ceiling=1.5)},
+        {"recurrent": True, "alpha": Receptors(0.3, 0.8), "learn_leaks": True},
+        {"dilation": 2, "lif": LIF(0.7, 2.0, 1.1, floor=-0.4), "alpha": Receptors(0.9, 0.2, 0.6)},
+        {"memory": 0, "alpha": RECEPTORS, "lif": LIF(0.7, 2.0, 1.1, adaptation=PULLED)},
+        {"memory": 0, "alpha": RECEPTORS, "lif": LIF(0.7, 2.0, 1.1, None, adaptation=RAISED)},
+        {"memory": 0, "alpha": RECEPTORS, "lif": LIF(0.7, 2.0, 1.1, refractory=2)},
     ],
-    ids=["FSNN", "RSNN", "DSNN", "currents", "slow currents", "raised", "pulled", "rest", "floor"],
+    ids=[
+        *("FSNN", "RSNN", "DSNN", "currents", "slow currents", "raised", "pulled", "rest", "floor"),
+        *("limits", "receptors", "floored receptors", "pulled receptors", "raised receptors"),
+        "resting receptors",
+    ],
 )
 def test_other_families_are_those_of_the_compiled_program(
     tmp_path: Path, family: dict[str, Any]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from dmpc.nn import LIF, Adaptation, DMPNetwork
+from dmpc.nn import LIF, Adaptation, DMPNetwork, Receptors
 from dmpc.nn.structure import Structure, imported
 
 LEAKS: dict[str, Any] = {"alpha": (0.8, 0.3), "readout_beta": 0.9, "learn_leaks": True}
@@ -31,6 +31,7 @@ FAMILIES = [
     MEMORY,
     {**MEMORY, "dilation": 3, "lif": LIF(0.7, 0.31, 1.1, None, learn_beta=True)},
     {"recurrent": True, "over_time": "max", **LEAKS},
+    {"recurrent": True, **MEMORY, "alpha": (Receptors(0.3, 0.9), 0.5), "learn_leaks": True},
     {"lif": LIF(0.7, None, 1.1, -0.2, learn_beta=True), "delays": 3, **MEMORY, **LEAKS},
     {"lif": LIF(0.7, 2.0, 1.1, None, adaptation=RAISED), "recurrent": True, **MEMORY},
     {"lif": LIF(0.7, None, 1.1, -0.2, refractory=3), "recurrent": True, **MEMORY, **LEAKS},
