@@ -2,7 +2,7 @@
 
 The reference engine executes instructions with these functions and the compiler evaluates its
 integer graph with them, so the two can differ in what they compute but not in how they round. All
-take and return NumPy int64 arrays and never use floating point. Shapes broadcast.
+take and return NumPy int64 arrays, or truth values, and never use floating point. Shapes broadcast.
 
 Those that instructions call are open to other readers of an instruction: they choose by the type of
 their first argument, and `isa.engines.microcode` records them instead.
@@ -63,7 +63,7 @@ def shift_round(x: Any, shift: Int | int) -> Any:
     limit = (np.int64(1) << WIDEST) >> (left := np.maximum(-np.int64(shift), 0))
     if not isinstance(shift, int):  # some of them may move right
         x = shift_round(x, np.maximum(shift, 0))
-    widened: Int = np.clip(x, -limit, limit)
+    widened: Int = np.minimum(np.maximum(x, -limit), limit)  # np.clip takes three times as long
     widened <<= left
     return widened
 
@@ -76,14 +76,14 @@ def larger(x: Any, other: Any) -> Any:
 
 @singledispatch
 def reached(x: Any, threshold: Int) -> Any:
-    """1 where a number is at or above a threshold, 0 elsewhere."""
-    return (x >= threshold).astype(np.int64)
+    """1 where a number is at or above a threshold, 0 elsewhere: truth values."""
+    return x >= threshold
 
 
 @singledispatch
 def select(condition: Any, one: Any, other: Any) -> Any:
     """`one` where the condition is 1, `other` where it is 0."""
-    return np.where(condition.astype(bool), one, other)
+    return np.where(condition.astype(bool, copy=False), one, other)
 
 
 def leak(membrane: Any, beta: Int, leak_bits: int) -> Any:
