@@ -191,7 +191,8 @@ class _Recognition:
                 neurons.append(resting(network, layer, self.rests))
         for comparison in self._free(network, {comparison for _, comparison in membranes}):
             with self._about(comparison):
-                neurons.append(find_unreset(network, comparison, memories, held, decays))
+                layer = find_unreset(network, comparison, memories, held, decays)
+                neurons.append(resting(network, layer, self.rests))
         self.errors.check()
         check_limits(network, self.cut, [state for state, _ in membranes])
         layers = prune(assemble(network, ordered(network, neurons), decays))

@@ -59,16 +59,13 @@ def pruned(shape: Shape, share: float, seed: int) -> Graph:
 def calm(shape: Shape) -> Shape:
     """Without weights so large or small that float32 alone decides on a spike.
 
-    And without thresholds that move and rest: a factor of zero in these is a neuron of another
-    kind, or shuts off for no reason that a file shows; some of these are refused. So is a readout
-    of the input that is left without a layer's: none reads it here.
+    And without thresholds that move: a factor of zero in these is a neuron of another kind; some of
+    these are refused. So is a readout of the input that is left without a layer's: none reads it.
     """
     shape = replace(shape, besides=min(shape.besides, len(shape.layers) - 1))
     flavours = ("normal", "sparse", "zero", "positive")
     layers = (
-        replace(
-            one, flavour=one.flavour if one.flavour in flavours else "normal", adapts="", rests=0
-        )
+        replace(one, flavour=one.flavour if one.flavour in flavours else "normal", adapts="")
         for one in shape.layers
     )
     return replace(shape, layers=tuple(layers), steps=max(shape.steps, 5))

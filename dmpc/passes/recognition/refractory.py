@@ -2,13 +2,15 @@
 
 What tells whether a neuron rests is a comparison that looks at a counter of its own, which its
 spikes set and nothing else drives, or at its own membrane as the timestep before left it. Where it
-rests its membrane stays at what a spike leaves, whatever comes in, and it does not spike. How a
-counter is spelled does not show: it is followed from a spike on until neurons are awake again. Then
-the comparison is given as it is for neurons that are awake, and the rest is found as ever.
+rests its membrane stays at what a spike leaves, whatever comes in, and it does not spike, or does
+each time if what is left reaches the threshold. How a counter is spelled does not show: it is
+followed from a spike on until neurons are awake again. Then the comparison is given as it is for
+neurons that are awake, and the rest is found as ever.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,7 @@ from dmpc.passes.recognition.truths import COMPARISONS
 
 LONGEST = 1024  # timesteps for which a counter is followed
 
+Rows = NDArray[np.bool_]
 Truths = dict[str, Matrix]
 """What comparisons say, by their names."""
 
@@ -34,17 +37,26 @@ class Rest:
     """Neurons of which `spikes` is the comparison rest for `steps` [n] timesteps after a spike.
 
     `awake` is what the comparisons that tell of it say where they are awake; `counter` the state
-    that is not needed without them, `state` the membrane, which a spike leaves at `value`. With
-    `late` that is to be done with the spike, of which it was told a timestep late.
+    that is not needed without them, `state` the membrane if they keep one, which a spike leaves at
+    `value`. With `late` that is to be done with the spike, of which it was told a timestep late.
+    At the start they still rest for `left` [n] timesteps. `spiking` [n] are those whose resting
+    membrane spikes, which makes them rest again.
     """
 
     spikes: str
-    state: State
-    value: Matrix
     steps: Matrix
     awake: Truths
+    left: Matrix
+    spiking: Rows
+    state: State | None = None
+    value: Matrix | None = None
     counter: State | None = None
     late: bool = False
+
+    @property
+    def rows(self) -> Rows:
+        """The neurons that rest at all."""
+        return _any(self.steps, self.left)
 
 
 def woken(graph: Graph) -> tuple[Graph, Mapping[str, Rest]]:
@@ -113,14 +125,20 @@ def resting(network: Network, layer: Neurons, rests: Mapping[str, Rest]) -> Neur
     """Neurons that rest, if they did. Raises CompileError where the machine's cannot."""
     shared = network.forms.shared
     rest = next((rests[one] for one in rests if shared.get(one, ("",))[0] == layer.spikes), None)
-    if rest is None:
+    if rest is None or not rest.rows.any():
         return layer
+    if layer.state is None and not layer.beta.any():  # what a spike leaves is not kept
+        layer = replace(layer, reset=layer.threshold + np.where(rest.spiking, 1.0, -1.0))
     plain = layer.kind is None and not layer.subtract and layer.times == 1 and not layer.endless
-    if not plain or not (layer.reset < layer.threshold).all():
+    plain = plain and not (rest.state is None and layer.beta.any())  # it goes on while they rest
+    reached = np.greater if layer.strict else np.greater_equal
+    spiking = reached(layer.reset, layer.threshold)
+    if not plain or (rest.rows & (spiking != rest.spiking)).any():
         name = network.name(layer.state or layer.spikes)
         by = "a counter" if rest.counter else "the membrane itself"
         raise network.failure(REFRACTORY, layer.state or layer.spikes, state=name, by=by)
-    return replace(layer, kind=Kind("rlif", {"r": Kept(), "rest": rest.steps}))
+    kept = Kept(start=rest.left if rest.left.any() else None)
+    return replace(layer, kind=Kind("rlif", {"r": kept, "rest": rest.steps}))
 
 
 def _found(graph: Graph, forms: Forms | None = None) -> Iterator[Rest]:
@@ -160,95 +178,184 @@ def _by_counter(graph: Graph, forms: Forms, counter: State, masks: list[str]) ->
     start = _start(graph, counter)
     if any(graph.types[mask].size != len(start) for mask in masks):
         return None  # other neurons hear of it
-    begun = forms.assuming(counter.name, start)
-    leaves = list(begun.form(counter.next).parts)
-    if len(leaves) != 1 or leaves[0] not in forms.shared or leaves[0] in masks:
-        return None
-    (spikes,) = leaves
-    if begun.form(counter.next).parts[spikes].diagonal() is None:
+    spikes = _set_by(graph, forms, counter, masks, start)
+    if spikes is None:
         return None
     for fired in (1.0, 0.0):  # what the comparison says of a spike
-        steps = _followed(forms, counter, masks, spikes, fired, start)
-        if steps is None:
+        one = _Counter(forms, counter, masks, spikes, fired)
+        for at, left in one.wakings(start):
+            found = one.followed(at)
+            if found is None:
+                continue
+            steps, ever = found
+            awake = {name: one.at(at).form(name).bias for name in masks}
+            rest = Rest(spikes, steps, awake, left, ever, counter=counter)
+            made = _of_membrane(graph, one, at, rest) if rest.rows.any() else rest
+            if made is not None:
+                return made
+    return None
+
+
+def _set_by(
+    graph: Graph, forms: Forms, counter: State, masks: list[str], start: Matrix
+) -> str | None:
+    """The one comparison of others that sets a counter; where at the start it cannot, since neurons
+    rest there or never, the one between it and those that tell of it."""
+    leaves = list(forms.assuming(counter.name, start).form(counter.next).parts)
+    if not leaves:
+        wires = graph.wires()
+        between = set().union(*map(wires.below, masks)) & wires.above(counter.next)
+        found = dict.fromkeys(leaf for name, (leaf, _) in forms.shared.items() if name in between)
+        leaves = [leaf for leaf in found if forms.producers[leaf].kind in COMPARISONS]
+    if len(leaves) != 1 or leaves[0] not in forms.shared or leaves[0] in masks:
+        return None
+    return leaves[0] if graph.types[leaves[0]].size == len(start) else None
+
+
+@dataclass(frozen=True)
+class _Counter:
+    """A state that comparisons, `masks`, look at, and that those of `spikes` set which say
+    `fired`."""
+
+    forms: Forms
+    state: State
+    masks: list[str]
+    spikes: str
+    fired: float
+
+    def at(self, value: Matrix) -> Forms:
+        """The forms where the counter has a value [n]."""
+        return self.forms.assuming(self.state.name, value)
+
+    def told(self, value: Matrix) -> list[Matrix]:
+        """What the masks say."""
+        return [self.at(value).form(one).bias for one in self.masks]
+
+    def next(self, value: Matrix, spikes: Matrix | float) -> Matrix:
+        """What it becomes, with spikes."""
+        said = np.broadcast_to(np.asarray(spikes, float), value.shape)
+        return self.at(value).assuming(self.spikes, said).form(self.state.next).bias
+
+    def wakings(self, start: Matrix) -> list[tuple[Matrix, Matrix]]:
+        """Values at which all neurons may be awake, with how long each rests until then, the last
+        one first: the start, and where the masks say something new while no neuron spikes."""
+        at, said, found = start, list[list[Matrix]](), list[tuple[Matrix, Matrix]]()
+        for _ in range(LONGEST):
+            now = self.told(at)
+            if not said or _differ(now, said[-1]).any():
+                rested = [_differ(one, now) for one in said]
+                if all((a | ~b).all() for a, b in pairwise(rested)):
+                    found.append((at, sum((one.astype(float) for one in rested), 0.0 * at)))
+            said.append(now)
+            after = self.next(at, 1.0 - self.fired)
+            if not start.any() or np.array_equal(after, at):
+                break
+            at = after
+        return found[::-1]
+
+    def followed(self, start: Matrix) -> tuple[Matrix, Rows] | None:
+        """For how many timesteps neurons rest after a spike, and which of them for ever, since they
+        spike at rest; None if that is no fixed number."""
+        own = self.at(start).form(self.state.next).parts.get(self.spikes)
+        if own is not None and own.diagonal() is None:
+            return None
+        awake, begun = self.told(start), self.next(start, self.fired)
+        value, first, steps = begun, self.told(begun), np.zeros(len(start))
+        ever = np.zeros(len(start), bool)
+        for _ in range(LONGEST):
+            now = self.told(value)
+            rests = _differ(now, awake) & ~ever
+            if not rests.any():
+                at = np.where(ever, start, value)
+                again, later = (self.next(at, said) for said in (self.fired, 1.0 - self.fired))
+                ended = not (_differ(self.told(later), awake) & ~ever).any()
+                return (steps, ever) if ended and near(again, begun) else None
+            if (_differ(now, first) & rests).any():
+                return None
+            at = np.where(rests, value, begun)  # all of them rest, if they ever do
+            word, known = _says(self.at(at), self.spikes)
+            silent, spiking = (self.next(at, said) for said in (1.0 - self.fired, self.fired))
+            heard = (silent != spiking) & rests
+            if (heard & ~known).any():
+                return None
+            going = heard & (word == self.fired)
+            if not near(np.where(going, spiking, begun), begun):
+                return None
+            ever, steps = ever | going, steps + rests
+            value = np.where(rests & ~ever, silent, value)
+        return None
+
+
+def _of_membrane(graph: Graph, counter: _Counter, at: Matrix, rest: Rest) -> Rest | None:
+    """Neurons that rest as a counter says, with their membrane; None if that does not stay where a
+    spike leaves it, or others hear of their rest."""
+    spikes, rows, fired = counter.spikes, rest.rows, counter.fired
+    begun = counter.at(at)
+    resting = np.where(rest.steps > 0, counter.next(at, fired), _start(graph, counter.state))
+    asleep = counter.at(resting)
+    word, known = _says(asleep, spikes)
+    at_first = (rest.steps == 0) & (rest.left > 0) & known & (word == fired)
+    rest = replace(rest, spiking=rest.spiking | at_first)
+    quiet = np.where(rest.spiking, fired, 1.0 - fired)
+    silent, fires = (begun.assuming(spikes, one) for one in (quiet, np.full(len(rows), fired)))
+
+    def same(apart: set[str]) -> bool:
+        own = {counter.state.next, *apart}
+        return _same(graph, silent, asleep, spikes, {*counter.masks}, own, rows, quiet)
+
+    above, type_ = graph.wires().above(spikes), graph.types[counter.state.name]
+    seen = [one for one in graph.states if one.name in above and one is not counter.state]
+    membranes = [one for one in seen if graph.types[one.name] == type_]
+    for state in membranes:
+        after = fires.form(state.next)
+        late = bool(after.parts) and after.close(silent.form(state.next))
+        if late and not (fired and rows.all()):
             continue
-        asleep = forms.assuming(counter.name, _set(forms, counter, spikes, fired, start))
-        silent = begun.assuming(spikes, np.full(len(start), 1.0 - fired))
-        for state in graph.states:
-            of_spikes = state is not counter and state.name in begun.difference(spikes).parts
-            if not of_spikes or graph.types[state.name] != graph.types[counter.name]:
-                continue
-            after = begun.assuming(spikes, np.full(len(start), fired)).form(state.next)
-            apart = {state.next, counter.next}
-            late = bool(after.parts) and after.close(silent.form(state.next))
-            if late and not fired:
-                continue
-            after = asleep.form(state.next) if late else after
-            if after.parts or not _stays(asleep, state, spikes, after.bias, fired):
-                continue
-            if _same(graph, silent, asleep, spikes, {*masks}, apart):
-                awake = {one: begun.form(one).bias for one in masks}
-                return Rest(spikes, state, after.bias, steps, awake, counter, late)
-    return None
+        after = asleep.form(state.next) if late else after
+        if after.parts or not _stays(asleep, state, spikes, after.bias, rest):
+            continue
+        if same({state.next}):
+            return replace(rest, state=state, value=after.bias, late=late)
+    return rest if same(set()) else None  # nothing of a membrane is kept, or it never rests
 
 
-def _set(forms: Forms, counter: State, spikes: str, value: float, at: Matrix) -> Matrix:
-    """What a counter becomes, with spikes of one value."""
-    whole = np.full(forms.graph.types[spikes].size, value)
-    return forms.assuming(counter.name, at).assuming(spikes, whole).form(counter.next).bias
+def _says(forms: Forms, spikes: str) -> tuple[Matrix, Rows]:
+    """What elements of a comparison say whatever comes in, and which ones do."""
+    over = forms.difference(spikes)
+    moved = [term.used() for term in over.parts.values()]
+    known = ~np.any([np.zeros(over.size, bool), *moved], axis=0)
+    strict = forms.producers[spikes].kind == "gt"
+    return (over.bias > 0 if strict else over.bias >= 0).astype(float), known
 
 
-def _followed(
-    forms: Forms, counter: State, masks: list[str], spikes: str, fired: float, start: Matrix
-) -> Matrix | None:
-    """For how many timesteps neurons rest after a spike; None if that is no fixed number."""
-
-    def told(at: Matrix) -> list[Matrix]:
-        return [forms.assuming(counter.name, at).form(one).bias for one in masks]
-
-    awake, begun = told(start), _set(forms, counter, spikes, fired, start)
-    value, first, steps = begun, told(begun), np.zeros(len(start))
-    for _ in range(LONGEST):
-        now = told(value)
-        rests = _differ(now, awake)
-        if not rests.any():
-            again = _set(forms, counter, spikes, fired, value)
-            later = _set(forms, counter, spikes, 1.0 - fired, value)
-            ended = not _differ(told(later), awake).any()
-            same = near(again, begun)
-            return steps if ended and same and steps.all() else None
-        if (_differ(now, first) & rests).any():
-            return None
-        at = np.where(rests, value, begun)  # all of them rest
-        asleep = forms.assuming(counter.name, at).form(counter.next)
-        one, other = (_set(forms, counter, spikes, said, at) for said in (0.0, 1.0))
-        if not asleep.parts:  # they cannot spike there
-            one = other = asleep.bias
-        if np.any((one != other) & rests):
-            return None
-        steps = steps + rests
-        value = np.where(rests, one, value)
-    return None
-
-
-def _differ(one: list[Matrix], other: list[Matrix]) -> NDArray[np.bool_]:
-    """Where comparisons say something else."""
-    found: NDArray[np.bool_] = np.any([a != b for a, b in zip(one, other, strict=True)], axis=0)
+def _any(*numbers: Matrix) -> Rows:
+    """Where any of some vectors is not zero."""
+    found: Rows = np.any([one != 0 for one in numbers], axis=0)
     return found
 
 
-def _stays(asleep: Forms, state: State, spikes: str, value: Matrix, fired: float) -> bool:
-    """Whether a membrane that rests stays at a value, whatever comes in."""
+def _differ(one: list[Matrix], other: list[Matrix]) -> Rows:
+    """Where comparisons say something else."""
+    found: Rows = np.any([a != b for a, b in zip(one, other, strict=True)], axis=0)
+    return found
+
+
+def _stays(asleep: Forms, state: State, spikes: str, value: Matrix, rest: Rest) -> bool:
+    """Whether the membrane of neurons that rest stays at a value, whatever comes in; and goes there
+    from where it starts, if they rest then."""
+    begins = np.where(rest.left > 0, _start(asleep.graph, state), value)
     for said in (0.0, 1.0):
         kept = asleep.assuming(spikes, np.full(len(value), said)).form(state.next)
-        if not kept.parts.keys() <= {state.name}:
+        moved = (term for leaf, term in kept.parts.items() if leaf != state.name)
+        if any(term.used()[rest.rows].any() for term in moved):
             return False
-        own = kept.parts[state.name].diagonal() if kept.parts else np.zeros(len(value))
-        if own is None or not near(own * value + kept.bias, value):
+        own = kept.parts[state.name].diagonal() if state.name in kept.parts else 0 * value
+        if own is None:
             return False
-    over = asleep.difference(spikes)
-    if over.parts:
-        return True  # what it says is not heard: `_same` looks at who reads it
-    return bool((asleep.form(spikes).bias != fired).all())
+        for at in (value, begins):
+            if not near(np.where(rest.rows, own * at + kept.bias, value), value):
+                return False
+    return True
 
 
 # -- told by the membrane itself -------------------------------------------------------------------
@@ -276,9 +383,10 @@ def _by_itself(graph: Graph, forms: Forms, state: State, masks: list[str]) -> Re
         if spikes is None:
             continue
         quiet = silent.assuming(spikes, np.zeros(len(start)))
-        if _same(graph, quiet, asleep, spikes, {*masks}, {state.next}):
+        none = np.zeros(len(start))
+        if _same(graph, quiet, asleep, spikes, {*masks}, {state.next}, none == 0, none):
             awake = {one: silent.form(one).bias for one in masks}
-            return Rest(spikes, state, value.bias, np.ones(len(start)), awake, late=True)
+            return Rest(spikes, none + 1, awake, none, none > 0, state, value.bias, late=True)
     return None
 
 
@@ -308,14 +416,23 @@ def _spikes_of(
 
 
 def _same(
-    graph: Graph, silent: Forms, asleep: Forms, spikes: str, masks: set[str], apart: set[str]
+    graph: Graph,
+    silent: Forms,
+    asleep: Forms,
+    spikes: str,
+    masks: set[str],
+    apart: set[str],
+    rows: Rows,
+    quiet: Matrix,
 ) -> bool:
-    """Whether everything but some values takes neurons that rest for neurons that do not spike."""
-    wires, size = graph.wires(), graph.types[spikes].size
+    """Whether everything but some values takes neurons that rest for neurons that say `quiet`."""
+    wires = graph.wires()
     below = set().union(*map(wires.below, masks))
-    said = [asleep]
-    if asleep.difference(spikes).parts:
-        said = [asleep.assuming(spikes, np.full(size, one)) for one in (0.0, 1.0)]
+    word, known = _says(asleep, spikes)
+    said = [
+        asleep.assuming(spikes, np.where(rows, np.where(known, word, one), quiet))
+        for one in ((0.0,) if known[rows].all() else (0.0, 1.0))
+    ]
     values = [*graph.outputs, *(state.next for state in graph.states)]
     pending = [value for value in values if value in below and value not in apart]
     for value in pending:  # what bends on the way to it follows from what it is made of
@@ -343,7 +460,7 @@ def _awake(graph: Graph, rest: Rest) -> Graph:
     if rest.counter is not None:
         counter = rest.counter.name
         graph.states = [one for one in graph.states if one.name != counter]
-    if rest.late:
+    if rest.late and rest.state is not None and rest.value is not None:
         state = next(one for one in graph.states if one.name == rest.state.name)
         type_, after = f32(len(rest.value)), graph.fresh(f"{state.name}.settled")
         reset = graph.add_constant(graph.fresh(f"{state.name}.reset"), rest.value, type_)

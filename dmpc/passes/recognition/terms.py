@@ -70,10 +70,14 @@ class Term:
         """Zeros, as many."""
         return Term(np.zeros(len(self.scale)), self.core)
 
+    def used(self) -> npt.NDArray[np.bool_]:
+        """Rows that hold anything but zeros."""
+        used: npt.NDArray[np.bool_] = self.scale != 0
+        return used if self.core is None else used & self.core.used
+
     def any(self) -> bool:
         """True if any element is not zero."""
-        used = self.scale != 0
-        return bool((used if self.core is None else used & self.core.used).any())
+        return bool(self.used().any())
 
     def sums(self) -> Matrix:
         """The sum of each row."""

@@ -6,6 +6,7 @@ import pytest
 from dmpc.errors import CompileError
 from dmpc.ir.interpret import interpret
 from dmpc.ir.parser import parse
+from dmpc.ir.types import f32
 from dmpc.passes.base import apply
 from dmpc.passes.recognise import Recognise
 
@@ -140,6 +141,52 @@ def test_spellings(body, rest):
 def test_a_reset_at_the_threshold_is_no_rest():
     with pytest.raises(CompileError, match=r"mem.*shut off"):
         apply(Recognise(), graph_of(SPELLINGS["masked"][0], low=(0.9, 0.6)))
+
+
+def test_neurons_whose_reset_is_above_the_threshold_spike_in_every_timestep_of_their_rest():
+    """As pruning a threshold leaves them."""
+    same_as_written(graph_of(SPELLINGS["chosen"][0], low=(0.9, 0.2)), [1, 2])
+
+
+def test_a_rest_of_no_timestep_is_none():
+    graph = graph_of(SPELLINGS["chosen"][0])
+    graph.constants["long"] = np.array([0.0, 0.0])
+    layers = apply(Recognise(), graph)
+    assert "rlif" not in [op.kind for op in layers.ops]
+    wanted = interpret(graph, X.astype(float)).outputs
+    np.testing.assert_allclose(interpret(layers, X.astype(float)).outputs, wanted, atol=1e-12)
+    graph.constants["long"] = np.array([0.0, 2.0])
+    same_as_written(graph, [0, 2])
+
+
+@pytest.mark.parametrize("long", [(3.0, 2.0), (0.0, 2.0), (0.0, 0.0)])
+@pytest.mark.parametrize("low", [(0.0, 0.0), (0.9, 0.2)])
+def test_neurons_may_rest_at_the_start(long, low):
+    graph = graph_of(SPELLINGS["chosen"][0], low=low)
+    graph.constants["long"] = np.array(long)
+    graph.state("r").init = graph.add_constant("r.start", np.array([1.5, 0.0]), f32(2))
+    rest = [1 if low[0] and long[0] else long[0], long[1]]
+    layers = same_as_written(graph, rest)
+    (start,) = (state.init for state in layers.states if state.name == "layer1.r")
+    assert layers.constants[start].tolist() == [2, 0]
+
+
+@pytest.mark.parametrize("low", [(0.0, 0.0), (0.9, 0.2)])
+def test_neurons_that_keep_nothing_of_their_membranes_rest(low):
+    graph = graph_of(SPELLINGS["chosen"][0], low=low)
+    graph.constants["beta"] = np.zeros(2)
+    same_as_written(graph, [1 if low[0] else 3, 2])
+
+
+def same_as_written(graph, rest):
+    """The layers of a graph, whose neurons rest for so many timesteps."""
+    layers = apply(Recognise(), graph)
+    (neurons,) = (op for op in layers.ops if op.kind == "rlif")
+    assert layers.constants[neurons.operands[-1]].tolist() == list(rest)
+    wanted = interpret(graph, X.astype(float)).outputs
+    assert len(np.unique(wanted)) > 2
+    np.testing.assert_allclose(interpret(layers, X.astype(float)).outputs, wanted, atol=1e-12)
+    return layers
 
 
 def test_neurons_whose_membranes_go_on_while_they_rest_are_refused():
