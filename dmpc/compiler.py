@@ -12,6 +12,7 @@ from dmpc.backend.emit import emit
 from dmpc.errors import CompileError, DmpcError, ErrorList, ImportFailure, SampleError
 from dmpc.frontend.models import Model
 from dmpc.frontend.proof import prove
+from dmpc.ir.endless import endless_of, spiking_up_to
 from dmpc.ir.graph import Graph
 from dmpc.ir.interpret import shown
 from dmpc.ir.levels import rank
@@ -35,7 +36,7 @@ from dmpc.passes.quantization.widths import (
 )
 from dmpc.passes.ranges import Ranges, with_proofs
 from dmpc.passes.recognise import Recognise
-from dmpc.passes.spikes import LimitSpikes, endless_of, spiking_up_to
+from dmpc.passes.spikes import LimitSpikes
 from dmpc.passes.static_ranges import static_ranges
 from isa.arithmetic import Int
 from isa.image import Image, write_image

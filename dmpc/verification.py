@@ -15,11 +15,11 @@ from dmpc.backend.emit import embedded_graph
 from dmpc.backend.origin import difference, origin, origin_of
 from dmpc.compiler import AnyModel, Options, import_model, to_layers
 from dmpc.errors import DmpcError
+from dmpc.ir.endless import spiking_as
 from dmpc.ir.graph import Graph
 from dmpc.ir.interpret import Result, interpret
 from dmpc.ir.ops_layers import FIRING
 from dmpc.ir.registry import Tensor
-from dmpc.passes.spikes import spiking_as
 from isa.engines.counts import Place
 from isa.image import Image
 from isa.interface import provenance

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import networkx
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -49,6 +50,30 @@ def test_packages_import_in_one_direction(room):
         if module.split(".")[0] in OURS - allowed(path)
     ]
     assert not crossed
+
+
+def room_of(module: str) -> str:
+    """The room of the compiler that a module lives in: a package or a file of its top level."""
+    return ".".join(module.split(".")[:2])
+
+
+def loaded(tree: ast.AST) -> Iterator[ast.AST]:
+    """What a file imports when it runs: not what types alone need."""
+    for node in ast.iter_child_nodes(tree):
+        types_alone = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        yield from ast.walk(node) if not types_alone else ()
+
+
+def test_rooms_of_the_compiler_know_each_other_in_one_direction():
+    arrows = networkx.DiGraph()
+    for path in sources("dmpc"):
+        here = room_of(".".join(path.with_suffix("").parts))
+        for node in loaded(ast.parse((ROOT / path).read_text("utf-8"))):
+            module = node.module if isinstance(node, ast.ImportFrom) else None
+            if module and module.startswith("dmpc.") and room_of(module) != here:
+                arrows.add_edge(here, room_of(module))
+    assert {"dmpc.ir", "dmpc.passes", "dmpc.frontend", "dmpc.backend"} <= set(arrows)
+    assert [sorted(c) for c in networkx.strongly_connected_components(arrows) if len(c) > 1] == []
 
 
 def test_examples_use_the_public_api_alone():

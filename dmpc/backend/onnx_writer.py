@@ -18,6 +18,7 @@ from onnx import (
 
 from dmpc.errors import CompileError
 from dmpc.ir.drives import split
+from dmpc.ir.endless import endless_of, spiking_up_to
 from dmpc.ir.graph import Array, Graph, Op
 from dmpc.ir.integer_types import times
 from dmpc.ir.interpret import repeats_of
@@ -25,7 +26,6 @@ from dmpc.ir.ops_convolution import ONE, Convolution
 from dmpc.ir.ops_layers import ADAPTATION, NO_LIMIT, PARAMETERS
 from dmpc.ir.registry import op_def
 from dmpc.onnx_scan import IR_VERSION, OPSET, TIME, initial_states, scan, value
-from dmpc.passes.spikes import endless_of, spiking_up_to
 
 COUNTER = "timestep"
 NOTHING: Mapping[str, str] = MappingProxyType({})

@@ -20,10 +20,10 @@ from pydantic import TypeAdapter, ValidationError
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.ops_layers import NEURONS, charged
 from dmpc.ir.registry import op_def
-from dmpc.passes.ranges import Real
 from isa.errors import IsaError
 from isa.image import Image
 
+Real = NDArray[np.float64]
 ORIGIN_NOTE = ".dmpc.origin"
 SUMS = 16
 BLOCK = 4096  # elements at a time: their signs stay in a processor's cache

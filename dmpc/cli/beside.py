@@ -6,10 +6,10 @@ from numpy.typing import NDArray
 from dmpc.backend.emit import embedded_graph
 from dmpc.compiler import AnyModel, Options, import_model, to_layers
 from dmpc.errors import DmpcError
+from dmpc.ir.endless import spiking_as
 from dmpc.ir.graph import Graph
 from dmpc.ir.interpret import interpret
 from dmpc.ir.registry import Tensor
-from dmpc.passes.spikes import spiking_as
 from dmpc.verification import check_origin
 from isa.arithmetic import Int
 from isa.interface import provenance

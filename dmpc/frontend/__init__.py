@@ -197,7 +197,7 @@ def open_model(
     if suffix in NIR:
         return Model(name, import_nir(model, timing=timing, readout=readout))
     if suffix == ".onnx":
-        from dmpc.reference import open_onnx
+        from dmpc.frontend.onnx_reference import open_onnx
 
         return open_onnx(model, states=states, readout=readout, output=output)
     return Model(name, load_dmpir(model))

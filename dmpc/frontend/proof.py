@@ -16,14 +16,14 @@ import numpy as np
 from dmpc.errors import ImportFailure
 from dmpc.frontend.forced import Decision, forced, tied
 from dmpc.frontend.models import Model, Reference, held
+from dmpc.frontend.onnx_reference import OnnxReference, Series
 from dmpc.frontend.proof_input import LEAST, drawn, plan
+from dmpc.ir.endless import BEYOND, endless_of
 from dmpc.ir.graph import Graph, Loc, Op
 from dmpc.ir.interpret import interpret, repeats_of, shown
 from dmpc.ir.ops_convolution import Convolution, beside
 from dmpc.ir.ops_layers import FIRING, takes_events
 from dmpc.ir.registry import Tensor
-from dmpc.passes.spikes import BEYOND, endless_of
-from dmpc.reference import OnnxReference, Series
 from dmpc.rules import Stage, rule
 
 GIVEN = 8  # samples of the user's

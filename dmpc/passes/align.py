@@ -12,10 +12,10 @@ from dmpc.ir.ops_convolution import MAPS, Convolution, beside
 from dmpc.ir.ops_layers import FIRING, LIMITS, NEURONS, states_of
 from dmpc.ir.prune import prune
 from dmpc.ir.registry import op_def
+from dmpc.ir.rewired import events_as, replace_constant
 from dmpc.ir.types import TensorType
 from dmpc.passes.base import Pass
 from dmpc.passes.layer_rules import layer_error
-from dmpc.passes.rewired import events_as, replace_constant
 from dmpc.rules import Stage, rule
 
 DELAYED_POSITIONS = rule(

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from dmpc.errors import CompileError, ErrorList
+from dmpc.ir.endless import BEYOND, endless_of, spiking_up_to
 from dmpc.ir.excerpt import depends_on
 from dmpc.ir.graph import Graph, State
 from dmpc.ir.prune import prune
@@ -47,7 +48,6 @@ from dmpc.passes.recognition.repeated import holds, joined, without_counts
 from dmpc.passes.recognition.resets import settled
 from dmpc.passes.recognition.state_rules import HOLDS_OPPOSITE
 from dmpc.passes.recognition.turned import foretold, turned
-from dmpc.passes.spikes import BEYOND, endless_of, spiking_up_to
 
 
 @dataclass(frozen=True)

@@ -13,18 +13,14 @@ from typing import ClassVar
 import numpy as np
 
 from dmpc.findings import finding, tell
-from dmpc.ir.graph import Graph, Op
-from dmpc.ir.integer_types import MOST_TIMES, times
+from dmpc.ir.endless import BEYOND, endless_of, endless_ops, spiking_up_to
+from dmpc.ir.graph import Graph
+from dmpc.ir.integer_types import MOST_TIMES
 from dmpc.ir.interpret import interpret_in_parts
-from dmpc.ir.ops_layers import FIRING
 from dmpc.ir.registry import Tensor
 from dmpc.passes.base import Pass
-from dmpc.passes.rewired import events_as
 from dmpc.passes.static_ranges import many_spikes, static_ranges
 from dmpc.rules import Severity, Stage, rule
-
-BEYOND = MOST_TIMES + 1
-"""How often neurons of graphs spike that no limit was set yet: if so often, more than may be."""
 
 SPIKES_LIMITED = rule(
     "spikes-limited",
@@ -38,42 +34,6 @@ SPIKES_LIMITED = rule(
 )
 PROVED = "no input within its range makes them spike more often"
 SEEN = "as often as on the calibration set; what goes beyond stays in membranes, and is counted"
-
-
-def endless_of(graph: Graph) -> list[str]:
-    """The spikes of neurons whose model sets no limit to their number in a timestep."""
-    return [op.results[0] for op in _endless(graph)]
-
-
-def _endless(graph: Graph) -> list[Op]:
-    return [op for op in graph.ops if op.kind in FIRING and op.attrs.get("endless")]
-
-
-def spiking_up_to(graph: Graph, most: Mapping[str, int]) -> Graph:
-    """The graph whose neurons spike so often in a timestep at most, by their spikes.
-
-    Whatever reads them reads each further time as it read the last.
-    """
-    if not most:
-        return graph
-    graph = graph.copy()
-    for spikes, number in most.items():
-        op = graph.producer(spikes)
-        assert op is not None
-        size, last = graph.types[op.results[1]].size, times(op.attrs) - 1
-        index = np.minimum(np.arange(number), last)[:, None] * size + np.arange(size)
-        op.attrs.pop("times", None)
-        op.attrs |= {"times": number} if number > 1 else {}
-        for name in (spikes, *(state.name for state in graph.states if state.next == spikes)):
-            events_as(graph, name, index.reshape(-1))
-    return graph
-
-
-def spiking_as(graph: Graph, limited: Graph) -> Graph:
-    """The graph whose neurons spike as often as those of a graph that was made from it."""
-    sizes = {op.results[0]: graph.types[op.results[1]].size for op in _endless(graph)}
-    known = {name: size for name, size in sizes.items() if name in limited.types}
-    return spiking_up_to(graph, {n: limited.types[n].size // size for n, size in known.items()})
 
 
 @dataclass(frozen=True)
@@ -101,7 +61,7 @@ class LimitSpikes(Pass):
                     graph, name, "the calibration set", f"more than {MOST_TIMES}", MOST_TIMES
                 )
         found = {**self.proved(graph, given), **given}
-        for op in _endless(graph):
+        for op in endless_ops(graph):
             if op.results[0] in given and self.samples is None:
                 continue  # refused by who looks for ranges
             number, layer = found[op.results[0]], op.attrs["layer"]

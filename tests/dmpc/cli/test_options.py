@@ -14,8 +14,8 @@ from dmpc.cli.models import quoted, warn
 from dmpc.cli.terminal import clean
 from dmpc.findings import finding
 from dmpc.frontend.onnx_import import Signature
+from dmpc.frontend.onnx_reference import OnnxReference
 from dmpc.passes.lint import SILENT_LAYER
-from dmpc.reference import OnnxReference
 from isa.target import target_names
 from tests.dmpc.cli.conftest import NEURONS, write_model
 
