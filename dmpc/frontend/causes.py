@@ -38,20 +38,21 @@ CONSEQUENCES = frozenset(
 
 
 def first_causes(
-    error: ImportFailure, model: ModelProto, opset: int, lenient: Callable[[], Graph]
+    error: ImportFailure, model: ModelProto, opset: int, lenient: Callable[[bool], Graph]
 ) -> ImportFailure:
     """An import's error, or what it follows from, with the errors that do not follow from it.
 
-    `lenient` imports the model without asking what it starts from, whether its first timesteps are
-    as the others, and whether it reads the last.
+    `lenient` imports the model without asking what it starts from; unless its argument is true,
+    without asking either whether its first timesteps are as the others, and whether it reads the
+    last.
     """
     found = ErrorList()
     for cause in _causes(model, opset):
         found.add(cause)
     if not found and error.rule in (FIRST_TIMESTEPS, STALE_STATE):
-        return _of_every_timestep(lenient) or error
+        return _of_every_timestep(lambda: lenient(error.rule is STALE_STATE)) or error
     if not found and error.rule is NO_COUNTERPART:
-        return _of_a_lag(lenient) or error
+        return _of_a_lag(lambda: lenient(False)) or error
     others = [one for one in error.every if one.rule and one.rule.name not in CONSEQUENCES]
     if not found:
         return error

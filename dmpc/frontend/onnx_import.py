@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -189,7 +190,7 @@ def _import_model(
         try:
             with boundary():
                 cause = first_causes(
-                    error, model, opset, lambda: _lenient(model, opset, options, stem(name))
+                    error, model, opset, partial(_lenient, model, opset, options, stem(name))
                 )
         except ImportFailure as found:  # what cannot even be looked at is the first cause
             cause = found
@@ -251,11 +252,12 @@ def _repeated(
     raise ImportFailure.of(REPEATED_INPUT, name=inputs[0].name, reason=failed.message)
 
 
-def _lenient(model: ModelProto, opset: int, options: Options, name: str) -> Graph:
-    """The graph of a model, whatever its first timesteps compute; only good for looking at."""
+def _lenient(model: ModelProto, opset: int, options: Options, name: str, proved: bool) -> Graph:
+    """The graph of a model, whatever its states start from, and unless it is `proved` whatever its
+    first timesteps compute; only good for looking at."""
     keeping = replace(options, initial_states="keep")
     with boundary():
-        graph, _ = _import(model, opset, keeping, STAND_INS[0], Systems(), proved=False)
+        graph, _ = _import(model, opset, keeping, STAND_INS[0], Systems(), proved=proved)
     graph.name = name
     return graph
 

@@ -23,6 +23,8 @@ from dmpc.frontend.torch_program.rules import FORM
 def neurons(emitter: Emitter, call: Call) -> list[str]:
     """`sj_lif`, `sj_plif`, `sj_if`: spikes, membranes (after the last or each step), charges."""
     source, start = call.tensor("x"), call.tensor("v")
+    if source.shape[0] == 1:
+        return _once(emitter, call)
     body = _Body(emitter, call)
     fired = body.step(f"{call.name}.x", f"{call.name}.v")
     sequence = call["store_v_seq"]
@@ -53,6 +55,24 @@ def neurons(emitter: Emitter, call: Call) -> list[str]:
     )
     last = "" if sequence else f"{call.name}.last"
     return [results.get(0, ""), results.get(1, last), results.get(2, "")]
+
+
+def _once(emitter: Emitter, call: Call) -> list[str]:
+    """The same of a sequence of one timestep, which a loop over time in Python is made of."""
+    source, first = call.tensor("x"), emitter.ints(0)
+    start = emitter.use(call.tensor("v"), source.dtype)
+    now = emitter.emit("Squeeze", [emitter.use(source), first], f"{call.name}.x")
+    body = _Body(emitter, call)
+    fired = body.step(now, start)
+    emitter.nodes += body.nodes
+    sequence = call["store_v_seq"]
+    left = fired.spikes, fired.membrane, fired.charge
+    return [
+        name
+        if number == 1 and not sequence
+        else emitter.emit("Unsqueeze", [name, first], f"{call.name}.result{number}")
+        for number, name in enumerate(left)
+    ]
 
 
 class _Fired:

@@ -19,7 +19,7 @@ from dmpc.frontend.normalise.template import (
 )
 from dmpc.frontend.torch_program.convert import functional_form, to_onnx
 from dmpc.frontend.torch_program.finish import before_finish
-from dmpc.frontend.torch_program.program import example_of, export, time_last
+from dmpc.frontend.torch_program.program import example_of, export, may_hold_states, time_last
 from dmpc.frontend.torch_program.results import answer_of, results_of
 from dmpc.frontend.torch_program.rules import FORWARD_FAILS, TIME_LAST
 
@@ -208,6 +208,8 @@ def imported(
     """The graph of a program, and the axes of its input and output."""
     try:
         program = functional_form(program)
+        if not may_hold_states(program):
+            options = replace(options, initial_states="keep")
         answer, finish = before_finish(answer_of(program, options.output).node)
         model = to_onnx(program, stem(name), answer)
     except ImportFailure as error:

@@ -11,7 +11,6 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,23 +107,22 @@ def unscripted() -> Iterator[None]:
         kind.__call__ = before
 
 
-def _let_states_be_seen(module: nn.Module) -> None:
-    """Let SpikingJelly 0.0.0.0.14 shape its first membranes, and what they adapt by, by `x`, not by
-    `x.data`.
-
-    Tracing cannot follow `.data`. The change is to the instances and goes with `untouched`.
-    """
+@contextmanager
+def _data_seen() -> Iterator[None]:
+    """`x.data` is `x.detach()`, which tracing can follow; libraries shape their states by it."""
     import torch
 
-    def make(part: Any, state: str, x: torch.Tensor) -> None:
-        start = getattr(part, state)
-        if isinstance(start, float):
-            setattr(part, state, torch.full_like(x, start))
+    kind: Any = torch.Tensor
+    stored = kind.data  # of the class in C below
 
-    for part in module.modules():
-        for state in "vw":
-            if hasattr(part, f"{state}_float_to_tensor"):
-                part.__dict__[f"{state}_float_to_tensor"] = partial(make, part, state)
+    def write(tensor: torch.Tensor, value: torch.Tensor) -> None:
+        stored.__set__(tensor, value)
+
+    kind.data = property(lambda tensor: tensor.detach(), write)
+    try:
+        yield
+    finally:
+        del kind.data
 
 
 RESETS = {
@@ -273,14 +271,32 @@ def _check_result(answer: Any, name: str) -> None:
 def _trace(module: nn.Module, example: torch.Tensor, name: str) -> ExportedProgram:
     import torch
 
-    with untouched(module), unscripted(), _quiet():
-        _let_states_be_seen(module)
+    with untouched(module), unscripted(), _data_seen(), _quiet():
         try:
             given, named = arguments(module, example)
             return torch.export.export(module, given, named, strict=False)
         except Exception as error:  # torch raises many classes on what it cannot trace
             said = f"{type(error).__name__}: {_first_line(error)}"
             raise ImportFailure.of(UNTRACEABLE, where=name, error=said) from error
+
+
+def may_hold_states(program: ExportedProgram) -> bool:
+    """Whether a program holds numbers that an earlier run may have left, as a membrane does: a
+    constant or a buffer with an axis that may be of one sample, or of the example's batch.
+
+    Without any, all that states start from is what `forward` itself gives them.
+    """
+    signature = program.graph_signature
+    named = {**signature.inputs_to_buffers, **signature.inputs_to_lifted_tensor_constants}
+    inputs = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+    examples = [inputs[name].meta["val"] for name in signature.user_inputs if name in inputs]
+    batches = {1, *(size for example in examples for size in example.shape[:2])}
+    for name in named:
+        value, users = inputs[name].meta["val"], inputs[name].users
+        norms = users and all("batch_norm" in str(user.target) for user in users)
+        if users and not norms and value.ndim > 1 and value.shape[0] in batches:
+            return True
+    return False
 
 
 def load(path: str | os.PathLike[str], *, trust: bool = False) -> ExportedProgram:

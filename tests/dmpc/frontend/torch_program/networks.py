@@ -6,7 +6,7 @@ versions of SpikingJelly run it, 0.0.0.0.14 and 2.0, whichever is imported.
 
 import numpy as np
 import torch
-from spikingjelly.activation_based import neuron
+from spikingjelly.activation_based import layer, neuron
 from torch import fft, nn
 
 from dmpc.frontend.torch_program.program import untouched
@@ -95,6 +95,9 @@ NODES = {
     "if": lambda: neuron.IFNode(step_mode="m"),
     "if-soft": lambda: neuron.IFNode(v_threshold=0.5, v_reset=None, step_mode="m"),
     "lif-stored": lambda: neuron.LIFNode(step_mode="m", store_v_seq=True),
+    "lif-heard": lambda: layer.ElementWiseRecurrentContainer(
+        neuron.LIFNode(), element_wise_function=lambda heard, x: x - 0.5 * heard, step_mode="m"
+    ),
 }
 
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from dmpc import Options, from_torch
 from dmpc import compile as compile_network
+from dmpc.errors import ImportFailure
 from dmpc.verification import verify
 
 X = (np.random.default_rng(0).random((12, 7, 8)) < 0.4).astype(np.float32)
@@ -111,3 +112,49 @@ def test_it_starts_elsewhere_though_all_that_reads_the_start_is_computed_ahead(s
     assert any(state.init for state in made.layers.states)
     found = verify(module, made.image, X, max_drop=100)
     assert not [(rung.name, rung.reason) for rung in found.rungs if not rung.ok]
+
+
+class EachItsOwn(Net):
+    """Neurons that each adapt at a rate of their own; where they start, all its readers are
+    computed ahead, another number for each."""
+
+    def __init__(self) -> None:
+        super().__init__(self.stepped, recurrent=True, start=(0.0, 0.01))
+        self.ta, self.tm = torch.linspace(20, 60, 12), torch.linspace(8, 20, 12)
+
+    def stepped(self, i, z, m, b):
+        ro, alpha = torch.exp(-1.0 / self.ta), torch.exp(-1.0 / self.tm)
+        b = ro * b + (1 - ro) * z
+        threshold = 0.01 + 1.8 * b
+        m = m * alpha + (1 - alpha) * i - threshold * z
+        return (m - threshold > 0).float(), m, b
+
+
+def test_each_neuron_starts_where_forward_lets_it():
+    """No membrane of an earlier run: nothing that the module holds has an axis of samples."""
+    module = from_torch(EachItsOwn().eval(), X)
+    made = compile_network(module, calibration=X, options=Options(balance=False))
+    assert [op.kind for op in made.layers.ops].count("alif") == 1
+    found = verify(module, made.image, X, max_drop=100)
+    assert not [(rung.name, rung.reason) for rung in found.rungs if not rung.ok]
+
+
+class Kept(Net):
+    """A network whose membranes start from what an earlier run left."""
+
+    def __init__(self) -> None:
+        super().__init__(taken_off)
+        self.left = torch.linspace(0.1, 0.3, 12).repeat(2, 1)
+
+    def forward(self, x):
+        z, b, total = torch.zeros(2, 12), torch.zeros(2, 12), 0
+        m = self.left
+        for now in x.unbind(1):
+            z, m, b = self.step(self.w(now), z, m, b)
+            total = total + self.o(z)
+        return total
+
+
+def test_membranes_of_an_earlier_run_are_told_for_what_they_are():
+    with pytest.raises(ImportFailure, match=r"initial state '.*' of the Scan is not zero"):
+        from_torch(Kept().eval(), X)
