@@ -121,14 +121,19 @@ def permute(emitter: Emitter, call: Call) -> str:
 
 
 def transpose(emitter: Emitter, call: Call) -> str:
-    """`transpose`, `t`: two axes change places."""
+    """`transpose`, `swapaxes`, `t`: two axes change places, the first two where none are named."""
     rank = call.tensor("self").rank
     order = list(range(rank))
+    named = [key for key in ("dim0", "dim1", "axis0", "axis1") if key in call.arguments]
     if rank > 1:
-        named = "dim0" in call.arguments
-        one, other = (call.axis(key, rank) for key in ("dim0", "dim1")) if named else (0, 1)
+        one, other = (call.axis(key, rank) for key in named) if named else (0, 1)
         order[one], order[other] = order[other], order[one]
     return _ordered(emitter, call, order)
+
+
+def reverse_axes(emitter: Emitter, call: Call) -> str:
+    """`x.T`: the last axis comes first, and so on."""
+    return _ordered(emitter, call, list(range(call.tensor("self").rank))[::-1])
 
 
 def move_axes(emitter: Emitter, call: Call) -> str:
@@ -232,7 +237,7 @@ HANDLERS: Mapping[str, Handler] = {
     **dict.fromkeys(("expand", "expand_as", "broadcast_to"), expand),
     **dict.fromkeys(("movedim", "moveaxis"), move_axes),
     **dict.fromkeys(("split", "split_with_sizes", "chunk"), split),
-    **dict.fromkeys(("transpose", "t", "swapaxes", "numpy_T"), transpose),
+    **dict.fromkeys(("transpose", "t", "swapaxes", "swapdims"), transpose),
     **dict.fromkeys(
         ("view", "reshape", "_unsafe_view", "flatten", "unflatten", "view_as", "reshape_as"),
         reshape,
@@ -240,6 +245,7 @@ HANDLERS: Mapping[str, Handler] = {
     "copy": copy,
     "flip": flip,
     "narrow": narrow,
+    "numpy_T": reverse_axes,
     "permute": permute,
     "repeat": repeat,
     "select": select,

@@ -70,7 +70,8 @@ def movement(m, x):
     e = torch.index_select(d, 1, torch.tensor([3, 1, 1])).repeat(1, 2, 1)
     f = functional.pad(e, (1, 2, 0, 3), value=0.5)[:, :, [2, 0]].narrow(1, 1, 4)
     f = f.gather(1, torch.tensor([1, 0, 2, 3])[None, :, None].expand_as(f))
-    return torch.cat([f, f.t() if f.dim() < 3 else f.swapaxes(0, 1).swapaxes(0, 1)], -1)
+    turned = f.swapaxes(1, 2).flip(1).swapdims(2, 1)
+    return torch.cat([f, turned, f[0].T.flip(0).t().expand_as(f)], -1)
 
 
 def placing(m, x):
