@@ -15,7 +15,7 @@ from dmpc.ir.types import TensorType, event, f32
 from dmpc.ir.verify import verify
 from dmpc.legendre import legendre_system, zero_order_hold
 
-READOUTS = ("mean", "sum", "last", "max")
+READOUTS = ("mean", "sum", "last", "max", "max0")
 FLAVOURS = ("normal", "positive", "sparse", "zero", "huge", "tiny", "uneven")
 
 

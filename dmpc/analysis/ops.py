@@ -95,9 +95,16 @@ def accumulate_logits(found: Analysis, op: Op) -> None:
     now = found.sums(op, bound_to["sums"], len(bias)) + shift_round(bias, shift)
     bits = number(op, "bits")
     if op.attrs["mode"] != "sum":
-        found.ranges[op.results[0]] = found.prove(op, "logit", bits, now)
+        found.ranges[op.results[0]] = found.prove(op, "logit", bits, _kept(found, op, now))
         return
     found.ranges[op.results[0]] = _grown(found, op, "logit", bits, now)
+
+
+def _kept(found: Analysis, op: Op, now: Interval) -> Interval:
+    """Logits that are those of one timestep, or what they start from if none is larger."""
+    state = found.graph.state(op.operands[0])
+    from_zero = op.attrs["mode"] == "max" and state is not None and state.init is None
+    return now.with_zero() if from_zero else now
 
 
 @analyses("leaky_logits", "following_logits")
@@ -131,7 +138,7 @@ def collect_logits(found: Analysis, op: Op) -> None:
     """A sum of leaky logits grows with the number of timesteps; their largest is one of them."""
     now, bits = found.range(op.operands[1]), number(op, "bits")
     if op.attrs["mode"] == "max":
-        found.ranges[op.results[0]] = found.prove(op, "logit", bits, now)
+        found.ranges[op.results[0]] = found.prove(op, "logit", bits, _kept(found, op, now))
     else:
         found.ranges[op.results[0]] = _grown(found, op, "logit", bits, now)
 

@@ -81,6 +81,9 @@ class Lowering(Pieces):
                 made = ClearValue(dest=self.row(name), size=self.size(name))
             elif op.kind in LOGITS:
                 name, mode = op.results[0], str(op.attrs.get("mode", "sum"))
+                state = self.graph.state(op.operands[0])
+                if mode == "max" and state is not None and state.init is None:
+                    mode = "sum"  # from zero
                 made = ClearLogits(row=self.row(name), groups=self.rows(name), mode=mode)
             else:
                 continue

@@ -30,7 +30,7 @@ from dmpc.onnx_scan import IR_VERSION, OPSET, TIME, initial_states, scan, value
 COUNTER = "timestep"
 NOTHING: Mapping[str, str] = MappingProxyType({})
 RESERVED = {
-    COUNTER, "batch_size", "last", "logits", "output", "outputs", "time.axis",
+    COUNTER, "batch_size", "largest", "last", "logits", "output", "outputs", "time.axis",
     "shown", "shown.axis", "shown.once", "shown.shape",
     "input.active", "input.events", "input.zero",
 }  # fmt: skip
@@ -161,9 +161,12 @@ class _Writer:
                 op = "ReduceSum"
                 inputs.append(self._store("time.axis", np.array([TIME], np.int64)))
             case _:
-                op = "ReduceMax" if kind == "max" else "ReduceMean"
+                op = "ReduceMean" if kind == "mean" else "ReduceMax"
                 attrs["axes"] = [TIME]
-        self.outside.append(helper.make_node(op, inputs, ["logits"], kind, **attrs))
+        found = "logits" if kind != "max0" else "largest"
+        self.outside.append(helper.make_node(op, inputs, [found], kind, **attrs))
+        if found != "logits":
+            self.outside.append(helper.make_node("Relu", [found], ["logits"], "logits"))
 
     # -- for the writers of ops --------------------------------------------------------------------
 

@@ -115,7 +115,7 @@ def check_finish(finish: Finish, axes: Axes, readout: str, every_step: bool) -> 
         name = next(name for name in finish.functions if name in OVER_CLASSES)
         raise ImportFailure.of(ACTIVATION_AXIS, function=name, axis=finish.axis)
     bending = tuple(name for name in finish.functions if name not in (FACTOR, OFFSET))
-    kept = bending == (SHIFTS,) and readout != "max"
+    kept = bending == (SHIFTS,) and readout not in ("max", "max0")
     if every_step and finish.functions and readout != "last" and not kept:
         raise ImportFailure.of(ACTIVATION_EVERY_STEP, functions=listed(finish), readout=readout)
 

@@ -124,7 +124,13 @@ def after_reduction(kind: str, tensors: Sequence[Tensor]) -> Traced | None:
     if len(tags) > 1:
         raise ImportFailure.of(MIXED_READOUTS)
     first = traced[0]
-    if kind not in LINEAR or first.reduced == "max" or (kind in ("mul", "div") and not known):
+    if kind == "relu" and first.reduced == "max":
+        return replace(first, reduced="max0")
+    if (
+        kind not in LINEAR
+        or first.reduced in ("max", "max0")
+        or (kind in ("mul", "div") and not known)
+    ):
         raise ImportFailure.of(AFTER_REDUCTION, op=kind, reduction=first.reduced)
     if kind == "div" and isinstance(tensors[0], Known):
         raise ImportFailure.of(DIVIDED_BY_READOUT)

@@ -28,12 +28,13 @@ ELEMENTS = 1 << 24
 def over_time(readout: str, outputs: Tensor) -> Tensor:
     """The answer [samples, classes] that a readout makes of outputs [samples, timesteps, classes].
 
-    `readout` is mean, sum, last or max.
+    `readout` is mean, sum, last, max, or max0: the largest, or zero where all are below.
     """
     if readout == "last":
         return np.asarray(outputs[:, -1])
-    if readout == "max":
-        return np.asarray(outputs.max(axis=1))
+    if readout in ("max", "max0"):
+        largest = np.asarray(outputs.max(axis=1))
+        return np.maximum(largest, 0) if readout == "max0" else largest
     return np.asarray(outputs.sum(axis=1) if readout == "sum" else outputs.mean(axis=1))
 
 

@@ -18,7 +18,7 @@ NAME = re.compile(r"[A-Za-z0-9_./:-]*[A-Za-z0-9_./-]")
 LARGEST_VALUE, LARGEST_CONSTANT = 1 << 20, 1 << 26
 """Elements: a machine has at most 2**20 neurons, and as many weights as its banks have lanes."""
 
-READOUTS = ("mean", "sum", "last", "max")
+READOUTS = ("mean", "sum", "last", "max", "max0")
 Check = Callable[[Graph], Iterable[str]]
 
 MOST = np.float64(1e100)  # of a real constant: no float32 comes near, products stay numbers

@@ -6,11 +6,12 @@ from onnx import GraphProto, ModelProto
 
 from dmpc.errors import ErrorList
 from dmpc.frontend.context import at_node, unsupported
+from dmpc.frontend.normalise.begun import Beginnings
 from dmpc.frontend.normalise.branches import inline_branches
-from dmpc.frontend.normalise.largest import once_each
 from dmpc.frontend.normalise.padding import Padding
 from dmpc.frontend.normalise.repeated import Sequence, as_sequences
 from dmpc.frontend.normalise.roll import roll
+from dmpc.frontend.normalise.running import Running
 from dmpc.frontend.normalise.sequences import Lists
 from dmpc.frontend.normalise.shapes import Shape, Types, infer, with_sizes
 from dmpc.frontend.normalise.slices import CUTTERS, FEWEST_STEPS
@@ -69,7 +70,8 @@ def _unrolled(
         sized, types, known = infer(sized, trusted=trusted)
         changed = Lists(types.shapes, known).lower(sized.graph)
         changed |= inline_branches(sized.graph, known)
-        changed |= sequence and once_each(sized.graph, known, opset)
+        changed |= sequence and Running(sized.graph, types.shapes, known, opset).as_lists()
+        changed |= sequence and Beginnings(sized.graph, types.shapes, known, opset).part()
         changed |= sequence and Padding(types.shapes, known, opset).unwrap(sized.graph)
         if not changed and not unroll_loops(sized.graph, known):
             return sized, types, known

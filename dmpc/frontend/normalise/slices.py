@@ -42,21 +42,27 @@ def _gather(node: Node, shape: Shape, known: dict[str, Array]) -> Iterator[Piece
         yield Piece(node.proto.output[0], axis, step % shape[axis], bool(places.ndim))
 
 
-def _slice(node: Node, shape: Shape, known: dict[str, Array]) -> Iterator[Piece]:
+def cut_ranges(node: Node, shape: Shape, known: dict[str, Array]) -> list[tuple[int, range]]:
+    """The axes of which a Slice does not take all, each with the places that it takes."""
     if any(name not in known for name in node.proto.input[1:] if name):
-        return
+        return []
     starts, ends, *rest = (known[name] if name else None for name in node.proto.input[1:])
     given = [array for array in (starts, ends, *rest) if array is not None]
     if starts is None or ends is None or {array.shape for array in given} != {(starts.size,)}:
-        return  # no slice that the standard knows, which the import of the node tells
+        return []  # no slice that the standard knows, which the import of the node tells
     axes = rest[0] if rest and rest[0] is not None else range(len(starts))
     strides = rest[1] if len(rest) > 1 and rest[1] is not None else [1] * len(starts)
-    cut = []
     along = node.axes([int(axis) for axis in axes], len(shape))
-    for start, end, axis, stride in zip(starts, ends, along, strides, strict=True):
-        taken = range(shape[axis])[int(start) : int(end) : int(stride)]
-        if taken != range(shape[axis]):
-            cut.append((axis, taken))
+    each = zip(starts, ends, along, strides, strict=True)
+    taken = [
+        (axis, range(shape[axis])[int(start) : int(end) : int(stride)])
+        for start, end, axis, stride in each
+    ]
+    return [(axis, places) for axis, places in taken if places != range(shape[axis])]
+
+
+def _slice(node: Node, shape: Shape, known: dict[str, Array]) -> Iterator[Piece]:
+    cut = cut_ranges(node, shape, known)
     if len(cut) == 1 and len(cut[0][1]) == 1:
         yield Piece(node.proto.output[0], cut[0][0], cut[0][1][0], True)
 

@@ -25,7 +25,7 @@ READOUT_SOURCE = rule(
     graded values have no way to it.""",
     nearest="read out the spikes of layers",
 )
-READOUT_MODES = {"mean": "sum", "sum": "sum", "last": "last", "max": "max"}
+READOUT_MODES = {"mean": "sum", "sum": "sum", "last": "last", "max": "max", "max0": "max"}
 
 
 def add_readout(build: Builder, output: Op) -> None:
@@ -51,7 +51,7 @@ def add_readout(build: Builder, output: Op) -> None:
     mode = READOUT_MODES[str(graph.attrs["readout"])]
     logit = TensorType(f"i{build.target.readout.bits}", (len(weight),), step)
     build.out.types["logits"] = logit
-    build.out.states.append(State("logits", "logits.next", _first_logits(build, mode, logit)))
+    build.out.states.append(State("logits", "logits.next", _first_logits(build, logit)))
     operands = (*(op.results[0] for op in products), "readout.bias", "readout.shift")
     if output.kind == "li":
         _integrate(build, output, operands, logit, mode)
@@ -130,8 +130,9 @@ def _measured(graph: Graph) -> str:
     return users[0].results[0] if users else product
 
 
-def _first_logits(build: Builder, mode: str, logit: TensorType) -> str | None:
-    if mode != "max":
+def _first_logits(build: Builder, logit: TensorType) -> str | None:
+    """What logits start from, if that is not zero."""
+    if build.graph.attrs["readout"] != "max":
         return None
     least = np.full(logit.shape, -(1 << (logit.bits - 1)), np.int64)
     return build.out.add_constant("readout.least", least, logit)

@@ -20,6 +20,7 @@ CONSTANTS = {
     "one": np.float32(1),
     "zeros": np.zeros((2, N), np.float32),
     "ones": np.ones((2, N), np.float32),
+    "early": np.full((2, 1, C), 0.5, np.float32),
     "axis": np.array([1]),
     **{f"k{step}": np.array(step) for step in range(T)},
 }
@@ -42,11 +43,13 @@ def lines(step: int) -> list[str]:
     ]
 
 
-def network(change: Callable[[int, list[str]], list[str]]) -> onnx.ModelProto:
-    """The network with each timestep's nodes changed."""
+def network(
+    change: Callable[[int, list[str]], list[str]], first: str = "", over: str = "ReduceMean"
+) -> onnx.ModelProto:
+    """The network with each timestep's nodes changed; its outputs may begin with another."""
     texts = [text for step in range(T) for text in change(step, lines(step))]
-    stacked = ", ".join(f"z{step}" for step in range(T))
-    texts += [f"all = Concat<axis=1>({stacked})", "y = ReduceMean<axes=[1], keepdims=0>(all)"]
+    stacked = ", ".join([first] * bool(first) + [f"z{step}" for step in range(T)])
+    texts += [f"all = Concat<axis=1>({stacked})", f"y = {over}<axes=[1], keepdims=0>(all)"]
     nodes = [onnx.parser.parse_node(text) for text in texts]
     for node in nodes:
         node.name = f"/{node.output[0]}"
@@ -100,6 +103,11 @@ def old_spikes(step: int, texts: list[str]) -> list[str]:
     return texts
 
 
+def unchanged(step: int, texts: list[str]) -> list[str]:
+    del step
+    return texts
+
+
 def mixed(step: int, texts: list[str]) -> list[str]:
     if step:
         return texts
@@ -150,6 +158,7 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "first-timesteps": lambda: network(partial(rectified, 0)),
     "twins": lambda: network(twins),
     "mixed-times": lambda: network(mixed),
+    "initial-output": lambda: network(unchanged, "early", "ReduceMax"),
     "loop-length": endless,
     "loop-counts": uncounted,
 }

@@ -1,4 +1,6 @@
-"""Networks as the tutorials of surrogate gradients write them (Neftci, Mostafa and Zenke 2019).
+"""Answers made of lists of outputs, or kept up in the loop, as tutorials write them.
+
+Those of surrogate gradients (Neftci, Mostafa and Zenke 2019):
 
 Neurons compare the membrane as it was left, resets take what comes in with them, the readout is
 charged a timestep late, and its list of outputs begins with the initial one: of T + 1 outputs the
@@ -64,8 +66,73 @@ def test_the_largest_of_a_list_that_begins_with_the_initial_output(heard):
 
 
 def test_all_of_such_a_list_are_no_sequence():
-    with pytest.raises(DmpcError, match="4 values are filtered over time, before output"):
+    said = r"^Net: stack\S*: gives 10 outputs of 9 timesteps: .*leave out the .*outputs\[1:\]\)$"
+    with pytest.raises(DmpcError, match=said):
         from_torch(Net(heard=False, answer=lambda outputs: outputs).eval(), X)
+
+
+class Plain(nn.Module):
+    """A layer and a leaky readout, whose outputs and spikes are lists that begin with `start`."""
+
+    def __init__(self, answer, start: float = 0.0) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.w, self.out = nn.Linear(12, 16), nn.Linear(16, 4)
+        self.w.weight.data *= 3
+        self.out.weight.data *= 2
+        self.answer, self.start = answer, start
+
+    def forward(self, inputs):
+        mem = spikes = torch.zeros(len(inputs), 16)
+        kept = out = torch.full((len(inputs), 4), self.start)
+        heard, outputs, best = [spikes], [out], torch.zeros_like(out)
+        for t in range(inputs.shape[1]):
+            mem = 0.8 * mem + self.w(inputs[:, t])
+            spikes = (mem > 1).float()
+            mem = mem * (1 - spikes)
+            kept = self.out(spikes) + (0.7 * kept if t else 0)
+            heard.append(spikes)
+            outputs.append(kept)
+            best = torch.maximum(kept, best)
+        return self.answer(self, torch.stack(outputs, 1), torch.stack(heard, 1), best)
+
+
+ANSWERS = {
+    "mean": lambda net, out, heard, best: out.mean(1),  # noqa: ARG005
+    "mean, turned": lambda net, out, heard, best: (2 * out).swapaxes(1, 2).mean(2),  # noqa: ARG005
+    "sum": lambda net, out, heard, best: out.sum(1),  # noqa: ARG005
+    "last": lambda net, out, heard, best: out[:, -1],  # noqa: ARG005
+    "all but the first": lambda net, out, heard, best: out[:, 1:].mean(1),  # noqa: ARG005
+    "largest": lambda net, out, heard, best: out.amax(1),  # noqa: ARG005
+    "largest, kept up": lambda net, out, heard, best: best,  # noqa: ARG005
+    "largest, scaled": lambda net, out, heard, best: (out / 2).max(1)[0],  # noqa: ARG005
+    "read out behind": lambda net, out, heard, best: net.out(heard).mean(1),  # noqa: ARG005
+    "spikes": lambda net, out, heard, best: heard.sum(1),  # noqa: ARG005
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_lists_that_begin_with_the_initial_output(answer):
+    """The mean over T + 1 is T / (T + 1) of that over T; the largest may be that of the start."""
+    net = Plain(ANSWERS[answer]).eval()
+    layers = apply(Recognise(), from_torch(net, X).graph)
+    wanted = net(torch.as_tensor(X)).detach().numpy()
+    np.testing.assert_allclose(interpret(layers, X).logits, wanted, rtol=0, atol=1e-4)
+    assert np.ptp(wanted, axis=0).max() > 0.3
+    if "largest" in answer:
+        assert layers.attrs["readout"] == "max0"
+        assert (wanted == 0).any()
+
+
+def test_a_largest_that_starts_from_zero_on_the_machine():
+    module = from_torch(Plain(ANSWERS["largest"]).eval(), X)
+    made = compile_network(module, calibration=X)
+    assert [rung.ok for rung in verify(module, made.image, X, max_drop=100).rungs] == [True] * 4
+
+
+def test_the_largest_of_a_list_that_begins_elsewhere_is_refused():
+    with pytest.raises(DmpcError, match="takes the largest of 10 outputs of 9 timesteps"):
+        from_torch(Plain(ANSWERS["largest"], start=2.0).eval(), X)
 
 
 class Running(nn.Module):
