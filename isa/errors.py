@@ -1,14 +1,17 @@
 """Errors of the instruction set: malformed input, and a trap of the machine."""
 
+import re
+
 LONGEST = 1500  # characters of a message
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+(?=>)")  # of an object of Python, another in every run
 
 
 def one_line(text: str) -> str:
     """A text as one line to print: no control characters, and cut in its middle if it is endless.
 
-    Messages quote what a user wrote, which may be anything.
+    Messages quote what a user wrote, which may be anything, and what libraries say of it.
     """
-    text = " ".join(text.split())
+    text = ADDRESS.sub("", " ".join(text.split()))
     if len(text) > LONGEST:
         text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 4 :]}"
     return text if text.isprintable() else "".join(map(_shown, text))

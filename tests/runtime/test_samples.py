@@ -308,6 +308,7 @@ DAMAGED = {
     "no end of it": (lambda path: archive(path, header(f"({'9' * 4999},)")), "x: damaged, or not"),
     "negative": (lambda path: archive(path, header("(-3, -4, 2)")), "x: damaged, or not as np"),
     "no shape": (lambda path: archive(path, header("'three'")), "x: damaged, or not as np.savez"),
+    "a call": (lambda path: archive(path, header("exit()")), "on line 1: <ast.Call object>"),
     "nested": (lambda path: archive(path, header("(" * 3000)), "x: damaged, or not as np.savez"),
     "long header": (lambda path: archive(path, header() + " " * 60000), "x: damaged, or not as "),
     "no dtype": (lambda path: archive(path, header(descr="'q?'")), "x: damaged, or not as np"),
