@@ -106,21 +106,26 @@ def network(columns: int) -> Spec:
 
 
 def timeline(units: list[str], layers: list[str], cycles: int) -> Spec:
-    """What every unit did in a timestep; `from` and `span` are the stretch that is shown."""
-    x = field_of(
-        "since",
-        "quantitative",
-        "cycles from the timestep's first instruction",
-        scale={
-            "domainMin": {"expr": "start"},
-            "domainMax": {"expr": "start + span"},
-            "nice": False,
-        },
-        axis={"grid": True},
-    )
+    """What every unit did in a timestep; `start` and `span` are the stretch that is shown."""
+    shown = {"domainMin": {"expr": "start"}, "domainMax": {"expr": "start + span"}, "nice": False}
+    title = "cycles from the timestep's first instruction"
+    x = field_of("since", "quantitative", title, scale=shown, axis={"grid": True})
     y = field_of("unit", "nominal", sort=units)
-    where = {"x": x, "x2": {"field": "until"}, "y": y}
-    tips = tips_of(
+    looks = {"color": _work_and_waiting(layers), "tooltip": _tips_of_work()}
+    encoding = {"x": x, "x2": {"field": "until"}, "y": y, **looks}
+    thick = {"height": {"band": 0.86}, "stroke": "#8888", "strokeWidth": 0.5}
+    work = _stretches("datum.doing == 'busy'", thick, encoding)
+    wait = _stretches("datum.doing != 'busy'", {"height": {"band": 0.28}}, encoding)
+    params = [
+        _slider("start", 0, 0, cycles, "first cycle "),
+        _slider("span", cycles, 20, cycles, "cycles shown "),
+    ]
+    layered = wait, work, _labels_of_work(x, y)
+    return chart_of("timeline", {"step": ROW + 6}, *layered, params=params)
+
+
+def _tips_of_work() -> list[Spec]:
+    return tips_of(
         ("unit", "unit"),
         ("doing", "doing"),
         ("since", "from cycle"),
@@ -130,68 +135,41 @@ def timeline(units: list[str], layers: list[str], cycles: int) -> Spec:
         ("op", "op"),
         ("nodes", "nodes of the model"),
     )
+
+
+def _work_and_waiting(layers: list[str]) -> Spec:
+    """Colours: work by layer, waiting by cause."""
     causes = [cause for cause in COLOURS if cause not in ("busy", "idle")]
+    colours = [LAYERS[n % len(LAYERS)] for n in range(len(layers))]
     scale = {
         "domain": [*layers, *(f"waits: {cause}" for cause in causes)],
-        "range": [
-            *(LAYERS[n % len(LAYERS)] for n in range(len(layers))),
-            *(COLOURS[c] for c in causes),
-        ],
+        "range": [*colours, *(COLOURS[cause] for cause in causes)],
     }
-    looks = {"color": field_of("what", "nominal", "work, waiting", scale=scale), "tooltip": tips}
-    work = {
-        "transform": [{"filter": "datum.doing == 'busy'"}],
-        "mark": {
-            "type": "bar",
-            "clip": True,
-            "height": {"band": 0.86},
-            "stroke": "#8888",
-            "strokeWidth": 0.5,
-        },
-        "encoding": {**where, **looks},
-    }
-    wait = {
-        "transform": [{"filter": "datum.doing != 'busy'"}],
-        "mark": {"type": "bar", "clip": True, "height": {"band": 0.28}},
-        "encoding": {**where, **looks},
-    }
+    return field_of("what", "nominal", "work, waiting", scale=scale)
+
+
+def _stretches(which: str, looks: Spec, encoding: Spec) -> Spec:
+    """Bars from cycle to cycle."""
+    mark = {"type": "bar", "clip": True, **looks}
+    return {"transform": [{"filter": which}], "mark": mark, "encoding": encoding}
+
+
+def _labels_of_work(x: Spec, y: Spec) -> Spec:
+    """What stands in a bar that is wide enough for it."""
     seen = "max(0, min(datum.until, start + span) - max(datum.since, start))"
     wide = f"{seen} / span * width > 7 * length(datum.label)"
-    label = {
-        "transform": [{"filter": wide}, {"calculate": "max(datum.since, start)", "as": "at"}],
-        "mark": {
-            "type": "text",
-            "align": "left",
-            "dx": 3,
-            "clip": True,
-            "fontSize": 10,
-            "tooltip": None,
-        },
-        "encoding": {
-            "x": {**x, "field": "at"},
-            "y": y,
-            "text": field_of("label", "nominal"),
-        },
+    at = {"calculate": "max(datum.since, start)", "as": "at"}
+    small = {"align": "left", "dx": 3, "clip": True, "fontSize": 10, "tooltip": None}
+    return {
+        "transform": [{"filter": wide}, at],
+        "mark": {"type": "text", **small},
+        "encoding": {"x": {**x, "field": "at"}, "y": y, "text": field_of("label", "nominal")},
     }
-    params = [
-        {
-            "name": "start",
-            "value": 0,
-            "bind": {"input": "range", "min": 0, "max": cycles, "step": 1, "name": "first cycle "},
-        },
-        {
-            "name": "span",
-            "value": cycles,
-            "bind": {
-                "input": "range",
-                "min": 20,
-                "max": cycles,
-                "step": 1,
-                "name": "cycles shown ",
-            },
-        },
-    ]
-    return chart_of("timeline", {"step": ROW + 6}, wait, work, label, params=params)
+
+
+def _slider(name: str, value: int, least: int, most: int, title: str) -> Spec:
+    bind = {"input": "range", "min": least, "max": most, "step": 1, "name": title}
+    return {"name": name, "value": value, "bind": bind}
 
 
 def shares(data: str, what: str, part: str, order: list[str], title: str) -> Spec:

@@ -346,7 +346,7 @@ def test_damaged_files(tmp_path, kind):
         assert load_samples(path).x.shape == (3, 4, 2)
     else:
         assert refused(path).startswith(f"{path}: {message}")
-        assert refused(path) == refused(path)
+        assert "0x" not in refused(path)
 
 
 def test_an_array_beyond_the_machines_memory_is_not_asked_for(tmp_path, monkeypatch):
