@@ -1,8 +1,9 @@
 """`recognise`: a model's float primitives as the field's layers, by what they compute."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -70,51 +71,52 @@ class Recognise(Pass):
             raise CompileError(f"needs a graph of level model, not {graph.level}", where=graph.name)
         if len(graph.inputs) != 1:
             raise CompileError.of(INPUT_COUNT, where=graph.name, number=len(graph.inputs))
-        try:
-            return self._layers(graph)
-        except CompileError:
-            for cut in (turned, foretold):
-                other = cut(prune(graph))
-                if other is not None:
-                    with suppress(CompileError):
-                        return self._layers(other)
-            raise
-
-    def _layers(self, graph: Graph) -> Graph:
-        """As `run`, of a graph whose timesteps are cut as they are."""
-        graph, rests = woken(with_composed(without_copies(prune(graph))))
-        graph, counts = without_counts(from_rest(graph))
-        graph, cut = without_limits(graph)
-        graph, endless, uncounted = joined(graph, counts)
-        graph = together(settled(with_gates(graph)))
-        told = cut, endless, rests
-        try:
-            if uncounted:
-                raise uncounted
-            return _recognised(graph, told)
-        except CompileError as error:
-            events = of_events(graph)
-            if events is not None and not (uncounted and holds(events, counts)):
-                return _recognised(events, told)
-            raise_causes(graph, error)
-            raise
+        return _first(prune(graph), (turned, foretold), _layers)
 
 
-_Told = tuple[frozenset[str], frozenset[str], Mapping[str, Rest]]
-"""What was taken out of a graph: limits; neurons that spike without end, and those that rest."""
+Reading = Callable[[Graph], Graph | None]
+"""Another graph that computes the same, or the same one or None if there is none."""
 
 
-def _recognised(graph: Graph, told: _Told) -> Graph:
-    """The layers-level graph, if need be with states that a constant drives taken above their rest
-    though they start elsewhere, or slow states that hear what they charged a timestep later."""
+def _first(graph: Graph, readings: Iterable[Reading], layers: Callable[[Graph], Graph]) -> Graph:
+    """The layers of a graph, else of the first of its readings that has any.
+
+    Of none, what is wrong with the graph as it is is raised.
+    """
     try:
-        return _Recognition(graph, *told).run()
+        return layers(graph)
     except CompileError:
-        for other in (from_rest(graph, anywhere=True), heard_late(graph)):
-            if other is not graph:
+        for reading in readings:
+            other = reading(graph)
+            if other is not None and other is not graph:
                 with suppress(CompileError):
-                    return _Recognition(prune(other), *told).run()
+                    return layers(prune(other))
         raise
+
+
+def _layers(graph: Graph) -> Graph:
+    """The layers of a graph whose timesteps are cut as they are."""
+    graph, rests = woken(with_composed(without_copies(graph)))
+    graph, counts = without_counts(from_rest(graph))
+    graph, cut = without_limits(graph)
+    graph, endless, uncounted = joined(graph, counts)
+    graph = together(settled(with_gates(graph)))
+
+    def recognised(read: Graph) -> Graph:
+        if uncounted and (read is graph or holds(read, counts)):
+            raise uncounted
+        return _first(read, OTHERWISE, lambda one: _Recognition(one, cut, endless, rests).run())
+
+    try:
+        return _first(graph, (of_events,), recognised)
+    except CompileError as error:
+        raise_causes(graph, error)
+        raise
+
+
+OTHERWISE: Sequence[Reading] = (partial(from_rest, anywhere=True), heard_late)
+"""States that a constant drives taken above their rest though they start elsewhere; slow states
+that hear what they charged a timestep later."""
 
 
 class _Recognition:
