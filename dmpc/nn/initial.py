@@ -96,10 +96,9 @@ def _settle_feedback(
 ) -> None:
     """Scale the weights of a recurrent layer's own spikes, of each receptor."""
     assert layer.recurrent is not None
-    keep = None if layer.synapse is None else layer.synapse.kept()
-    for number, weight in enumerate(layer.recurrent.weight.chunk(layer.receptors)):
+    alphas = [leak.kept().mean().item() for leak in layer.currents.values()] or [0.0]
+    for alpha, weight in zip(alphas, layer.recurrent.weight.chunk(layer.receptors), strict=True):
         each = weight.square().sum(dim=1).mean() * rate * (1 - rate)
-        alpha = 0.0 if keep is None else keep.chunk(layer.receptors)[number].mean().item()
         both = alpha * beta  # the spread of what leaks twice
         leaks = (1 - both) * (1 - alpha**2) * (1 - beta**2) / (1 + both)
         spread = (gain * (each / leaks).sqrt()).mean()

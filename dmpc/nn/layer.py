@@ -113,12 +113,19 @@ class DMPLayer(nn.Module):
             self.slow_path = SlowPath(self.drive, self.memory, self.slow)
         self.recurrent = nn.Linear(self.neurons, arriving, bias=False) if recurrent else None
         self.delays = AxonalDelays(self.axons, delays) if delays else None
-        self.synapse: Leak | None = None
-        if alphas:
-            leaks = [Leak("DMPLayer: alpha", neurons, each, learned=False) for each in alphas]
-            keep = torch.cat([leak.keep for leak in leaks])
-            self.synapse = Leak("DMPLayer: alpha", arriving, keep, learned=learn_alpha)
+        leaks = [Leak("DMPLayer: alpha", neurons, each, learned=learn_alpha) for each in alphas]
+        self.synapse: Leak | nn.ModuleDict | None = leaks[0] if leaks else None
+        if len(leaks) > 1:
+            self.synapse = nn.ModuleDict({str(n): leak for n, leak in enumerate(leaks, 1)})
         self.lif = (LIF() if lif is None else lif).of(self.neurons)
+
+    @property
+    def currents(self) -> dict[str, Leak]:
+        """Synaptic currents, by what is behind `synapse` in their names: nothing, or of which."""
+        if not isinstance(self.synapse, nn.ModuleDict):
+            return {} if self.synapse is None else {"": self.synapse}
+        every = self.synapse.items()
+        return {f".{number}": leak for number, leak in every if isinstance(leak, Leak)}
 
     @property
     def states(self) -> int:
@@ -182,17 +189,14 @@ class DMPLayer(nn.Module):
 
     def keep(self) -> Tensor | None:
         """What a timestep leaves of synaptic currents, for `LIF.forward`, if there are any."""
-        if self.synapse is None:
-            return None
-        keep = self.synapse.kept()
-        return keep if self.receptors == 1 else keep.reshape(self.receptors, -1)
+        keeps = [leak.kept() for leak in self.currents.values()]
+        return torch.stack(keeps) if len(keeps) > 1 else next(iter(keeps), None)
 
     def arriving(self, current: Tensor) -> Tensor:
         """What arrives [batch, time, receptors * neurons] as synaptic currents, if there are."""
-        if self.synapse is None:
-            return current
-        arriving: Tensor = self.synapse(current)
-        return arriving
+        leaks = self.currents.values()
+        parts = zip(leaks, current.chunk(self.receptors, dim=-1), strict=True) if leaks else ()
+        return torch.cat([leak(part) for leak, part in parts], dim=-1) if leaks else current
 
     def late(self, x: Tensor) -> Tensor:
         """A sequence [batch, time, inputs] as it arrives at the synapses."""

@@ -83,8 +83,8 @@ def layer_nodes(name: str, layer: DMPLayer, spikes: str) -> list[NodeProto]:
             op("Add", ".current", [current, ".slow"]),
         ]
         current = ".current"
-    if layer.synapse is not None:
-        nodes += current_nodes(op, receptors(layer), current)
+    if layer.currents:
+        nodes += current_nodes(op, list(layer.currents), current)
         current = ".synapse_next" if layer.receptors == 1 else CHARGING
     nodes += neuron_nodes(op, layer.lif, current)
     if layer.recurrent is not None:
@@ -105,20 +105,6 @@ class _Ops:
         made.attribute.extend(helper.make_attribute(k, v) for k, v in attributes.items())
         return made
 
-    def split(self, node: str, given: str, parts: list[str], axis: int) -> NodeProto:
-        """A node that cuts a tensor into equal parts."""
-        results = [self.layer + part for part in parts]
-        return helper.make_node(
-            "Split", [self.layer + given], results, self.layer + node, axis=axis
-        )
-
-
-def receptors(layer: DMPLayer) -> list[str]:
-    """What is behind the names of a layer's synaptic currents."""
-    several = layer.receptors > 1
-    found = [f".{number + 1}" if several else "" for number in range(layer.receptors)]
-    return [] if layer.synapse is None else found
-
 
 def current_nodes(op: _Ops, of: list[str], current: str) -> list[NodeProto]:
     """Nodes from what arrives at receptors to their currents, and to the sum of several."""
@@ -126,11 +112,8 @@ def current_nodes(op: _Ops, of: list[str], current: str) -> list[NodeProto]:
     arriving = [current]
     if len(of) > 1:
         arriving = [f".arriving{each}" for each in of]
-        keeps = [f".synapse{each}.keep" for each in of]
-        nodes += [
-            op.split(".arriving", current, arriving, axis=1),
-            op.split(".synapse.kept", ".synapse.keep", keeps, axis=0),
-        ]
+        given, parts, name = op.layer + current, [op.layer + one for one in arriving], ".arriving"
+        nodes.append(helper.make_node("Split", [given], parts, op.layer + name, axis=1))
     for each, brought in zip(of, arriving, strict=True):
         own = f".synapse{each}"
         nodes += [
@@ -361,7 +344,7 @@ def state_sizes(network: DMPNetwork) -> dict[str, int]:
             sizes[f"layers.{i}.before"] = layer.neurons
         for age in range(longest(layer)):
             sizes[f"layers.{i}.past.{age + 1}"] = layer.axons
-        for each in receptors(layer):
+        for each in layer.currents:
             sizes[f"layers.{i}.synapse{each}"] = layer.neurons
         if layer.lif.adaptation is not None:
             sizes[f"layers.{i}.adaptation"] = layer.neurons

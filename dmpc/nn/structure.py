@@ -113,8 +113,8 @@ def _of_layer(layer: DMPLayer, given: Numbers) -> dict[str, Array]:
         for part, weight in maps.items():
             made[f"{part}{behind}.weight"] = scale[:, None] * weight[own]
         made[f"fast{behind}.bias"] = scale * bias[own]
-        if layer.synapse is not None:
-            made[f"alpha{behind}"] = given["synapse.keep"][own]
+    for number, each in enumerate(layer.currents):
+        made[f"alpha_{number}" if number else "alpha"] = given[f"synapse{each}.keep"]
     threshold = given["lif.threshold"]
     vectors = {
         "beta": given["lif.beta"],

@@ -108,7 +108,7 @@ def test_the_answer_of_a_readout_that_leaks(over_time: Any, logit: float) -> Non
     assert network.collect(readouts).item() == pytest.approx(logit)
 
 
-@pytest.mark.parametrize(("kind", "sizes"), [(CURRENTS, [12, 10, 3]), (SEVERAL, [12, 20, 3])])
+@pytest.mark.parametrize(("kind", "sizes"), [(CURRENTS, [12, 10, 3]), (SEVERAL, [12, 10, 10, 3])])
 def test_leaks_are_learned_within_their_limits(kind: dict[str, Any], sizes: list[int]) -> None:
     network, x, y = network_of(**kind), events(12, 10, 8), torch.arange(12) % 3
     leaks = [module for module in network.modules() if isinstance(module, Leak)]
