@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from torch import Tensor
 
 from dmpc.frontend import import_onnx
 from dmpc.ir.graph import Array, Graph
+from dmpc.ir.recorded import NotRecorded, Recorded, Tape, recorded
 from dmpc.nn.export import to_onnx
-from dmpc.nn.layer import DMPLayer
 from dmpc.nn.network import DMPNetwork
 from dmpc.nn.onnx_nodes import weights
-from dmpc.nn.planes import Convolution
 from dmpc.passes.base import apply
 from dmpc.passes.recognise import Recognise
 
@@ -23,121 +24,154 @@ Numbers = Mapping[str, NDArray[np.float64]]
 """Those of a network by the names of its file; numbers of neurons may be one for all."""
 
 
-MAPS: Final = "fast", "recurrent", "slow"
-"""What may charge neurons, by the names of modules and in the graph."""
+WORTH: Final = 3
+"""The import of which a tape is made: that takes as long as ten more, and some have but a few."""
+
+
+@dataclass(frozen=True)
+class _Import:
+    """What numbers `given` made, and what has to stay for a structure to stay.
+
+    The `tape` of one import is held against the next, of other numbers, before it is relied on.
+    """
+
+    fixed: object
+    given: Numbers
+    graph: Graph
+    number: int = 1
+    tape: Tape | None = None
+    refused: str = ""  # why there is no tape
+    sure: bool = False
 
 
 class Structure:
-    """The layers of a network: imported once, and again when more than numbers has changed.
+    """The layers of a network: imported a few times, and again when more than numbers has changed.
 
     Importing and recognising an export costs as much as running it. Both find the same structure
     while no delay moves and no tensor becomes zero or stops being so, and what they make of weights
-    is written out here (`layer_numbers`). It is held against each import, bit for bit: a network of
-    which it does not speak, or speaks otherwise, is imported every time.
+    is on a tape (`dmpc.ir.recorded`): what recognition did is done again with the present numbers.
+    A network of which a tape does not give what an import gives, bit for bit, is imported every
+    time, and so is one whose weights the importer itself changes, as it does behind batch norms.
     """
 
     def __init__(self) -> None:
-        self.found: tuple[object, Graph] | None = None
+        self.last: _Import | None = None
 
     def layers(self, network: DMPNetwork) -> Graph:
         """The graph of level layers of the present weights, as `recognise` gives it."""
-        numbers = file_numbers(network)
-        made, key = layer_numbers(network, numbers), _fixed(network, numbers)
-        if self.found is not None and self.found[0] == key:
-            graph = self.found[1].copy()
-            graph.constants |= made
+        numbers, names = file_numbers(network), trained(network)
+        given = {name: one for name, one in numbers.items() if name in names}
+        fixed, last = _fixed(network, numbers, names), self.last
+        if last is None or last.fixed != fixed:
+            self.last = last = _Import(fixed, given, imported(network))
+            return last.graph
+        if all(_same(one, last.given[name]) for name, one in given.items()):
+            return last.graph.copy()
+        if last.tape is not None and last.sure:
+            graph = last.graph.copy()
+            graph.constants |= last.tape.play(given)
             return graph
-        graph = imported(network)
-        real = {name: v for name, v in graph.constants.items() if v.dtype.kind == "f"}
-        agrees = real.keys() == made.keys() and all(
-            _same(v, made[name]) for name, v in real.items()
-        )
-        self.found = (key, graph) if agrees else None
-        return graph
+        self.last = last = _again(network, last, given)
+        return last.graph
+
+
+def _again(network: DMPNetwork, last: _Import, given: Numbers) -> _Import:
+    """A further import: the tape of the last one is held against it, or one is made."""
+    model = _model(network)
+    graph = apply(Recognise(), model)
+    now = replace(last, given=given, graph=graph, number=last.number + 1)
+    if last.refused or now.number < WORTH:
+        return now
+    if last.tape is None:
+        try:
+            return replace(now, tape=_recorded(model, given))
+        except NotRecorded as error:
+            return replace(now, refused=str(error))
+    found = last.graph.constants | last.tape.play(given)
+    sure = all(_same(one, found[name]) for name, one in now.graph.constants.items())
+    if not sure:
+        return replace(now, tape=None, refused="with other numbers recognition decides otherwise")
+    return replace(now, sure=True)
 
 
 def imported(network: DMPNetwork) -> Graph:
     """The graph of level layers of a network's export."""
+    return apply(Recognise(), _model(network))
+
+
+def _model(network: DMPNetwork) -> Graph:
     model = to_onnx(network)
     for value in model.graph.input:  # open sizes would be imported twice, to compare
         for dim in value.type.tensor_type.shape.dim[:2]:
             dim.dim_value = 2
-    return apply(Recognise(), import_onnx(model))
+    return import_onnx(model)
+
+
+def _recorded(model: Graph, given: Numbers) -> Tape:
+    """A tape of what is done to numbers from a file's on; NotRecorded if it cannot hold that."""
+    model, tape = model.copy(), Tape()
+    for name, value in given.items():
+        own = model.constants.get(name)
+        places = None if own is None else _places(value, own)
+        if places is None:
+            raise NotRecorded(f"the importer makes other numbers of {name}")
+        number: Any = tape.input(name, value)
+        model.constants[name] = _placed(number, places)
+    try:
+        found: Mapping[str, object] = Recognise().run(model).constants
+    except ValueError as error:
+        if not tape.lost:
+            raise
+        raise NotRecorded(tape.lost) from error
+    if tape.lost:
+        raise NotRecorded(tape.lost)
+    tape.end({name: one for name, one in found.items() if isinstance(one, Recorded)})
+    return tape
+
+
+def _places(value: Array, made: Array) -> NDArray[np.int64] | None:
+    """Which numbers of one array those of another are, the last but one a zero; None: others."""
+    found = np.empty_like(made, np.int64)  # what is picked lies in memory as this does
+    if value.size == made.size and np.array_equal(value.ravel(), made.ravel()):
+        found[...] = np.arange(value.size).reshape(made.shape)
+        return found
+    flat = np.append(value, 0.0)
+    order = np.argsort(flat)
+    found[...] = order[np.searchsorted(flat[order], made).clip(max=value.size)]
+    return found if np.array_equal(flat[found], made) else None
+
+
+@recorded
+def _placed(value: Array, places: NDArray[np.int64]) -> Array:
+    return np.append(value, 0.0)[places]
+
+
+def trained(network: DMPNetwork) -> set[str]:
+    """Names of the numbers that training changes, but delays, whose structure they are."""
+    names = {name for name, _ in network.named_parameters() if not name.endswith("delays.delay")}
+    layers = enumerate(network.dmp_layers)
+    return names | {f"layers.{i}.lif.gain" for i, one in layers if isinstance(one.lif.gain, Tensor)}
 
 
 def file_numbers(network: DMPNetwork) -> Numbers:
-    """What a network's file holds, in float64; raises ValueError if a weight is not finite."""
+    """The numbers that an export has, as its import reads them.
+
+    Raises ValueError, as an export does, if one is not finite.
+    """
     return {one.name: numpy_helper.to_array(one).astype(np.float64) for one in weights(network)}
 
 
-def layer_numbers(network: DMPNetwork, numbers: Numbers) -> dict[str, Array]:
-    """The constants of a network's layers by their names in the graph, or nothing.
-
-    Nothing of fronts, which are laid out for the machine, and where recognition finds numbers as
-    ratios of others: of linear drives, and of currents by which neurons adapt; or as sums that
-    round, beside floors of membranes.
-    """
-    made: dict[str, Array] = {}
-    for i, layer in enumerate(network.dmp_layers):
-        adapts = layer.lif.adaptation
-        ratios = layer.linear_drive or (adapts is not None and not adapts.raises)
-        front = isinstance(layer.fast, Convolution) or layer.pool is not None
-        if ratios or front or layer.lif.limits != (None, None):
-            return {}
-        own = f"layers.{i}."
-        given = {k.removeprefix(own): v for k, v in numbers.items() if k.startswith(own)}
-        made |= {f"layer{i + 1}.{name}": v for name, v in _of_layer(layer, given).items()}
-    leak = network.readout_leak
-    part = "readout" if leak is None else "readout.in"
-    made |= {f"{part}.{kind}": numbers[f"readout.{kind}"] for kind in ("weight", "bias")}
-    return made if leak is None else {**made, "readout.alpha": numbers["readout_leak.keep"]}
-
-
-def _of_layer(layer: DMPLayer, given: Numbers) -> dict[str, Array]:
-    """Of one layer, whose currents have the unit of membranes, and one bias."""
-    gain, bias = given["lif.gain"], given["fast.bias"]
-    made: dict[str, Array] = {}
-    if layer.slow_path is not None:
-        bias = bias + given["slow.bias"]
-        made |= {
-            "drive.weight": given["drive.weight"][0],
-            "drive.bias": given["drive.bias"],
-            "memory.A": given["memory.a_bar"],
-            "memory.B": given["memory.b_bar"],
-        }
-    maps = {part: given[f"{part}.weight"] for part in MAPS if f"{part}.weight" in given}
-    scale = np.broadcast_to(gain, layer.neurons)
-    for number in range(layer.receptors):
-        behind = f"_{number}" if number else ""
-        own = slice(number * layer.neurons, (number + 1) * layer.neurons)
-        for part, weight in maps.items():
-            made[f"{part}{behind}.weight"] = scale[:, None] * weight[own]
-        made[f"fast{behind}.bias"] = scale * bias[own]
-    for number, each in enumerate(layer.currents):
-        made[f"alpha_{number}" if number else "alpha"] = given[f"synapse{each}.keep"]
-    threshold = given["lif.threshold"]
-    vectors = {
-        "beta": given["lif.beta"],
-        "threshold": threshold,
-        "reset": given.get("lif.reset", threshold),
-    }
-    if layer.lif.adaptation is not None:
-        vectors |= {
-            "rho": given["lif.adaptation.leak.keep"],
-            "jump": given["lif.adaptation.jump"],
-            "coupling": np.array(float(layer.lif.reset is None)),
-        }
-    if layer.lif.refractory is not None:
-        vectors["rest"] = given["lif.refractory"]
-    made |= {name: np.broadcast_to(one, layer.neurons) for name, one in vectors.items()}
-    return {name: np.ascontiguousarray(value) for name, value in made.items()}
-
-
-def _fixed(network: DMPNetwork, numbers: Numbers) -> object:
+def _fixed(network: DMPNetwork, numbers: Numbers, names: set[str]) -> object:
     """What has to stay for a structure to stay: whole delays, and which tensors hold something."""
-    delays = (layer.delays for layer in network.dmp_layers if layer.delays is not None)
-    whole = [one.whole().tolist() for one in delays]
-    return whole, [bool(value.any()) for value in numbers.values()]
+    delays = {
+        f"layers.{i}.delays.delay": layer.delays.whole().numpy()
+        for i, layer in enumerate(network.dmp_layers)
+        if layer.delays is not None
+    }
+    others = {
+        name: one.tobytes() for name, one in {**numbers, **delays}.items() if name not in names
+    }
+    return others, [bool(value.any()) for value in numbers.values()]
 
 
 def _same(one: Array, other: Array) -> bool:

@@ -18,7 +18,7 @@ from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.currents import ROUNDING, without
 from dmpc.passes.recognition.network import Kept, Kind, Network
 from dmpc.passes.recognition.neurons import Firing, heeds_own_spikes
-from dmpc.passes.recognition.terms import Affine, Matrix, Term, affine, near, ratio
+from dmpc.passes.recognition.terms import Affine, Matrix, Term, affine, divided, near, ratio
 
 
 @dataclass(frozen=True)
@@ -149,13 +149,15 @@ class _System:
         if taken.parts:
             _need(taken.parts.keys() == inputs.parts.keys())
             share = ratio(taken, inputs, "")
-        alone = ~np.any([term.at(term.peaks()) for term in inputs.parts.values()], axis=0)
+        alone = np.ones(len(share), np.bool_)
+        for term in inputs.parts.values():
+            alone = alone & (term.at(term.peaks()) == 0)
         share = np.where(alone, _over(taken.bias, inputs.bias), share)  # no weight tells it
         rest = without(taken, inputs.scaled(share))
         _need(not rest.parts and _is_nothing(rest.bias, factor))
         rho, more = kept - factor * share, factor * (follows - own * share)
-        rho[np.abs(rho) <= ROUNDING * np.abs(kept)] = 0.0  # a current, which the membrane tells
-        more[np.abs(more) <= ROUNDING * np.abs(factor * follows)] = 0.0
+        rho = _without(rho, ROUNDING * np.abs(kept))  # a current, which the membrane tells
+        more = _without(more, ROUNDING * np.abs(factor * follows))
         _need(not (more[rho == 0]).any())
         more = _over(more, rho)
         coupling = factor * share + more
@@ -236,7 +238,7 @@ def _settled(forms: Forms, u: State, a: State, comparison: str, past: str) -> _S
         weight = _matrix(spelled, past)
         left = np.diag(fired.bias - silent.bias - weight.sum(1)) + weight
         left -= np.diag(_weight(silent, u.name) * more_u + _weight(silent, a.name) * more_a)
-        left[np.abs(left) <= ROUNDING**2 + ROUNDING * np.abs(np.diag(np.diag(weight)))] = 0.0
+        left = _without(left, ROUNDING**2 + ROUNDING * np.abs(np.diag(np.diag(weight))))
         return affine(np.zeros(size), {past: Term.of(left)})
 
     reset = none.raised.scaled(moving / own).plus(Affine(more_u, {}))
@@ -274,8 +276,12 @@ def _matrix(form: Affine, leaf: str) -> Matrix:
 
 def _over(one: Matrix, other: Matrix) -> Matrix:
     """A quotient, zero where there is nothing to divide by."""
-    made: Matrix = np.divide(one, other, out=np.zeros_like(one), where=other != 0)
-    return made
+    return divided(one, other, other != 0, np.zeros_like(one))
+
+
+def _without(numbers: Matrix, nothing: Matrix) -> Matrix:
+    """Numbers, zero where they are no larger than others."""
+    return np.where(np.abs(numbers) <= nothing, 0.0, numbers)
 
 
 def _is_nothing(bias: Matrix, beside: Matrix) -> bool:

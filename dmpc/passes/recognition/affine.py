@@ -157,10 +157,10 @@ class Forms:
         true = [form.bias + sum(term.sums() for term in form.parts.values()) for form in forms]
         with np.errstate(all="ignore"):
             ends = [
-                np.asarray(op_def(op.kind).evaluate(EvalContext(), op.attrs, *arrays)[0], float)
+                op_def(op.kind).evaluate(EvalContext(), op.attrs, *arrays)[0].astype(np.float64)
                 for arrays in (as_typed(op, false), as_typed(op, true))
             ]
-        if not np.isfinite(ends).all():
+        if not all(np.isfinite(end).all() for end in ends):
             return None
         rise = ends[1] - ends[0]
         return affine(ends[0], {leaf: term.scaled(rise) for leaf, term in read.items()})

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from dmpc.ir.graph import Attr, Graph, Loc, Op, State
+from dmpc.ir.recorded import told
 from dmpc.ir.types import TensorType, event, f32
 from dmpc.ir.wires import Ring, Wires
 from dmpc.passes.recognition.answers import Answer, find_answer
@@ -73,7 +74,7 @@ def _read(layer: Neurons) -> list[Synapses]:
 
 def _is_late(found: Synapses) -> bool:
     """Whether all events that synapses read set out in a timestep before."""
-    used = found.weight.any(axis=0)
+    used = told(found.weight.any(axis=0))
     delays = np.array(found.source.delays)
     return bool(np.all(delays[used] if used.shape == delays.shape else delays))
 
@@ -294,7 +295,7 @@ class _Assembly:
         network, ops = self.network, self.ways(found, at)
         weight, offset = (self.graph.fresh(f"{name}.drive.{part}") for part in ("weight", "bias"))
         self.constant(weight, found.weight[0], _weight_loc(network, ops))
-        self.constant(offset, np.array([bias]), _bias_loc(network, ops))
+        self.constant(offset, np.reshape(bias, 1), _bias_loc(network, ops))
         return self.source(name, found), weight, offset
 
     def nothing(self, synapses: Sequence[Synapses]) -> Synapses:
@@ -449,7 +450,7 @@ class _Assembly:
 
     def constant(self, name: str, value: Matrix, loc: Loc = ()) -> str:
         """Add a parameter; -0.0 becomes 0.0."""
-        return self.graph.add_constant(name, np.array(value + 0.0), f32(*value.shape), loc)
+        return self.graph.add_constant(name, value + 0.0, f32(*value.shape), loc)
 
     def state(self, name: str, next_: str, old_name: str, factor: Matrix | float = 1.0) -> None:
         """Add a state with the old one's initial value, times a factor."""

@@ -178,5 +178,6 @@ def without(form: Affine, other: Affine) -> Affine:
     return affine(bias, parts)
 
 
-def _reach(term: Term) -> float:
-    return float(np.abs(term.at(term.peaks())).max(initial=0))
+def _reach(term: Term) -> np.float64:
+    reach: np.float64 = np.abs(term.at(term.peaks())).max(initial=0)
+    return reach

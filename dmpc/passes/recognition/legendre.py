@@ -23,7 +23,7 @@ def legendre_window(a: Matrix, b: Matrix) -> float | None:
     if window < 1:
         return None
     expected_a, expected_b = zero_order_hold(*legendre_system(states, window))
-    gain = float(expected_b @ b) / float(expected_b @ expected_b)
+    gain = (expected_b @ b) / (expected_b @ expected_b)
     agrees = np.abs(a - expected_a).max() <= TOLERANCE * np.abs(expected_a).max() and (
         np.abs(b - gain * expected_b).max() <= TOLERANCE * np.abs(b).max()
     )

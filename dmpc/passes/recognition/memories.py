@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from dmpc.ir.graph import State
+from dmpc.ir.recorded import recorded, told
 from dmpc.passes.recognition.convolutions import flattened
 from dmpc.passes.recognition.network import Drive, Memory, Network, Synapses
 from dmpc.passes.recognition.state_rules import STRANGE_DRIVE, UNKNOWN_STATE
@@ -31,7 +32,7 @@ def find_memory(network: Network, state: State) -> Memory:
     found: list[tuple[Drive, Matrix]] = []
     for leaf in rectified:
         columns = form.terms[leaf]
-        for element in np.flatnonzero(columns.any(axis=0)):
+        for element in np.flatnonzero(told(columns.any(axis=0))):
             drive = _rectified(network, leaf, int(element))
             found.append((drive, columns[:, element]))
     if others or form.bias.any():
@@ -51,7 +52,7 @@ def _rectified(network: Network, relu: str, element: int) -> Drive:
     assert producer is not None
     argument = network.forms.form(producer.operands[0]).taken(np.array([element]))
     parts = _products(network, relu, argument)
-    return Drive(relu, element, parts, float(argument.bias[0]))
+    return Drive(relu, element, parts, argument.bias[0])
 
 
 def _linear(network: Network, state: State, form: Affine) -> Iterator[tuple[Drive, Matrix]]:
@@ -63,11 +64,19 @@ def _linear(network: Network, state: State, form: Affine) -> Iterator[tuple[Driv
     whole = np.hstack([*(part.weight for part in parts), form.bias[:, None]])
     rows = _independent(whole)
     b, *_ = np.linalg.lstsq(whole[rows].T, whole.T, rcond=None)
-    b[:, rows] = np.eye(len(rows))
+    b = _with_own(b, rows)
     for row, column in zip(rows, b, strict=True):
         own = (replace(part, weight=part.weight[row : row + 1]) for part in parts)
         kept = tuple(part for part in own if part.weight.any())
-        yield Drive(state.next, row, kept, float(form.bias[row]), linear=True), column
+        yield Drive(state.next, row, kept, form.bias[row], linear=True), column
+
+
+@recorded
+def _with_own(b: Matrix, rows: list[int]) -> Matrix:
+    """Columns of B whose own rows are exactly themselves."""
+    b = b.copy()
+    b[:, rows] = np.eye(len(rows))
+    return b
 
 
 def _independent(matrix: Matrix) -> list[int]:
@@ -83,9 +92,14 @@ def _independent(matrix: Matrix) -> list[int]:
 
 def _of_one_size(drive: Drive, column: Matrix) -> tuple[Drive, Matrix]:
     """A drive as large as any other of its vector, all of which share a step, and its column."""
-    size = sum(float(np.abs(part.weight).sum()) for part in drive.parts) + abs(drive.bias)
-    factor = 2.0 ** -round(math.log2(size)) if size else 1.0
+    factor = _power(sum(np.abs(part.weight).sum() for part in drive.parts) + abs(drive.bias))
     return drive.scaled(factor), column / factor
+
+
+@recorded
+def _power(size: float) -> np.float64:
+    """The power of two nearest to one over a size."""
+    return np.float64(2.0 ** -round(math.log2(size)) if size else 1.0)
 
 
 def _products(network: Network, at: str, form: Affine) -> tuple[Synapses, ...]:
@@ -103,7 +117,7 @@ def _switched(network: Network, state: State, form: Affine, others: list[str]) -
     `beta + gamma s` is `b relu(w s + x)`, where gamma is a multiple of beta, or beta is zero.
     """
     leaf = others[0]
-    inputs = np.flatnonzero(form.terms[leaf].any(axis=0))
+    inputs = np.flatnonzero(told(form.terms[leaf].any(axis=0)))
     events = all(_zero_or_one(network, leaf, int(element)) for element in inputs)
     if len(others) > 1 or len(inputs) > 1 or not events:
         return None

@@ -11,6 +11,7 @@ from dmpc.errors import CompileError
 from dmpc.ir.excerpt import depends_on, excerpt
 from dmpc.ir.graph import Graph, Loc, Op
 from dmpc.ir.ops_convolution import Convolution
+from dmpc.ir.recorded import recorded, told
 from dmpc.ir.wires import Wires, reached
 from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.terms import Matrix
@@ -52,13 +53,24 @@ class Lines:
         past = self.values.get(leaf)
         if past is None:
             return {(leaf, 0): matrix}
-        found: dict[tuple[str, int], Matrix] = {}
+        found: dict[tuple[str, int], list[int]] = {}
+        used = told(matrix.any(axis=0))
         for column, source in enumerate(past.sources):
-            if source is not None and matrix[:, column].any():
-                key = (source, int(past.age[column]))
-                whole = found.setdefault(key, np.zeros((len(matrix), sizes(source))))
-                whole[:, past.index[column]] += matrix[:, column]
-        return found
+            if source is not None and used[column]:
+                found.setdefault((source, int(past.age[column])), []).append(column)
+        return {
+            key: _added(matrix, columns, past.index[columns], sizes(key[0]))
+            for key, columns in found.items()
+        }
+
+
+@recorded
+def _added(matrix: Matrix, columns: list[int], places: Numbers, size: int) -> Matrix:
+    """Columns of a matrix at new places among `size`, added up."""
+    whole = np.zeros((len(matrix), size))
+    for column, place in zip(columns, places, strict=True):
+        whole[:, place] += matrix[:, column]
+    return whole
 
 
 NO_LINES = Lines(frozenset(), {}, ())

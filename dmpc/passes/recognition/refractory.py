@@ -233,7 +233,7 @@ class _Counter:
 
     def next(self, value: Matrix, spikes: Matrix | float) -> Matrix:
         """What it becomes, with spikes."""
-        said = np.broadcast_to(np.asarray(spikes, float), value.shape)
+        said = np.broadcast_to(np.multiply(spikes, 1.0), value.shape)
         return self.at(value).assuming(self.spikes, said).form(self.state.next).bias
 
     def wakings(self, start: Matrix) -> list[tuple[Matrix, Matrix]]:
@@ -323,20 +323,24 @@ def _says(forms: Forms, spikes: str) -> tuple[Matrix, Rows]:
     """What elements of a comparison say whatever comes in, and which ones do."""
     over = forms.difference(spikes)
     moved = [term.used() for term in over.parts.values()]
-    known = ~np.any([np.zeros(over.size, bool), *moved], axis=0)
+    known = ~_any(np.zeros(over.size, bool), *moved)
     strict = forms.producers[spikes].kind == "gt"
     return (over.bias > 0 if strict else over.bias >= 0).astype(float), known
 
 
-def _any(*numbers: Matrix) -> Rows:
+def _any(*numbers: Matrix | Rows) -> Rows:
     """Where any of some vectors is not zero."""
-    found: Rows = np.any([one != 0 for one in numbers], axis=0)
+    found = np.array(False)
+    for one in numbers:
+        found = found | (one != 0)
     return found
 
 
 def _differ(one: list[Matrix], other: list[Matrix]) -> Rows:
     """Where comparisons say something else."""
-    found: Rows = np.any([a != b for a, b in zip(one, other, strict=True)], axis=0)
+    found = np.array(False)
+    for a, b in zip(one, other, strict=True):
+        found = found | (a != b)
     return found
 
 
@@ -347,7 +351,7 @@ def _stays(asleep: Forms, state: State, spikes: str, value: Matrix, rest: Rest) 
     for said in (0.0, 1.0):
         kept = asleep.assuming(spikes, np.full(len(value), said)).form(state.next)
         moved = (term for leaf, term in kept.parts.items() if leaf != state.name)
-        if any(term.used()[rest.rows].any() for term in moved):
+        if any((term.used() & rest.rows).any() for term in moved):
             return False
         own = kept.parts[state.name].diagonal() if state.name in kept.parts else 0 * value
         if own is None:
@@ -431,7 +435,7 @@ def _same(
     word, known = _says(asleep, spikes)
     said = [
         asleep.assuming(spikes, np.where(rows, np.where(known, word, one), quiet))
-        for one in ((0.0,) if known[rows].all() else (0.0, 1.0))
+        for one in ((0.0,) if (known | ~rows).all() else (0.0, 1.0))
     ]
     values = [*graph.outputs, *(state.next for state in graph.states)]
     pending = [value for value in values if value in below and value not in apart]

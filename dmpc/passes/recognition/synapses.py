@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from dmpc.ir.recorded import told
 from dmpc.passes.recognition.network import Network, Source, Synapses
 from dmpc.passes.recognition.terms import Matrix
 
@@ -43,12 +44,12 @@ def _arrivals(ages: Mapping[int, Matrix], first: int) -> list[tuple[tuple[int, .
     times = np.zeros(shape[1], np.int64)  # how often each element has arrived
     found: list[tuple[Matrix, Matrix]] = [(np.zeros(shape[1], np.int64), np.zeros(shape))]
     for age, matrix in sorted(ages.items()):
-        active = matrix.any(axis=0)
+        active = told(matrix.any(axis=0))
         for part in np.unique(times[active]):
             if part == len(found):
                 found.append((found[-1][0].copy(), np.zeros(shape)))
             here = active & (times == part)
-            found[part][1][:, here] = matrix[:, here]
+            found[part] = (found[part][0], np.where(here, matrix, found[part][1]))
             for delays, _ in found[part:]:
                 delays[here] = age - first
         times += active

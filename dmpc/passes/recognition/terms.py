@@ -13,6 +13,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from dmpc.ir.recorded import recorded
+
 Matrix = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 NEGLIGIBLE = 1e-6  # of the largest coefficient; weights are float32
@@ -20,11 +22,12 @@ NEGLIGIBLE = 1e-6  # of the largest coefficient; weights are float32
 
 def near(a: Matrix, b: Matrix) -> bool:
     """Equality up to the rounding of float32 weights, relative to the largest element."""
-    return _size(a - b) <= NEGLIGIBLE * max(_size(a), _size(b))
+    return bool(_size(a - b) <= NEGLIGIBLE * np.maximum(_size(a), _size(b)))
 
 
-def _size(a: Matrix) -> float:
-    return max(float(a.max(initial=0.0)), -float(a.min(initial=0.0)))
+def _size(a: Matrix) -> np.float64:
+    size: np.float64 = np.maximum(a.max(initial=0.0), -a.min(initial=0.0))
+    return size
 
 
 class Core:
@@ -36,7 +39,8 @@ class Core:
     @cached_property
     def used(self) -> npt.NDArray[np.bool_]:
         """Rows that hold anything but zeros."""
-        return np.asarray(self.matrix.any(axis=1))
+        used: npt.NDArray[np.bool_] = np.logical_or.reduce(self.matrix, axis=1)
+        return used
 
     @cached_property
     def peaks(self) -> Indices:
@@ -136,9 +140,7 @@ class Term:
 
     def placed(self, rows: Indices, total: int) -> "Term":
         """The rows at new places, `rows`, among `total`; zeros at all others."""
-        matrix = np.zeros((total, self.matrix.shape[1]))
-        matrix[rows] = self.matrix
-        return Term.of(matrix)
+        return Term.of(_placed(self.matrix, rows, total))
 
     def plus(self, other: "Term", sign: float) -> "Term":
         """`self + sign · other`."""
@@ -149,6 +151,14 @@ class Term:
         return Term.of(self.matrix + sign * other.matrix)
 
 
+@recorded
+def _placed(values: Matrix, rows: Indices, total: int) -> Matrix:
+    """Rows at new places among `total`; zeros at all others."""
+    placed = np.zeros((total, *values.shape[1:]))
+    placed[rows] = values
+    return placed
+
+
 def _exact(factor: Matrix) -> bool:
     """True for factors that round nothing that is multiplied with them."""
     return bool(((factor == 0) | (np.abs(factor) == 1)).all())
@@ -157,8 +167,10 @@ def _exact(factor: Matrix) -> bool:
 def pattern(terms: list[Term]) -> Term:
     """1 where any of some terms of one leaf is not zero, else 0."""
     if all(term.core is None for term in terms):
-        return Term(np.any([term.scale != 0 for term in terms], axis=0).astype(np.float64))
-    return Term.of(np.any([term.matrix != 0 for term in terms], axis=0).astype(np.float64))
+        scales = np.stack([term.scale for term in terms])
+        return Term((scales != 0).any(axis=0).astype(np.float64))
+    matrices = np.stack([term.matrix for term in terms])
+    return Term.of((matrices != 0).any(axis=0).astype(np.float64))
 
 
 @dataclass(frozen=True)
@@ -196,8 +208,7 @@ class Affine:
 
     def placed(self, rows: Indices, total: int) -> "Affine":
         """The elements at new places among `total`; zeros at all others."""
-        bias = np.zeros(total)
-        bias[rows] = self.bias
+        bias = _placed(self.bias, rows, total)
         return affine(bias, {leaf: term.placed(rows, total) for leaf, term in self.parts.items()})
 
     def scaled(self, factor: Matrix) -> "Affine":
@@ -252,13 +263,18 @@ def ratio(form: Affine, other: Affine, state: str) -> Matrix:
 
     Where it keeps nothing, by its largest coefficient; 1 for an element that is constant.
     """
-    ratio, largest = np.ones(form.size), np.zeros(form.size)
+    found, largest = np.ones(form.size), np.zeros(form.size)
     for leaf, term in other.parts.items():
         columns = term.peaks()
         ours = term.at(columns)
         size = np.abs(ours)
         size = np.where(size > 0, np.inf, 0) if leaf == state else size
-        better = size > largest
-        ratio[better] = form.parts[leaf].at(columns)[better] / ours[better]
+        found = divided(form.parts[leaf].at(columns), ours, size > largest, found)
         largest = np.maximum(largest, size)
-    return ratio
+    return found
+
+
+@recorded
+def divided(one: Matrix, other: Matrix, where: npt.NDArray[np.bool_], elsewhere: Matrix) -> Matrix:
+    """Quotients, and numbers from elsewhere."""
+    return np.divide(one, other, out=elsewhere.copy(), where=where)
