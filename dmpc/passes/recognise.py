@@ -48,7 +48,7 @@ from dmpc.passes.recognition.refractory import Rest, resting, woken
 from dmpc.passes.recognition.repeated import holds, joined, without_counts
 from dmpc.passes.recognition.resets import settled
 from dmpc.passes.recognition.state_rules import HOLDS_OPPOSITE
-from dmpc.passes.recognition.turned import foretold, turned
+from dmpc.passes.recognition.turned import foretold, turned, turned_and_foretold
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Recognise(Pass):
             raise CompileError(f"needs a graph of level model, not {graph.level}", where=graph.name)
         if len(graph.inputs) != 1:
             raise CompileError.of(INPUT_COUNT, where=graph.name, number=len(graph.inputs))
-        return _first(prune(graph), (turned, foretold), _layers)
+        return _first(prune(graph), (turned, foretold, turned_and_foretold), _layers)
 
 
 Reading = Callable[[Graph], Graph | None]

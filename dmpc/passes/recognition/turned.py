@@ -28,9 +28,9 @@ def turned(graph: Graph) -> Graph | None:
         below = {op.results[0], *wires.below(op.results[0])}
         if op.kind in COMPARISONS and below.isdisjoint(graph.outputs):
             moved |= below
+    moved |= _with_them(graph, moved)
     ops = [op for op in graph.ops if op.results[0] in moved]
-    read = dict.fromkeys(name for op in ops for name in op.operands)
-    given = [name for name in read if name not in moved and name not in graph.constants]
+    given = _given(graph, ops)
     own = {state.name for state in graph.states}
     if not ops or not own.union(graph.inputs).isdisjoint(given):
         return None
@@ -53,6 +53,28 @@ def turned(graph: Graph) -> Graph | None:
     made.outputs = [gone.get(name, name) for name in made.outputs]
     made.ops = made.toposort()
     return made
+
+
+def _given(graph: Graph, ops: list[Op]) -> list[str]:
+    """What some operations read of others."""
+    made = {op.results[0] for op in ops}
+    read = dict.fromkeys(name for op in ops for name in op.operands)
+    return [name for name in read if name not in made and name not in graph.constants]
+
+
+def _with_them(graph: Graph, moved: set[str | int]) -> set[str]:
+    """What operations that move alone read, and work out of what they read besides: a membrane's
+    leak, of which a state of its own would say nothing new."""
+    given = _given(graph, [op for op in graph.ops if op.results[0] in moved])
+    ends = {*graph.outputs, *(state.next for state in graph.states)}
+    found: set[str] = set()
+    for op in graph.ops:
+        (name,), operands = op.results, {*op.operands} - graph.constants.keys()
+        readers = {other.results[0] for other in graph.ops if name in other.operands}
+        known = bool(operands) and operands <= {*given} - {name}
+        if known and name in given and name not in ends and readers <= moved:
+            found.add(name)
+    return found
 
 
 def foretold(graph: Graph) -> Graph | None:
@@ -93,6 +115,12 @@ def foretold(graph: Graph) -> Graph | None:
         _hold(made, said, names[said], values[said].astype(np.float64), op)
     made.ops = made.toposort()
     return prune(made)
+
+
+def turned_and_foretold(graph: Graph) -> Graph | None:
+    """Both, one after the other."""
+    back = turned(graph)
+    return None if back is None else foretold(back)
 
 
 def _hold(graph: Graph, said: str, foretold: str, start: Matrix, op: Op) -> None:
