@@ -65,6 +65,11 @@ def open_onnx(
     return Model(os.fspath(path), graph, reference)
 
 
+def _fixed(size: object) -> int | None:
+    """The size of an axis, unless it is open: a name, nothing, or no size at all."""
+    return size if isinstance(size, int) and size > 0 else None
+
+
 class OnnxReference:
     """An ONNX model, one timestep or a whole sequence, run in float32 by onnxruntime.
 
@@ -97,8 +102,7 @@ class OnnxReference:
         """The number of timesteps that the file insists on, if any."""
         if self.signature.time is None or self.signature.repeats is not None:
             return self.signature.repeats
-        size = self.inputs[self.signature.input].shape[self.signature.time]
-        return size if isinstance(size, int) else None
+        return _fixed(self.inputs[self.signature.input].shape[self.signature.time])
 
     @property
     def batch(self) -> int | None:
@@ -109,7 +113,7 @@ class OnnxReference:
             axis = sample_axis(shape)
         elif len(shape) - self._tail_axes() <= axis:
             return 1
-        return shape[axis] if isinstance(shape[axis], int) else None
+        return _fixed(shape[axis])
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits [samples, classes] of samples `x` [samples, timesteps, inputs].

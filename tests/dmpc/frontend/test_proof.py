@@ -50,6 +50,16 @@ def test_what_is_imported_is_the_model(variant, tmp_path):
     assert prove(imported, imported.graph).largest <= EQUAL
 
 
+def test_an_axis_of_no_samples_is_told_as_onnxruntime_does(tmp_path):
+    damaged = step_model(Spelling())
+    for value in (*damaged.graph.input, *damaged.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 0
+    imported = opened(damaged, tmp_path)
+    layers = to_layers(imported.graph, Options())
+    with pytest.raises(ImportFailure, match=r"onnxruntime cannot run the model: .* Expected: 0"):
+        prove(imported, layers)
+
+
 @pytest.mark.parametrize("wrong", WRONG)
 def test_another_network_is_not(wrong, tmp_path):
     right, other = opened(PLAIN, tmp_path), opened(WRONG[wrong], tmp_path, "other")
