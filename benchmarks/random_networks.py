@@ -76,7 +76,7 @@ class Shape:
 
     `leaks` says through how many leaky integrators, one after the other, the output goes; `besides`
     how many layers before the last the readout reads as well, of which the first may be an input of
-    events.
+    events. What it reads is up to so many timesteps `late`: an answer of spikes before.
     """
 
     inputs: int
@@ -85,6 +85,7 @@ class Shape:
     readout: str = "mean"
     leaks: int = 0
     besides: int = 0
+    late: int = 0
     graded: bool = False
     density: float = 0.3
     samples: int = 3
@@ -161,6 +162,7 @@ def _readout(
     outputs: tuple[str, ...] = ()
     for number, (source, size) in enumerate(read):
         name = f"readout.besides{number}" if number else "readout"
+        source = _delay(graph, random, "readout", f"{name}.late", (source, size), shape.late)
         weight = weights(random, "normal", shape.classes, size)
         operands = (source, _constant(graph, f"{name}.weight", weight))
         if not number:
@@ -202,6 +204,29 @@ def _constant(graph: Graph, name: str, value: np.ndarray) -> str:
     return graph.add_constant(name, value, f32(*value.shape), (f"/{name}",))
 
 
+def _delay(
+    graph: Graph,
+    random: np.random.Generator,
+    layer: str,
+    name: str,
+    feed: tuple[str, int],
+    longest: int,
+) -> str:
+    """Events that come late, each of them by its own number of timesteps up to the longest."""
+    operand, width = feed
+    if not longest:
+        return operand
+    ring = event(longest + 1, width)
+    drawn = random.integers(0, longest + 1, width).astype(np.uint16)
+    delays = graph.add_constant(f"{name}.delays", drawn, TensorType("u16", drawn.shape))
+    graph.states.append(State(f"{name}.waiting", f"{name}.waiting.next"))
+    graph.types[f"{name}.waiting"] = ring
+    results, operands = (name, f"{name}.waiting.next"), (f"{name}.waiting", operand, delays)
+    loc = (f"/{name.replace('.', '/')}",)
+    graph.add(Op("delay", operands, results, {"layer": layer}, loc), event(width), ring)
+    return name
+
+
 def _layer(
     graph: Graph,
     random: np.random.Generator,
@@ -221,18 +246,7 @@ def _layer(
         return f"{name}.{part}"
 
     def delay(part: str, operand: str, width: int, longest: int) -> str:
-        if not longest:
-            return operand
-        late, ring = f"{name}.{part}", event(longest + 1, width)
-        drawn = random.integers(0, longest + 1, width).astype(np.uint16)
-        delays = graph.add_constant(f"{late}.delays", drawn, TensorType("u16", drawn.shape))
-        graph.states.append(State(f"{late}.waiting", f"{late}.waiting.next"))
-        graph.types[f"{late}.waiting"] = ring
-        results = (late, f"{late}.waiting.next")
-        operands = (f"{late}.waiting", operand, delays)
-        op = Op("delay", operands, results, {"layer": name}, (f"/{name}/{part}",))
-        graph.add(op, event(width), ring)
-        return late
+        return _delay(graph, random, name, f"{name}.{part}", (operand, width), longest)
 
     def before(of: str, width: int) -> str:
         if f"{of}.before" not in graph.types:
@@ -397,6 +411,7 @@ def random_shape(random: Random) -> Shape:
         steps=random.randint(1, 8),
         seed=random.randrange(2**32),
         besides=random.choice((0, 0, 1, 2)),
+        late=random.choice((0, 0, 1, 3)),
     )
 
 

@@ -63,6 +63,7 @@ def networks(*, graded: bool | None = None) -> st.SearchStrategy[Shape]:
         readout=st.sampled_from(READOUTS),
         leaks=st.sampled_from((0, 0, 1, 2)),
         besides=st.sampled_from((0, 0, 1, 2)),
+        late=st.sampled_from((0, 0, 1, 3)),
         graded=st.booleans() if graded is None else st.just(graded),
         density=st.sampled_from((0.0, 0.1, 0.5, 1.0)),
         samples=st.integers(1, 4),
