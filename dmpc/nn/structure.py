@@ -26,13 +26,17 @@ Numbers = Mapping[str, NDArray[np.float64]]
 
 WORTH: Final = 3
 """The import of which a tape is made: that takes as long as ten more, and some have but a few."""
+OFTEN: Final = 100
+"""How often a tape is played until it is held against an import again."""
 
 
 @dataclass(frozen=True)
 class _Import:
     """What numbers `given` made, and what has to stay for a structure to stay.
 
-    The `tape` of one import is held against the next, of other numbers, before it is relied on.
+    The `tape` of one import is held against the next, of other numbers, before it is relied on, and
+    against one again when it has been `played` for a while: numbers may come to where recognition
+    decides otherwise.
     """
 
     fixed: object
@@ -42,6 +46,7 @@ class _Import:
     tape: Tape | None = None
     refused: str = ""  # why there is no tape
     sure: bool = False
+    played: int = 0
 
 
 class Structure:
@@ -67,8 +72,8 @@ class Structure:
             return last.graph
         if all(_same(one, last.given[name]) for name, one in given.items()):
             return last.graph.copy()
-        if last.tape is not None and last.sure:
-            graph = last.graph.copy()
+        if last.tape is not None and last.sure and last.played < OFTEN:
+            self.last, graph = replace(last, played=last.played + 1), last.graph.copy()
             graph.constants |= last.tape.play(given)
             return graph
         self.last = last = _again(network, last, given)
@@ -79,7 +84,7 @@ def _again(network: DMPNetwork, last: _Import, given: Numbers) -> _Import:
     """A further import: the tape of the last one is held against it, or one is made."""
     model = _model(network)
     graph = apply(Recognise(), model)
-    now = replace(last, given=given, graph=graph, number=last.number + 1)
+    now = replace(last, given=given, graph=graph, number=last.number + 1, played=0)
     if last.refused or now.number < WORTH:
         return now
     if last.tape is None:

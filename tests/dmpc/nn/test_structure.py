@@ -86,6 +86,15 @@ def test_a_tape_saves_imports(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(seen) == WORTH + 1
 
 
+def test_a_tape_is_held_against_an_import_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(structures, "OFTEN", 3)
+    network, structure, seen = network_of(**MEMORY), Structure(), imports(monkeypatch)
+    for _ in range(WORTH + 1 + 2 * (3 + 1)):
+        structure.layers(network)
+        trained(network)
+    assert len(seen) == WORTH + 1 + 2
+
+
 def test_weights_that_an_import_changes_are_imported_every_time() -> None:
     front = [nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3)]
     network, structure = network_of(inputs=(2, 6, 6), front=front).eval(), Structure()
