@@ -23,6 +23,7 @@ from dmpc.nn import (
     Receptors,
     export_onnx,
     fit,
+    initialise,
     load_weights,
     measure,
 )
@@ -178,6 +179,27 @@ def test_training_recovers_what_two_bits_lose(tmp_path: Path) -> None:
     list(fit(quantized, x[:512], y[:512], epochs=1, learning_rate=1e-3))
     after = measure(quantized, x_test[:200], y_test[:200]).accuracy
     assert after > before + 0.05
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        {"memory": 0, "alpha": Receptors(0.9, 0.4), "learn_leaks": True},
+        {"memory": 0, "lif": LIF(0.8, None, 1.0, None, floor=-0.5, ceiling=1.6)},
+    ],
+    ids=["receptors", "limits"],
+)
+def test_two_bits_learn(family: dict[str, Any]) -> None:
+    """Two classes: in each another half of the inputs has three times the other's events."""
+    network, y = network_of(seed=5, dropout=0.0, **family), torch.arange(48) % 2
+    rates = torch.tensor([0.1, 0.3])[(torch.arange(INPUTS) // 6 == y[:, None]).long()]
+    x = torch.rand(48, 20, INPUTS, generator=torch.Generator().manual_seed(1)) < rates[:, None]
+    initialise(network, x)
+    quantized = QuantizedNetwork(network, x, Options(weight_bits=2))
+    before = measure(quantized, x, y).accuracy
+    losses = list(fit(quantized, x, y, epochs=12, batch=8, learning_rate=2e-2))
+    assert losses[-1] < 0.5 * losses[0]
+    assert before < 0.8 < 0.9 < measure(quantized, x, y).accuracy
 
 
 def moments(text: str) -> str:
