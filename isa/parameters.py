@@ -1,6 +1,7 @@
 """A neuron's parameters as one 64-bit element of the parameter memory."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +12,29 @@ from isa.errors import IsaError
 FIELDS = (("threshold", 16), ("bias", 16), ("reset", 16), ("leak", 10), ("shift", 6))
 """Name and width, lowest bits first; 64 in all; two's complement but `leak`, a code."""
 
+SHIFT_BITS = dict(FIELDS)["shift"]
+
+
+class Alias(NamedTuple):
+    """What a field is called in the record of another state; its low `bits` count, or all."""
+
+    field: str
+    text: str
+    bits: int = 0
+
+    def of(self, value: Int) -> Int:
+        """The number that counts of a field: in two's complement."""
+        half = 1 << self.bits >> 1
+        return (value + half & 2 * half - 1) - half if self.bits else value
+
+
 ALIASES = {
-    "coupling": "threshold",  # what another state is multiplied by, of COUPLING_BITS
-    "exponent": "bias",  # how far right such a product moves
-    "jump": "reset",  # what a spike adds to the state
-    "drop": "reset",  # how far right the state moves before a membrane takes it in
-    "floor": "reset",  # the least that a state may be
-    "ceiling": "threshold",  # the most
+    "coupling": Alias("threshold", "what another state is multiplied by"),
+    "exponent": Alias("bias", "how far right such a product moves", SHIFT_BITS),
+    "jump": Alias("reset", "what a spike adds to the state"),
+    "drop": Alias("reset", "how far right the state moves before a membrane takes it", SHIFT_BITS),
+    "floor": Alias("reset", "the least that a state may be"),
+    "ceiling": Alias("threshold", "the most"),
 }
 """What fields are called in the record of a state that never spikes itself, or of its limits."""
 
@@ -87,8 +104,8 @@ class Parameters:
         """A field by what it is called in another record (`ALIASES`)."""
         if name not in ALIASES:
             raise AttributeError(name)
-        found: Int = getattr(self, ALIASES[name])
-        return found
+        alias = ALIASES[name]
+        return alias.of(getattr(self, alias.field))
 
     def pack(self) -> NDArray[np.int64]:
         """One 64-bit element per neuron; IsaError if a value does not fit its field."""

@@ -144,11 +144,17 @@ def _parameters() -> str:
     for name, bits in FIELDS:
         rows.append((f"`{name}`", f"{low + bits - 1}:{low}", bits))
         low += bits
+    others = [
+        (f"`{name}`", f"`{one.field}`{f', its low {one.bits} bits' if one.bits else ''}", one.text)
+        for name, one in parameters.ALIASES.items()
+    ]
     return (
         f"### Neuron parameters\n\nAn element of the `parameter` memory packs the parameters of "
         f"one neuron: {meaning}\n\n{_table(('field', 'bits', 'width'), rows)}\n\n"
         f"All are in two's complement but `leak`, a code: {_doc(parameters.from_code)}\n\n"
-        f"{_code(_sources([parameters.from_code]))}"
+        f"{_code(_sources([parameters.from_code]))}\n\n"
+        "In the record of a state that never spikes itself, and in that of its limits, fields are "
+        f"called otherwise:\n\n{_table(('name', 'field', 'what it is'), others)}"
     )
 
 

@@ -59,7 +59,7 @@ PARAMETERS = {
 
 OTHERS = tuple(dict.fromkeys(name for stage in STAGES.values() for name in stage.others))
 """The parameters that stages read of another state than their own."""
-FIELD_OF = {"beta": "leak", **ALIASES}
+FIELD_OF = {"beta": "leak", **{name: alias.field for name, alias in ALIASES.items()}}
 """Fields of the parameter memory, of those operands that are called otherwise."""
 EVENTS = "integrate.events"
 SPIKED = tuple(name for name, stage in STAGES.items() if "spikes" in stage.operands)

@@ -48,6 +48,15 @@ def test_round_trip(rows):
     assert [tuple(int(column[i]) for column in columns) for i in range(len(rows))] == rows
 
 
+@given(numbers("bias"))
+def test_six_bits_of_how_far_a_number_moves_count(field):
+    found = parameters([(0, field, field, KEPT, 0)])
+    (moved,) = {int(found.exponent[0]), int(found.drop[0])}
+    assert -32 <= moved < 32
+    assert (moved - field) % 64 == 0
+    assert int(found.jump[0]) == field
+
+
 def test_fields_lie_from_the_lowest_bit_up_without_touching():
     low = 0
     for at, (_, bits) in enumerate(FIELDS):
