@@ -145,6 +145,9 @@ class _System:
         own, kept, follows = (
             _weight(charge, self.u), _weight(self.kept, self.a), _weight(self.kept, self.u),
         )  # fmt: skip
+        # What hears neither spikes nor membranes is a current of another kind, whatever its rate.
+        heard = without(self.raised, self.kept)
+        _need(bool(follows.any() or heard.parts or heard.bias.any()))
         taken, share = _less(_less(self.kept, self.a), self.u), np.zeros_like(own)
         if taken.parts:
             _need(taken.parts.keys() == inputs.parts.keys())
@@ -161,7 +164,7 @@ class _System:
         _need(not (more[rho == 0]).any())
         more = _over(more, rho)
         coupling = factor * share + more
-        jump = without(self.raised, self.kept)
+        jump = heard
         amount = factor * (jump.bias + share * firing.reset)
         if not firing.subtract and share.any():  # it follows what a spike leaves
             jump = _less(self.raised, self.a)

@@ -261,6 +261,12 @@ RECEPTORS = {  # with the currents and products that they are
     "late, and the input itself": (
         (U, I), SYNAPSE + STRAIGHT.replace("%in, %fz", "%i, %fz"), (1, 2),
     ),
+    "late, and a share of what it takes in": (
+        (U, I),
+        SYNAPSE + STRAIGHT.replace("matmul(%x, %swapped)", "mul(%fx, %uneven)").replace(
+            "%in, %fz", "%i, %fz").replace("un =", "ht = sub(%h, %theta)\nun =").replace(
+            "%zero, %h", "%ht, %h"), (1, 2),
+    ),
     "that keeps nothing": (
         (U, I),
         SYNAPSE.replace("%half", "%zero") + STRAIGHT.replace("%in, %fz", "%i, %fz"), (1, 2),
