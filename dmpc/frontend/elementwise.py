@@ -8,6 +8,7 @@ from onnx import TensorProto
 from dmpc.errors import ImportFailure
 from dmpc.frontend.builder import broadcast
 from dmpc.frontend.context import Arguments, Context, Handler, loc_of, unsupported
+from dmpc.frontend.of_spikes import function_of, of_spikes
 from dmpc.frontend.onnx_file import Node
 from dmpc.frontend.operator_rules import CAST, ONLY_RELU, TRAINING
 from dmpc.frontend.reduce import after_reduction
@@ -31,6 +32,7 @@ BINARY = {
     "LessOrEqual": ("ge", True),
     "Less": ("gt", True),
 }
+COMPARED = ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
 LOGIC = {"And": ("ge", 2.0), "Or": ("ge", 1.0), "Xor": ("eq", 1.0)}
 
 LIMITLESS = 1e30  # nothing is cut off there
@@ -58,7 +60,7 @@ def binary(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     """Arithmetic and comparisons of two tensors."""
     kind, swapped = BINARY[node.op]
     pair = (inputs[1], inputs[0]) if swapped else (inputs[0], inputs[1])
-    if kind == "eq":
+    if node.op in COMPARED:
         pair = (_number(ctx, node, pair[0]), _number(ctx, node, pair[1]))
     return elementwise(ctx, node, kind, *pair)
 
@@ -99,9 +101,9 @@ def floor(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
 
 
 def nearest(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
-    """Round, as `floor(x + 0.5)`: halves up, where ONNX takes the even neighbour."""
+    """Round, as `floor(x + 0.5)`: halves up, where ONNX takes the even neighbour, as of spikes."""
     tensor = _traced(inputs[0])
-    followed = follow(ctx, node, "round", tensor)
+    followed = follow(ctx, node, "round", tensor) or function_of(ctx, node, "round", [tensor])
     if followed is not None:
         return followed
     (more,) = elementwise(ctx, node, "add", tensor, Known(np.array([0.5])))
@@ -128,9 +130,9 @@ def stepping(kind: str) -> Handler:
     def handle(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
         operands = [tensor for tensor in inputs.tensors if tensor is not None]
         as_steps(ctx, node, *operands)
-        found = follow(ctx, node, kind, *operands) or (
-            step_of(ctx, node, kind, operands[0]) if len(operands) == 1 else None
-        )
+        found = follow(ctx, node, kind, *operands) or function_of(ctx, node, kind, operands)
+        if found is None and len(operands) == 1:
+            found = step_of(ctx, node, kind, operands[0])
         if found is not None:
             return found
         if kind == "ceil":
@@ -223,7 +225,9 @@ def _endless(limit: Tensor, way: float) -> bool:
 
 
 def _check_limit(ctx: Context, node: Node, a: Tensor, b: Tensor) -> None:
-    """A limit is a constant; what is limited may be a spike in disguise."""
+    """A limit is a constant, or a spike of spikes; what is limited may be a spike in disguise."""
+    if of_spikes(ctx.builder.graph, a) and of_spikes(ctx.builder.graph, b):
+        return
     as_steps(ctx, node, a)
     if not isinstance(b, Known):
         raise ImportFailure.of(ONLY_RELU, op=node.op)

@@ -16,6 +16,7 @@ from dmpc.frontend.in_space import ones, stands
 from dmpc.frontend.onnx_file import Node
 from dmpc.frontend.steps import as_steps
 from dmpc.frontend.tensors import Known, MixesTime, Tensor, Traced
+from dmpc.ir.graph import Graph
 from dmpc.rules import Stage, rule
 
 HALF = Known(np.array([0.5]))
@@ -80,9 +81,19 @@ def any_of(ctx: Context, node: Node, sums: Traced) -> Traced:
     return ctx.builder.elementwise("cast", (fired,), name, loc)
 
 
+def _joined(graph: Graph, value: str) -> bool:
+    """Whether a value holds spikes of several layers, side by side."""
+    made = graph.producer(value)
+    if made is None or made.kind not in ("cast", "concat", "take"):
+        return False
+    return made.kind == "cast" or all(_joined(graph, one) for one in made.operands)
+
+
 def _spikes(ctx: Context, node: Node, tensor: Traced) -> Traced:
     """A tensor that holds spikes, as 0 and 1; raises ImportFailure if it does not."""
     builder, value = ctx.builder, tensor.value
+    if tensor.reduced is None and _joined(builder.graph, value):
+        return tensor
     while (made := builder.graph.producer(value)) is not None and made.kind == "take":
         value = made.operands[0]
     if builder.graph.types[value].dtype == "bool":

@@ -1,14 +1,14 @@
-"""Products and choices of the spikes of two layers are spikes of neurons that forget."""
+"""Functions of the spikes of a few layers are spikes of neurons that forget, or sums of such."""
 
 import numpy as np
 import pytest
 
-from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph
 from dmpc.ir.interpret import interpret
 from dmpc.ir.parser import parse
 from dmpc.passes.base import apply
 from dmpc.passes.recognise import Recognise
+from dmpc.passes.recognition.logic import told
 
 TEXT = """dmpir 1
 graph "net" level model {
@@ -59,6 +59,22 @@ GATES = {
     "unless": "%g = where(%b, %nought, %s)",
     "greater": "%d = sub(%s, %t) : f32[3] ; %g = relu(%d)",
     "of others": "%o = take(%t) {indices = [2, 0, 1]} : f32[3] ; %g = mul(%s, %o)",
+    "or, by a sum": "%p = add(%s, %t) : f32[3] ; %m = gt(%p, %one) : bool[3] ; "
+    "%k = cast(%m) : f32[3] ; %g = sub(%p, %k)",
+    "larger": "%d = sub(%t, %s) : f32[3] ; %r = relu(%d) : f32[3] ; %g = add(%s, %r)",
+    "cut off": "%p = add(%s, %t) : f32[3] ; %q = sub(%p, %one) : f32[3] ; "
+    "%r = relu(%q) : f32[3] ; %g = sub(%p, %r)",
+    "one or the other": "%d = sub(%s, %t) : f32[3] ; %g = mul(%d, %d)",
+    "one or the other, by rectifiers": "%d = sub(%s, %t) : f32[3] ; %e = neg(%d) : f32[3] ; "
+    "%p = relu(%d) : f32[3] ; %q = relu(%e) : f32[3] ; %g = add(%p, %q)",
+    "both or none": "%q = eq(%s, %t) : bool[3] ; %g = cast(%q)",
+    "halves": "%p = add(%s, %t) : f32[3] ; %q = mul(%p, %beta) : f32[3] ; %g = floor(%q)",
+    "weighted": "%k = mul(%s, %t) : f32[3] ; %q = mul(%k, %beta) : f32[3] ; %g = sub(%s, %q)",
+    "odd of neighbours": "%o = take(%s) {indices = [1, 2, 0]} : f32[3] ; "
+    "%q = eq(%s, %o) : bool[3] ; %g = cast(%q)",
+    "majority": "%o = take(%s) {indices = [2, 0, 1]} : f32[3] ; %p = add(%s, %o) : f32[3] ; "
+    "%q = add(%p, %t) : f32[3] ; %h = mul(%q, %beta) : f32[3] ; %f = floor(%h) : f32[3] ; "
+    "%g = mul(%f, %one)",
     "of three": "%k = mul(%s, %t) : f32[3] ; %q = take(%t) {indices = [2, 0, 1]} : f32[3] ; "
     "%o = sub(%one, %q) : f32[3] ; %g = mul(%o, %k)",
 }
@@ -74,14 +90,34 @@ def with_gate(gate: str) -> Graph:
 def test_gates(gate):
     graph = with_gate(gate)
     layers = apply(Recognise(), graph)
-    assert sum(op.kind == "lif" for op in layers.ops) == 3 + gate.count("mul(%s, %t) :")
+    assert sum(op.kind == "lif" for op in layers.ops) == 2 + ("%t" in gate or "%b" in gate)
     x = (np.random.default_rng(0).random((8, 40, 3)) < 0.5).astype(np.float64)
     wanted = interpret(graph, x).outputs
     assert len(np.unique(wanted.sum(axis=1), axis=0)) > 2
     np.testing.assert_allclose(interpret(layers, x).outputs, wanted, rtol=0, atol=1e-9)
 
 
-def test_one_or_the_other_is_no_sum():
-    """No weighted sum of two spikes is above a threshold for one of them alone."""
-    with pytest.raises(CompileError, match="the output depends on '/gate'"):
-        apply(Recognise(), with_gate("%d = sub(%s, %t) : f32[3] ; %g = mul(%d, %d)"))
+def test_one_or_the_other_of_three():
+    """The product of all and those of each two, beside the spikes themselves."""
+    graph = with_gate(
+        "%o = take(%t) {indices = [2, 0, 1]} : f32[3] ; %d = sub(%s, %t) : f32[3] ; "
+        "%e = mul(%d, %d) : f32[3] ; %h = sub(%e, %o) : f32[3] ; %g = mul(%h, %h)"
+    )
+    layers = apply(Recognise(), graph)
+    assert sum(op.kind == "lif" for op in layers.ops) == 2 + 4
+    x = (np.random.default_rng(0).random((8, 40, 3)) < 0.5).astype(np.float64)
+    wanted = interpret(graph, x).outputs
+    np.testing.assert_allclose(interpret(layers, x).outputs, wanted, rtol=0, atol=1e-9)
+
+
+def test_every_function_of_two_and_of_three_spikes():
+    """A sum of whole weights tells 14 of 16, and 104 of 256: the threshold functions."""
+    for spikes, found in ((2, 14), (3, 104)):
+        rows = 1 << spikes
+        functions = [[(number >> row) & 1 for row in range(rows)] for number in range(1 << rows)]
+        sums = [told(np.array(one, np.float64)[:, None]) for one in functions]
+        assert sum(one is not None for one in sums) == found
+        bits = (np.arange(rows)[:, None] >> np.arange(spikes)) & 1
+        for function, one in zip(functions, sums, strict=True):
+            if one is not None:
+                assert ((bits @ one[0] + one[1])[:, 0] > 0.5).astype(int).tolist() == function
