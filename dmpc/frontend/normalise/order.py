@@ -24,16 +24,19 @@ def needed(flow: Flow, outputs: list[int]) -> list[Operation]:
     operations = _live(flow, outputs)
     made = [number for one in operations for number in one.results if number != ABSENT]
     own = {number: flow.values[number].step for number in made}
-    ends = _move_all(flow, operations, unheard, dict.fromkeys(outputs, 0))
+    heard = {one.results[0] for one in operations if one.number not in unheard and not one.joins}
+    read = {operand for one in operations for operand in one.operands}
+    stay = dict.fromkeys(set(outputs) - (heard - read), 0)  # an answer of spikes moves as they do
+    ends = _move_all(flow, operations, unheard, stay)
     late = [end for end in ends if flow.values[end.results[0]].step < flow.steps - 1]
     if not late:
         return operations
     moved = {number: flow.values[number].step - step for number, step in own.items()}
     for number, step in own.items():
         flow.values[number].step = step
-    kept = dict.fromkeys(outputs, 0)
-    kept |= {end.results[0]: moved[twin.results[0]] for end, twin in _twins(flow, operations, late)}
-    _move_all(flow, operations, unheard, kept)
+    twins = _twins(flow, operations, late)
+    stay |= {end.results[0]: moved[twin.results[0]] for end, twin in twins}
+    _move_all(flow, operations, unheard, stay)
     return operations
 
 

@@ -171,7 +171,8 @@ class Running(nn.Module):
             given = self.out(fired)
             kept = 0.7 * kept + given
             total = total + given
-        return {"count": count, "leaky": kept, "sum": total, "last": given}[self.answer]
+        named = {"count": count, "leaky": kept, "sum": total, "last": given, "spikes": fired}
+        return named[self.answer]
 
 
 @pytest.mark.parametrize(
@@ -181,6 +182,7 @@ class Running(nn.Module):
         ("count", {"currents": False, "heard": True}),
         ("leaky", {"currents": True}),
         ("last", {"currents": True, "heard": True}),
+        ("spikes", {"currents": True}),
         ("sum", {"currents": True, "hidden": True}),
         ("leaky", {"currents": False, "hidden": True}),
     ],
