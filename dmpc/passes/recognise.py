@@ -15,6 +15,7 @@ from dmpc.ir.graph import Graph, State
 from dmpc.ir.prune import prune
 from dmpc.passes.base import Pass
 from dmpc.passes.recognition.adaptation import find_adapted, find_pairs, resets
+from dmpc.passes.recognition.addends import with_addends
 from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.assemble import assemble, ordered
 from dmpc.passes.recognition.composed import with_composed
@@ -100,7 +101,7 @@ def _layers(graph: Graph) -> Graph:
     graph, counts = without_counts(from_rest(graph))
     graph, cut = without_limits(graph)
     graph, endless, uncounted = joined(graph, counts)
-    graph = together(settled(with_gates(graph)))
+    graph = together(settled(with_addends(with_gates(graph))))
 
     def recognised(read: Graph) -> Graph:
         if uncounted and (read is graph or holds(read, counts)):

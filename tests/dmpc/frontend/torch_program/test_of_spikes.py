@@ -80,13 +80,13 @@ def test_what_is_heard_later_is_compared_once_more(name):
 
 
 class Conv(nn.Module):
-    """A convolution reads where one or the other of two others' neurons spike."""
+    """A convolution reads a function of the spikes of two others' neurons."""
 
-    def __init__(self) -> None:
+    def __init__(self, function) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.c1, self.c2 = nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(2, 2, 3, padding=1)
-        self.out = nn.Linear(32, 3)
+        self.out, self.function = nn.Linear(32, 3), function
 
     def forward(self, x):
         u = v = w = torch.zeros(len(x), 2, 4, 4)
@@ -98,18 +98,21 @@ class Conv(nn.Module):
             v = 0.5 * v + 5 * self.c2(s)
             t = (v >= 1).float()
             v = v * (1 - t)
-            w = 0.5 * w + 5 * self.c2((s - t).abs())
+            w = 0.5 * w + 5 * self.c2(self.function(s, t))
             z = (w >= 1).float()
             w = w * (1 - z)
             y = y + self.out(z.flatten(1))
         return y / x.shape[1]
 
 
-def test_a_convolution_reads_spikes():
+@pytest.mark.parametrize(
+    ("function", "neurons"), [(lambda s, t: (s - t).abs(), 5), (lambda s, t: s + t, 3)]
+)
+def test_a_convolution_reads_spikes_or_sums_of_such(function, neurons):
     x = (np.random.default_rng(0).random((6, 9, 1, 4, 4)) < 0.4).astype(np.float32)
-    net = Conv().eval()
+    net = Conv(function).eval()
     layers = apply(Recognise(), from_torch(net, torch.as_tensor(x)).graph)
-    assert [op.kind for op in layers.ops].count("lif") == 5
+    assert [op.kind for op in layers.ops].count("lif") == neurons
     wanted = net(torch.as_tensor(x)).detach().numpy()
     flat = x.reshape(6, 9, 16)
     np.testing.assert_allclose(interpret(layers, flat).logits, wanted, rtol=0, atol=1e-5)
