@@ -173,6 +173,7 @@ def main(
         name, _, number = reproduce.partition(":")
         folder = Path(tempfile.mkdtemp(prefix=f"fuzz-{name}-{number}-"))
         verdict = tried(name, int(number), folder)
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         print(f"{verdict.outcome} {verdict.place}\n{verdict.detail}\nfiles in {folder}")
         sys.exit(verdict.outcome == "find")
     kinds = list(KINDS) if kind == "all" else kind.split(",")

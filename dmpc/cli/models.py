@@ -98,6 +98,14 @@ def quoted(word: str) -> str:
         return shlex.quote(word)
     shown = (
         chr(byte) if 32 < byte < 127 and byte not in b"'\\" else f"\\x{byte:02x}"
-        for byte in os.fsencode(word)
+        for byte in _bytes_of(word)
     )
     return f"$'{''.join(shown)}'"
+
+
+def _bytes_of(word: str) -> bytes:
+    """A word as it was given; half a surrogate pair, which no shell gives, as it would be."""
+    try:
+        return os.fsencode(word)
+    except UnicodeEncodeError:
+        return word.encode("utf-8", "surrogatepass")

@@ -1,6 +1,5 @@
 """ONNX files: reading, and evaluating single nodes on known arrays."""
 
-import contextlib
 import functools
 import math
 import os
@@ -138,7 +137,7 @@ def _load(path: str | os.PathLike[str], name: str) -> ModelProto:
         if not _is_text(model):
             problem = "holds a name that is not UTF-8"
             raise ImportFailure.of(NOT_ONNX, where=name, problem=problem)
-        apart(lambda: _checked(model), SECONDS)
+        apart(lambda: _checked(model), SECONDS, size)
     except DecodeError:
         raise ImportFailure.of(NOT_ONNX, where=name, problem="is damaged") from None
     except Ended as ended:
@@ -153,9 +152,13 @@ def _load(path: str | os.PathLike[str], name: str) -> ModelProto:
 
 def _checked(model: ModelProto) -> None:
     """Let the ONNX library look at a file: it ends the process on attributes it does not expect."""
-    with contextlib.suppress(Exception):  # what it raises is told where the model is read
+    try:
         onnx.checker.check_model(model)
         infer_shapes(model, data_prop=True)
+    except MemoryError:
+        raise
+    except Exception:  # told where the model is read
+        return
 
 
 def _is_text(message: Message) -> bool:

@@ -32,6 +32,7 @@ def read_hdf5(path: Path | str, read: "Callable[[h5py.File], T]") -> T:
     if endless_list(path):
         raise OSError(ENDLESS)
     try:
-        return apart(work, SECONDS + PER_BYTE * os.path.getsize(path))
+        size = os.path.getsize(path)
+        return apart(work, SECONDS + PER_BYTE * size, size)
     except Ended as ended:
         raise OSError(f"the HDF5 library {ended}") from None

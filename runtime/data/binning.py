@@ -90,7 +90,8 @@ def whole(times: NDArray[np.generic], scale: int) -> Integers:
         if wide.size and (wide.max(initial=0) >= (1 << 62) // scale or wide.min(initial=0) < 0):
             raise RuntimeFailure("an event has a time that is negative, or beyond all recordings")
         return wide * scale
-    found = np.rint(times.astype(np.float64) * scale)
+    with np.errstate(over="ignore"):  # what is not finite is refused
+        found = np.rint(times.astype(np.float64) * scale)
     if found.size and not (np.isfinite(found).all() and found.min() >= 0 and found.max() < 1 << 62):
         raise RuntimeFailure("an event has a time that is negative, or no finite number")
     return found.astype(np.int64)

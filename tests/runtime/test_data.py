@@ -84,6 +84,12 @@ def test_times_in_seconds_fall_into_the_bins_that_they_begin(step, milliseconds)
     assert whole(events.time[0], 10**9)[0] // (milliseconds * MS) == step
 
 
+@pytest.mark.filterwarnings("error")
+def test_times_beyond_all_numbers():
+    with pytest.raises(RuntimeFailure, match="no finite number"):
+        whole(np.array([1e300, 1.0]), 10**9)
+
+
 def test_samples_of_different_lengths(tmp_path):
     path = shd(tmp_path / "a.h5", [([0.015], [7]), ([], []), ([0.099, 0.001], [1, 2])], [0, 1, 2])
     found = load_samples(path, any_length=True, binning=Binning(10 * MS))

@@ -79,7 +79,7 @@ def _inferred(model: ModelProto) -> ModelProto:
 
 def _inferred_apart(model: ModelProto) -> ModelProto:
     made: ModelProto = ModelProto.FromString(
-        apart(lambda: _inferred(model).SerializeToString(), SECONDS)
+        apart(lambda: _inferred(model).SerializeToString(), SECONDS, model.ByteSize())
     )
     return made
 

@@ -141,7 +141,9 @@ def bash():
     return words
 
 
-@pytest.mark.parametrize("word", ["a\x1b[31m", "a\nb", "a\tb", "a  b", "it's", "\udcff.onnx", "-"])
+@pytest.mark.parametrize(
+    "word", ["a\x1b[31m", "a\nb", "a\tb", "a  b", "it's", "\udcff.onnx", "\ud800", "-"]
+)
 def test_any_word_can_be_quoted_in_one_line(word):
     text = quoted(word)
     assert clean(text, lines=False) == text

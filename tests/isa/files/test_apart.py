@@ -39,6 +39,9 @@ def test_what_dies_or_does_not_end():
         apart(lambda: os.kill(os.getpid(), signal.SIGKILL), 5)
     with pytest.raises(Ended, match=r"^came to no end within 0\.05 s$"):
         apart(forever, 0.05)
+    with pytest.raises(Ended, match=r"^asked for more memory than such a file needs$"):
+        apart(lambda: bytearray(5 << 30), 5)
+    assert apart(lambda: len(np.empty(5 << 30, np.int8)), 5, size=1 << 30) == 5 << 30
 
 
 def heap_without_end(path):
