@@ -328,3 +328,15 @@ def test_adaptation_by_a_membrane_that_a_bias_alone_charges(rows):
     assert "alif" in [op.kind for op in found.ops]
     x = samples(Shape(inputs=5, layers=(adapting,), seed=3)).astype(np.float64)
     np.testing.assert_allclose(interpret(found, x).logits, interpret(graph, x).logits, atol=1e-5)
+
+
+def test_an_adaptation_that_follows_the_membrane_starts_with_its_share_of_it():
+    """Without any input no weight tells how much: both are turned as they go."""
+    layer = Layer(neurons=6, hard=False, strict=True, bias=False, adapts="current", starts=True)
+    shape = Shape(inputs=2, layers=(layer,), classes=2, samples=3, steps=8, density=0.0, seed=728)
+    graph, x = network(shape), samples(shape).astype(np.float64)
+    for name in ("fast.weight", "jump", "reset", "threshold", "a.init"):
+        graph.constants[f"layer1.{name}"] *= 0
+    layers = to_layers(import_onnx(to_onnx(graph), initial_states="keep"), Options())
+    wanted = interpret(graph, x).logits
+    np.testing.assert_allclose(interpret(layers, x).logits, wanted, atol=1e-6)

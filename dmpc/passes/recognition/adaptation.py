@@ -107,7 +107,7 @@ class _System:
         firing = Firing(charge, threshold, amount, bool(self.fired.parts), self.flipped)
         if near(current, seen):
             _need(not more.any())
-            return self._current(firing, current)
+            return self._current(forms, firing, current)
         _need(not current.any())
         return Adapted(firing, self._threshold(-seen, more))
 
@@ -128,14 +128,16 @@ class _System:
         coupling = _over(more, factor)
         return self._kind("threshold", factor, rho, factor * jump.bias, coupling)
 
-    def _kind(self, adapts: str, factor: Matrix, *numbers: Matrix) -> Kind:
-        """Neurons that adapt by `factor` times a state."""
+    def _kind(
+        self, adapts: str, factor: Matrix, *numbers: Matrix, start: Matrix | None = None
+    ) -> Kind:
+        """Neurons that adapt by `factor` times a state, which starts from `start` besides."""
         state, *parameters = ADAPTATION
-        behind: dict[str, Matrix | Kept] = {state: Kept(self.a, factor)}
+        behind: dict[str, Matrix | Kept] = {state: Kept(self.a, factor, start)}
         behind |= zip(parameters, numbers, strict=True)
         return Kind("alif", behind, {"adapts": adapts})
 
-    def _current(self, firing: Firing, factor: Matrix) -> Adapted:
+    def _current(self, forms: Forms, firing: Firing, factor: Matrix) -> Adapted:
         """A state that times `factor` is a current.
 
         With `share`, what it takes of the membrane's charge, and `more`, what it takes of the
@@ -172,7 +174,11 @@ class _System:
             _need(not more.any() and near(_weight(self.raised, self.a), rho))
         _need(not jump.parts and bool(amount.any() or coupling.any()))  # else it is always zero
         parts = {**charge.parts, self.u: Term(own - more)}
-        made = self._kind("current", factor, rho, amount, coupling)
+        begun = next(one.init for one in forms.graph.states if one.name == self.u)
+        start = None
+        if begun and more.any():
+            start = more * forms.graph.constants[begun].astype(np.float64)
+        made = self._kind("current", factor, rho, amount, coupling, start=start)
         return Adapted(replace(firing, charge=affine(charge.bias, parts)), made)
 
 

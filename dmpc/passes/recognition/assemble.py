@@ -404,7 +404,7 @@ class _Assembly:
                 continue
             after, type_ = f"{value}.next", self.graph.types[op.operands[0]]
             if given.state:
-                self.state(value, after, given.state, given.factor)
+                self.state(value, after, given.state, given.factor, given.start)
             else:
                 start = given.start
                 init = None if start is None else self.constant(f"{value}.init", start)
@@ -452,15 +452,19 @@ class _Assembly:
         """Add a parameter; -0.0 becomes 0.0."""
         return self.graph.add_constant(name, value + 0.0, f32(*value.shape), loc)
 
-    def state(self, name: str, next_: str, old_name: str, factor: Matrix | float = 1.0) -> None:
-        """Add a state with the old one's initial value, times a factor."""
-        old = self.network.graph.state(old_name)
+    def state(
+        self, name: str, next_: str, of: str, by: Matrix | float = 1.0, more: Matrix | None = None
+    ) -> None:
+        """Add a state with an old one's initial value, `by` a factor, and what there is more."""
+        old, init, start = self.network.graph.state(of), None, more
         assert old is not None
-        init = None
         if old.init is not None:
-            start = self.network.graph.constants[old.init].astype(np.float64) * factor
-            init = self.constant(f"{name}.init", start, self.network.graph.locs.get(old.init, ()))
-        self.graph.types[name] = self.network.graph.types[old_name]
+            start = self.network.graph.constants[old.init].astype(np.float64) * by
+            start = start if more is None else start + more
+        if start is not None:
+            loc = self.network.graph.locs.get(old.init or "", ())
+            init = self.constant(f"{name}.init", start, loc)
+        self.graph.types[name] = self.network.graph.types[of]
         self.graph.states.append(State(name, next_, init, old.loc))
 
     def producers(self, value: str) -> list[Op]:

@@ -258,7 +258,7 @@ class Neurons:
 @dataclass(frozen=True)
 class Kept:
     """A state that neurons keep beside their membrane: it starts as `factor` times a state of the
-    model, or from `start` where that is none of them, or from zero."""
+    model, if it is one, and from `start` besides; without either from zero."""
 
     state: str = ""
     factor: Matrix | float = 1.0

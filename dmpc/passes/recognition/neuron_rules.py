@@ -144,7 +144,7 @@ REFRACTORY = rule(
     "refractory",
     Stage.NETWORK,
     "the neurons of {state} are shut off after a spike, by {by}, otherwise than by a membrane that "
-    "stays for a number of timesteps at what the spike left, below the threshold",
+    "stays for a number of timesteps at what the spike left",
     why="""Neurons that rest keep a counter. While it runs their membrane is at its reset value, and
     the counter is set by their spikes alone. Membranes that go on while their neurons rest, resets
     by subtraction, and neurons that adapt or have limits besides have no such model.""",
