@@ -2,7 +2,7 @@
 
 The reference engine executes instructions with these functions and the compiler evaluates its
 integer graph with them, so the two can differ in what they compute but not in how they round. All
-take and return NumPy int64 arrays, or truth values, and never use floating point. Shapes broadcast.
+take and return NumPy int64 arrays and never use floating point. Shapes broadcast.
 
 Those that instructions call are open to other readers of an instruction: they choose by the type of
 their first argument, and `isa.engines.microcode` records them instead.
@@ -76,8 +76,8 @@ def larger(x: Any, other: Any) -> Any:
 
 @singledispatch
 def reached(x: Any, threshold: Int) -> Any:
-    """1 where a number is at or above a threshold, 0 elsewhere: truth values."""
-    return x >= threshold
+    """1 where a number is at or above a threshold, 0 elsewhere."""
+    return (x >= threshold).astype(np.int64)
 
 
 @singledispatch
