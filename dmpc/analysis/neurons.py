@@ -181,7 +181,8 @@ def _neurons(found: Analysis, chain: Chain) -> _Neurons:
         if last.kind == "fire_adaptive":
             a, shift = found.range(given["source"][0]), found.constant(given["shift_source"][0])
             threshold = threshold + _shifted(a, shift, zero)
-            reset = reset + _coupled(found, a, given, "_source")
+            if last.attrs["reset_mode"] == "subtract":
+                reset = reset + _coupled(found, a, given, "_source")
     return _Neurons(
         events,
         tuple(later),

@@ -96,6 +96,14 @@ def test_no_input_leaves_its_bound(shape, broken, fused, target, seed):
     assert_holds(graph, hostile(graph, shape, seed))
 
 
+def test_a_reset_to_a_value_takes_nothing_of_what_thresholds_adapt_by():
+    adapting = Layer(1, hard=True, current="now", other="now", adapts="threshold", starts=True)
+    graph = compiled(Shape(inputs=1, layers=(adapting,), classes=1))
+    silence = np.zeros((1, 1, 1), np.int64)
+    narrow, _ = assert_holds(graph, silence, Assumptions(1, None, 0))
+    assert narrow.values["layer1.u"].low[0] == graph.constants["layer1.reset"][0]
+
+
 @settings(max_examples=25, deadline=None)
 @given(networks(), st.integers(1, 12), st.integers(0, 10))
 def test_assumptions_narrow_the_bounds_and_hold(shape, steps, events):
