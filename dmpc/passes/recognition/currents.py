@@ -14,6 +14,7 @@ from itertools import product
 import numpy as np
 
 from dmpc.ir.graph import State
+from dmpc.ir.recorded import told
 from dmpc.passes.recognition.network import Network
 from dmpc.passes.recognition.neuron_rules import MIXED_DECAYS, SEVERAL_CURRENTS
 from dmpc.passes.recognition.terms import NEGLIGIBLE, Affine, Matrix, Term, affine, ratio
@@ -62,10 +63,11 @@ def is_bank(network: Network, decay: Decay) -> bool:
     each with a rate of its own."""
     for comparison in network.comparisons():
         kept = network.forms.difference(comparison).parts.get(decay.state)
-        if kept is None or np.count_nonzero(kept.matrix, axis=0).max(initial=0) < 2:
+        used = np.zeros((0, 0), bool) if kept is None else told(kept.matrix != 0)
+        if used.sum(axis=0).max(initial=0) < 2:
             continue
-        for row in kept.matrix:
-            alphas = np.sort(decay.alpha[row != 0])
+        for row in used:
+            alphas = np.sort(decay.alpha[row])
             if (
                 1 + np.count_nonzero(np.diff(alphas) > NEGLIGIBLE * np.abs(decay.alpha).max())
                 > MOST

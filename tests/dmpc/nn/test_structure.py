@@ -39,6 +39,7 @@ FAMILIES = [
     {"lif": LIF(0.7, None, 1.1, -0.2, learn_beta=True), "delays": 3, **MEMORY, **LEAKS},
     {"lif": LIF(0.7, 2.0, 1.1, None, adaptation=RAISED), "recurrent": True, **MEMORY},
     {"lif": LIF(0.7, None, 1.1, -0.2, refractory=3), "recurrent": True, **MEMORY, **LEAKS},
+    {"memory": 1, "window": 9.0},
     {**MEMORY, "linear_drive": True},
     {"lif": LIF(0.7, None, 1.1, learn_beta=True, adaptation=PULLED)},
     {"lif": LIF(0.7, None, 1.1, -0.2, floor=-0.5), **MEMORY, **LEAKS},
