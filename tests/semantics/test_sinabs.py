@@ -174,6 +174,33 @@ def test_a_network_of_defaults_is_compiled_and_every_bit_is_the_integer_graphs()
     assert all(rung.ok for rung in verify(model, made.image, x, max_drop=100).rungs)
 
 
+class Pooled(nn.Module):
+    """Sums of positions, of a convolution before neurons and of spikes behind them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.pool = nn.Conv2d(2, 3, 3, padding=1), sl.SumPool2d(2)
+        self.spikes, self.out = sl.LIF(tau_mem=10.0, **ONE), nn.Linear(12, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        charge = self.pool(self.conv(x.flatten(0, 1))).unflatten(0, x.shape[:2])
+        pooled = self.pool(self.spikes(charge).flatten(0, 1))
+        return self.out(pooled.flatten(1)).unflatten(0, x.shape[:2])
+
+
+def test_sums_of_positions():
+    torch.manual_seed(5)
+    net, x = Pooled().eval(), events(3, 2 * 8 * 8).transpose(0, 1).float()
+    frames = x.unflatten(2, (2, 8, 8))
+    graph = apply(Recognise(), from_torch(net, frames[:3].numpy()).graph)
+    reset(net)
+    with torch.no_grad():
+        wanted = net(frames).mean(dim=1).numpy()
+    found = interpret(graph, x.numpy().astype(np.float64))
+    np.testing.assert_allclose(found.logits, wanted, atol=1e-5)
+    assert np.ptp(wanted, axis=0).max() > 0.01
+
+
 def test_a_leaky_readout():
     torch.manual_seed(5)
     net = nn.Sequential(dense(0.3), sl.IAF(**ONE), dense(0.5, NEURONS, 3), sl.ExpLeak(tau_mem=20.0))

@@ -107,6 +107,7 @@ def functional_form(program: ExportedProgram) -> ExportedProgram:
     """The program without operations that write into their operands, but for simple ones, and with
     recurrent layers of torch's as the timesteps that they compute."""
     program = _unrolled(program)
+    _straighten(program.graph)
     if writes_of(list(program.graph.nodes)) is not None:
         return program
     with warnings.catch_warnings():
@@ -127,6 +128,26 @@ def _unrolled(program: ExportedProgram) -> ExportedProgram:
         warnings.simplefilter("ignore")
         unrolled: ExportedProgram = program.run_decompositions(get_decompositions(layers))
     return unrolled
+
+
+def _straighten(graph: Any) -> None:
+    """Let nodes of a graph stand for what they are by another name: a first power, and the size of
+    a number with its sign, as torch writes the sums of `lp_pool2d` with a norm of 1."""
+    import torch
+
+    aten = torch.ops.aten
+    for node in graph.nodes:
+        given = node.args
+        if node.target is aten.pow.Tensor_Scalar and given[1] == 1:
+            node.replace_all_uses_with(given[0])
+        elif node.target is aten.mul.Tensor and all(
+            isinstance(one, torch.fx.Node) for one in given
+        ):
+            sign, size = given
+            whole = size.args[0] if size.target is aten.relu.default else size
+            targets = [getattr(one, "target", None) for one in (sign, whole)]
+            if targets == [aten.sign.default, aten.abs.default] and sign.args == whole.args:
+                node.replace_all_uses_with(sign.args[0])
 
 
 class _Conversion:
