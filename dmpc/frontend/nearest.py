@@ -16,7 +16,8 @@ CURVES = (*RECTIFIED, *CURVED)
 """Functions of single numbers that are no straight lines, nor made of some."""
 INSTEAD: Mapping[tuple[str, ...], str] = {
     ("Softmax", "LogSoftmax", "SafeSoftmax", "Hardmax", "ArgMax", "TopK"): (
-        "leave it to whoever reads the logits: the largest is the same without it"
+        "leave it to whoever reads the logits: of one answer the largest is the same without it; "
+        "of a sum over timesteps it may not be, so train on the sum of what goes into it"
     ),
     RECTIFIED: "Relu, in the scalar drive of a slow state, or a threshold that makes spikes",
     (
