@@ -1,5 +1,7 @@
 """What cannot be imported is one line that names file and node, says why, and what would help."""
 
+import re
+
 import numpy as np
 import onnx
 import pytest
@@ -33,9 +35,11 @@ def test_a_file_that_the_library_dies_of_is_refused(tmp_path):
     model.graph.node.insert(0, node)
     for name, array in (("grid", np.ones((4, 6))), ("nought", np.zeros(1, np.int64))):
         model.graph.initializer.append(numpy_helper.from_array(array, name))
-    assert "is damaged: the ONNX library died of it" in refused(model, tmp_path)
+    # It reads beside its memory; what it finds there decides how it ends.
+    ended = r"the ONNX library (died of it|asked for more memory than such a file needs)"
+    assert re.search(f"is damaged: {ended}", refused(model, tmp_path))
     # ... and where it dies of the sizes that the importer puts in.
-    with pytest.raises(ImportFailure, match="cannot be worked out: the ONNX library died of it"):
+    with pytest.raises(ImportFailure, match=f"cannot be worked out: {ended}"):
         infer(model, trusted=False)
 
 
