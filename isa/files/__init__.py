@@ -48,7 +48,11 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> None:
 
 def read_file(path: str | os.PathLike[str]) -> bytes:
     """What a file holds, or a pipe gives. OSError, also if it gives more than can be meant."""
-    with open(path, "rb") as file:
+    try:
+        opened = open(path, "rb")  # noqa: SIM115, closed below
+    except ValueError as error:  # a NUL, or half a surrogate pair
+        raise OSError(errno.EINVAL, "no file can have such a name") from error
+    with opened as file:
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             return file.read()
         content = file.read(MOST_PIPED + 1)

@@ -140,3 +140,9 @@ def test_what_has_no_end_is_not_read_to_its_end(tmp_path, monkeypatch):
     assert read_file("/dev/null") == b""
     (tmp_path / "a").write_bytes(b"\xef\xbb\xbf1\r\n2\n")
     assert read_text(tmp_path / "a") == "1\n2\n"
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"])
+def test_a_name_that_no_file_can_have(name):
+    with pytest.raises(OSError, match="no file can have such a name"):
+        read_file(name)
