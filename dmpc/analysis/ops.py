@@ -9,6 +9,7 @@ from dmpc.analysis.neurons import settle
 from dmpc.analysis.response import System
 from dmpc.ir.drives import columns, split
 from dmpc.ir.graph import Op
+from dmpc.ir.ops_readout import largest_from_zero
 from isa.arithmetic import Int, leak, shift_round
 
 
@@ -102,9 +103,7 @@ def accumulate_logits(found: Analysis, op: Op) -> None:
 
 def _kept(found: Analysis, op: Op, now: Interval) -> Interval:
     """Logits that are those of one timestep, or what they start from if none is larger."""
-    state = found.graph.state(op.operands[0])
-    from_zero = op.attrs["mode"] == "max" and state is not None and state.init is None
-    return now.with_zero() if from_zero else now
+    return now.with_zero() if largest_from_zero(found.graph, op) else now
 
 
 @analyses("leaky_logits", "following_logits")

@@ -10,6 +10,7 @@ from dmpc.ir.chains import STAGES, begins
 from dmpc.ir.drives import split
 from dmpc.ir.graph import Op
 from dmpc.ir.ops_neurons import MODEL_OF, PARAMETERS
+from dmpc.ir.ops_readout import largest_from_zero
 from dmpc.ir.registry import op_def
 from isa.format import INSTRUCTIONS, Instruction, build, layout
 from isa.instructions import (
@@ -81,9 +82,8 @@ class Lowering(Pieces):
                 made = ClearValue(dest=self.row(name), size=self.size(name))
             elif op.kind in LOGITS:
                 name, mode = op.results[0], str(op.attrs.get("mode", "sum"))
-                state = self.graph.state(op.operands[0])
-                if mode == "max" and state is not None and state.init is None:
-                    mode = "sum"  # from zero
+                if largest_from_zero(self.graph, op):
+                    mode = "sum"
                 made = ClearLogits(row=self.row(name), groups=self.rows(name), mode=mode)
             else:
                 continue

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dmpc.ir.graph import Graph, Op
 from dmpc.ir.integer_types import (
     INTEGER,
     LAYER,
@@ -231,3 +232,9 @@ COLLECT_LOGITS = register(
         },
     )
 )
+
+
+def largest_from_zero(graph: Graph, op: Op) -> bool:
+    """Whether an op keeps the largest logits, or zero where all are below: readout `max0`."""
+    state = graph.state(op.operands[0])
+    return op.attrs.get("mode") == "max" and state is not None and state.init is None
