@@ -20,7 +20,7 @@ from dmpc.frontend.models import is_factory
 from dmpc.ir.graph import Graph
 from dmpc.ir.levels import rank
 from dmpc.report.graph_changes import of_graphs
-from isa.files import read_text
+from isa.files import read_file, read_text
 from isa.image import read_image
 from isa.target import load_target, target_names
 from runtime.changes import Change, by_section, of_images, of_runs, of_targets
@@ -94,8 +94,7 @@ def _kind(name: str) -> str:
     if is_factory(name):
         return MODEL
     try:
-        with path.open("rb") as file:
-            start = file.read(4)
+        start = read_file(path)[:4]
     except OSError as error:
         raise DmpcError(f"cannot read: {error.strerror or error}", where=name) from None
     if start == b"\x7fELF":

@@ -211,7 +211,8 @@ def _inputs(ctx: click.Context) -> Iterator[tuple[str, str]]:
         value = ctx.params.get(param.name or "")
         if isinstance(param.type, InputFile) and value:
             label = param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
-            yield from ((label, path) for path in param.type.files(value))
+            values = value if param.nargs == -1 else (value,)
+            yield from ((label, path) for one in values for path in param.type.files(one))
 
 
 # -- writing --------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import click
 import pytest
 from click.shell_completion import BashComplete
 
+from dmpc.cli.files import InputFile, OutputFile, OutputFolder
 from dmpc.cli.main import VERBS, main
 from dmpc.cli.tables import fitted, table
 from dmpc.cli.terminal import Output, progress
@@ -45,6 +46,25 @@ def test_help_ends_with_examples_that_parse(dmpc, name):
         _, rest, _ = used.make_parser(ctx).parse_args(list(words))
         assert not rest, words
     assert any(verb == name for verb, _ in found)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"], ids=ascii)
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_name_that_no_file_can_have_is_an_error(dmpc, shared, verb, name):
+    files = {"image": shared.image, "data": shared.data, "samples": shared.data}
+    params = command(verb).params
+    for odd in params:
+        if not isinstance(odd.type, InputFile | OutputFile | OutputFolder):
+            continue
+        words = [verb]
+        for param in params:
+            if param is odd or param.required:
+                value = name if param is odd else files.get(param.name, shared.model)
+                words += [] if isinstance(param, click.Argument) else [param.opts[0]]
+                words += [value] * max(param.nargs, 1)
+        result = dmpc(*words)
+        assert result.exit_code in (1, 2), (odd.name, result.output)
+        assert isinstance(result.exception, SystemExit), (odd.name, result.exception)
 
 
 @pytest.mark.parametrize("name", sorted(VERBS.keys() - NO_DATA))

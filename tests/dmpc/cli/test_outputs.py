@@ -29,6 +29,7 @@ COMMANDS = {
     "asm -o source": lambda f: ("asm", f.image, "-o", f.image),
     "asm, whose source ends in .elf": lambda f: ("asm", f.image),
     "export -o model": lambda f: ("export", f.model, "-o", f.model),
+    "targets --json": lambda f: ("targets", f.data, "--json", f.data),
     "reproduce --json": lambda f: ("reproduce", "--example", f.folder, "--json", f.data),
 }  # fmt: skip
 
