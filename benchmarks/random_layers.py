@@ -32,7 +32,8 @@ class Layer:
     `linear` or rectified.
     Those that neither adapt nor are clamped, and are reset to a value, rest for up to so many
     timesteps as `rests` says after a spike.
-    With `starts` membranes, currents and what adapts begin anywhere.
+    With `starts` membranes, currents and what adapts begin anywhere, and if the first layer does,
+    logits that leak do, too.
     """
 
     neurons: int

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from isa.arithmetic import Int
+from isa.arithmetic import Int, shift_round
 from isa.errors import IsaError
 
 FIELDS = (("threshold", 16), ("bias", 16), ("reset", 16), ("leak", 10), ("shift", 6))
@@ -61,10 +61,19 @@ def nearest_leak(kept: NDArray[np.float64], significant: int = LOSS_BITS) -> Int
 
 
 def _exponent(lost: Int, significant: int = LOSS_BITS) -> Int:
-    """How many low bits of a loss do not count: all but the highest `significant`."""
-    _, length = np.frexp(lost.astype(np.float64))
+    """How many low bits of a number do not count: all but the highest `significant`."""
+    _, length = np.frexp(np.abs(lost).astype(np.float64))
     exponent: Int = np.maximum(length.astype(np.int64) - significant, 0)
     return exponent
+
+
+def as_bias(value: Int) -> tuple[Int, Int]:
+    """The `bias` and `shift` of records that add a number of up to 32 bits: its highest 16."""
+    bits = dict(FIELDS)["bias"]
+    left = _exponent(value, bits - 1)
+    least, most = _signed_range(bits)
+    bias: Int = np.clip(shift_round(value.astype(np.int64), left), least, most)
+    return bias, -left
 
 
 def _to_code(leak: Int) -> Int:

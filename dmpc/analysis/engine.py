@@ -106,6 +106,13 @@ class Analysis:
         """A constant's elements as int64."""
         return self.graph.constants[name].astype(np.int64)
 
+    def start(self, name: str) -> Vector:
+        """What a state is before the first timestep."""
+        state = self.graph.state(name)
+        if state is None or state.init is None:
+            return np.zeros(self.graph.types[name].shape, np.int64)
+        return self.constant(state.init)
+
     def range(self, name: str) -> Interval:
         """Bounds of a value after saturation; its type's range where it depends on itself.
 

@@ -104,11 +104,7 @@ def step(found: Analysis, op: Op) -> None:
 def _state(found: Analysis, chain: Chain) -> None:
     """Sums, membranes half-way and before reset, and the membranes that a timestep leaves."""
     neurons, op = _neurons(found, chain), chain[-1]
-    size = found.graph.types[chain[0].operands[0]].shape
-    state = found.graph.state(chain[0].operands[0])
-    start = np.zeros(size, np.int64)
-    if state is not None and state.init is not None:
-        start = found.constant(state.init)
+    start = found.start(chain[0].operands[0])
     low = high = start
     if neurons.fires:
         resets = neurons.reset

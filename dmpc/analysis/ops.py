@@ -124,8 +124,9 @@ def leaky_logits(found: Analysis, op: Op) -> None:
             after: Int = np.clip(leak(u, beta, fraction) + each, low, high)
             return after
 
-        return settle(step, np.zeros_like(beta), way, found.assumed.steps, limit)
+        return settle(step, start, way, found.assumed.steps, limit)
 
+    start = found.start(op.operands[0])
     u = Interval(end(now.low, -1, low), end(now.high, 1, high))
     reached = Interval(leak(u.low, beta, fraction), leak(u.high, beta, fraction)) + now
     found.prove(op, "logit", bits, reached | now)

@@ -88,6 +88,8 @@ class Lowering(Pieces):
             else:
                 continue
             yield self.made(op, made, "clear", {})
+            if op.kind in LOGITS:
+                yield from self._first_logits(op)
 
     def _clear_membranes(self, op: Op) -> Iterator[Lowered]:
         first, states = self.row(states_of(op)[0][0]), len(states_of(op))
@@ -113,6 +115,19 @@ class Lowering(Pieces):
         """Add to cleared states what they start from."""
         given = {"row": row, "parameters": record, "groups": groups, "window": window}
         return self.made(op, build(IntegrateValues, {**given, "banks": ()}), "clear", {})
+
+    def _first_logits(self, op: Op) -> Iterator[Lowered]:
+        """Add to cleared logits what they start from."""
+        for state, init in starts_of(self.graph, op).items():
+            made = Readout(
+                row=self.row(state),
+                parameters=self.row(init),
+                groups=self.rows(state),
+                banks=(),
+                mode="sum",
+                steps=False,
+            )
+            yield self.made(op, made, "clear", {})
 
     def _no_spikes(self) -> Iterator[Lowered]:
         """Before the first timestep no neuron has fired, and no event waits."""

@@ -19,6 +19,8 @@ REGISTERS = ("events", "values")
 PARAMETERS = ("threshold", "bias", "reset", "beta", "shift", *ALIASES)
 """What an element of the parameter memory packs, by the names of operands."""
 NO_STATE = ("", "")
+START = "start"
+"""What a record holds that a state is added before the first timestep."""
 
 
 Block = tuple[tuple[str, str], dict[str, str]]
@@ -46,7 +48,7 @@ def layer_blocks(graph: Graph, layer: Attr) -> list[Block]:
             for state, record in _blocks(graph, op):
                 found.setdefault(state, record)
     states = sorted(found.items(), key=lambda block: block[0] == NO_STATE)
-    return [*states, *((NO_STATE, {"bias": init}) for init in starts.values())]
+    return [*states, *((NO_STATE, {START: init}) for init in starts.values())]
 
 
 def _blocks(graph: Graph, op: Op) -> list[Block]:
@@ -129,7 +131,10 @@ def _keeps(op: Op, names: list[str]) -> bool:
 
 
 def starts_of(graph: Graph, op: Op) -> dict[str, str]:
-    """The states of an op on neurons that do not start from zero, with what they start from."""
+    """The states of an op on neurons or logits that do not start from zero, with what they start
+    from; a maximum starts from the least number by itself."""
+    if op.attrs.get("mode") == "max":
+        return {}
     states = (graph.state(name) for name, _ in states_of(op))
     return {state.name: state.init for state in states if state and state.init}
 

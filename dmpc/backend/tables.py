@@ -5,14 +5,14 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from dmpc.backend.places import layer_blocks, layout_of, records_of, section_of, starts_of
+from dmpc.backend.places import START, layer_blocks, layout_of, records_of, section_of, starts_of
 from dmpc.backend.windows import Far, is_external, tiles_of, windows_of
 from dmpc.ir.chains import NEURONS
 from dmpc.ir.drives import columns
 from dmpc.ir.graph import Graph, Op
 from dmpc.ir.ops_neurons import FIELD_OF
 from isa.layout import Layout, coefficients
-from isa.parameters import FIELDS, Parameters
+from isa.parameters import FIELDS, Parameters, as_bias
 from isa.target import EXTERNAL, Memory, Target
 
 Table = NDArray[np.int64]
@@ -86,9 +86,8 @@ def _tables(graph: Graph, op: Op, target: Target) -> list[tuple[str, int, Table]
             for one in states
         ]
         tables = [(next(iter(records[0].values())), np.concatenate(pieces))]
-        if op.kind in NEURONS:
-            for init in starts_of(graph, op).values():
-                tables.append((init, _parameters(graph, op, {"bias": init}, target.lanes)))
+        for init in starts_of(graph, op).values():
+            tables.append((init, _parameters(graph, op, {START: init}, target.lanes)))
     return [(graph.placement[n].memory, graph.placement[n].row, table) for n, table in tables]
 
 
@@ -137,5 +136,9 @@ def _parameters(graph: Graph, op: Op, record: dict[str, str], lanes: int) -> Tab
     if "coupling" not in record:
         columns["threshold"][:] = (1 << 15) - 1
     for slot, name in record.items():
-        columns[FIELD_OF.get(slot, slot)][:size] = graph.constants[name]
+        value, field = graph.constants[name], FIELD_OF.get(slot, slot)
+        if slot == START:
+            value, columns["shift"][:size] = as_bias(value)
+            field = "bias"
+        columns[field][:size] = value
     return Parameters(**columns).pack().reshape(-1, lanes)

@@ -16,10 +16,11 @@ INITIAL_STATE = rule(
     "initial-state",
     Stage.LAYERS,
     "{what} of {layer} start from {start}, not from zero",
-    why="""Before each sample the machine clears slow states, past spikes and readouts. Membranes,
-    synaptic currents and what neurons adapt by may start from any numbers, which lie beside their
-    parameters. A model that ran before it was exported, and was not reset, carries the states of
-    its last sample with it: its logits are then off, often without a change of the prediction.""",
+    why="""Before each sample the machine clears slow states and past spikes. Membranes, synaptic
+    currents, what neurons adapt by and leaky readouts may start from any numbers, which lie beside
+    their parameters. A model that ran before it was exported, and was not reset, carries the states
+    of its last sample with it: its logits are then off, often without a change of the
+    prediction.""",
     nearest="reset the model's states before exporting it",
 )
 LEAK_RANGE = rule(
@@ -84,7 +85,7 @@ def _errors(graph: Graph, op: Op) -> Iterator[CompileError]:
         if state is None or not _starts(graph, state) or _keeper(graph, name) is not op:
             continue
         event = graph.types[name].dtype == "event"
-        if event or op.kind not in NEURONS or op.attrs["layer"] == "readout":
+        if event or op.kind not in NEURONS:
             what = "past spikes" if event else STATES.get(op.kind, "states")
             fields = {"what": what, "layer": op.attrs["layer"], "start": f"%{state.init}"}
             yield layer_error(INITIAL_STATE, graph, op, **fields)

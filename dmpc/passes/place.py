@@ -244,8 +244,7 @@ class _Allocator:
         for old, new in states:
             self.graph.placement[new] = self.graph.placement[old]
         self._parameters(op, groups)
-        for init in starts_of(self.graph, op).values():
-            self.rows("parameter", (init,), groups)
+        self._starts(op, groups)
 
     def _far_neurons(self, op: Op, groups: int) -> None:
         """All that a layer's neurons keep outside the chip, in whole pages, with their parameters
@@ -278,6 +277,12 @@ class _Allocator:
         if op.kind != "total_logits":
             self.graph.placement[op.operands[0]] = self.graph.placement[op.results[0]]
         self._parameters(op, groups)
+        self._starts(op, groups)
+
+    def _starts(self, op: Op, groups: int) -> None:
+        """What states start from, as parameters of their own."""
+        for init in starts_of(self.graph, op).values():
+            self.rows("parameter", (init,), groups)
 
     def _rows_of(self, name: str) -> int:
         return _groups(self.graph.types[name].shape[0], self.target.lanes)

@@ -11,9 +11,11 @@ from dmpc.passes.layer_rules import layer_error
 from dmpc.passes.quantization.builder import Builder
 from dmpc.passes.quantization.rounding import Int, compensated, to_nearest
 from dmpc.passes.ranges import Real, is_event, total_bias
-from dmpc.passes.scales import largest
+from dmpc.passes.scales import largest, rounded
 from dmpc.rules import Stage, rule
-from isa.parameters import KEPT, LEAK_BITS, nearest_leak
+from isa.arithmetic import shift_round
+from isa.parameters import KEPT, LEAK_BITS, as_bias, nearest_leak
+from isa.target import smallest_integer
 
 BIAS_BITS = 16  # the machine's field
 MOST_BIAS_BITS = 20  # of a readout bias, in steps of a logit: sums over time need room
@@ -38,7 +40,8 @@ def add_readout(build: Builder, output: Op) -> None:
     weight = np.concatenate([build.weights(op) for op in products], axis=1)
     offset = total_bias(graph, products)
     step = float(np.abs(weight).max(initial=0)) / largest(bits)
-    step = max(step, float(np.abs(offset).max()) / 2.0**MOST_BIAS_BITS) or 1.0
+    most = np.abs([offset, *(build.start(op.operands[0]) for op in _chain(graph, output))]).max()
+    step = max(step, float(most) / 2.0**MOST_BIAS_BITS) or 1.0
     reach = max(float(np.abs(offset).max()) / step, 1) / largest(BIAS_BITS)
     shift = max(0, int(np.ceil(np.log2(reach))))
     integers, offsets = _round(build, weight, offset, step, step * 2.0**shift, bits)
@@ -51,7 +54,10 @@ def add_readout(build: Builder, output: Op) -> None:
     mode = READOUT_MODES[str(graph.attrs["readout"])]
     logit = TensorType(f"i{build.target.readout.bits}", (len(weight),), step)
     build.out.types["logits"] = logit
-    build.out.states.append(State("logits", "logits.next", _first_logits(build, logit)))
+    begin = _first_logits(build, logit)
+    if mode == "last" and output.kind == "li":
+        begin = _start(build, output, logit)
+    build.out.states.append(State("logits", "logits.next", begin))
     operands = (*(op.results[0] for op in products), "readout.bias", "readout.shift")
     if output.kind == "li":
         _integrate(build, output, operands, logit, mode)
@@ -101,9 +107,7 @@ def _integrate(
 
     Integrators of integrators, such as a membrane of a synaptic current, leak one after the other.
     """
-    graph, chain = build.graph, [output]
-    while (source := graph.producer(chain[0].operands[1])) and source.kind == "li":
-        chain.insert(0, source)
+    graph, chain = build.graph, _chain(build.graph, output)
     for op in chain:
         state, beta = op.operands[0], op.operands[-1]
         leaks = nearest_leak(graph.constants[beta].astype(np.float64))
@@ -113,6 +117,7 @@ def _integrate(
         before, after = ("logits", "logits.next") if ends else (state, op.results[0])
         if not ends:
             build.state(before, after, logit)
+            build.out.states[-1].init = _start(build, op, logit)
         attrs: dict[str, Attr] = {"layer": "readout", "fraction": LEAK_BITS, "bits": logit.bits}
         kind = "leaky_logits" if op is chain[0] else "following_logits"
         build.add(Op(kind, (before, *operands, beta), (after,), attrs, op.loc), logit)
@@ -121,6 +126,27 @@ def _integrate(
         attrs = {"layer": "readout", "mode": mode, "bits": logit.bits}
         collected = ("logits", *operands)
         build.add(Op("collect_logits", collected, ("logits.next",), attrs, output.loc), logit)
+
+
+def _chain(graph: Graph, output: Op) -> list[Op]:
+    """Integrators that the output is, each of what the one before keeps; none if it is a sum."""
+    chain, at = list[Op](), graph.producer(output.results[0])
+    while at is not None and at.kind == "li":
+        chain.insert(0, at)
+        at = graph.producer(at.operands[1])
+    return chain
+
+
+def _start(build: Builder, op: Op, logit: TensorType) -> str | None:
+    """What logits that leak start from, if that is not zero: as many bits of it as a bias has."""
+    assert isinstance(logit.scale, float)
+    init = next(state.init for state in build.graph.states if state.name == op.operands[0])
+    start = rounded(build.start(op.operands[0]), logit.scale, logit.bits)
+    start = shift_round(*as_bias(start))
+    if init is None or not start.any():
+        return None
+    integers = start.astype(smallest_integer(logit.bits))
+    return build.out.add_constant(init, integers, logit, build.graph.locs.get(init, ()))
 
 
 def _measured(graph: Graph) -> str:

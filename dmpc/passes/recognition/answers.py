@@ -31,36 +31,73 @@ def find_answer(network: Network, decays: Sequence[Decay], layers: Sequence[str]
     """
     output = network.graph.outputs[0]
     form = network.forms.form(output)
-    chain: list[Part] = []
-    held = 0  # timesteps
+    parts: list[Part] = []
     while True:
-        rest, parts = without_currents(network, output, form, decays)
-        if not parts:
+        rest, found = without_currents(network, output, form, decays)
+        if not found:
             break
-        part = _together(parts)
-        holds = part is not None and part.late and not part.alpha.any()
-        if rest.parts or rest.bias.any() or part is None or part.late != holds:
+        part = _together(found)
+        if rest.parts or part is None:
             kept = [leaf for leaf in form.parts if network.graph.state(leaf)] or form.parts
             raise network.failure(READOUT, output, culprits=kept, found=network.names(kept))
-        chain += [] if holds else [part]
-        held += holds
-        form = part.fed
+        parts.append(_raised(part, rest.bias))
+        form = parts[-1].fed
+    held = sum(part.late for part in parts)
+    chain = _from_the_start(parts, form.bias, last=network.graph.attrs["readout"] == "last")
     terms = flattened(network, form)
-    if not terms and layers:  # weights of zero: still the last layer's
+    if not terms and layers and chain is not None:  # weights of zero: still the last layer's
         size = network.graph.types[layers[-1]].size
         source = Source(layers[-1], (0,) * size)
         silent = Synapses(source, np.zeros((form.size, size)), (layers[-1],))
         return Answer(chain, [silent], form.bias)
     strange = [leaf for leaf in terms if not network.holds_events(leaf)]
     read = [] if strange else find_synapses(network, terms)
-    # What is held starts without a bias, which shows wherever more than the last is looked at.
-    early = held and form.bias.any() and (chain or network.graph.attrs["readout"] != "last")
-    if early or not any(found.source.leaf in layers for found in read):
-        found = network.names(strange or terms)
-        raise network.failure(READOUT, output, culprits=strange or terms, found=found)
+    if chain is None or not any(found.source.leaf in layers for found in read):
+        names = network.names(strange or terms)
+        raise network.failure(READOUT, output, culprits=strange or terms, found=names)
     order = [*network.graph.inputs, *layers]
     read.sort(key=lambda found: -order.index(found.source.leaf))
     return Answer(chain, [_later(found, held) for found in read], form.bias)
+
+
+def _raised(part: Part, by: Matrix) -> Part:
+    """What is `by` more than a part at every moment: a bias behind a leak is one inside it, and a
+    start. `y' = a y + f` becomes `y' + b = a (y + b) + f + (1 - a) b`."""
+    fed = replace(part.fed, bias=part.fed.bias + (1.0 - part.alpha) * by)
+    return replace(part, fed=fed, start=part.start + by)
+
+
+def _from_the_start(parts: Sequence[Part], bias: Matrix, *, last: bool) -> list[Part] | None:
+    """Parts, none of them late, that read old events to the same end; None where there are none.
+
+    Events are late in place of what they feed, of which none came before the first timestep. So
+    that a part is after so many timesteps what it starts from, it begins from that less what feeds
+    it until then. What keeps nothing of itself is only late. `last`: the first timesteps of the
+    answer do not show, unless something else keeps them.
+    """
+    held = sum(part.late for part in parts)
+    feeds = [bias] * held  # from the first timestep on
+    made: list[Part] = []
+    for number, part in reversed([*enumerate(parts)]):
+        values = [part.start]  # from the last timestep in which it is what it starts from, back
+        for fed in reversed(feeds[:held]):
+            values.append(_before(part, values[-1], fed))
+        if part.alpha.any() or not part.late:
+            made.insert(0, replace(part, late=False, start=values[-1]))
+        hidden = last and not any(above.alpha.any() for above in parts[:number])
+        again = [part.alpha * old + fed for old, fed in zip(values[:0:-1], feeds, strict=False)]
+        if not hidden and not all(map(near, again, values[-2::-1])):
+            return None
+        held -= part.late
+        feeds = again
+    return made
+
+
+def _before(part: Part, value: Matrix, fed: Matrix) -> Matrix:
+    """What a part was before it took something in and became a value; 0 where it keeps nothing."""
+    forgets = part.alpha == 0
+    old: Matrix = np.where(forgets, 0.0, (value - fed) / np.where(forgets, 1.0, part.alpha))
+    return old
 
 
 def _together(parts: Sequence[Part]) -> Part | None:
