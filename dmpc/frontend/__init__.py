@@ -43,7 +43,10 @@ READ_BY: Mapping[str, tuple[tuple[str, ...], str]] = {
         (FACTORY,),
         f"--time-first is for {FACTORY}; which axis of its input is time, a file shows itself",
     ),
-    "output": ((FACTORY, ".onnx", ".pt2"), "--output is for ONNX files and for models of torch"),
+    "output": (
+        (FACTORY, ".onnx", ".pt2", *NIR),
+        "--output is not for graph text, which has one answer",
+    ),
     "readout": (
         (FACTORY, ".onnx", ".pt2", *NIR),
         "--readout is not for graph text, which says its own",
@@ -84,18 +87,19 @@ def import_nir(
     *,
     timing: Timing | None = None,
     readout: str | None = None,
+    output: str | None = None,
 ) -> Graph:
     """The model-level graph of a NIR file, or of a NIR graph in memory.
 
     NIR's neurons are differential equations; `timing` says how they are stepped, the default being
     Timing(). `readout` (mean, sum, last, max) says how outputs per timestep become the answer; the
-    default is the mean.
+    default is the mean. `output` names the Output node that is the answer, where there are several.
 
     Raises ImportFailure that names file and node.
     """
     from dmpc.frontend.nir_format import importer
 
-    return importer.import_nir(source, timing or Timing(), readout)
+    return importer.import_nir(source, timing or Timing(), readout, output)
 
 
 def from_torch(
@@ -195,7 +199,7 @@ def open_model(
 
         return from_file(model, readout=readout, trust=trust, output=output)
     if suffix in NIR:
-        return Model(name, import_nir(model, timing=timing, readout=readout))
+        return Model(name, import_nir(model, timing=timing, readout=readout, output=output))
     if suffix == ".onnx":
         from dmpc.frontend.onnx_reference import open_onnx
 

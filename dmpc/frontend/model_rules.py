@@ -146,8 +146,8 @@ NO_SUCH_OUTPUT = rule(
     "no-such-output",
     Stage.IMPORT,
     "the model has no output '{name}'",
-    why="""The answer is chosen by the name that an ONNX file gives its output; of a torch module,
-    by its place in a tuple (0, 1, ...) or its key in a dict.""",
+    why="""The answer is chosen by the name that an ONNX file gives its output, or a NIR graph its
+    Output node; of a torch module, by its place in a tuple (0, 1, ...) or its key in a dict.""",
     nearest="{nearest}",
 )
 LEFT_OUT = rule(

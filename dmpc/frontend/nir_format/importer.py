@@ -2,13 +2,16 @@
 
 import os
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dmpc.errors import DmpcError, ImportFailure
 from dmpc.frontend.builder import Builder
+from dmpc.frontend.chosen import check_named, options, tell_left_out
 from dmpc.frontend.joined import JOINED, tell_joined
+from dmpc.frontend.model_rules import MANY_OUTPUTS
 from dmpc.frontend.models import stem
 from dmpc.frontend.nir_format import network
 from dmpc.frontend.nir_format.delays import Line, Register, check_places
@@ -22,9 +25,12 @@ from dmpc.frontend.nir_format.pictures import (
     POOLS,
     Picture,
     convolution,
-    pooled,
+    declared,
+    noted,
+    summed_up,
 )
 from dmpc.frontend.nir_format.rules import CONVOLUTION, NODE_SIZE, TIMELESS_LOOP
+from dmpc.frontend.nir_format.shapes import shapes
 from dmpc.frontend.nir_format.timestep import Pace
 from dmpc.ir.graph import Array, Graph
 from dmpc.ir.ops_convolution import ONE, Convolution
@@ -37,14 +43,17 @@ INTEGRATORS = ("I", "LI", "CubaLI")
 
 
 def import_nir(
-    source: "str | os.PathLike[str] | nir.NIRGraph", timing: Timing, readout: str | None
+    source: "str | os.PathLike[str] | nir.NIRGraph",
+    timing: Timing,
+    readout: str | None,
+    answer: str | None = None,
 ) -> Graph:
     """The graph of a NIR file, or of a NIR graph in memory; see `dmpc.frontend.import_nir`."""
     where = os.fspath(source) if isinstance(source, str | os.PathLike) else "NIR graph"
     try:
         timing.check()
         with np.errstate(all="ignore"):  # what is not finite is refused by name
-            graph = _Importer(network.read(source), timing, readout, where).run()
+            graph = _Importer(network.read(source), timing, readout, where, answer).run()
         verify(graph)
         return graph
     except RecursionError:
@@ -68,6 +77,7 @@ class _Importer:
     timing: Timing
     readout: str | None
     where: str
+    answer: str | None = None  # the Output node that is wanted, where there are several
     spikes: dict[str, str] = field(default_factory=dict)
     before: dict[str, str] = field(default_factory=dict)
     lines: dict[tuple[str, int], Line] = field(default_factory=dict)
@@ -78,13 +88,14 @@ class _Importer:
     def run(self) -> Graph:
         self.builder = Builder(stem(self.where))
         self.pace = Pace(self.timing, self.where)
-        inputs, output = self.net.inputs(), self.net.output()
+        inputs, output = self.net.inputs(), self._chosen()
+        self.output, self.shapes = output, shapes(self.net)
         self.entries = self._entered(inputs)
-        for node in firing_order(self.net, self.timing, inputs):
+        for node in firing_order(self.net, self.timing, inputs, output):
             self.known = {}  # values that read a neuron of the timestep before are stale
             self._fire(node)
         self.known = {}
-        result = self._plain(output, self._value(output, ()))
+        result = self._in_planes(output, self._value(output, ()))
         self._check_size(output, result)
         for name, state in self.before.items():
             spikes = self._in_planes(self.net.nodes[name], self.spikes[name])
@@ -96,6 +107,18 @@ class _Importer:
         graph.attrs["readout"] = self._over_time(output)
         self.pace.tell()
         return graph
+
+    def _chosen(self) -> Node:
+        """The Output node that is the answer. Raises ImportFailure where that is not said."""
+        found = {node.name: node for node in self.net.outputs()}
+        check_named(self.answer, list(found))
+        if self.answer is None and len(found) > 1:
+            names = ", ".join(f"'{name}'" for name in found)
+            listed = options(found)
+            raise ImportFailure.of(MANY_OUTPUTS, number=len(found), names=names, options=listed)
+        name = self.answer or next(iter(found))
+        tell_left_out(self.where, name, found)
+        return found[name]
 
     def _entered(self, inputs: list[Node]) -> dict[str, str]:
         """The values of the Input nodes: parts of the one input, if there are several."""
@@ -129,20 +152,17 @@ class _Importer:
             return self.spikes.get(node.name) or self._previous(node)
         if node.kind == "Delay":
             return self._delayed(node)
-        current, picture = self._current(node, path), self._picture(node)
+        current, picture = self._current(node, path)
         if node.kind in CONVOLUTIONS:
             return self._convolved(node, current, picture)
         if node.kind in POOLS:
-            if picture is None:
-                raise node.failure(CONVOLUTION, problem="what it pools has no lines and columns")
-            self._show(node, pooled(node, picture))
-            return current
+            return self._pooled(node, current, picture)
         if node.kind in ("Affine", "Linear"):
             return self._product(node, current, picture)
         if node.kind in INTEGRATORS:
-            current, picture = self._plain(node, current), None
-        self._show(node, picture)
-        if picture and not picture.plain and node.kind == "Scale":
+            current, picture = self._flat(node, current, picture), None
+        self._show(node, picture or self._declared(node))
+        if picture and node.kind == "Scale":
             node = picture.arranged(node)
         if node.kind == "Scale":
             return self._scaled(node, current, node.vector("scale", self._size(current)), "scale")
@@ -150,10 +170,12 @@ class _Importer:
             return self._integrated(node, current)
         return current
 
-    def _current(self, node: Node, path: tuple[str, ...]) -> str:
-        """The sum of what feeds a node."""
-        values = [self._value(self.net.nodes[name], path) for name in self.net.fed(node)]
-        total, picture = values[0], self._picture(node)
+    def _current(self, node: Node, path: tuple[str, ...]) -> tuple[str, Picture | None]:
+        """The sum of what feeds a node, and how it stands in lines and columns."""
+        fed = self.net.fed(node)
+        values = [self._value(self.net.nodes[name], path) for name in fed]
+        values, picture = self._alike(node, values, [self.pictures.get(name) for name in fed])
+        total = values[0]
         for value in values[1:]:
             if self._size(value) != self._size(total):
                 sizes = ", ".join(str(self._size(value)) for value in values)
@@ -164,7 +186,7 @@ class _Importer:
                 self._check_size(node, total)
             elif node.size not in (picture.channels, picture.elements):
                 raise node.failure(NODE_SIZE, size=node.size, fed=picture.elements)
-        return total
+        return total, picture
 
     def _check_size(self, node: Node, value: str) -> None:
         if node.size != self._size(value):
@@ -173,21 +195,38 @@ class _Importer:
     # -- pictures ---------------------------------------------------------------------------------
 
     def _show(self, node: Node, picture: Picture | None) -> None:
+        self.pictures.pop(node.name, None)
         if picture is not None:
             self.pictures[node.name] = picture
 
-    def _picture(self, node: Node) -> Picture | None:
-        """How what feeds a node stands in lines and columns."""
-        found = {self.pictures.get(name) for name in self.net.sources[node.name]}
-        if len(found) == 1:
-            return found.pop()
-        if all(one is None or one.plain for one in found):
-            return None
-        raise node.failure(CONVOLUTION, problem="its sources stand in different lines and columns")
+    def _declared(self, node: Node) -> Picture | None:
+        """The picture that the vector of a node is, by the shapes that the file declares."""
+        return Picture.of(self.shapes.get(node.name, ()))
 
-    def _plain(self, node: Node, value: str) -> str:
-        """What feeds a node as the vector that NIR means."""
-        return self._flat(node, value, self._picture(node))
+    def _alike(
+        self, node: Node, values: list[str], pictures: list[Picture | None]
+    ) -> tuple[list[str], Picture | None]:
+        """Values that stand in the same lines and columns, in the order of whichever is not planar.
+
+        Where lines and columns differ, all are the vectors that NIR means.
+        """
+        if len(set(pictures)) == 1:
+            return values, pictures[0]
+        pairs = []
+        for value, picture in zip(values, pictures, strict=True):
+            pairs.append(self._unpooled(node, value, picture) if picture else (value, None))
+        shapes = {(one.channels, one.size) for _, one in pairs if one}
+        turned = [one for _, one in pairs if one and not one.planar]
+        if len(shapes) > 1 or not turned:
+            common = None if len(shapes) > 1 else next(one for _, one in pairs if one)
+            return [self._flat(node, value, one) for value, one in pairs], common
+        order = tuple(turned[0].order.tolist())
+        return [
+            value
+            if (one and not one.planar) or self._size(value) != len(order)
+            else self._take(value, order, node, "places")
+            for value, one in pairs
+        ], turned[0]
 
     def _in_planes(self, node: Node, value: str) -> str:
         """What a node puts out as the vector that NIR means."""
@@ -209,22 +248,34 @@ class _Importer:
         return value, Picture(picture.channels, picture.places, planar=False)
 
     def _convolved(self, node: Node, current: str, picture: Picture | None) -> str:
-        if picture is None:
-            raise node.failure(CONVOLUTION, problem="what it reads has no lines and columns")
-        made, weight = convolution(node, picture)
-        if made.places * made.outputs > MOST_INPUTS:
-            problem = f"makes more than {MOST_INPUTS:,} sums (check its padding)"
-            raise node.failure(CONVOLUTION, problem=problem)
+        read = declared(node, picture, self._size(current))
+        if read != picture:
+            current = self._flat(node, current, picture)
+        made, weight = convolution(node, read)
         value = self._mapped(node, current, made, weight)
         self._show(node, Picture(made.outputs, made.positions, planar=False))
         return self._raised(node, value, made.spread(node.vector("bias", made.outputs)))
 
+    def _pooled(self, node: Node, current: str, picture: Picture | None) -> str:
+        if picture is None:
+            raise node.failure(CONVOLUTION, problem="what it pools has no lines and columns")
+        if later := noted(node, picture):
+            self._show(node, later)
+            return current
+        made, weight = summed_up(node, picture)
+        self._show(node, Picture(made.outputs, made.positions, planar=False))
+        return self._mapped(node, current, made, weight)
+
     def _mapped(self, node: Node, value: str, made: Convolution, weight: Array) -> str:
+        if made.places * made.outputs > MOST_INPUTS:
+            problem = f"makes more than {MOST_INPUTS:,} sums (check its padding)"
+            raise node.failure(CONVOLUTION, problem=problem)
         name = f"{node.name}.map"
         kernel = self._constant(weight, node, "weight")
         return self.builder.emit("conv", (value, kernel), made.attrs, name, (node.name,))
 
     def _product(self, node: Node, current: str, picture: Picture | None) -> str:
+        self._show(node, None)
         weight = node.weight(picture.elements if picture else self._size(current))
         if picture and picture.pool != ONE:
             made = picture.whole(len(weight))
@@ -255,11 +306,12 @@ class _Importer:
 
     def _fire(self, node: Node) -> None:
         """Add a node of neurons: its membrane, and its spikes of this timestep."""
-        current, picture = self._current(node, ()), self._picture(node)
+        current, picture = self._current(node, ())
         if picture is not None:
             current, picture = self._unpooled(node, current, picture)
-            self._show(node, picture)
-            node = node if picture.plain else picture.arranged(node)
+        self._show(node, picture or self._declared(node))
+        if picture is not None:
+            node = picture.arranged(node)
         size = self._size(current)
         made = neuron(node, size, self.timing)
         self.pace.look(node, self._lasting(node, made), self.builder.graph, current)
@@ -308,25 +360,22 @@ class _Importer:
         """The spikes of the timestep before of neurons that come later in this one."""
         if node.name not in self.before:
             self.before[node.name] = self.builder.input(f"{node.name}.spikes", self._events(node))
+            self._show(node, self._declared(node))
         return self.before[node.name]
 
     def _events(self, node: Node) -> int:
         """The size of a node that gives events, whether it is there yet or not."""
         known = self.spikes.get(node.name)
-        return self._size(known) if known else node.size or self._fan_out(node)
-
-    def _fan_out(self, node: Node) -> int:
-        """The size of neurons whose parameters are single numbers: that of a weight they feed."""
-        for name, sources in self.net.sources.items():
-            target = self.net.nodes[name]
-            if node.name in sources and "weight" in target.parameters:
-                return int(target.parameters["weight"].shape[1])
+        size = prod(self.shapes.get(node.name, ())) if node.name in self.shapes else node.size
+        if known or size:
+            return self._size(known) if known else size or 0
         raise node.error("its size is not known", "give its parameters an element for every neuron")
 
     # -- delays -----------------------------------------------------------------------------------
 
     def _delayed(self, node: Node) -> str:
         """What comes out of a delay: weights of events that are late, each by its own time."""
+        self._show(node, self._declared(node))
         form = Forms(self.net, self.timing, self._events).of(node)
         parts = [self._late(node, number, term) for number, term in enumerate(form.terms)]
         if not parts:
@@ -412,7 +461,7 @@ class _Importer:
 
     def _ends(self, node: Node) -> bool:
         """True for the node whose value is the network's answer."""
-        return self.net.sources[self.net.output().name] == [node.name]
+        return self.net.sources[self.output.name] == [node.name]
 
     def _over_time(self, output: Node) -> str:
         sources = [self.net.nodes[name] for name in self.net.sources[output.name]]

@@ -61,7 +61,7 @@ class Node:
     """A node: `name` is its path through nested graphs, `size` its declared number of elements.
 
     `parameters` are float64 arrays; `size` is None where the parameters alone do not tell. `shape`
-    is what an Input declares.
+    is what it declares: that of a port or of its parameters, of a convolution what it reads.
     """
 
     name: str
@@ -115,17 +115,15 @@ class Net:
         """The network's Input nodes. Raises ImportFailure if there are none."""
         found = self._of_kind("Input")
         if not found:
-            raise ImportFailure.of(PORT_COUNT, count=0, kind="Input", names="")
+            raise ImportFailure.of(PORT_COUNT, count=0, kind="Input")
         return found
 
-    def output(self) -> Node:
-        """The network's one Output node. Raises ImportFailure if there is not exactly one."""
+    def outputs(self) -> list[Node]:
+        """The network's Output nodes. Raises ImportFailure if there are none."""
         found = self._of_kind("Output")
-        if len(found) != 1:
-            names = ", ".join(f"'{node.name}'" for node in found)
-            listed = f": {names}" if found else ""
-            raise ImportFailure.of(PORT_COUNT, count=len(found), kind="Output", names=listed)
-        return found[0]
+        if not found:
+            raise ImportFailure.of(PORT_COUNT, count=0, kind="Output")
+        return found
 
     def _of_kind(self, kind: str) -> list[Node]:
         return [node for node in self.nodes.values() if node.kind == kind]
@@ -232,9 +230,7 @@ def _node(name: str, given: Mapping[str, Any], *, nested: bool) -> Node:
     bare = Node(name, PORT if nested and kind in ("Input", "Output") else kind, {}, None)
     parameters = {key: _parameter(bare, key, given) for key in PARAMETERS[kind]}
     made = replace(bare, parameters=parameters, size=_size(bare, parameters, given))
-    if kind == "Input":
-        return replace(made, shape=tuple(numbers(given["shape"]).reshape(-1).astype(int).tolist()))
-    return made
+    return replace(made, shape=_shape(made, given))
 
 
 def _parameter(node: Node, key: str, given: Mapping[str, Any]) -> Array:
@@ -266,6 +262,18 @@ def _size(node: Node, parameters: Mapping[str, Array], given: Mapping[str, Any])
         return int(parameters["weight"].shape[0])
     most = max((value.size for value in parameters.values()), default=1)
     return most if most > 1 else None
+
+
+def _shape(node: Node, given: Mapping[str, Any]) -> tuple[int, ...]:
+    """The shape that a node declares; none where it declares none, or none that is whole."""
+    if node.kind not in ("Input", "Output", PORT, *IN_SPACE):
+        return max((value.shape for value in node.parameters.values()), key=math.prod, default=())
+    try:
+        sizes = numbers(given.get("input_shape" if node.kind in IN_SPACE else "shape"))
+    except ValueError:
+        return ()
+    whole = np.all(np.abs(sizes) <= MOST_INPUTS) and np.all(sizes == np.rint(sizes))
+    return tuple(sizes.reshape(-1).astype(int).tolist()) if whole else ()
 
 
 def _declared(node: Node, shape: Any) -> int:

@@ -9,8 +9,11 @@ from dmpc.frontend.nir_format.neurons import Timing
 SPIKING = ("IF", "LIF", "CubaLIF", "Threshold")
 
 
-def firing_order(net: Net, timing: Timing, entries: list[Node]) -> list[Node]:
-    """Nodes of neurons, each after those that feed it, loops from where the inputs enter."""
+def firing_order(net: Net, timing: Timing, entries: list[Node], output: Node) -> list[Node]:
+    """Nodes of neurons that `output` depends on, each after those that feed it, loops from where
+    the inputs enter."""
+    edges = ((source, name) for name, sources in net.sources.items() for source in sources)
+    needed = nx.ancestors(nx.DiGraph([*edges, (output.name, output.name)]), output.name)
     wires: nx.DiGraph[str] = nx.DiGraph()
     wires.add_nodes_from(net.nodes)
     for name, sources in net.sources.items():
@@ -24,7 +27,7 @@ def firing_order(net: Net, timing: Timing, entries: list[Node]) -> list[Node]:
         for position, loop in enumerate(nx.topological_sort(loops))
         for name in loops.nodes[loop]["members"]
     }
-    found = [node for node in net.nodes.values() if node.kind in SPIKING]
+    found = [node for node in net.nodes.values() if node.kind in SPIKING and node.name in needed]
     far = len(rank)
     return sorted(
         found, key=lambda node: (order[node.name], depth.get(node.name, far), rank[node.name])

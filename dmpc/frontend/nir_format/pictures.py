@@ -68,7 +68,8 @@ class Picture:
         found = {}
         for name, value in node.parameters.items():
             each = value.reshape(-1)
-            if value.shape in ((self.channels,), (self.channels, 1, 1)) and self.channels > 1:
+            ones = value.shape[1:] == (1,) * (value.ndim - 1)
+            if value.ndim and ones and value.shape[0] == self.channels > 1:
                 each = np.repeat(each, self.size[0] * self.size[1])
             found[name] = each[self.order] if each.size == self.order.size else value
         return replace(node, parameters=found)
@@ -90,16 +91,63 @@ class Picture:
         return made, np.full((self.channels, 1, 1, 1), self.factor)
 
 
-def pooled(node: Node, picture: Picture) -> Picture:
-    """The picture behind a node that sums over neighbours. Raises ImportFailure if it cannot be."""
+def noted(node: Node, picture: Picture) -> Picture | None:
+    """The picture behind a node that sums over neighbours each of which it takes once.
+
+    None for sums that overlap, leave out places or reach over the edge.
+    """
     size, stride = _pair(node, "kernel_size"), _pair(node, "stride")
     if size != stride or any(_pair(node, "padding", 0)):
-        raise node.failure(CONVOLUTION, problem="sums over neighbours that overlap or are padded")
+        return None
     if any(one > there for one, there in zip(size, picture.places, strict=True)):
         raise node.failure(CONVOLUTION, problem=f"pools {size} of {picture.places} places")
     factor = picture.factor / (size[0] * size[1] if node.kind == "AvgPool2d" else 1)
     pool = picture.pool[0] * size[0], picture.pool[1] * size[1]
     return replace(picture, pool=pool, factor=factor)
+
+
+def summed_up(node: Node, picture: Picture) -> tuple[Convolution, Array]:
+    """Sums over neighbours as a convolution of each channel with itself, and its weights."""
+    size, stride, padding = (
+        _pair(node, name, least)
+        for name, least in (("kernel_size", 1), ("stride", 1), ("padding", 0))
+    )
+    positions = _positions(node, picture, size, stride, (2 * padding[0], 2 * padding[1]))
+    made = Convolution(
+        picture.size, picture.channels, positions, picture.channels, size,
+        stride, padding, ONE, picture.pool, picture.channels, picture.planar,
+    )  # fmt: skip
+    factor = picture.factor / (size[0] * size[1] if node.kind == "AvgPool2d" else 1)
+    return made, np.full((picture.channels, *size, 1), factor)
+
+
+def declared(node: Node, picture: Picture | None, elements: int) -> Picture:
+    """The picture that a convolution reads: what it says that it reads, or else the one that comes.
+
+    Raises ImportFailure if neither is one.
+    """
+    weight, groups = node.parameters["weight"], node.parameters["groups"].reshape(-1)
+    channels = int(weight.shape[1] * groups[0]) if weight.ndim > 1 and groups.size else 0
+    size = (1, elements // max(channels, 1)) if node.kind == "Conv1d" else node.shape[-2:]
+    if picture is not None and (picture.channels, picture.places) == (channels, size):
+        return picture
+    if channels > 0 and len(size) == 2 and channels * size[0] * size[1] == elements:
+        return Picture(channels, (size[0], size[1]), planar=True)
+    if picture is None:
+        raise node.failure(CONVOLUTION, problem="what it reads has no lines and columns")
+    return picture
+
+
+def _positions(node: Node, picture: Picture, span: Pair, stride: Pair, ends: Pair) -> Pair:
+    """How many positions a kernel of such a span has, with `ends` zeros at both ends together."""
+    lines, columns = (
+        (places + end - one) // step + 1
+        for places, end, one, step in zip(picture.places, ends, span, stride, strict=True)
+    )
+    if min(lines, columns) < 1:
+        problem = f"its kernel of {list(span)} places does not lie in {list(picture.places)}"
+        raise node.failure(CONVOLUTION, problem=problem)
+    return lines, columns
 
 
 def convolution(node: Node, picture: Picture) -> tuple[Convolution, Array]:
@@ -120,21 +168,17 @@ def convolution(node: Node, picture: Picture) -> tuple[Convolution, Array]:
     if outputs % parts:
         raise node.failure(CONVOLUTION, problem=f"{outputs} outputs in {parts} groups")
     stride, dilation = _pair(node, "stride"), _pair(node, "dilation")
-    span = [d * (t - 1) + 1 for d, t in zip(dilation, taps, strict=True)]
+    span = dilation[0] * (taps[0] - 1) + 1, dilation[1] * (taps[1] - 1) + 1
     padding = _pair(node, "padding", -1)
-    ends = [2 * padding[0], 2 * padding[1]]
+    ends = 2 * padding[0], 2 * padding[1]
     if padding == (-1, -1):  # same: as many positions as places
-        ends = [one - 1 for one in span]
+        if stride != ONE:
+            raise node.failure(CONVOLUTION, problem=f"padding 'same' with a stride of {stride}")
+        ends = span[0] - 1, span[1] - 1
         padding = ends[0] // 2, ends[1] // 2
-    positions = [
-        (places + end - one) // step + 1
-        for places, end, one, step in zip(picture.places, ends, span, stride, strict=True)
-    ]
-    if min(positions) < 1:
-        problem = f"its kernel of {span} places does not lie in {list(picture.places)}"
-        raise node.failure(CONVOLUTION, problem=problem)
+    positions = _positions(node, picture, span, stride, ends)
     made = Convolution(
-        picture.size, picture.channels, (positions[0], positions[1]), outputs, (taps[0], taps[1]),
+        picture.size, picture.channels, positions, outputs, (taps[0], taps[1]),
         stride, padding, dilation, picture.pool, parts, picture.planar,
     )  # fmt: skip
     return made, weight.transpose(0, 2, 3, 1) * picture.factor

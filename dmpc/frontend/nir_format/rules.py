@@ -14,7 +14,7 @@ NODE_KIND = rule(
 PORT_COUNT = rule(
     "port-count",
     Stage.IMPORT,
-    "the graph has {count} {kind} nodes{names}; one is expected",
+    "the graph has {count} {kind} nodes; one is expected",
     why="A network takes a sequence and gives one vector of logits.",
     nearest="an Input and one Output node",
 )
@@ -62,10 +62,10 @@ CONVOLUTION = rule(
     "nir-convolution",
     Stage.IMPORT,
     "{problem}",
-    why="""A convolution reads an input or neurons that stand in lines and columns: an Input node
-    whose shape is channels, lines, columns, or another convolution's neurons. Its numbers are
-    whole, and sums over neighbours take each neighbour once.""",
-    nearest="shapes that fit each other; pooling whose stride is its size",
+    why="""A convolution reads what stands in lines and columns: an input or neurons whose shape is
+    channels, lines, columns, another convolution's neurons, or what its own input_shape declares.
+    Its numbers are whole. Beside a stride, libraries read padding 'same' in different ways.""",
+    nearest="shapes that fit each other, an input_shape for the convolution; padding in numbers",
 )
 DELAYED_BIAS = rule(
     "delayed-bias",

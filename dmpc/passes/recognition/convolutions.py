@@ -7,6 +7,7 @@ import numpy as np
 from dmpc.ir.graph import Op
 from dmpc.ir.ops_convolution import Convolution
 from dmpc.passes.recognition.network import Network, NotRecognised, Source, Synapses
+from dmpc.passes.recognition.synapses import find_synapses
 from dmpc.passes.recognition.terms import Affine, Indices, Matrix, Term
 from dmpc.rules import Stage, rule
 
@@ -32,18 +33,21 @@ MOST = 1 << 24
 """Elements of a convolution that is multiplied out, at most."""
 
 
-def find_convolutions(network: Network, charge: Affine) -> tuple[list[Synapses], Affine]:
+def find_convolutions(
+    network: Network, charge: Affine, own: str | None = None
+) -> tuple[list[Synapses], Affine]:
     """The convolutions that a charge adds, and what is left of it without them.
 
-    Raises CompileError for one that reads what is no input, or that is not alike everywhere.
+    `own` is the leaf of the spikes of the layer that reads them. Raises CompileError for one that
+    reads what is no input, or that is not alike everywhere.
     """
     found = {leaf: term for leaf, term in charge.parts.items() if network.is_convolution(leaf)}
     rest = {leaf: term for leaf, term in charge.parts.items() if leaf not in found}
-    made = [_convolution(network, leaf, term) for leaf, term in found.items()]
+    made = [one for leaf, term in found.items() for one in _convolution(network, leaf, term, own)]
     return made, replace(charge, parts=rest)
 
 
-def _convolution(network: Network, leaf: str, term: Term) -> Synapses:
+def _convolution(network: Network, leaf: str, term: Term, own: str | None) -> list[Synapses]:
     op = network.graph.producer(leaf)
     assert op is not None
     weight = network.graph.constants[op.operands[1]].astype(np.float64)
@@ -52,8 +56,8 @@ def _convolution(network: Network, leaf: str, term: Term) -> Synapses:
     if turned is not None:  # from planes to positions
         made, term = replace(made, planar_result=False), turned
     if term.diagonal() is None and not made.sums_alone:
-        source, dense = multiplied_out(network, leaf, term)
-        return Synapses(Source(source, (0,) * dense.shape[1]), dense, (leaf,))
+        name, dense = multiplied_out(network, leaf, term)
+        return [replace(one, via=(leaf,)) for one in find_synapses(network, {name: dense}, own)]
     if term.diagonal() is None:
         made, weight = _whole(made, weight, term)
         after: Matrix | None = np.ones(made.outputs)
@@ -65,8 +69,26 @@ def _convolution(network: Network, leaf: str, term: Term) -> Synapses:
     channels = before.reshape(made.parts, 1, 1, 1, -1)
     parts = weight.reshape(made.parts, -1, *weight.shape[1:]) * channels
     scaled = parts.reshape(weight.shape) * after[:, None, None, None]
-    delays = (0,) * made.inputs
-    return Synapses(Source(source, delays), scaled, (leaf,), made)
+    set_out, made = _set_out(network, op, source, made, own)
+    return [Synapses(set_out, scaled, (leaf,), made)]
+
+
+def _set_out(
+    network: Network, op: Op, leaf: str, made: Convolution, own: str | None
+) -> tuple[Source, Convolution]:
+    """The events that a convolution reads, which may be of timesteps before, and the convolution
+    that reads them as their layer has them."""
+    past = network.lines.values.get(leaf)
+    if past is None:
+        return Source(leaf, (0,) * made.inputs), made
+    source, index, ages = past.sources[0], past.index, past.age
+    every = np.arange(network.graph.types[source].size) if source else index
+    if made.planar and np.array_equal(np.argsort(index), _order(made.channels, made.inputs)):
+        made, ages, index = replace(made, planar=False), ages[np.argsort(index)], np.sort(index)
+    if source is None or set(past.sources) != {source} or not np.array_equal(index, every):
+        raise _not_convolved(network, op, network.forms.form(op.operands[0]))
+    delays = tuple(map(int, ages - int(source == own)))
+    return Source(source, delays, past=source == own), made
 
 
 def by_output(made: Convolution, term: Term) -> Matrix | None:
@@ -163,7 +185,7 @@ def _source(network: Network, op: Op, made: Convolution) -> tuple[str, Matrix | 
         raise _not_convolved(network, op, form)
     places = scale.reshape(made.channels, -1).T if made.planar else scale.reshape(-1, made.channels)
     factor = places[0] if (places == places[0]).all() else None
-    if network.is_source(leaf):
+    if network.is_source(leaf) or leaf in network.lines.values:
         return leaf, factor, made
     inner = network.graph.producer(leaf)
     if inner is None or inner.kind != "conv":

@@ -331,7 +331,7 @@ def _charge(
     held: Sequence[Held],
 ) -> Charge:
     """What neurons or a current of theirs take in."""
-    convolved, form = find_convolutions(network, form)
+    convolved, form = find_convolutions(network, form, own=comparison)
     inputs = {leaf: term.matrix for leaf, term in form.parts.items()}
     events = {leaf: inputs.pop(leaf) for leaf in list(inputs) if network.holds_events(leaf)}
     synapses = [*convolved, *find_synapses(network, events, own=comparison)]

@@ -47,11 +47,11 @@ WRONG = {
     "no output": (graph(W, lif(), ends=("Input",)), "the graph has 0 Output nodes; one"),
     "two outputs": (
         graph(W, lif(), nir.Output(np.array([2]))),
-        "the graph has 2 Output nodes: 'n2', 'output'; one is expected",
+        "the model has 2 outputs: 'n2', 'output' (say which is the answer: --output n2 or --output",
     ),
     "a convolution of a vector": (
-        graph(nir.Conv1d(3, np.ones((2, 1, 2)), 1, 0, 1, 1, ONE), lif()),
-        "node 'n0' (Conv1d): what it reads has no lines and columns",
+        graph(nir.Conv2d((2, 2), np.ones((2, 1, 2, 2)), 1, 0, 1, 1, ONE), lif()),
+        "node 'n0' (Conv2d): what it reads has no lines and columns",
     ),
     "nan": (
         graph(nir.Linear(np.array([[1, np.nan, 0], [0, 0, 0]])), lif()),

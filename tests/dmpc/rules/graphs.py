@@ -38,7 +38,7 @@ GRAPHS = {
         edges=[("input", "n0"), ("n0", "n1"), ("n1", "n1"), ("n1", "n2"), ("n2", "output")],
     ),
     "timestep": lambda: graph(W, lif(tau=20 * ONE)),
-    "nir-convolution": lambda: in_space(convolved(2, 1), nir.SumPool2d((2, 2), (1, 1), (0, 0))),
+    "nir-convolution": lambda: in_space(convolved(2, 1), nir.SumPool2d((4, 4), (4, 4), (0, 0))),
     "convolved-input": lambda: in_space(convolved(2, 1), PADDED),
     "uneven-convolution": lambda: in_space(convolved(2, 1), nir.Scale(np.arange(1.0, 9))),
     "position-thresholds": lambda: in_space(convolved(2, 1), thresholds=np.arange(1.0, 9)),
