@@ -439,11 +439,6 @@ class _Importer:
             )
         rest = node.vector("v_leak", size)
         kept, taken = response(node, "tau" if node.kind == "LI" else "tau_mem", size, self.timing)
-        if (kept > ROUNDING).any() and rest.any():
-            raise node.error(
-                "keeps a membrane that never spikes; the machine has leaky ones that rest at zero",
-                "v_leak = 0",
-            )
         if node.name not in self.integrated:  # once a timestep, whoever reads it
             taken = taken * node.vector("r", size)
             fed = self._scaled(node, self._synapse(node, current), taken, "gain")

@@ -96,10 +96,6 @@ WRONG = {
         graph(W, cuba(5e-5)),
         "node 'n1' (CubaLIF): tau_syn is 5e-05 s, shorter than a timestep of 0.0001 s, where",
     ),
-    "a leaky readout": (
-        graph(W, lif(), nir.LI(5e-3 * ONE, ONE, ONE)),
-        "node 'n2' (LI): keeps a membrane that never spikes",
-    ),
     "an integrator inside": (
         graph(W, nir.I(ONE), lif()),
         "node 'n1' (I): keeps a sum of all that came; the machine has one at the network",

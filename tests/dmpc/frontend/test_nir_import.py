@@ -361,21 +361,24 @@ def test_a_synapse_without_memory_is_none():
         assert len(made.states) == 1
 
 
+@pytest.mark.parametrize("rest", [0.0, 0.7])
 @pytest.mark.parametrize("kind", ["LI", "CubaLI"])
-def test_a_leaky_readout(kind):
+def test_a_leaky_readout(kind, rest):
     first, node, out = affine(INPUTS, NEURONS), lif(NEURONS), affine(NEURONS, CLASSES)
     one = np.ones(CLASSES)
-    leaky = nir.LI(4 * DT * one, 2 * one, 0 * one)
+    leaky = nir.LI(4 * DT * one, 2 * one, rest * one)
     if kind == "CubaLI":
-        leaky = nir.CubaLI(2 * DT * one, 4 * DT * one, 2 * one, 0 * one)
+        leaky = nir.CubaLI(2 * DT * one, 4 * DT * one, 2 * one, rest * one)
     found = import_nir(nir.NIRGraph.from_list(first, node, out, leaky), timing=Timing(dt=DT))
     plain = import_nir(nir.NIRGraph.from_list(first, node, out), timing=Timing(dt=DT))
-    fed, v, i = interpret(plain, X).outputs, 0.0, 0.0
+    fed, v, i = interpret(plain, X).outputs, rest, 0.0
     outputs = interpret(found, X).outputs
     for timestep in range(X.shape[1]):
         i = 0.5 * i + 0.5 * fed[:, timestep] if kind == "CubaLI" else fed[:, timestep]
-        v = 0.75 * v + 0.25 * 2 * i
+        v = 0.75 * v + 0.25 * (rest + 2 * i)
         np.testing.assert_allclose(outputs[:, timestep], v, atol=1e-9)
+    layers = interpret(apply(Recognise(), found), X).outputs
+    np.testing.assert_allclose(layers, outputs, atol=1e-9)
 
 
 def test_a_threshold_is_a_neuron_without_membrane():
@@ -387,20 +390,21 @@ def test_a_threshold_is_a_neuron_without_membrane():
     np.testing.assert_allclose(interpret(found, X).outputs, spikes @ out.weight.T + out.bias)
 
 
+@pytest.mark.parametrize("rest", [0.0, 0.2])
 @pytest.mark.parametrize("between", [False, True])
 @pytest.mark.parametrize("fires", ["Threshold", "LIF"])
-def test_a_leaky_integrator_feeds_neurons(between, fires):
+def test_a_leaky_integrator_feeds_neurons(between, fires, rest):
     """What is compared alone is never reset; what weights mix is a filter of spikes."""
     first, out = affine(INPUTS, NEURONS), affine(NEURONS, CLASSES)
-    leaky = nir.LI(np.full(NEURONS, 4 * DT), np.full(NEURONS, 3.0), np.zeros(NEURONS))
+    leaky = nir.LI(np.full(NEURONS, 4 * DT), np.full(NEURONS, 3.0), np.full(NEURONS, rest))
     last = lif(NEURONS) if fires == "LIF" else nir.Threshold(np.full(NEURONS, 0.5))
     mixed = affine(NEURONS, NEURONS)
     nodes = [first, leaky, *([mixed] if between else []), last, out]
     found = import_nir(nir.NIRGraph.from_list(*nodes), timing=Timing(dt=DT))
-    fed, i, u = X @ first.weight.T + first.bias, 0.0, 0.0
+    fed, i, u = X @ first.weight.T + first.bias, rest, 0.0
     outputs = interpret(found, X).outputs
     for step in range(X.shape[1]):
-        i = 0.75 * i + 0.25 * 3 * fed[:, step]
+        i = 0.75 * i + 0.25 * (rest + 3 * fed[:, step])
         current = i @ mixed.weight.T + mixed.bias if between else i
         if fires == "LIF":
             kept = 1 - DT / last.tau
