@@ -18,8 +18,9 @@ from dmpc.frontend.forced import Decision, forced, tied
 from dmpc.frontend.models import Model, Reference, held
 from dmpc.frontend.onnx_reference import OnnxReference, Series
 from dmpc.frontend.proof_input import LEAST, drawn, plan
-from dmpc.ir.endless import BEYOND, endless_of
+from dmpc.ir.endless import endless_of
 from dmpc.ir.graph import Graph, Loc, Op
+from dmpc.ir.integer_types import BEYOND
 from dmpc.ir.interpret import interpret, repeats_of, shown
 from dmpc.ir.ops_convolution import Convolution, beside
 from dmpc.ir.ops_layers import FIRING, takes_events

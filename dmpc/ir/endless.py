@@ -5,12 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from dmpc.ir.graph import Graph, Op
-from dmpc.ir.integer_types import MOST_TIMES, times
+from dmpc.ir.integer_types import times
 from dmpc.ir.ops_layers import FIRING
 from dmpc.ir.rewired import events_as
-
-BEYOND = MOST_TIMES + 1
-"""How often neurons of graphs spike that no limit was set yet: if so often, more than may be."""
 
 
 def endless_of(graph: Graph) -> list[str]:

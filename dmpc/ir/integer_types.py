@@ -13,12 +13,15 @@ SUM_BITS = AttrSpec(int, "width to which the consumer saturates the total of its
 
 MOST_TIMES = 16
 """How often neurons may spike in a timestep, at most: each time is an instruction of its own."""
+BEYOND = MOST_TIMES + 1
+"""How often neurons of graphs spike that no limit was set yet: if so often, more than may be."""
 
 TIMES = AttrSpec(
     int,
     "how often neurons may spike in a timestep, a subtractive reset each time: the events of each "
     "time come behind those of the one before",
     required=False,
+    limits=(1, BEYOND),
 )
 
 
@@ -31,10 +34,10 @@ ENDLESS = AttrSpec(
 
 
 def times(attrs: Attrs) -> int:
-    """How often neurons may spike in a timestep; raises ValueError below 1."""
+    """How often neurons may spike in a timestep; ValueError if more than once, and reset hard."""
     number = attrs.get("times", 1)
     assert isinstance(number, int)
-    if number < 1 or (number > 1 and attrs["reset_mode"] != "subtract"):
+    if number > 1 and attrs["reset_mode"] != "subtract":
         raise ValueError(f"{number} spikes in a timestep with a {attrs['reset_mode']} reset")
     return number
 
@@ -43,6 +46,23 @@ def integers(type_: TensorType, what: str, *shape: int) -> None:
     """Require an integer type of a shape; raises ValueError with a text for the user."""
     if not type_.is_integer or type_.shape != shape:
         raise ValueError(f"{what} must be integers of shape {list(shape)}, not {type_}")
+
+
+def integer_vector(type_: TensorType, what: str) -> int:
+    """Size of a vector of integers; raises ValueError with a text for the user."""
+    integers(type_, what, *type_.shape[:1])
+    if not type_.shape:
+        raise ValueError(f"{what} must be a vector, not {type_}")
+    return type_.shape[0]
+
+
+def input_vector(type_: TensorType, what: str) -> int:
+    """Size of a vector of events or integers; raises ValueError with a text for the user."""
+    if type_.dtype != "event":
+        return integer_vector(type_, what)
+    if len(type_.shape) != 1:
+        raise ValueError(f"{what} must be a vector, not {type_}")
+    return type_.shape[0]
 
 
 def number(attrs: Attrs, name: str) -> int:

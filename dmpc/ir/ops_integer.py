@@ -21,6 +21,8 @@ from dmpc.ir.drives import DRIVEN, check_columns, driven, elements
 from dmpc.ir.integer_types import (
     INTEGER,
     LAYER,
+    input_vector,
+    integer_vector,
     integers,
     like,
     number,
@@ -31,9 +33,7 @@ from isa import arithmetic
 
 
 def _infer_matvec(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
-    size = len(types[0].shape) == 1 and types[0].shape[0]
-    if types[0].dtype != "event":
-        integers(types[0], "x", *types[0].shape[:1])
+    size = input_vector(types[0], "x")
     if len(types[1].shape) != 2:
         raise ValueError(f"weight must be a matrix, not {types[1]}")
     integers(types[1], "weight", types[1].shape[0], size)
@@ -97,9 +97,9 @@ MOVE = register(
 
 
 def _infer_drive(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
-    integers(types[1], "weight", *types[0].shape)
+    integers(types[1], "weight", input_vector(types[0], "x"))
     for other in types[2:]:
-        integers(other, "others", *other.shape[:1])
+        integer_vector(other, "others")
     scale = attrs["scale"]
     assert isinstance(scale, float)
     return (TensorType(f"i{number(attrs, 'bits')}", (elements(types[2:], attrs),), scale),)
@@ -145,10 +145,10 @@ SCALAR_DRIVE = register(
 def _infer_update(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
     size = len(types[0].shape) == 1 and types[0].shape[0]
     integers(types[0], "m", size)
-    integers(types[1], "x", *types[1].shape[:1])
+    drives = integer_vector(types[1], "x")
     integers(types[2], "A", size, size)
     integers(types[3], "B", *types[3].shape)
-    check_columns(types[3], size, types[1].shape[0])
+    check_columns(types[3], size, drives)
     return (like(types[0], number(attrs, "bits")),)
 
 

@@ -304,7 +304,10 @@ def _step(model: Model) -> OpDef:
         return (*((cell.spikes,) if model.fires else ()), *(cell.value[name] for name in changed))
 
     told = ["layer", "events", "event_shift", "fraction", "sum_bits", "bits"]
-    told += ["reset_mode", "times", "endless"] if model.fires else []
+    told += ["reset_mode"] if model.fires else []
+    # What a spike moves besides the membrane is moved by one.
+    moved = any(stage in SPIKED for state in model.states for stage in state.stages)
+    told += ["times", "endless"] if model.fires and not moved else []
     return OpDef(
         step_name(model),
         f"One timestep of neurons in registers. {described(model.states)} The first `events` sums "

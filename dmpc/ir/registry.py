@@ -61,7 +61,7 @@ class AttrSpec:
     limits: tuple[int, int] = (-(1 << 63), (1 << 63) - 1)
 
 
-BITS, SHIFTS = (0, 64), (-63, 63)
+BITS, SHIFTS = (1, 64), (-63, 63)
 """Limits of attributes that are widths of integers, and shifts of them."""
 
 COMMON_ATTRS: Mapping[str, AttrSpec] = {

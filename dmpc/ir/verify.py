@@ -165,7 +165,7 @@ def _operation(graph: Graph, op: Op) -> Iterator[str]:
     definition = op_def(op.kind)
     if graph.level not in definition.levels:
         yield f"the op belongs to level {' or '.join(definition.levels)}, not {graph.level}"
-    bad = [*_attrs(definition, op), *_signature(graph, definition, op)]
+    bad = [*attribute_problems(definition, op), *_signature(graph, definition, op)]
     yield from bad
     if bad:
         return
@@ -186,7 +186,8 @@ def _operation(graph: Graph, op: Op) -> Iterator[str]:
             yield f"%{name} has type {graph.types[name]}, but the op gives {type_}"
 
 
-def _attrs(definition: OpDef, op: Op) -> Iterator[str]:
+def attribute_problems(definition: OpDef, op: Op) -> Iterator[str]:
+    """A text for every attribute of an op that is missing, unknown or not what it may be."""
     for name, value in op.attrs.items():
         spec = definition.attrs.get(name) or COMMON_ATTRS.get(name)
         if spec:

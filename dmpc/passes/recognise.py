@@ -9,9 +9,10 @@ from typing import ClassVar
 import numpy as np
 
 from dmpc.errors import CompileError, ErrorList
-from dmpc.ir.endless import BEYOND, endless_of, spiking_up_to
+from dmpc.ir.endless import endless_of, spiking_up_to
 from dmpc.ir.excerpt import depends_on
 from dmpc.ir.graph import Graph, State
+from dmpc.ir.integer_types import BEYOND
 from dmpc.ir.prune import prune
 from dmpc.passes.base import Pass
 from dmpc.passes.recognition.adaptation import find_adapted, find_pairs, resets

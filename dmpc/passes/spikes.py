@@ -13,9 +13,9 @@ from typing import ClassVar
 import numpy as np
 
 from dmpc.findings import finding, tell
-from dmpc.ir.endless import BEYOND, endless_of, endless_ops, spiking_up_to
+from dmpc.ir.endless import endless_of, endless_ops, spiking_up_to
 from dmpc.ir.graph import Graph
-from dmpc.ir.integer_types import MOST_TIMES
+from dmpc.ir.integer_types import BEYOND, MOST_TIMES
 from dmpc.ir.interpret import interpret_in_parts
 from dmpc.ir.registry import Tensor
 from dmpc.passes.base import Pass

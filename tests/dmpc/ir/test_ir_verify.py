@@ -244,7 +244,7 @@ def test_types_read_as_written():
 @pytest.mark.parametrize(
     ("attrs", "problem"),
     [
-        ({"bits": 65}, "attribute 'bits' is 65, outside 0 .. 64"),
+        ({"bits": 65}, "attribute 'bits' is 65, outside 1 .. 64"),
         (
             {"shift": -(10**30)},
             "attribute 'shift' is -1000000000000000000000000000000, outside -63 ",
