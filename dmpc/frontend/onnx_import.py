@@ -38,6 +38,7 @@ from dmpc.frontend.model_rules import (
 )
 from dmpc.frontend.models import stem
 from dmpc.frontend.normalise import CONTROL, normalise, sequences
+from dmpc.frontend.normalise.kept import with_lists
 from dmpc.frontend.notes import tell_readout, tell_repeated, tell_unused
 from dmpc.frontend.onnx_file import Source, initializers, read_model
 from dmpc.frontend.operators import OPERATORS
@@ -285,6 +286,7 @@ def _import(
         shapes = {value.name: _shape(value, sizes[:1]) for value in inputs}
         model = normalise(model, opset, shapes, sequence=False)
     if any(node.op_type == "Scan" for node in model.graph.node):
+        model = with_lists(model, opset)
         return _sequence(model, inputs, ctx, options, sizes)
     if len(inputs) == 1:
         return _of_filters(model, inputs, ctx, options, sizes)

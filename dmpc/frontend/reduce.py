@@ -39,7 +39,7 @@ def reduction(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     if np.all(flat.positions == flat.positions[..., :1]):
         result = _over_features(ctx, node, flat, KINDS[node.op])
     else:
-        result = _over_time(node, flat)
+        result = _over_time(ctx, node, flat)
     if node.integer("keepdims", 1):
         kept = [1 if axis in axes else size for axis, size in enumerate(tensor.shape)]
         result = result.moved(result.index.reshape(kept))
@@ -92,8 +92,11 @@ def _over_features(ctx: Context, node: Node, tensor: Traced, kind: str) -> Trace
     return result.moved(result.index[..., 0])
 
 
-def _over_time(node: Node, tensor: Traced) -> Traced:
+def _over_time(ctx: Context, node: Node, tensor: Traced) -> Traced:
     """`tensor [..., timesteps]` -> `[...]`, standing at timestep 0."""
+    bent, kind = ctx.builder.graph.producer(tensor.value), KINDS[node.op]
+    if kind == "max" and bent is not None and bent.kind == "relu":
+        tensor, kind = replace(tensor, value=bent.operands[0]), "max0"
     domain = tensor.domain
     sample, step = domain.split(tensor.positions)
     whole = (
@@ -107,7 +110,7 @@ def _over_time(node: Node, tensor: Traced) -> Traced:
     if not whole:
         raise ImportFailure.of(OVER_SOME_TIME, op=node.op)
     index = domain.join(sample[..., 0], 0) * tensor.features + tensor.elements[..., 0]
-    return replace(tensor, index=index, reduced=KINDS[node.op])
+    return replace(tensor, index=index, reduced=kind)
 
 
 def after_reduction(kind: str, tensors: Sequence[Tensor]) -> Traced | None:

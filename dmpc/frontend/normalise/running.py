@@ -71,8 +71,13 @@ class Running:
             return None
         name = node.output[0]
         start, often, moving = self.lists[name]
+        nodes: list[NodeProto] = []
+        if start is not None and start.any() and start.min() == 0:
+            # Of zeros and of first outputs: with the larger of zero and each of the others, too.
+            nodes = [helper.make_node("Relu", [one], [f"{name}.{one}"]) for one in moving]
+            moving = [node.output[0] for node in nodes]
         axes = _constant(f"{name}.axis", np.array([0], np.int64))
-        nodes = [axes]
+        nodes.append(axes)
         if start is not None:
             array = np.array(np.broadcast_to(start, self.shapes[name]))
             nodes.append(_constant(f"{name}.start", array))

@@ -70,27 +70,32 @@ def _raised(part: Part, by: Matrix) -> Part:
 def _from_the_start(parts: Sequence[Part], bias: Matrix, *, last: bool) -> list[Part] | None:
     """Parts, none of them late, that read old events to the same end; None where there are none.
 
-    Events are late in place of what they feed, of which none came before the first timestep. So
-    that a part is after so many timesteps what it starts from, it begins from that less what feeds
-    it until then. What keeps nothing of itself is only late. `last`: the first timesteps of the
-    answer do not show, unless something else keeps them.
+    Events are late in place of what they feed, by `held` timesteps in all, before which all that is
+    kept follows from starts and biases. So that a part is then what it would have been, it begins
+    from that less what feeds it until then. What keeps nothing of itself is only late. Earlier
+    timesteps of the answer must be right, too, unless it is the `last`.
     """
-    held = sum(part.late for part in parts)
-    feeds = [bias] * held  # from the first timestep on
+    held = late = sum(part.late for part in parts)
+    meant = fed = [bias] * (held + 1)  # by timesteps, from that before the first one on
     made: list[Part] = []
-    for number, part in reversed([*enumerate(parts)]):
-        values = [part.start]  # from the last timestep in which it is what it starts from, back
-        for fed in reversed(feeds[:held]):
-            values.append(_before(part, values[-1], fed))
+    for part in reversed(parts):
+        meant = _went_on(part, [part.start] * (late + 1), meant)
+        begun = meant[-1]
+        for taken in fed[:0:-1]:
+            begun = _before(part, begun, taken)
+        fed = _went_on(part, [begun], fed)
         if part.alpha.any() or not part.late:
-            made.insert(0, replace(part, late=False, start=values[-1]))
-        hidden = last and not any(above.alpha.any() for above in parts[:number])
-        again = [part.alpha * old + fed for old, fed in zip(values[:0:-1], feeds, strict=False)]
-        if not hidden and not all(map(near, again, values[-2::-1])):
-            return None
-        held -= part.late
-        feeds = again
-    return made
+            made.insert(0, replace(part, late=False, start=begun))
+        late -= part.late
+    return made if last or all(map(near, meant[1:], fed[1:])) else None
+
+
+def _went_on(part: Part, values: list[Matrix], fed: Sequence[Matrix]) -> list[Matrix]:
+    """What a part is by timesteps, of which the first `values` are known, and what feeds it."""
+    values = [*values]
+    for taken in fed[len(values) :]:
+        values.append(part.alpha * values[-1] + taken)
+    return values
 
 
 def _before(part: Part, value: Matrix, fed: Matrix) -> Matrix:

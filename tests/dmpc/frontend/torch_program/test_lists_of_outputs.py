@@ -155,7 +155,8 @@ class Running(nn.Module):
 
     def forward(self, inputs):
         syn = mem = above = spikes = count = torch.zeros(len(inputs), 10)
-        kept = total = torch.zeros(len(inputs), 4)
+        kept = total = late = largest = torch.zeros(len(inputs), 4)
+        best = torch.full_like(total, -torch.inf)
         for t in range(inputs.shape[1]):
             h1 = self.w1(inputs[:, t])
             if self.v1 is not None:
@@ -169,10 +170,11 @@ class Running(nn.Module):
                 above = (0.9 * above + self.w2(spikes)) * (1.0 - fired)
             count = count + fired
             given = self.out(fired)
-            kept = 0.7 * kept + given
+            kept, late = 0.7 * kept + given, 0.9 * late + kept
             total = total + given
+            largest, best = torch.maximum(largest, kept), torch.maximum(best, kept)
         named = {"count": count, "leaky": kept, "sum": total, "last": given, "spikes": fired}
-        return named[self.answer]
+        return (named | {"late": late, "largest": largest, "best": best})[self.answer]
 
 
 @pytest.mark.parametrize(
@@ -185,6 +187,10 @@ class Running(nn.Module):
         ("spikes", {"currents": True}),
         ("sum", {"currents": True, "hidden": True}),
         ("leaky", {"currents": False, "hidden": True}),
+        ("late", {"currents": True}),
+        ("late", {"currents": False, "hidden": True}),
+        ("largest", {"currents": False}),
+        ("best", {"currents": False, "heard": True}),
     ],
 )
 def test_answers_that_are_kept_up_of_spikes_of_the_timestep_before(answer, kind):
