@@ -20,7 +20,7 @@ from dmpc.passes.recognition.addends import with_addends
 from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.assemble import assemble, ordered
 from dmpc.passes.recognition.composed import with_composed
-from dmpc.passes.recognition.copies import from_rest, without_copies
+from dmpc.passes.recognition.copies import from_rest, without_constants, without_copies
 from dmpc.passes.recognition.coupled import heard_late, together
 from dmpc.passes.recognition.currents import find_decay, is_bank
 from dmpc.passes.recognition.extra_states import raise_causes
@@ -73,7 +73,8 @@ class Recognise(Pass):
             raise CompileError(f"needs a graph of level model, not {graph.level}", where=graph.name)
         if len(graph.inputs) != 1:
             raise CompileError.of(INPUT_COUNT, where=graph.name, number=len(graph.inputs))
-        return _first(prune(graph), (turned, foretold, turned_and_foretold), _layers)
+        readings = turned, foretold, turned_and_foretold, without_constants
+        return _first(prune(graph), readings, _layers)
 
 
 Reading = Callable[[Graph], Graph | None]

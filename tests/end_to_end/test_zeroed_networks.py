@@ -43,14 +43,16 @@ def zeroed(shape: Shape, share: float, seed: int) -> Graph:
 
 
 def pruned(shape: Shape, share: float, seed: int) -> Graph:
-    """The same, with all leaks of layers whose membranes have limits, or spike several times.
+    """The same, with all leaks of layers whose membranes have limits, adapt by a current, or spike
+    several times.
 
-    Without one, several thresholds of a charge are as many layers, of which none has a state. And
-    where neurons hear themselves, a limit of what is not kept is not told from one of what is.
+    Without one, several thresholds of a charge are as many layers, of which none has a state. An
+    adaptation that follows a membrane is then itself what inputs charge. And where neurons hear
+    themselves, a limit of what is not kept is not told from one of what is.
     """
     graph, whole = zeroed(shape, share, seed), network(shape)
     for number, one in enumerate(shape.layers, 1):
-        if one.clamped or one.often > 1:
+        if one.clamped or one.often > 1 or one.adapts == "current":
             beta = whole.constants[f"layer{number}.beta"]
             graph.constants[f"layer{number}.beta"] = beta.astype(np.float32).astype(np.float64)
     return graph
@@ -59,13 +61,17 @@ def pruned(shape: Shape, share: float, seed: int) -> Graph:
 def calm(shape: Shape) -> Shape:
     """Without weights so large or small that float32 alone decides on a spike.
 
-    And without thresholds that move: a factor of zero in these is a neuron of another kind; some of
-    these are refused. So is a readout of the input that is left without a layer's: none reads it.
+    And without adaptations that start elsewhere than at zero: one that nothing drives might as well
+    hold old events. Nor a readout of the input that is left without a layer's: none reads it.
     """
     shape = replace(shape, besides=min(shape.besides, len(shape.layers) - 1))
     flavours = ("normal", "sparse", "zero", "positive")
     layers = (
-        replace(one, flavour=one.flavour if one.flavour in flavours else "normal", adapts="")
+        replace(
+            one,
+            flavour=one.flavour if one.flavour in flavours else "normal",
+            starts=one.starts and not one.adapts,
+        )
         for one in shape.layers
     )
     return replace(shape, layers=tuple(layers), steps=max(shape.steps, 5))
@@ -194,6 +200,13 @@ DEAD = {  # what is zero, by name
     "a threshold that moves to nothing": (
         (Layer(3, hard=False, bias=False, recurrent=True, adapts="threshold"),),
         "1.beta 1.rho 1.jump 1.reset 1.recurrent",
+    ),
+    "a threshold that stays": (
+        (
+            Layer(5, states=3, current="late", other="now", linear=True, adapts="threshold"),
+            Layer(3),
+        ),
+        "1.fast 1.alpha 1.reset 1.rho 1.jump",
     ),
     "limits of neurons that keep nothing": ((Layer(4, clamped="both"),), "1.beta"),
     "not a spike, again": ((SINGLE, Layer(3, recurrent=True)), "2.beta 2.threshold 2.recurrent"),
@@ -340,3 +353,18 @@ def test_an_adaptation_that_follows_the_membrane_starts_with_its_share_of_it():
     layers = to_layers(import_onnx(to_onnx(graph), initial_states="keep"), Options())
     wanted = interpret(graph, x).logits
     np.testing.assert_allclose(interpret(layers, x).logits, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("hard", [True, False])
+@pytest.mark.parametrize("adapts", ["threshold", "current"])
+def test_what_adapts_may_keep_no_membrane(adapts, hard):
+    """What it adapts by is a current of its own spikes, a timestep later."""
+    layer = Layer(5, states=3, hard=hard, recurrent=True, adapts=adapts)
+    shape = Shape(inputs=4, layers=(layer, Layer(3)), samples=4, steps=12, seed=3)
+    graph, x = network(shape), samples(shape).astype(np.float64)
+    for name in ("beta", "coupling"):
+        graph.constants[f"layer1.{name}"] *= 0
+    found = to_layers(import_onnx(to_onnx(graph)), Options())
+    wanted = interpret(graph, x).logits
+    assert np.ptp(wanted, axis=0).any()
+    np.testing.assert_allclose(interpret(found, x).logits, wanted, atol=1e-5)

@@ -31,6 +31,24 @@ def without_copies(graph: Graph) -> Graph:
     return graph
 
 
+def without_constants(graph: Graph) -> Graph | None:
+    """The graph with constants for states that stay where they start, such as thresholds that
+    would move, were factors not zero; None if there are none."""
+    forms = Forms(graph)
+    found: dict[str, Matrix] = {}
+    for state in graph.states:
+        after, start = forms.form(state.next), _start(graph, state)
+        if not after.parts and np.array_equal(after.bias, start):
+            found[state.name] = start
+    if not found:
+        return None
+    graph = graph.copy()
+    graph.states = [one for one in graph.states if one.name not in found]
+    for name, value in found.items():
+        graph.add_constant(name, value, graph.types[name])
+    return graph
+
+
 def from_rest(graph: Graph, *, anywhere: bool = False) -> Graph:
     """The graph with states that a constant drives, and that start where it lets them rest, as what
     they are above their rest: that starts from zero, and no constant drives it.

@@ -29,7 +29,10 @@ def together(graph: Graph) -> Graph:
 
 def heard_late(graph: Graph) -> Graph:
     """The graph with slow states that hear neurons which they charged in the same timestep worked
-    out a timestep later, of what they were and of what drove them."""
+    out a timestep later, of what they were and of what drove them.
+
+    Neurons mix them, or they hear nothing else: what neurons adapt by that keep no membrane.
+    """
     network = Network(graph, Forms(graph))
     comparisons = {*network.comparisons()}
     for state in graph.states:
@@ -37,7 +40,8 @@ def heard_late(graph: Graph) -> Graph:
         own = form.parts.keys() & comparisons & network.wires.below(state.name)
         others = [leaf for leaf in form.parts if leaf != state.name]
         rests = state.init is None and not form.bias.any()
-        if own and rests and all(map(network.is_source, others)) and _mixed(network, [state.name]):
+        slow = own >= {*others} or _mixed(network, [state.name])
+        if own and rests and all(map(network.is_source, others)) and slow:
             graph = _later(graph, state, form)
     return graph
 
