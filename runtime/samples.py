@@ -18,17 +18,19 @@ if TYPE_CHECKING:
 class Samples:
     """`x` [samples, timesteps, inputs], bool, integer or float; labels `y` [samples] if known.
 
-    With `lengths` [samples], the timesteps of a sample that lie behind its length are none.
+    With `lengths` [samples], the timesteps of a sample that lie behind its length are none. What
+    came as frames is flat, in row-major order; `frame` are their axes, such as (2, 34, 34).
     """
 
     x: Numbers
     y: NDArray[np.int64] | None
     lengths: NDArray[np.int64] | None = None
+    frame: tuple[int, ...] = ()
 
     def first(self, limit: int | None) -> "Samples":
         """The first so many of them, or all."""
         y, lengths = (None if part is None else part[:limit] for part in (self.y, self.lengths))
-        return Samples(self.x[:limit], y, lengths)
+        return Samples(self.x[:limit], y, lengths, self.frame)
 
 
 def load_samples(

@@ -20,7 +20,7 @@ from dmpc.cli.files import (
 )
 from dmpc.cli.main import Verb, option_list
 from dmpc.cli.models import errors_of, warn
-from dmpc.cli.samples import calibration_set, read_samples, samples_of
+from dmpc.cli.samples import Frame, FrameAxes, calibration_set, example_of, samples_of
 from dmpc.cli.summary import print_summary, summary
 from dmpc.cli.terminal import Output, working
 from dmpc.compiler import OBJECTIVES, Options
@@ -115,6 +115,11 @@ model_options = option_list(
         "[default: the other data of the command]",
     ),
     click.option(
+        "--frame", type=FrameAxes(), metavar="AxBxC",
+        help="Axes of a timestep's inputs, such as 2x34x34, where MODULE:FACTORY takes frames.  "
+        "[default: those of the data]",
+    ),
+    click.option(
         "--time-first", is_flag=True,
         help="MODULE:FACTORY takes [timesteps, samples, inputs], not [samples, timesteps, inputs].",
     ),
@@ -189,6 +194,7 @@ def options_of(
     integration: Integration | None = None,
     weights: str | None = None,
     example: str | None = None,
+    frame: Frame | None = None,
     time_first: bool = False,
     trust: bool = False,
     answer: str | None = None,
@@ -206,8 +212,10 @@ def options_of(
 ) -> Options:
     """Compiler options from the command line."""
     ctx = click.get_current_context()
-    if example and not is_factory(ctx.params.get("model") or ctx.params["file"]):
-        raise click.UsageError("--example-input is for package.module:factory", ctx)
+    factory = is_factory(ctx.params.get("model") or ctx.params["file"])
+    if (example or frame) and not factory:
+        option = "--example-input" if example else "--frame"
+        raise click.UsageError(f"{option} is for package.module:factory", ctx)
     timed = {
         "dt": dt, "reset": reset, "spike_at": spike_at or None, "integration": integration
     }  # fmt: skip
@@ -218,7 +226,7 @@ def options_of(
         states=states,
         timing=Timing(**given) if given else None,
         weights=weights,
-        example=read_samples(example).x if example else None,
+        example=example_of(example, frame) if factory else None,
         time_first=time_first,
         trust=trust,
         output=answer,

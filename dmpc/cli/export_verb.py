@@ -40,7 +40,9 @@ def export(model: str, output: str, json_path: str | None, **chosen: Any) -> Non
     with working("exporting"), errors_of(model):
         from dmpc.backend.onnx_writer import to_onnx
 
-        layers = import_layers(model, options, options.example)
+        example = options.example
+        given = None if example is None else example.reshape(*example.shape[:2], -1)
+        layers = import_layers(model, options, given)
         content = to_onnx(layers, carried(model)).SerializeToString(deterministic=True)
     write_bytes(output, content)
     if json_path:

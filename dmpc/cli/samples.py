@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from dataclasses import dataclass
+from math import prod
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
@@ -17,6 +19,8 @@ from runtime.data.binning import Binning
 from runtime.data.reading import format_of
 from runtime.errors import RuntimeFailure
 from runtime.samples import Samples, told_samples
+
+READ = "dmpc.samples"  # in a command's meta: samples that it has read, by path
 
 data_options = option_list(
     click.option(
@@ -41,6 +45,9 @@ def read_samples(path: str) -> Samples:
     RuntimeFailure.
     """
     ctx = click.get_current_context()
+    known: dict[str, Samples] = ctx.meta.setdefault(READ, {})
+    if path in known:
+        return known[path]
     binning = Binning(**ctx.meta.get(BINNING, {}))
     if binning.chosen and not format_of(path).timed(path):
         others = [other for other in sample_files(ctx) if other != path]
@@ -49,7 +56,52 @@ def read_samples(path: str) -> Samples:
     samples, told = told_samples(path, any_length=True, binning=binning)
     if told:
         say("note", f"{path}: {told}")
+    known[path] = samples
     return samples
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Axes of a timestep's inputs, such as 2x34x34."""
+
+    axes: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        return "x".join(map(str, self.axes))
+
+
+class FrameAxes(click.ParamType[Frame]):
+    """The type of an option that names the axes of frames."""
+
+    name = "AxBxC"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Frame:
+        """The axes that a word names."""
+        axes = str(value).split("x")
+        if not all(axis.isascii() and axis.isdecimal() and int(axis) for axis in axes):
+            self.fail(f"{value!r} is not like 2x34x34", param, ctx)
+        return Frame(tuple(map(int, axes)))
+
+
+def example_of(path: str | None, frame: Frame | None) -> Numbers | None:
+    """What a module is traced on, where that is not the flat data of the command: the samples of
+    `path`, or those of the command as frames, of the axes given or of those that they came with.
+
+    Raises RuntimeFailure.
+    """
+    paths = [path] if path else sample_files(click.get_current_context())
+    for samples in map(read_samples, paths):
+        axes = frame.axes if frame else samples.frame
+        if axes and prod(axes) != samples.x.shape[2]:
+            raise RuntimeFailure(
+                f"{paths[0]}: a frame of {Frame(axes)} is {prod(axes)} inputs, "
+                f"samples have {samples.x.shape[2]}"
+            )
+        if path or axes:
+            return samples.x.reshape(*samples.x.shape[:2], *(axes or (-1,)))
+    return None
 
 
 class CalibrationSet(NamedTuple):

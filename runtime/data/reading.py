@@ -90,17 +90,18 @@ def read(path: Path | str, binning: Binning, *, any_length: bool) -> tuple[Sampl
 
 
 def _checked(found: Samples, any_length: bool) -> Samples:
-    x = check_shape(found.x)
+    frame = found.x.shape[2:] if found.x.ndim > 3 and 0 not in found.x.shape else ()
+    x = check_shape(found.x.reshape(*found.x.shape[:2], -1) if frame else found.x)
     y = None if found.y is None else check_labels(found.y, len(x))
     lengths = None if found.lengths is None else check_lengths(found.lengths, x)
     if lengths is None or (lengths == x.shape[1]).all():
-        return Samples(check_numbers(x), y)
+        return Samples(check_numbers(x), y, frame=frame)
     if not any_length:
         raise RuntimeFailure(
             "lengths: its samples differ in length; say any_length=True and pass `lengths` on "
             "with them, or leave them out of the file, and the padding counts as timesteps"
         )
-    return Samples(_without_padding(x, lengths), y, lengths)
+    return Samples(_without_padding(x, lengths), y, lengths, frame)
 
 
 def _without_padding(x: Numbers, lengths: NDArray[np.int64]) -> Numbers:

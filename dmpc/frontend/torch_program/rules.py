@@ -143,7 +143,8 @@ FORWARD_FAILS = rule(
     Stage.IMPORT,
     "forward fails on an input {shape}: {error}",
     why="The module itself cannot be run on the example, before anything is traced.",
-    nearest="[samples, timesteps, inputs], or with the timesteps first (--time-first)",
+    nearest="[samples, timesteps, inputs], or with the timesteps first (--time-first), or in "
+    "frames (--frame 2x34x34)",
 )
 TIME_LAST = rule(
     "time-last",

@@ -38,6 +38,9 @@ from tests.dmpc.cli.conftest import NEURONS, write_model
         ("model", ("--level", "model", "--no-dependency-breaking"), "at level model"),
         ("model", ("--memory", "--data"), "--data has no effect when no graph is printed"),
         ("model", ("--example-input", "x.npz"), "--example-input is for package.module:factory"),
+        ("model", ("--frame", "2x3"), "--frame is for package.module:factory"),
+        ("model", ("--frame", "2,3"), "'2,3' is not like 2x34x34"),
+        ("model", ("--frame", "2x0"), "'2x0' is not like 2x34x34"),
     ],
 )
 def test_inspect_refuses_what_it_would_ignore(dmpc, shared, file, arguments, said):
