@@ -95,7 +95,7 @@ def _start(graph: Graph, shape: Shape) -> None:
     """Let states of neurons, and logits that leak, begin elsewhere than at zero."""
     random = np.random.default_rng(shape.seed + 1)
     begin = {f"layer{number}" for number, one in enumerate(shape.layers, 1) if one.starts}
-    begin |= {"readout"} if shape.layers[0].starts else set()
+    begin |= {"readout"} if any(one.starts for one in shape.layers[:1]) else set()
     keepers = [op for op in graph.ops if op.kind in NEURONS and op.attrs["layer"] in begin]
     for state in graph.states:
         own = any(state.name in op.operands for op in keepers)
