@@ -223,7 +223,10 @@ def _belongs(suffix: str) -> str:
     if suffix in (".npz", ".npy", ".csv", ".mat"):
         return "samples belong to --input or --calibration"
     if suffix in (".pt", ".pth", ".ckpt", ".safetensors"):
-        return "weights belong to a module: package.module:factory --weights FILE"
+        return (
+            "weights belong to a module: package.module:factory --weights FILE; of TorchScript, "
+            "torch.onnx.export(torch.jit.load(FILE), (x,), 'net.onnx', dynamo=False) makes a model"
+        )
     if suffix in (".elf", ".s"):
         return "that is for images: dmpc run, inspect, disasm or asm"
     return f"known: {', '.join(SUFFIXES)}, package.module:factory"

@@ -39,6 +39,7 @@ from dmpc.frontend.model_rules import (
 from dmpc.frontend.models import stem
 from dmpc.frontend.normalise import CONTROL, normalise, sequences
 from dmpc.frontend.normalise.kept import with_lists
+from dmpc.frontend.normalise.whole_parts import with_whole_parts
 from dmpc.frontend.notes import tell_readout, tell_repeated, tell_unused
 from dmpc.frontend.onnx_file import Source, initializers, read_model
 from dmpc.frontend.operators import OPERATORS
@@ -272,6 +273,7 @@ def _import(
     *,
     proved: bool = True,
 ) -> tuple[Graph, Signature]:
+    model = with_whole_parts(model)
     stored = initializers(model.graph)
     inputs = [value for value in model.graph.input if value.name not in stored]
     ctx = Context(

@@ -122,6 +122,7 @@ def from_file(
         steps=repeats or int(shape[int(not time_first)]),
         leaf=answer_of(program, output).leaf,
         vector=tuple(map(int, shape)) if repeats else None,
+        frame=tuple(map(int, shape[2:])) if len(shape) > 3 else (),
     )
     return Model(name, graph, reference)
 

@@ -32,6 +32,7 @@ from dmpc.frontend.torch_program.rules import (
     NO_PROGRAM,
     OWN_INTERFACE,
     RESULT_TYPE,
+    SCRIPTED,
     STALE_MODULE,
     UNTRACEABLE,
 )
@@ -137,6 +138,10 @@ def check_reset(module: nn.Module, name: str) -> bool:
 
     Returns whether there are modules of SpikingJelly, which has reset values of its own.
     """
+    import torch
+
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ImportFailure.of(SCRIPTED, where=name)
     if not isinstance(module.parameters(), Iterator):
         raise ImportFailure.of(OWN_INTERFACE, where=name)
     found = False

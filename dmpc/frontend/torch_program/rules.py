@@ -130,6 +130,15 @@ STALE_MODULE = rule(
     same, which hides it.""",
     nearest="call {call} first",
 )
+SCRIPTED = rule(
+    "script-module",
+    Stage.IMPORT,
+    "this is a module of TorchScript, which torch.export does not take",
+    why="""A module is traced as Python runs it. What `torch.jit` made of one is no Python any more;
+    torch's older exporter of ONNX takes it.""",
+    nearest="the module that it was made of; or torch.onnx.export(module, (x,), 'net.onnx', "
+    "dynamo=False)",
+)
 OWN_INTERFACE = rule(
     "own-interface",
     Stage.IMPORT,

@@ -116,6 +116,7 @@ def cases(folder: Path) -> dict[str, Callable[[], Report]]:
     actions: dict[str, Callable[[], object]] = {
         **{name: lambda f=function: program(f) for name, function in FUNCTIONS.items()},
         "many-arguments": two_inputs,
+        "script-module": lambda: from_torch(torch.jit.trace(nn.Linear(3, 2), torch.zeros(1, 3)), X),
         "own-interface": lambda: from_torch(OfRockpool(), X),
         "time-last": lambda: from_torch(Last(1), np.zeros((2, 4, 5), np.float32)),
         "stale-module": lambda: check_reset(Remembering(), "net"),

@@ -1,6 +1,9 @@
 """Neurons that spike several times in a timestep: found, proved against torch, bit for bit."""
 
+import warnings
+
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -82,6 +85,17 @@ def test_it_is_compiled_and_every_bit_is_the_integer_graphs(step):
     ] * 2
     found = verify(module, made.image, X, max_drop=100)
     assert not [(rung.name, rung.reason) for rung in found.rungs if not rung.ok]
+
+
+def test_whole_parts_as_torchs_exporter_spells_them(tmp_path):
+    """torch.div(.., rounding_mode="trunc") is sign(x) * floor(abs(x)) in its files."""
+    net, path = Net(divided).eval(), tmp_path / "net.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(net, (torch.from_numpy(X),), path, dynamo=True, verbose=False)
+    assert "Abs" in {node.op_type for node in onnx.load(path).graph.node}
+    found, wanted = (import_layers(one, Options()) for one in (path, from_torch(net, X)))
+    assert [op.kind for op in found.ops] == [op.kind for op in wanted.ops]
 
 
 class Recurrent(nn.Module):
