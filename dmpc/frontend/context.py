@@ -1,7 +1,8 @@
 """What is shared while a model is imported, and the loop over a graph's nodes."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 from onnx import GraphProto, NodeProto
 
@@ -11,12 +12,14 @@ from dmpc.frontend.builder import Builder
 from dmpc.frontend.excerpt import excerpt
 from dmpc.frontend.nearest import CURVES, nearest
 from dmpc.frontend.onnx_file import Node, evaluate, initializers, label
+from dmpc.frontend.operator_rules import BENT_ANSWER, BENT_CHARGE
 from dmpc.frontend.responses import Systems
 from dmpc.frontend.tensors import Known, Tensor, Traced
 from dmpc.ir.graph import Loc
-from dmpc.passes.recognition.neuron_rules import NONLINEAR_STATE
+from dmpc.ir.wires import Wires
 from dmpc.rules import Stage, rule
 
+COMPARED = ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
 Handler = Callable[["Context", Node, "Arguments"], list[Tensor]]
 
 UNKNOWN_OPERATOR = rule(
@@ -101,6 +104,7 @@ class Context:
     systems: Systems = field(default_factory=Systems)  # slow states found in impulse responses
     errors: ErrorList = field(default_factory=ErrorList)
     poisoned: dict[str, bool] = field(default_factory=dict)
+    within: tuple[GraphProto, Sequence[str]] = GraphProto(), ()  # gone through, with its states
 
     def run_model(self, graph: GraphProto, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """As `run`, for the whole model; raises ImportFailure with every error found."""
@@ -111,12 +115,21 @@ class Context:
         self.errors.check()
         return tensors
 
-    def run(self, graph: GraphProto, outer: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def run(
+        self, graph: GraphProto, outer: Mapping[str, Tensor], carried: Sequence[str] = ()
+    ) -> dict[str, Tensor]:
         """Go through a graph's nodes; returns every tensor visible at its end, by name.
 
-        `outer` holds the graph's inputs and what is visible from outside. Raises Poisoned if a node
-        that an output depends on could not be imported.
+        `outer` holds the graph's inputs and what is visible from outside, `carried` names outputs
+        that are states. Raises Poisoned if a node that an output depends on could not be imported.
         """
+        around, self.within = self.within, (graph, carried)
+        try:
+            return self._run(graph, outer)
+        finally:
+            self.within = around
+
+    def _run(self, graph: GraphProto, outer: Mapping[str, Tensor]) -> dict[str, Tensor]:
         tensors = dict(outer)
         for name, array in initializers(graph).items():
             tensors.setdefault(name, Known(array, name))
@@ -171,8 +184,8 @@ class Context:
             return self.operators[node.op](self, node, Arguments(node, inputs, tensors))
 
     def refused(self, node: Node, inputs: Iterable[Tensor | None]) -> ImportFailure:
-        """The error for an operator that the machine has not, on some tensors: of a state that it
-        bends, what is wrong is the neuron."""
+        """The error for an operator that the machine has not, on some tensors: where it bends what
+        is made of states, what is wrong is the neuron, or the readout."""
         graph = self.builder.graph
         wires, states = graph.wires(), {*graph.inputs[1:], *(state.name for state in graph.states)}
         read = {one.value for one in inputs if isinstance(one, Traced)}
@@ -180,10 +193,20 @@ class Context:
         bends = node.op in CURVES and not node.foreign
         if not bends or not self.of_sequence or states.isdisjoint(above):
             return unsupported(node, self.operators)
-        ops, what = f"'{node.name}'", f"the {node.op}"
-        return ImportFailure.of(
-            NONLINEAR_STATE, where=node.name, state="a state", ops=ops, what=what
-        )
+        charges = _charges(*self.within, node.proto.output)
+        rule = BENT_CHARGE if charges else BENT_ANSWER
+        return ImportFailure.of(rule, where=node.name, op=node.op)
+
+
+def _charges(graph: GraphProto, carried: Iterable[str], names: Iterable[str]) -> bool:
+    """Whether a comparison or a loop of a graph, or a state that is `carried`, hears of values."""
+    wires = Wires[str]()
+    ends = {*carried}
+    for node in graph.node:
+        ends.update(node.output if node.op_type in (*COMPARED, "Scan") else ())
+        for name, result in product(node.input, node.output):
+            wires.wire(name, result)
+    return not ends.isdisjoint({*names}.union(*(wires.below(name) for name in names)))
 
 
 def at_node(error: ImportFailure, graph: GraphProto, node: NodeProto) -> ImportFailure:

@@ -7,7 +7,7 @@ from onnx import TensorProto
 
 from dmpc.errors import ImportFailure
 from dmpc.frontend.builder import broadcast
-from dmpc.frontend.context import Arguments, Context, Handler, loc_of, unsupported
+from dmpc.frontend.context import COMPARED, Arguments, Context, Handler, loc_of, unsupported
 from dmpc.frontend.of_spikes import function_of, of_spikes
 from dmpc.frontend.onnx_file import Node
 from dmpc.frontend.operator_rules import CAST, ONLY_RELU, TRAINING
@@ -32,7 +32,6 @@ BINARY = {
     "LessOrEqual": ("ge", True),
     "Less": ("gt", True),
 }
-COMPARED = ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
 LOGIC = {"And": ("ge", 2.0), "Or": ("ge", 1.0), "Xor": ("eq", 1.0)}
 
 LIMITLESS = 1e30  # nothing is cut off there

@@ -10,14 +10,18 @@ RECTIFIED = (
 )  # fmt: skip
 CURVED = (
     "Abs", "Acos", "Cos", "Erf", "Exp", "Expm1", "Log", "Log1p", "Pow", "Reciprocal", "Rsqrt",
-    "Sin", "Sqrt",
+    "Sin", "Sqrt", "Square",
 )  # fmt: skip
 CURVES = (*RECTIFIED, *CURVED)
 """Functions of single numbers that are no straight lines, nor made of some."""
 INSTEAD: Mapping[tuple[str, ...], str] = {
     ("Softmax", "LogSoftmax", "SafeSoftmax", "Hardmax", "ArgMax", "TopK"): (
         "leave it to whoever reads the logits: of one answer the largest is the same without it; "
-        "of a sum over timesteps it may not be, so train on the sum of what goes into it"
+        "of a sum over timesteps it may not be, so train on the sum of what goes into it; between "
+        "layers, as in attention, weights that are constants"
+    ),
+    ("Attention", "MultiHeadAttention", "ScaledDotProductAttention"): (
+        "weights that are constants: the machine multiplies no two computed values"
     ),
     RECTIFIED: "Relu, in the scalar drive of a slow state, or a threshold that makes spikes",
     (
@@ -64,5 +68,7 @@ def nearest(op: str, known: Iterable[str]) -> str:
     """What comes nearest to an operator among those that are `known`."""
     if _key(op) in BY_OPERATOR:
         return BY_OPERATOR[_key(op)]
-    near = difflib.get_close_matches(op.rpartition("::")[2], list(known), n=3, cutoff=0.6)
+    near = difflib.get_close_matches(
+        op.rpartition("::")[2], [name for name in known if name != op], n=3, cutoff=0.6
+    )
     return " or ".join(near) if near else OTHERWISE

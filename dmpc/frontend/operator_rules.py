@@ -32,6 +32,25 @@ NOT_REAL = rule(
     why="Weights, thresholds and leaks are real numbers.",
     nearest="real numbers; complex ones as their real and imaginary parts",
 )
+BENT_CHARGE = rule(
+    "bent-charge",
+    Stage.IMPORT,
+    "what neurons are charged with, or what they keep, is bent: {op} of computed values",
+    why="""A membrane is multiplied by a constant leak, and spikes and slow states by constant
+    weights. Between them no unit bends a number: no activation, no exponential of a membrane, no
+    gate that opens as a sigmoid of other values does.""",
+    nearest="u' = beta u + currents, with constant leaks and weights; layers of spikes need no "
+    "activation between them",
+)
+BENT_ANSWER = rule(
+    "bent-answer",
+    Stage.IMPORT,
+    "the answer is bent: {op} of what is read out of the last neurons",
+    why="""A readout is a linear map of spikes, added up over time, or what leaks of one. A function
+    at the very end that keeps the order of classes, such as a sigmoid or a softmax, is left out;
+    others are no part of a readout.""",
+    nearest="leave it to whoever reads the logits",
+)
 COMPUTED_PRODUCT = rule(
     "computed-product",
     Stage.IMPORT,

@@ -55,7 +55,7 @@ def scan(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
         names[parts.states :], parts.scanned, parts.input_axes, strict=True
     ):
         visible[name] = _slice(tensor, axis, parts)
-    tensors = ctx.run(parts.body, visible)
+    tensors = ctx.run(parts.body, visible, [one.name for one in parts.body.output[: parts.states]])
     results = [_output(tensors, value.name) for value in parts.body.output]
     finals: list[Tensor] = []
     for (state, init), result in zip(states, results, strict=False):

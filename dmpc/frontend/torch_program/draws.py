@@ -10,20 +10,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from dmpc.errors import ImportFailure
-from dmpc.frontend.torch_program.elementwise import DROPOUT
 from dmpc.frontend.torch_program.emitter import Constant, flat
 from dmpc.frontend.torch_program.nodes import place
 from dmpc.frontend.torch_program.rules import RANDOM_NUMBERS
 
+DROPPING = {"train", "training", "dropout_p"}
+"""Arguments of operations that draw random numbers for dropout alone, which training does."""
 CHOICES = {"index_select": "index", "index": "indices", "gather": "index"}
 
 
 def is_random(node: Any) -> bool:
-    """Whether an operation draws random numbers; dropout, which has a handler, says so itself."""
+    """Whether an operation draws random numbers, and not for dropout alone."""
     import torch
 
     random = torch.Tag.nondeterministic_seeded in node.target.tags
-    return random and node.target.overloadpacket.__name__ not in DROPOUT
+    return random and DROPPING.isdisjoint(one.name for one in node.target._schema.arguments)
 
 
 def drawn(node: Any, kind: str, arguments: Mapping[str, Any]) -> ImportFailure | None:

@@ -40,7 +40,7 @@ LOGIC = {
 UNARY = {
     "abs": "Abs", "ceil": "Ceil", "exp": "Exp", "floor": "Floor", "log": "Log", "neg": "Neg",
     "reciprocal": "Reciprocal", "relu": "Relu", "round": "Round", "sigmoid": "Sigmoid",
-    "sign": "Sign", "sqrt": "Sqrt", "tanh": "Tanh",
+    "sign": "Sign", "sqrt": "Sqrt", "tanh": "Tanh", "absolute": "Abs", "negative": "Neg",
 }  # fmt: skip
 NOTHING = (
     "alias", "clone", "contiguous", "detach", "detach_", "lift_fresh_copy", "positive",
@@ -287,7 +287,7 @@ HANDLERS: Mapping[str, Handler] = {
     **dict.fromkeys(NOTHING, nothing),
     **dict.fromkeys(("to", "_to_copy", "type_as", "float", "double"), convert),
     **dict.fromkeys(DROPOUT, dropout),
-    **dict.fromkeys(("clamp", "clamp_min", "clamp_max"), clamp),
+    **dict.fromkeys(("clamp", "clamp_min", "clamp_max", "clip"), clamp),
     **dict.fromkeys(("logical_not", "bitwise_not"), negation),
     **dict.fromkeys(("batch_norm", "_native_batch_norm_legit_no_training"), batch_norm),
     "addcmul": product_added,

@@ -178,6 +178,7 @@ MODELS: dict[str, Make] = {
     "apart-in-time": after_loop(
         mean(), greatest(), node("Concat", ["mean", "greatest"], "logits", axis=1)
     ),
+    "bent-answer": after_loop(mean(), node("Abs", ["mean"], "logits")),
     "after-reduction": after_loop(mean(), node("Relu", ["mean"], "logits")),
     "after-sum": summed(node("Add", ["total", "one"], "logits")),
     "divided-by-readout": after_loop(mean(), node("Div", ["one", "mean"], "logits")),

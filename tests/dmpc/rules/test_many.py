@@ -89,7 +89,7 @@ def test_faults_of_a_loop_are_found_together(tmp_path):
     assert [(one.rule, one.nodes) for one in found] == [
         ("unknown-operator", ("/x0_",)),
         ("unknown-operator", ("/x1_",)),
-        ("nonlinear-state", ("/bu1_",)),
+        ("bent-charge", ("/bu1_",)),
     ]
 
 

@@ -111,6 +111,10 @@ def backwards(model: Model) -> None:
     loop_of(model).attribute.append(helper.make_attribute("scan_input_directions", [1]))
 
 
+def bent(model: Model) -> None:
+    node_of(body_of(model), "bu1_").op_type = "Pow"
+
+
 def other_axis(model: Model) -> None:
     next(a for a in loop_of(model).attribute if a.name == "scan_input_axes").ints[0] = 2
 
@@ -182,6 +186,7 @@ MODELS: dict[str, Callable[[], Model]] = {
     "unpaired-states": lambda: step(without_outputs("v1_next", "m0_next")),
     "outputs-left": lambda: step(without_outputs("m0_next")),
     "loop-inputs": lambda: loop(lambda m: m.graph.input.append(value("extra", 1, 3))),
+    "bent-charge": lambda: loop(bent),
     "loop-signature": lambda: loop(scans_nothing),
     "backwards": lambda: loop(backwards),
     "loop-over-constant": lambda: loop(scans_weights),

@@ -1,0 +1,107 @@
+"""What users build that the machine cannot compute, and what is said of it."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from dmpc import from_torch
+from dmpc.errors import ImportFailure
+
+INPUTS, NEURONS, CLASSES, STEPS = 6, 10, 3, 8
+
+
+def lif(x: torch.Tensor) -> torch.Tensor:
+    """Spikes [timesteps, samples, neurons] of LIF neurons."""
+    u, spikes = torch.zeros_like(x[0]), []
+    for current in x:
+        u = 0.9 * u + current
+        spikes.append((u >= 1).to(x.dtype))
+        u = u * (1 - spikes[-1])
+    return torch.stack(spikes)
+
+
+class Net(nn.Module):
+    """A layer of neurons, something of torch's or the user's, a readout, and something behind."""
+
+    def __init__(self, inner, outer):
+        super().__init__()
+        self.fc, self.out = nn.Linear(INPUTS, NEURONS), nn.Linear(NEURONS, CLASSES)
+        self.inner, self.outer = inner, outer
+
+    def forward(self, x):
+        return self.outer(self.out(self.inner(lif(self.fc(x)))))
+
+
+def mean(y: torch.Tensor) -> torch.Tensor:
+    return y.mean(0)
+
+
+def refused(inner, outer=mean) -> str:
+    x = (np.random.default_rng(0).random((1, STEPS, INPUTS)) < 0.3).astype(np.float32)
+    torch.manual_seed(0)
+    with pytest.raises(ImportFailure) as caught:
+        from_torch(Net(inner, outer).eval(), x, time_first=True)
+    return str(caught.value)
+
+
+def same(spikes):
+    return spikes
+
+
+@pytest.mark.parametrize("function", [torch.abs, torch.sqrt, torch.absolute])
+def test_a_function_of_the_answer_is_no_neurons(function):
+    """It was said that a state becomes what is not linear."""
+    for outer in (lambda y: function(y.mean(0)), lambda y: function(y).mean(0)):
+        assert "the answer is bent" in refused(same, outer)
+
+
+@pytest.mark.parametrize("function", [torch.tanh, torch.sigmoid, torch.abs])
+def test_an_activation_between_layers_bends_what_charges_neurons(function):
+    mixed = nn.Linear(NEURONS, NEURONS).requires_grad_(False)
+    assert "what neurons are charged with" in refused(lambda s: lif(function(mixed(s))))
+
+
+class First(nn.Module):
+    """The outputs of a recurrent layer, without its last state."""
+
+    def __init__(self, layer: nn.Module):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(x)[0]
+
+
+@pytest.mark.parametrize("layer", [nn.LSTM, nn.GRU])
+def test_recurrent_layers_of_torch_draw_no_random_numbers(layer):
+    """Only their dropout does, in training."""
+    said = refused(First(layer(NEURONS, NEURONS)))
+    assert f"operator {layer.__name__.lower()} is not supported (LIF neurons that read" in said
+
+
+def test_attention_multiplies_computed_values():
+    def scaled(s):
+        return functional.scaled_dot_product_attention(s, s, s)
+
+    def spelled(s):
+        return torch.softmax(s @ s.transpose(1, 2), -1) @ s
+
+    assert "the machine multiplies no two computed values" in refused(scaled)
+    assert "as in attention, weights that are constants" in refused(spelled)
+
+
+def test_what_is_not_known_is_not_its_own_nearest():
+    assert "(Sign)" not in refused(same, lambda y: torch.sign(y.mean(0)))
+    assert "squeeze" not in refused(same, lambda y: torch.square(y.mean(0)))
+
+
+def test_clip_is_clamp():
+    """It was no operation at all."""
+    x = np.zeros((1, STEPS, INPUTS), np.float32)
+    kinds = [
+        [op.kind for op in from_torch(Net(inner, mean).eval(), x, time_first=True).graph.ops]
+        for inner in (lambda s: torch.clip(s, 0, 1), lambda s: torch.clamp(s, 0, 1))
+    ]
+    assert kinds[0] == kinds[1]
