@@ -90,12 +90,15 @@ INPUT_AXES = rule(
 NO_TIME = rule(
     "no-time",
     Stage.IMPORT,
-    "'{name}' is the only input and there is no Scan: this is neither one timestep with states nor "
-    "a loop over time",
-    why="""A spiking network remembers. Its states must show: as inputs and outputs of one timestep,
-    as a Scan, or as a loop that the exporter unrolled and that can be rolled up again.""",
-    nearest="export one timestep with states as inputs and outputs, or the sequence as a Scan; a "
-    "module of torch that takes [timesteps, samples, inputs] needs --time-first",
+    "'{name}' is the only input, and no timestep hangs on the one before: this is neither a loop "
+    "over time nor one timestep with states",
+    why="""A spiking network remembers. Its states must show: as a loop that a tracer unrolls and
+    that can be rolled up again, as a Scan, or as inputs and outputs of one timestep. What computes
+    all timesteps at once, with a matrix over time (parallel spiking neurons) or attention over
+    time, needs the end before the beginning.""",
+    nearest="compute timestep after timestep from x[:, t] and states; a module of torch that takes "
+    "[timesteps, samples, inputs] needs --time-first; in ONNX a Scan, or one timestep with states "
+    "as inputs and outputs",
 )
 REPEATED_INPUT = rule(
     "repeated-input",

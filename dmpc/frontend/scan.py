@@ -108,11 +108,11 @@ def _find_time(tensor: Traced, axis: int) -> None:
     domain = tensor.domain
     slices = np.moveaxis(tensor.index, axis, 0) // tensor.features
     steps = np.arange(len(slices)).reshape(-1, *[1] * (slices.ndim - 1))
-    found = [
-        number
-        for number, coordinate in enumerate(np.unravel_index(slices, domain.sizes))
-        if domain.sizes[number] == len(slices) and np.all(coordinate == steps)
-    ]
+    places = np.unravel_index(slices, domain.sizes)
+    fitting = [number for number, size in enumerate(domain.sizes) if size == len(slices)]
+    found = [number for number in fitting if np.all(places[number] == steps)]
+    if not found and any(np.all(places[number] == steps[::-1]) for number in fitting):
+        raise ImportFailure.of(BACKWARDS)
     if domain.time is None and found:
         domain.time = found[-1]
     if domain.time not in found or tensor.reduced is not None:

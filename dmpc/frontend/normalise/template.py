@@ -11,11 +11,11 @@ from dmpc.rules import Stage, rule
 NO_COUNTERPART = rule(
     "no-counterpart",
     Stage.IMPORT,
-    "this is not computed at timestep {step}",
+    "this is not computed at timestep {step}, or with other weights",
     why="""A graph that is unrolled over time is taken for a loop: what one timestep computes, all
     others compute. Only the first may be simpler, since it starts from constants, and the last,
     since nothing follows.""",
-    nearest="compute the same at every timestep",
+    nearest="compute the same at every timestep, with the same weights and statistics",
 )
 TWINS = rule(
     "twins",

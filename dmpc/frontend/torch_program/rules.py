@@ -170,7 +170,7 @@ UNTRACEABLE = rule(
     "torch.export cannot trace it: {error}",
     why="""A program is one list of operations for every input; Python's branches run once, in
     tracing.""",
-    nearest="control flow must not depend on the data",
+    nearest="control flow must not depend on the data, nor on tensors that the module holds",
 )
 WRITTEN_BUFFER = rule(
     "written-buffer",

@@ -105,3 +105,73 @@ def test_clip_is_clamp():
         for inner in (lambda s: torch.clip(s, 0, 1), lambda s: torch.clamp(s, 0, 1))
     ]
     assert kinds[0] == kinds[1]
+
+
+def test_the_other_direction_of_time_is_called_so():
+    """It was said to be another axis."""
+
+    def both(s):
+        return lif(s) + torch.flip(lif(torch.flip(s, [0])), [0])
+
+    def last(s):
+        return lif(torch.flip(s, [0]))
+
+    assert "Scan runs backwards in time (the machine runs forwards; a bidir" in refused(both)
+    assert "Scan runs backwards in time" in refused(last)
+
+
+class Scaled(nn.Module):
+    """A batch norm for each timestep, as snnTorch's BatchNormTT1d is used."""
+
+    def __init__(self, *, apart: bool):
+        super().__init__()
+        self.norms = nn.ModuleList(nn.BatchNorm1d(NEURONS) for _ in range(STEPS))
+        for norm in self.norms if apart else ():
+            norm.running_mean.normal_()
+
+    def forward(self, s):
+        u, spikes = torch.zeros_like(s[0]), []
+        for norm, one in zip(self.norms, s, strict=True):
+            fired = (u > 1).to(s.dtype)
+            u = 0.9 * u + norm(one) - fired
+            spikes.append((u > 1).to(s.dtype))
+        return torch.stack(spikes)
+
+
+def test_batch_norms_of_each_timestep_are_one_where_they_are_the_same():
+    said = refused(Scaled(apart=True))
+    assert "or with other weights (compute the same at every timestep, with the same w" in said
+    x = np.zeros((1, STEPS, INPUTS), np.float32)
+    from_torch(Net(Scaled(apart=False), mean).eval(), x, time_first=True)
+
+
+def test_a_matrix_over_time_is_no_loop():
+    """Parallel spiking neurons: every timestep is charged by all."""
+
+    class Parallel(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.out = nn.Linear(INPUTS, NEURONS), nn.Linear(NEURONS, CLASSES)
+            self.weight = nn.Parameter(torch.rand(STEPS, STEPS))
+
+        def forward(self, x):
+            h = (self.weight @ self.fc(x).flatten(1)).view(STEPS, -1, NEURONS)
+            return self.out((h >= 1).float()).mean(0)
+
+    x = np.zeros((1, STEPS, INPUTS), np.float32)
+    with pytest.raises(ImportFailure, match="no timestep hangs on the one before"):
+        from_torch(Parallel().eval(), x, time_first=True)
+
+
+def test_branches_on_what_a_module_holds_are_said_to_be_none_of_a_program():
+    """SpikingJelly's MaskedPSN asks its own buffer."""
+
+    class Masked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("share", torch.tensor(1.0))
+
+        def forward(self, s):
+            return s if self.share >= 1 else 2 * s
+
+    assert "nor on tensors that the module holds" in refused(Masked())
