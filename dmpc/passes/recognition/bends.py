@@ -66,8 +66,8 @@ def _coupled(network: Network, reset: Sequence[str]) -> NotRecognised | None:
 
 @dataclass(frozen=True)
 class _Bends:
-    """The `products` of two computed values in what a state becomes; the comparisons whose spikes
-    gate it, and the values that they `cut` off."""
+    """The `products` of two computed values in what a state becomes, or of one and other neurons'
+    spikes; the comparisons whose spikes gate it, and the values that they `cut` off."""
 
     products: list[str]
     gates: set[str]
@@ -75,7 +75,7 @@ class _Bends:
 
 
 def _bends(network: Network, state: State) -> _Bends:
-    found = _Bends([], set(), [])
+    found, own = _Bends([], set(), []), _hearing(network, state)
     pending, seen = [state.next], set[str]()
     while pending:
         for leaf in network.forms.form(pending.pop()).parts:
@@ -84,13 +84,20 @@ def _bends(network: Network, state: State) -> _Bends:
                 continue
             seen.add(leaf)
             factors = [name for name in op.operands if network.forms.form(name).parts]
-            spiking = {name: gates for name in factors if (gates := set(_spikes(network, name)))}
+            spiking = {name: own & set(_spikes(network, name)) for name in factors}
+            spiking = {name: gates for name, gates in spiking.items() if gates}
             if op.kind in ("mul", "div") and len(factors) > 1 and not spiking:
                 found.products.append(leaf)
             found.gates.update(*spiking.values())
             found.cut.extend(name for name in factors if spiking and name not in spiking)
             pending += factors
     return found
+
+
+def _hearing(network: Network, state: State) -> set[str]:
+    """The comparisons that hear of a state, through time."""
+    shared, below = network.forms.shared, network.graph.wires(carried=True).below(state.name)
+    return {shared[str(value)][0] for value in below if str(value) in shared}
 
 
 def _spikes(network: Network, value: str) -> Iterator[str]:

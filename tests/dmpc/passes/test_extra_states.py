@@ -137,6 +137,14 @@ NETWORKS = {
         + "\nbn = mul(%un, %un)" + OUT,
         "nonlinear-state", "b",
     ),
+    "filter that keeps all of itself where a spike comes": (  # SpikingJelly's SynapseFilter
+        (U, B, W),
+        PLAIN
+        + "\nks = sub(%ones, %s)\nkb = mul(%ks, %b)\nkh = mul(%kb, %half)\nbm = sub(%b, %kh)\n"
+        "bn = add(%bm, %s)\nwl = mul(%w, %most)\nwh = add(%wl, %bn)\nwc = ge(%wh, %theta)\n"
+        "ws = cast(%wc)\nwn = where(%wc, %zero, %wh)\ny = matmul(%ws, %wo)",
+        "nonlinear-state", "b",
+    ),
     "current that spikes cut off": (
         (U, I),
         "fx = matmul(%x, %wf)\nil = mul(%i, %half)\nic = add(%il, %fx)\n"
