@@ -157,6 +157,11 @@ class Convolution:
         whole = self.positions == (self.size[0] // self.pool[0], self.size[1] // self.pool[1])
         return still and whole and self.taps == ONE and self.parts == self.channels == self.outputs
 
+    def sums_for(self, behind: "Convolution") -> bool:
+        """Whether it does nothing but sums over neighbours, as a part of the one behind it."""
+        fits = self.planar_result == behind.planar and self.positions == behind.size
+        return self.sums_alone and fits
+
     def patches(self, x: Tensor, positions: Tensor) -> Tensor:
         """What some positions see of inputs [.., inputs], in the order of the weights of an output.
 

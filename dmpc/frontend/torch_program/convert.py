@@ -17,6 +17,7 @@ from dmpc.frontend.torch_program import (
     draws,
     elementwise,
     indexing,
+    linear_maps,
     masks,
     movement,
     neurons,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
 HANDLERS: Mapping[str, Handler] = {
     **elementwise.HANDLERS,
     **indexing.HANDLERS,
+    **linear_maps.HANDLERS,
     **masks.HANDLERS,
     **movement.HANDLERS,
     **neurons.HANDLERS,

@@ -148,14 +148,25 @@ Handler = Callable[["Emitter", Call], str | list[str] | Value]
 """Emits nodes and returns the ONNX name of the call's result, or of each of its results."""
 
 
+@dataclass(frozen=True)
+class Mapped:
+    """A linear map of elements: each of the results is the one at its `places`, or `weight` times
+    all of them and a `bias`."""
+
+    places: Constant | None
+    weight: Constant
+    bias: Constant | None
+
+
 @dataclass
 class Emitter:
-    """Nodes and weights of the ONNX model."""
+    """Nodes and weights of the ONNX model; `maps` are those that all timesteps share."""
 
     nodes: list[NodeProto] = field(default_factory=list)
     weights: dict[str, TensorProto] = field(default_factory=dict)
     casts: set[str] = field(default_factory=set)
     assembled: set[str] = field(default_factory=set)
+    maps: dict[str, Mapped] = field(default_factory=dict)
 
     def emit(
         self, op: str, inputs: Sequence[str], name: str, outputs: Sequence[str] = (), **attrs: Any

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dmpc.errors import ImportFailure
 from dmpc.frontend.torch_program.emitter import (
     Call,
     Constant,
@@ -16,7 +15,7 @@ from dmpc.frontend.torch_program.emitter import (
     Handler,
     Operand,
 )
-from dmpc.frontend.torch_program.rules import FORM
+from dmpc.frontend.torch_program.linear_maps import linear_map
 
 ALL = 2**63 - 1  # the end of any axis, in a slice
 
@@ -221,7 +220,7 @@ def pad(emitter: Emitter, call: Call) -> str:
     """`pad` with a constant: torch counts from the last axis, ONNX from the first."""
     source = call.tensor("self")
     if call.arguments.get("mode", "constant") != "constant":
-        raise ImportFailure.of(FORM, what=f"padding by {call['mode']}", nearest="constant")
+        return linear_map(emitter, call)
     given = list(call["pad"])
     before, after = [0] * source.rank, [0] * source.rank
     for axis, (low, high) in enumerate(zip(given[::2], given[1::2], strict=True), 1):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dmpc.errors import ImportFailure
-from dmpc.frontend.torch_program.emitter import Call, Constant, Emitter, Handler
+from dmpc.frontend.torch_program.emitter import Call, Emitter, Handler
+from dmpc.frontend.torch_program.linear_maps import linear_map
 from dmpc.frontend.torch_program.rules import FORM
 
 REDUCTIONS = {"mean": "ReduceMean", "sum": "ReduceSum", "amax": "ReduceMax"}
@@ -17,7 +17,6 @@ BESIDE_PLACES = (
     "adaptive_max_pool1d", "adaptive_max_pool2d", "max_pool1d_with_indices",
     "max_pool2d_with_indices",
 )  # fmt: skip
-POOLS = ("adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d")
 
 
 def linear(emitter: Emitter, call: Call) -> str:
@@ -59,7 +58,7 @@ def einsum(emitter: Emitter, call: Call) -> str:
 def convolution(emitter: Emitter, call: Call) -> str:
     """`conv1d` and its kin."""
     if call.arguments.get("transposed"):
-        raise ImportFailure.of(FORM, what="a transposed convolution", nearest="conv1d")
+        return linear_map(emitter, call)
     axes = call.tensor("input").rank - 2
     if call.tensor("weight").rank != call.tensor("input").rank:
         raise ImportFailure.of(
@@ -85,25 +84,13 @@ def _spread(numbers: list[int] | int, axes: int) -> list[int]:
 
 
 def pooling(emitter: Emitter, call: Call) -> str:
-    """Means over groups of the last axes: linear maps, which torch gives for unit vectors."""
-    import torch
-
-    source, last = call.tensor("self"), 2 if "2d" in call.op else 1
-    front, sizes = source.shape[:-last], source.shape[-last:]
+    """Means over groups of the last axes."""
     taken = {key: value for key, value in call.arguments.items() if key != "self"}
-    if call.op == "avg_pool2d" and source.rank == 4 and _each_once(taken):
+    if call.tensor("self").rank == 4 and _each_once(taken):
         size: Any = _spread(taken["kernel_size"], 2)
-        given = [emitter.use(source)]
+        given = [emitter.use(call.tensor("self"))]
         return emitter.emit("AveragePool", given, call.name, kernel_shape=size, strides=size)
-    unit = torch.eye(math.prod(sizes), dtype=source.dtype).reshape(1, -1, *sizes)
-    matrix = getattr(torch.ops.aten, call.op)(unit, **taken).reshape(unit.shape[1], -1)
-    weight = emitter.use(Constant(matrix, f"{call.name}.weight"))
-    if last == 1:
-        return emitter.emit("MatMul", [emitter.use(source), weight], call.name)
-    inputs = [emitter.use(source), emitter.ints(*front, unit.shape[1])]
-    flat = emitter.emit("Reshape", inputs, f"{call.name}.flat")
-    product = emitter.emit("MatMul", [flat, weight], f"{call.name}.product")
-    return emitter.emit("Reshape", [product, emitter.ints(*call.result.shape)], call.name)
+    return linear_map(emitter, call)
 
 
 def _each_once(taken: Mapping[str, Any]) -> bool:
@@ -188,9 +175,9 @@ HANDLERS: Mapping[str, Handler] = {
     **dict.fromkeys(REDUCTIONS, reduction),
     **dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot"), product),
     **dict.fromkeys(("conv1d", "conv2d", "convolution"), convolution),
-    **dict.fromkeys(POOLS, pooling),
     **dict.fromkeys((*MAX_POOLS, *BESIDE_PLACES), greatest),
     "addmm": product_and_sum,
+    "avg_pool2d": pooling,
     "cumsum": running_sum,
     "einsum": einsum,
     "linear": linear,

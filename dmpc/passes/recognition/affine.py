@@ -12,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dmpc.ir.graph import Graph, Op
+from dmpc.ir.ops_convolution import Convolution
 from dmpc.ir.ops_model import taken_indices
 from dmpc.ir.registry import EvalContext, op_def
+from dmpc.passes.recognition.planes import MOST, by_channel, standing
 from dmpc.passes.recognition.terms import Affine, Indices, Matrix, Term, affine, pattern
 from dmpc.passes.recognition.truths import COMPARISONS, held_truths, is_neuron
 
@@ -104,8 +106,8 @@ class Forms:
             return self._kinked(op, value)
         if op.kind in TIMING:
             return self._of_truth(op) or self.leaf(value)
-        if op.kind == "conv":  # linear, but never multiplied out
-            return self.leaf(value)
+        if op.kind == "conv":
+            return self._convolved(op, value)
         if op.kind == "take":
             return self._taken(op.operands[0], np.array(taken_indices(op.attrs), np.int64))
         if op.kind == "matmul":
@@ -123,6 +125,29 @@ class Forms:
         forms = [form.spread(size) for form in forms]
         found = self._where(*forms) if op.kind == "where" else self._product(op.kind, *forms)
         return found or self._of_truth(op) or self.leaf(value)
+
+    def _convolved(self, op: Op, value: str) -> Affine:
+        """A convolution: a leaf of its own, unless what it reads is itself a linear map, or a sum,
+        as where it is padded by what lies at its edges; then multiplied out, if that is small."""
+        form, weight = self.form(op.operands[0]), self._constant(op.operands[1])
+        made = Convolution.of(op.attrs, weight.shape)
+        small = made.inputs * made.places * made.outputs <= MOST
+        if not form.parts or not small or any(map(self.opaque, form.parts)):
+            return self.leaf(value)
+        if self._stands(form, made):
+            return self.leaf(value)
+        return form.mapped(made.apply(np.eye(made.inputs), weight).T)
+
+    def _stands(self, form: Affine, made: Convolution) -> bool:
+        """Whether a convolution reads planes as they are: of a leaf, or of sums of one's."""
+        (leaf, term), *others = form.parts.items()
+        found = None if others or form.bias.any() else standing(made, term)
+        if found is None or by_channel(*found) is None:
+            return False
+        op = self.producers.get(leaf)
+        if op is None or op.kind != "conv":
+            return True
+        return Convolution.of(op.attrs, self._constant(op.operands[1]).shape).sums_for(found[0])
 
     def _constant(self, name: str) -> Matrix:
         return self.graph.constants[name].astype(np.float64, copy=False)

@@ -13,7 +13,8 @@ from dmpc.ir.graph import Graph, Op
 from dmpc.ir.ops_convolution import NOTHING, ONE, Convolution
 from dmpc.ir.types import f32
 from dmpc.passes.recognition.affine import Forms
-from dmpc.passes.recognition.convolutions import MOST, by_output
+from dmpc.passes.recognition.convolutions import by_output
+from dmpc.passes.recognition.planes import MOST
 from dmpc.passes.recognition.terms import Indices, Matrix
 
 

@@ -7,8 +7,9 @@ import numpy as np
 from dmpc.ir.graph import Op
 from dmpc.ir.ops_convolution import Convolution
 from dmpc.passes.recognition.network import Network, NotRecognised, Source, Synapses
+from dmpc.passes.recognition.planes import MOST, by_channel, order_of_planes, reordered, standing
 from dmpc.passes.recognition.synapses import find_synapses
-from dmpc.passes.recognition.terms import Affine, Indices, Matrix, Term
+from dmpc.passes.recognition.terms import Affine, Matrix, Term
 from dmpc.rules import Stage, rule
 
 CONVOLVED_INPUT = rule(
@@ -17,9 +18,10 @@ CONVOLVED_INPUT = rule(
     "the convolution reads {found}, which is neither the network's input nor spikes",
     why="""A bank adds rows of weights for spikes, or multiplies them with the input. What is
     convolved before is one convolution with it where that adds no zeros around sums that are none;
-    what is biased or rectified before has no place on the machine.""",
-    nearest="let each convolution read the input or spikes; put sums over neighbours before it, "
-    "or behind it without padding",
+    other linear maps are multiplied out with it, if together they are small. What is rectified
+    before has no place on the machine.""",
+    nearest="let each convolution read the input or spikes; of larger planes put linear maps "
+    "behind it",
 )
 UNEVEN_CONVOLUTION = rule(
     "uneven-convolution",
@@ -29,8 +31,6 @@ UNEVEN_CONVOLUTION = rule(
     multiplied out with it, if together they are small.""",
     nearest="one factor for each channel; spikes between a convolution and a linear map",
 )
-MOST = 1 << 24
-"""Elements of a convolution that is multiplied out, at most."""
 
 
 def find_convolutions(
@@ -83,7 +83,9 @@ def _set_out(
         return Source(leaf, (0,) * made.inputs), made
     source, index, ages = past.sources[0], past.index, past.age
     every = np.arange(network.graph.types[source].size) if source else index
-    if made.planar and np.array_equal(np.argsort(index), _order(made.channels, made.inputs)):
+    if made.planar and np.array_equal(
+        np.argsort(index), order_of_planes(made.channels, made.inputs)
+    ):
         made, ages, index = replace(made, planar=False), ages[np.argsort(index)], np.sort(index)
     if source is None or set(past.sources) != {source} or not np.array_equal(index, every):
         raise _not_convolved(network, op, network.forms.form(op.operands[0]))
@@ -100,25 +102,10 @@ def by_output(made: Convolution, term: Term) -> Matrix | None:
     return first if np.array_equal(made.spread(first), scale) else None
 
 
-def _order(planes: int, size: int) -> Indices:
-    """Where each element, position by position, lies among planes."""
-    return np.arange(size).reshape(planes, -1).T.reshape(-1)
-
-
-def _order_of(term: Term) -> tuple[Indices, Matrix] | None:
-    """The column and the factor of each row, where every row has one and no two rows the same."""
-    columns = term.peaks()
-    factors = term.at(columns)
-    alone = len(np.unique(columns)) == len(columns) == term.matrix.shape[1]
-    if not alone or np.count_nonzero(term.matrix) != np.count_nonzero(factors):
-        return None
-    return columns, factors
-
-
 def _turned(made: Convolution, term: Term) -> Term | None:
     """The factors of a term that lets the planes of a convolution stand position by position."""
-    found = _order_of(term) if made.planar_result and term.diagonal() is None else None
-    if found is None or not np.array_equal(found[0], _order(made.outputs, len(found[0]))):
+    found = reordered(term) if made.planar_result and term.diagonal() is None else None
+    if found is None or not np.array_equal(found[0], order_of_planes(made.outputs, len(found[0]))):
         return None
     return Term(found[1])
 
@@ -174,17 +161,10 @@ def _source(network: Network, op: Op, made: Convolution) -> tuple[str, Matrix | 
     if len(form.parts) != 1 or form.bias.any():
         raise _not_convolved(network, op, form)
     (leaf,) = form.parts
-    scale = form.parts[leaf].diagonal()
-    if scale is None and made.planar and (back := _order_of(form.parts[leaf])) is not None:
-        order, scale = back
-        if np.array_equal(np.argsort(order), _order(made.channels, made.inputs)):
-            made, scale = replace(made, planar=False), scale[np.argsort(order)]
-        else:
-            scale = None
-    if scale is None:
+    found = standing(made, form.parts[leaf])
+    if found is None:
         raise _not_convolved(network, op, form)
-    places = scale.reshape(made.channels, -1).T if made.planar else scale.reshape(-1, made.channels)
-    factor = places[0] if (places == places[0]).all() else None
+    made, factor = found[0], by_channel(*found)
     if network.is_source(leaf) or leaf in network.lines.values:
         return leaf, factor, made
     inner = network.graph.producer(leaf)
@@ -192,7 +172,7 @@ def _source(network: Network, op: Op, made: Convolution) -> tuple[str, Matrix | 
         raise _not_convolved(network, op, form)
     weight = network.graph.constants[inner.operands[1]].astype(np.float64)
     sums = Convolution.of(inner.attrs, weight.shape)
-    if not sums.sums_alone or sums.planar_result != made.planar or sums.positions != made.size:
+    if not sums.sums_for(made):
         raise _not_convolved(network, op, form)
     pool = sums.pool[0] * made.pool[0], sums.pool[1] * made.pool[1]
     made = replace(made, size=sums.size, pool=pool, planar=sums.planar)

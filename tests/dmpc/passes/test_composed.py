@@ -62,7 +62,17 @@ def test_one_convolution_for_several(chain):
 
 
 def test_zeros_between_are_no_sums():
-    """What a second convolution pads with is 0, where the first would not give 0."""
-    chain = nn.Conv2d(2, 3, 3), nn.Conv2d(3, 3, 3, padding=1)
+    """What a second convolution pads with is 0, where the first would not give 0: a product."""
+    net = Net(nn.Conv2d(2, 3, 3), nn.Conv2d(3, 3, 3, padding=1)).eval()
+    layers = import_layers(from_torch(net, X), Options())
+    assert not any(op.kind == "conv" for op in layers.ops)
+    with torch.no_grad():
+        wanted = net(torch.from_numpy(X)).numpy()
+    np.testing.assert_allclose(interpret(layers, X).logits, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_what_is_large_is_not_multiplied_out():
+    x = np.zeros((1, 4, 2 * 10 * 9), np.float32)
+    net = Net(nn.Upsample(scale_factor=8), nn.Conv2d(2, 2, 3)).eval()
     with pytest.raises(DmpcError, match="neither the network's input nor spikes"):
-        import_layers(from_torch(Net(*chain).eval(), X), Options())
+        import_layers(from_torch(net, x), Options())

@@ -12,8 +12,6 @@ from dmpc.compiler import Options
 from tests.dmpc.frontend.in_space import convolved, in_space
 from tests.dmpc.frontend.test_nir_errors import ONE, W, graph, lif
 
-PADDED = nir.Conv2d((2, 2), np.ones((2, 2, 3, 3)), 2, 1, 1, 1, np.zeros(2))
-
 
 class Resonator(nir.Threshold):
     """A kind of neuron that NIR does not have."""
@@ -39,7 +37,6 @@ GRAPHS = {
     ),
     "timestep": lambda: graph(W, lif(tau=20 * ONE)),
     "nir-convolution": lambda: in_space(convolved(2, 1), nir.SumPool2d((4, 4), (4, 4), (0, 0))),
-    "convolved-input": lambda: in_space(convolved(2, 1), PADDED),
     "uneven-convolution": lambda: in_space(convolved(2, 1), nir.Scale(np.arange(1.0, 9))),
     "position-thresholds": lambda: in_space(convolved(2, 1), thresholds=np.arange(1.0, 9)),
     "delayed-positions": lambda: in_space(convolved(2, 1), after=nir.Delay(1e-4 * np.ones(8))),

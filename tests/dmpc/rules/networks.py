@@ -45,6 +45,14 @@ BROKEN: dict[str, Edits] = {
             "%bent = relu(%f) : f32[2]\n  %sr = add(%s, %bent) : f32[2]\n  %y = matmul(%sr, %wf)",
         ),
     ),
+    "convolved-input": (
+        ("  const %wf :", "  const %k : f32[1, 1, 1, 1]\n  const %wf :"),
+        ("  %wf = f64", "  %k = f64 [0.5]\n  %wf = f64"),
+        (
+            "%f = matmul(%x, %wf)",
+            "%f = conv(%u, %k) {grid = [1, 2, 1], positions = [1, 2]}",
+        ),
+    ),
     "input-count": (
         ("  state %u", '  input %z : f32[2] loc("z")\n  state %u'),
         ("%f = matmul(%x, %wf)", "%xz = add(%x, %z) : f32[2]\n  %f = matmul(%xz, %wf)"),
