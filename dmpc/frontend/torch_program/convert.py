@@ -56,7 +56,7 @@ from dmpc.frontend.torch_program.rules import (
     MANY_ARGUMENTS,
     RANDOM_NUMBERS,
 )
-from dmpc.frontend.torch_program.writes import writes_of
+from dmpc.frontend.torch_program.writes import rename_writes, writes_of
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -75,7 +75,7 @@ HANDLERS: Mapping[str, Handler] = {
 # What takes the shape alone of its first argument: evaluated, whatever that holds.
 SHAPED = (
     "empty_like", "full_like", "new_empty", "new_full", "new_ones", "new_zeros", "ones_like",
-    "zeros_like",
+    "zero", "zeros_like",
 )  # fmt: skip
 # What takes the shape or type alone of its second.
 FITTED = ("expand_as", "reshape_as", "type_as", "view_as")
@@ -110,6 +110,7 @@ def functional_form(program: ExportedProgram) -> ExportedProgram:
     recurrent layers of torch's as the timesteps that they compute."""
     program = _unrolled(program)
     _straighten(program.graph)
+    rename_writes(program.graph)
     if writes_of(list(program.graph.nodes)) is not None:
         return program
     with warnings.catch_warnings():
@@ -133,14 +134,16 @@ def _unrolled(program: ExportedProgram) -> ExportedProgram:
 
 
 def _straighten(graph: Any) -> None:
-    """Let nodes of a graph stand for what they are by another name: a first power, and the size of
-    a number with its sign, as torch writes the sums of `lp_pool2d` with a norm of 1."""
+    """Let nodes of a graph stand for what they are by another name: a first power, a dropout that
+    drops nothing, which returns the very tensor, and the size of a number with its sign, as torch
+    writes the sums of `lp_pool2d` with a norm of 1."""
     import torch
 
     aten = torch.ops.aten
     for node in graph.nodes:
         given = node.args
-        if node.target is aten.pow.Tensor_Scalar and given[1] == 1:
+        idle = kind_of(node) in elementwise.DROPOUT and not named_arguments(node)["train"]
+        if idle or (node.target is aten.pow.Tensor_Scalar and given[1] == 1):
             node.replace_all_uses_with(given[0])
         elif node.target is aten.mul.Tensor and all(
             isinstance(one, torch.fx.Node) for one in given
@@ -373,7 +376,7 @@ def _plain(value: Any) -> Any:
 def _needed(node: Any) -> list[Any]:
     """The nodes whose elements a node reads."""
     if kind_of(node) in (*SHAPED, "copy", "copy_"):
-        return [each for each in node.all_input_nodes if each is not node.args[0]]
+        return list(filter(_is_node, flat((*node.args[1:], *node.kwargs.values()))))
     if kind_of(node) in FITTED:
         return [node.args[0]]
     return list(node.all_input_nodes)

@@ -104,12 +104,12 @@ def from_file(
     name = os.fspath(path)
     _need_torch(name)
     program = load(path, trust=trust)
+    module = as_module(program)  # before the import changes anything: it is what that is held to
     graph, signature = imported(program, name, onnx_import.Options({}, readout, "zero", output))
     (source,) = program.graph_signature.user_inputs
     given = next(node.meta["val"] for node in program.graph.nodes if node.name == source)
     shape, repeats = given.shape, signature.repeats
     time_first = bool(sample_axis(shape)) if repeats else signature.time == 0
-    module = as_module(program)
     reference = TorchReference(
         module,
         name,
