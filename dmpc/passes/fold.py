@@ -1,6 +1,6 @@
 """`fold`: drops from the layers what adds nothing, and puts the rest in one canonical order."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -21,6 +21,7 @@ ORDER = ("delay", "drive", "memory", "hold", *MAPS, *NEURONS, "sum")
 class Fold(Pass):
     """From level layers to layers, with the same spikes and logits.
 
+    - a constant of several ops or states becomes one of each, in steps of its own;
     - a current whose weights are zero, or that reads a memory which is never driven, is dropped;
     - the biases of a neuron's currents, or of a sum's, are merged into the first of them;
     - biases that are zero are dropped;
@@ -38,12 +39,32 @@ class Fold(Pass):
                 f"needs a graph of level layers, not {graph.level}", where=graph.name
             )
         graph = graph.copy()
+        _part_constants(graph)
         silent = silent_memories(graph)
         for op in graph.ops:
             if op.kind in (*NEURONS, "sum"):
                 _merge_currents(graph, op, silent)
         _drop_zero_biases(graph)
         return _in_order(prune(graph))
+
+
+def _part_constants(graph: Graph) -> None:
+    """Give every operand and every state's start a constant of its own."""
+    taken: set[str] = set()
+
+    def own(name: str) -> str:
+        if name not in taken:
+            taken.add(name)
+            return name
+        loc = graph.locs.get(name, ())
+        return graph.add_constant(graph.fresh(name), graph.constants[name], graph.types[name], loc)
+
+    for at, op in enumerate(graph.ops):
+        parted = tuple(own(name) if name in graph.constants else name for name in op.operands)
+        if parted != op.operands:
+            graph.ops[at] = replace(op, operands=parted)
+    for state in graph.states:
+        state.init = own(state.init) if state.init is not None else None
 
 
 def silent_memories(graph: Graph) -> set[str]:

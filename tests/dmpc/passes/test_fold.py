@@ -1,15 +1,19 @@
 """Folding changes neither spikes nor logits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+import dmpc
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph, Op, State
 from dmpc.ir.interpret import interpret
 from dmpc.ir.types import event, f32
 from dmpc.passes.base import apply
 from dmpc.passes.fold import Fold
-from tests.networks import Layer, Shape, network
+from runtime.program import Program
+from tests.networks import Layer, Shape, network, samples
 
 N, D = 4, 3
 SILENT = Shape(3, (Layer(neurons=4, states=3, bias=False, flavour="zero", dilation=2),))
@@ -128,3 +132,27 @@ def test_what_holds_a_silent_memory_goes_with_it():
     folded = apply(Fold(), network(SILENT))
     assert [op.kind for op in folded.ops] == ["dense", "lif", "dense"]
     assert [state.name for state in folded.states] == ["layer1.u"]
+
+
+@pytest.mark.parametrize(
+    "part", ["fast.weight", "fast.bias", "beta", "threshold", "reset", "u.init"]
+)
+def test_a_constant_of_several_is_one_of_each(part):
+    shape = Shape(4, (Layer(4, starts=True, hard=False), Layer(4, starts=True, hard=False)), 3)
+    apart = network(shape)
+    own, other = f"layer2.{part}", f"layer1.{part}"
+    apart.constants[own] = apart.constants[other]
+    shared = apart.copy()
+    del shared.constants[own], shared.types[own]
+    shared.locs.pop(own, None)
+    for at, op in enumerate(shared.ops):
+        operands = tuple(other if name == own else name for name in op.operands)
+        shared.ops[at] = replace(op, operands=operands)
+    for state in shared.states:
+        state.init = other if state.init == own else state.init
+    x = samples(shape)
+    logits = [
+        Program(dmpc.compile(graph, calibration=x).image, "net").run(x).logits
+        for graph in (apart, shared)
+    ]
+    np.testing.assert_array_equal(*logits)
