@@ -9,11 +9,13 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dmpc.errors import ImportFailure
+from dmpc.frontend.boundary import one_line
 from dmpc.frontend.torch_program.rules import (
     CODE_IN_PROGRAM,
     DAMAGED_PROGRAM,
@@ -62,7 +64,8 @@ class Archive:
         if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & ENCRYPTED:
             reason = f"{name} is compressed or encrypted, which torch saves none"
             raise ImportFailure.of(DAMAGED_PROGRAM, where=self.where, reason=reason)
-        return self.file.read(entry)
+        with _unzipping(self.where):
+            return self.file.read(entry)
 
     def json(self, name: str) -> Any:
         """A part that is JSON; raises ImportFailure if it is not."""
@@ -85,21 +88,35 @@ def read_program(where: str) -> ExportedProgram:
     """
     if not zipfile.is_zipfile(where):
         raise ImportFailure.of(NO_PROGRAM, where=where)
-    try:
-        with zipfile.ZipFile(where) as file:
-            return _program(Archive(where, file))
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
-        raise ImportFailure.of(DAMAGED_PROGRAM, where=where, reason=error) from None
+    with _opened(where) as archive:
+        return _program(archive)
 
 
 def operations(where: str) -> set[str]:
     """The operations that a program calls; none if the file does not say them."""
     try:
-        with zipfile.ZipFile(where) as file:
-            told = Archive(where, file).json(f"{MODELS}model.json")
+        with _opened(where) as archive:
+            told = archive.json(f"{MODELS}model.json")
             return {str(node["target"]) for node in told["graph_module"]["graph"]["nodes"]}
-    except (ImportFailure, zipfile.BadZipFile, OSError, LookupError, TypeError, RuntimeError):
+    except (ImportFailure, LookupError, TypeError):
         return set()
+
+
+@contextmanager
+def _opened(where: str) -> Iterator[Archive]:
+    with _unzipping(where):
+        file = zipfile.ZipFile(where)
+    with file:
+        yield Archive(where, file)
+
+
+@contextmanager
+def _unzipping(where: str) -> Iterator[None]:
+    """Whatever zipfile raises on a damaged file, some ten kinds of exceptions, is ImportFailure."""
+    try:
+        yield
+    except Exception as error:
+        raise ImportFailure.of(DAMAGED_PROGRAM, where=where, reason=one_line(error)) from None
 
 
 def _program(archive: Archive) -> ExportedProgram:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from dmpc.cli import main
 from dmpc.errors import ImportFailure
 from dmpc.frontend import open_model
+from dmpc.frontend.torch_program.archive import read_program
 from dmpc.frontend.torch_program.program import as_module, load
 from dmpc.frontend.torch_program.results import results_of
 from dmpc.frontend.torch_program.vetting import expression, operation, structure
@@ -100,6 +101,16 @@ def test_weights_that_are_code_run_only_if_trusted(tmp_path):
     assert not marker.exists()
     load_weights(module, path, trust=True)
     assert marker.exists()
+
+
+def test_directories_that_are_damaged_are_one_line(sound, tmp_path):
+    """Names, versions, sizes and flags of the last parts: zipfile has an exception for each."""
+    path, whole = tmp_path / "net.pt2", sound.read_bytes()
+    last = whole.rindex(b"PK\x01\x02")
+    for at in range(last, min(last + 60, len(whole))):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xC0]) + whole[at + 1 :])
+        with suppress(ImportFailure):
+            read_program(str(path))
 
 
 def test_files_that_are_damaged_are_one_line(sound, tmp_path):
