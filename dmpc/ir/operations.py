@@ -1,6 +1,7 @@
 """Imports every module that defines ops, so that they are registered."""
 
 from dmpc.ir import (
+    layer_facts,  # noqa: F401  facts of the levels, too
     ops_convolution,
     ops_integer,
     ops_layers,

@@ -204,7 +204,7 @@ def test_what_nobody_asks_for_is_not_computed():
 def test_a_state_outside_of_any_ring_is_the_value_of_the_timestep_before(monkeypatch):
     monkeypatch.setattr("dmpc.ir.interpret.ROWS", 4)
     states = [State("last", "x"), State("old", "last", "i")]
-    graph = Graph("g", "layers", ["x"], ["old"], states, attrs={"readout": "last"})
+    graph = Graph("g", "model", ["x"], ["old"], states, attrs={"readout": "last"})
     graph.types |= {name: f32(1) for name in ("x", "last", "old")}
     graph.add_constant("i", np.array([9.0]), f32(1))
     verify(graph)

@@ -158,9 +158,17 @@ HOLD = """dmpir 1
 graph "held" level layers {
   attr readout = "mean"
   input %x : f32[2]
-  state %h : f32[2] = zeros next %hn
-  %hn = hold(%h, %x) {layer = "layer1", period = 3} : f32[2] loc("hold")
-  output %hn
+  const %w : f32[2]
+  const %p : f32[1, 1]
+  state %h : f32[1] = zeros next %hn
+  %d = drive(%x, %w) {layer = "layer1"} : f32[1]
+  %hn = hold(%h, %d) {layer = "layer1", period = 3} : f32[1] loc("hold")
+  %y = dense(%hn, %p) {layer = "readout"} : f32[1]
+  output %y
+}
+data {
+  %w = f64 [1.0, 2.0]
+  %p = f64 [1.0]
 }
 """
 
@@ -169,7 +177,7 @@ graph "held" level layers {
     ("old", "new", "message"),
     [
         ("period = 3", "period = 0", "%hn = hold (from hold): period must be at least 1, not 0"),
-        ("input %x : f32[2]", "input %x : f32[3]", "held f32[2] and value f32[3] must be alike"),
+        ("%h : f32[1]", "%h : f32[2]", "held f32[2] and value f32[1] must be alike"),
     ],
 )
 def test_a_hold_copies_something_like_itself_at_times(old, new, message):
