@@ -124,7 +124,7 @@ def _turn(graph: Graph, lif: Op) -> None:
     if not planar:
         return
     made = geometry(graph, planar[0])
-    order = np.arange(made.places * made.outputs).reshape(made.outputs, -1).T.reshape(-1)
+    order = _by_position(made.outputs, made.outputs * made.places)
     for op in layer.products:
         if op.kind == "conv":
             op.attrs.pop("planar_result", None)
@@ -151,9 +151,27 @@ def _turn_readers(graph: Graph, name: str, order: Array) -> None:
             replace_constant(graph, op, 2, graph.constants[op.operands[2]][order])
             _turn_readers(graph, op.results[0], order)
         elif op.kind == "conv":
-            op.attrs["planar"] = False
+            _turn_reader(graph, op, order)
         elif op.kind not in FIRING:
             replace_constant(graph, op, 1, graph.constants[op.operands[1]][..., order])
+
+
+def _turn_reader(graph: Graph, op: Op, order: Array) -> None:
+    """Let a convolution read so what it reads in other planes than its layer was made of, too."""
+    made = geometry(graph, op)
+    if np.array_equal(order, np.arange(len(order))):
+        return
+    if made.planar and np.array_equal(order, _by_position(made.channels, made.inputs)):
+        op.attrs["planar"] = False
+        return
+    weight = graph.constants[op.operands[1]]
+    op.kind, op.attrs = "dense", {"layer": op.attrs["layer"]}
+    replace_constant(graph, op, 1, made.apply(np.eye(made.inputs), weight).T[:, order])
+
+
+def _by_position(planes: int, size: int) -> Array:
+    """Which element of planes is the next, position by position."""
+    return np.arange(size).reshape(planes, -1).T.reshape(-1)
 
 
 def _join_parts(graph: Graph, op: Op, lanes: int) -> None:

@@ -116,7 +116,28 @@ def functional_form(program: ExportedProgram) -> ExportedProgram:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         functional: ExportedProgram = program.run_decompositions({})
+    _read_back(functional.graph)
     return functional
+
+
+def _read_back(graph: Any) -> None:
+    """Let what reads one place of a tensor read what was last written there, `x[k] = s`."""
+    import torch
+
+    aten = torch.ops.aten
+    for node in graph.nodes:
+        if node.target is not aten.select.int:
+            continue
+        source, *place = node.args
+        while source.target is aten.select_scatter.default and source.args[2] == place[0]:
+            base, written, _, at = source.args
+            if at == place[1]:
+                node.replace_all_uses_with(written)
+                break
+            if min(at, place[1]) < 0:  # which of them are the same depends on the size
+                break
+            source = base
+        node.args = (source, *place)
 
 
 def _unrolled(program: ExportedProgram) -> ExportedProgram:
