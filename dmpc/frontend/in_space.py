@@ -37,9 +37,9 @@ def in_space(ctx: Context, node: Node, tensor: Traced, kernel: Known, name: str)
     if min(positions) < 1 or weight.shape[0] % parts:
         raise ImportFailure.of(CONV, problem="has a kernel that is longer than the padded input")
     made = Convolution(
-        _pair(tensor.shape[2:]), tensor.shape[1], _pair(positions), weight.shape[0],
-        _pair(weight.shape[2:]), _pair(strides), _pair([one for one, _ in around], 0),
-        _pair(dilations), parts=parts, planar=True, planar_result=True,
+        pair(tensor.shape[2:]), tensor.shape[1], pair(positions), weight.shape[0],
+        pair(weight.shape[2:]), pair(strides), pair([one for one, _ in around], 0),
+        pair(dilations), parts=parts, planar=True, planar_result=True,
     )  # fmt: skip
     square = weight.reshape(*weight.shape[:2], *made.taps).transpose(0, 2, 3, 1)
     shape = (tensor.shape[0], weight.shape[0], *positions)
@@ -51,7 +51,7 @@ def means(ctx: Context, node: Node, tensor: Traced, size: Pair) -> Traced:
     places = tensor.shape[2] // size[0], tensor.shape[3] // size[1]
     channels = tensor.shape[1]
     made = Convolution(
-        _pair(tensor.shape[2:]), channels, places, channels, ONE,
+        pair(tensor.shape[2:]), channels, places, channels, ONE,
         pool=size, parts=channels, planar=True, planar_result=True,
     )  # fmt: skip
     weight: Array = np.full((channels, 1, 1, 1), 1.0 / (size[0] * size[1]))
@@ -82,11 +82,11 @@ def ones(
         and all(place == size // tap for place, size, tap in zip(places, sizes, taps, strict=True))
     )
     made = Convolution(
-        _pair(sizes), channels, _pair(places), channels, _pair(taps), _pair(strides),
-        _pair(before, 0), _pair(dilations), parts=channels, planar=True, planar_result=True,
+        pair(sizes), channels, pair(places), channels, pair(taps), pair(strides),
+        pair(before, 0), pair(dilations), parts=channels, planar=True, planar_result=True,
     )  # fmt: skip
     if apart and set(dilations) == {1}:
-        made = replace(made, taps=ONE, stride=ONE, pool=_pair(taps))
+        made = replace(made, taps=ONE, stride=ONE, pool=pair(taps))
     weight: Array = np.ones((channels, *made.taps, 1))
     shape = (tensor.shape[0], channels, *places)
     return _mapped(ctx, node, tensor, made, Known(weight), f"{node.proto.output[0]}.sum", shape)
@@ -104,6 +104,6 @@ def _mapped(
     return layout(np.repeat(at, made.places * made.outputs, 1)).result(result, tensor, shape)
 
 
-def _pair(numbers: Sequence[int], rest: int = 1) -> Pair:
+def pair(numbers: Sequence[int], rest: int = 1) -> Pair:
     """Numbers along y and x; of one axis along x."""
     return (rest, numbers[0]) if len(numbers) == 1 else (numbers[0], numbers[1])

@@ -37,10 +37,10 @@ INSTEAD: Mapping[tuple[str, ...], str] = {
     ): "batch normalisation, whose statistics are constants",
     CURVED: "a linear map; what depends on weights alone is computed ahead",
     ("Ceil", "Round"): "GreaterOrEqual; of computed values they are part of a threshold only",
-    ("LpPool", "MaxRoiPool", "RoiAlign", "Resize"): (
+    ("LpPool", "MaxRoiPool", "RoiAlign", "GridSample"): (
         "pool the input before it reaches the network"
     ),
-    ("ConvTranspose", "DeformConv", "ConvInteger", "QLinearConv"): (
+    ("DeformConv", "ConvInteger", "QLinearConv"): (
         "Conv along the time axis, or a Linear"
     ),
     ("DequantizeLinear", "QuantizeLinear", "DynamicQuantizeLinear", "QLinearMatMul"): (

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from dmpc.frontend import elementwise, movement, products
+from dmpc.frontend import elementwise, movement, planes, products
 from dmpc.frontend.context import Arguments, Context, Handler
 from dmpc.frontend.maxima import max_pooling
 from dmpc.frontend.onnx_file import Node
@@ -24,7 +24,8 @@ SINGLE: Mapping[str, Handler] = {
     **dict.fromkeys(MOVEMENT, movement.move),
     **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceSum"), reduction),
     **dict.fromkeys(("CumSum", "DFT", *WRITES), temporal),
-    **dict.fromkeys(("AveragePool", "GlobalAveragePool"), pooling),
+    "AveragePool": planes.pooling,
+    "GlobalAveragePool": pooling,
     **dict.fromkeys(("MaxPool", "GlobalMaxPool"), max_pooling),
     "Abs": elementwise.stepping("abs"),
     "BatchNormalization": elementwise.batch_norm,
@@ -33,6 +34,7 @@ SINGLE: Mapping[str, Handler] = {
     "Clip": elementwise.clip,
     "Concat": movement.concat,
     "Conv": products.conv,
+    "ConvTranspose": planes.transposed,
     "Dropout": movement.dropout,
     "Einsum": products.einsum,
     "Floor": elementwise.floor,
@@ -43,9 +45,10 @@ SINGLE: Mapping[str, Handler] = {
     "Mod": elementwise.mod,
     "Neg": elementwise.neg,
     "Not": elementwise.invert,
-    "Pad": movement.pad,
+    "Pad": planes.pad,
     "Pow": elementwise.stepping("pow"),
     "Relu": elementwise.relu,
+    "Resize": planes.resize,
     "Scan": scan,
     "Round": elementwise.nearest,
     "Shape": movement.shape,

@@ -21,16 +21,16 @@ from dmpc.frontend.views import stimuli
 from dmpc.ir.graph import Array
 
 MOVEMENT = (
-    "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "Reshape", "Slice",
-    "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
+    "DepthToSpace", "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity",
+    "Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
 )  # fmt: skip
 # Affine in all operands; in any one of them; in the first, the others known; in all but the first;
 # in all but the second.
 SUMS = ("Add", "Concat", "Sub", "Sum")
 PRODUCTS = ("Einsum", "MatMul", "Mul")
 FIRST = (
-    *MOVEMENT, "AveragePool", "Conv", "CumSum", "DFT", "Div", "Gemm", "GlobalAveragePool", "Neg",
-    "Pad", "ReduceMean", "ReduceSum",
+    *MOVEMENT, "AveragePool", "Conv", "ConvTranspose", "CumSum", "DFT", "Div", "Gemm",
+    "GlobalAveragePool", "Neg", "Pad", "ReduceMean", "ReduceSum", "Resize",
 )  # fmt: skip
 CHOICES = ("Where",)
 ALONE = ("Add", "Mul", "Sub", "Where")  # what they mix, they must leave a sequence
