@@ -8,12 +8,15 @@ timesteps become the answer a file cannot say: `Reading` holds what a reader has
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
+from math import prod
 from typing import Any
 
 import numpy as np
 
+from dmpc.backend.standing import Shape, in_planes, standing
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Array, Graph, Op
+from dmpc.ir.ops_convolution import ONE, Convolution
 from dmpc.ir.registry import op_def
 
 VERSION = "1.0"
@@ -86,7 +89,7 @@ class _Writer:
 
     def __init__(self, graph: Graph, dt: float) -> None:
         self.graph, self.dt = graph, dt
-        self.file = NirFile()
+        self.file, self.stands, self.source = NirFile(), standing(graph), graph.inputs[0]
         self.given: dict[str, str] = {}
         self.later: list[tuple[str, str]] = []  # value, node: edges, once all values are known
         self.neurons = [op for op in graph.ops if op.kind == "lif"]
@@ -97,8 +100,7 @@ class _Writer:
         for state in graph.states:
             if state.init is not None and graph.constants[state.init].any():
                 raise self.refused(state.name, "starts a state elsewhere than at rest")
-        source = graph.inputs[0]
-        self.node(source, "input", "Input", {"shape": np.array([graph.types[source].size])}, [])
+        self.node(self.source, "input", "Input", {"shape": np.array(self.input_shape())}, [])
         self.how, self.currents = self.way(), self.taken_in()
         for op in graph.ops:
             if op.results[0] not in self.currents:
@@ -126,6 +128,30 @@ class _Writer:
         self.file.nodes[name] = {"type": kind, **parameters}
         self.given[value] = name
         self.later += [(one, name) for one in fed]
+
+    def input_shape(self) -> Shape:
+        """The shape of the input: a picture where a convolution reads it as one."""
+        for op in self.graph.ops:
+            if op.kind == "conv" and op.operands[0] == self.source:
+                made = self.convolution(op)
+                return (made.channels, *made.size)
+        return (self.graph.types[self.source].size,)
+
+    def flat(self, value: str) -> str:
+        """What a linear map reads: a picture goes through a Flatten."""
+        shape = self.stands.get(value) or (self.input_shape() if value == self.source else ())
+        flat = f"{value}.flat"
+        if len(shape) > 1 and flat not in self.given:
+            found = {"start_dim": 0, "end_dim": -1, "input_type": np.array(shape)}
+            self.node(flat, flat, "Flatten", found, [value])
+        return flat if len(shape) > 1 else value
+
+    def turned(self, value: str, parameters: Mapping[str, Array]) -> dict[str, Array]:
+        """Parameters of a value's elements, in planes if that is how NIR has it."""
+        shape = self.stands.get(value)
+        if shape is None:
+            return dict(parameters)
+        return {name: in_planes(each, shape) for name, each in parameters.items()}
 
     def found(self, value: str) -> str:
         """The node that gives a value; spikes of the timestep before are the loop's own edge."""
@@ -181,7 +207,7 @@ class _Writer:
 
     def unknown(self, op: Op) -> None:
         """What NIR has no node for."""
-        names = {"memory": "a slow state", "drive": "a slow state", "conv": "this convolution"}
+        names = {"memory": "a slow state", "drive": "a slow state"}
         what = names.get(op.kind, f"'{op.kind}': {op_def(op.kind).doc.partition(':')[0].lower()}")
         raise self.refused(op.results[0], what)
 
@@ -191,24 +217,67 @@ class _Writer:
     def dense(self, op: Op) -> None:
         """A linear map."""
         parts, value = self.parts(op), op.results[0]
-        found = {"weight": self.constant(op, "weight")}
-        if parts["bias"]:
-            found["bias"] = self.constant(op, "bias")
-        kind = "Affine" if parts["bias"] else "Linear"
-        self.node(value, value, kind, found, list(parts["x"]))
+        (x,), roles = parts["x"], ("weight", *(("bias",) if parts["bias"] else ()))
+        found = {role: self.constant(op, role) for role in roles}
+        if x in self.stands:
+            columns = in_planes(found["weight"].T, self.stands[x])
+            found["weight"] = columns.reshape(-1, len(found["weight"])).T
+        readers = (one.results[0] for one in self.graph.ops if value in one.operands)
+        for shape in [self.stands[name] for name in readers if name in self.stands][:1]:
+            found = {n: in_planes(one, shape).reshape(one.shape) for n, one in found.items()}
+        self.node(value, value, "Affine" if parts["bias"] else "Linear", found, [self.flat(x)])
+
+    def convolution(self, op: Op) -> Convolution:
+        """The convolution that an op is."""
+        return Convolution.of(op.attrs, self.graph.constants[op.operands[1]].shape)
+
+    def conv(self, op: Op) -> None:
+        """A convolution, behind sums over neighbours if it has them."""
+        made, value, parts = self.convolution(op), op.results[0], self.parts(op)
+        (source,), size = parts["x"], (made.size[0] // made.pool[0], made.size[1] // made.pool[1])
+        self.check_seen(op, made, source, size)
+        if made.pool != ONE:
+            pool = np.array(made.pool)
+            found = {"kernel_size": pool, "stride": pool, "padding": 0 * pool}
+            self.node(f"{value}.sums", f"{value}.sums", "SumPool2d", found, [source])
+            source = f"{value}.sums"
+        bias = self.constant(op, "bias") if parts["bias"] else np.zeros(made.outputs * made.places)
+        bias, *others = made.by_output(bias)
+        if any((other != bias).any() for other in others):
+            raise self.refused(value, "a convolution with a bias for each position")
+        kernel = {
+            "weight": self.constant(op, "weight").transpose(0, 3, 1, 2),
+            "bias": bias, "input_shape": np.array(size), "groups": made.parts,
+            "stride": np.array(made.stride), "padding": np.array(made.padding),
+            "dilation": np.array(made.dilation),
+        }  # fmt: skip
+        self.node(value, value, "Conv2d", kernel, [source])
+
+    def check_seen(self, op: Op, made: Convolution, source: str, size: tuple[int, int]) -> None:
+        """Refuse a convolution that sees what NIR's would not."""
+        axes = zip(size, made.padding, made.taps, made.dilation, made.stride, strict=True)
+        whole = tuple((n + 2 * p - d * (t - 1) - 1) // s + 1 for n, p, t, d, s in axes)
+        if op.attrs.get("beside") or made.planar_result or whole != made.positions:
+            raise self.refused(op.results[0], "this convolution")
+        shape = (made.channels, *made.size)
+        read = self.input_shape() if source == self.source else self.stands.get(source, shape)
+        alike = read[0] == shape[0] and prod(read) == prod(shape)
+        if made.planar == (source in self.stands) or not alike:
+            raise self.refused(op.results[0], "a convolution that reads in another order")
 
     def delay(self, op: Op) -> None:
         """Axonal delays; those of past spikes take the loop's timestep with them."""
         (source,) = self.parts(op)["events"]
         late = self.constant(op, "delays") + (self.graph.state(source) is not None)
-        self.node(op.results[0], op.results[0], "Delay", {"delay": late * self.dt}, [source])
+        found = self.turned(op.results[0], {"delay": late * self.dt})
+        self.node(op.results[0], op.results[0], "Delay", found, [source])
 
     def li(self, op: Op) -> None:
         """A leaky integrator, in front of neurons or at the end."""
         beta = self.beta(op)
         if (beta >= 1).any():
             raise self.refused(op.results[0], "an integrator that does not leak")
-        found = {**self.leaking(beta, "tau"), "v_leak": 0 * beta}
+        found = self.turned(op.results[0], {**self.leaking(beta, "tau"), "v_leak": 0 * beta})
         self.node(op.results[0], op.results[0], "LI", found, list(self.parts(op)["currents"]))
 
     def leaking(self, beta: Array, tau: str) -> dict[str, Array]:
@@ -228,17 +297,23 @@ class _Writer:
             synapse = self.leaking(self.beta(made), "tau_syn")
             found |= {"tau_syn": synapse["tau_syn"], "w_in": synapse["r"]}
             found |= {**self.leaking(beta, "tau_mem"), "v_leak": rest}
-            self.node(spikes, spikes, "CubaLIF", found, list(self.parts(made)["currents"]))
+            self.node(
+                spikes,
+                spikes,
+                "CubaLIF",
+                self.turned(spikes, found),
+                list(self.parts(made)["currents"]),
+            )
         elif (beta == 1).all():
             if self.how == "value" and found["v_reset"].any():
                 raise self.refused(spikes, "neurons without a leak, reset elsewhere than to rest")
             found |= {"r": beta / self.dt, "v_reset": rest}
-            self.node(spikes, spikes, "IF", found, currents)
+            self.node(spikes, spikes, "IF", self.turned(spikes, found), currents)
         elif (beta >= 1).any():
             raise self.refused(spikes, "neurons of one layer of which some leak and some do not")
         else:
             found |= {**self.leaking(beta, "tau"), "v_leak": rest}
-            self.node(spikes, spikes, "LIF", found, currents)
+            self.node(spikes, spikes, "LIF", self.turned(spikes, found), currents)
 
     def way(self) -> str:
         """What a spike does, which a reader has to be told once for all neurons."""
@@ -267,6 +342,6 @@ class _Writer:
 
 
 WRITERS: Mapping[str, Callable[[_Writer, Op], None]] = {
-    "dense": _Writer.dense, "delay": _Writer.delay, "li": _Writer.li, "lif": _Writer.lif,
-    "sum": _Writer.nothing,
+    "dense": _Writer.dense, "conv": _Writer.conv, "delay": _Writer.delay, "li": _Writer.li,
+    "lif": _Writer.lif, "sum": _Writer.nothing,
 }  # fmt: skip

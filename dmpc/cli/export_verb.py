@@ -11,7 +11,7 @@ from dmpc.cli.graphs import graph_data
 from dmpc.cli.main import Verb
 from dmpc.cli.models import errors_of
 from dmpc.cli.terminal import Output, working
-from dmpc.compiler import import_layers
+from dmpc.compiler import import_layers, import_model, to_layers
 from dmpc.frontend import NIR, Timing
 from dmpc.passes.carried import carried
 
@@ -55,6 +55,7 @@ def export(model: str, output: str, json_path: str | None, **chosen: Any) -> Non
         if Path(output).suffix in NIR:
             from dmpc.nir_export import export_nir
 
+            layers = to_layers(import_model(model, options, given).graph, options, lanes=1)
             made = export_nir(layers, options.timing.dt if options.timing else Timing().dt)
             content, reading = made.to_bytes(), made.reading.options
         else:

@@ -6,10 +6,12 @@ import pytest
 
 import dmpc
 from dmpc import Options
-from dmpc.compiler import import_layers
+from dmpc.compiler import import_layers, to_layers
 from dmpc.errors import CompileError
 from dmpc.frontend import Timing, import_nir
+from dmpc.ir.interpret import interpret
 from dmpc.nir_export import export_nir
+from tests.dmpc.frontend.in_space import DT as PICTURES_DT
 from tests.dmpc.frontend.test_nir_import import (
     CLASSES,
     DT,
@@ -21,6 +23,7 @@ from tests.dmpc.frontend.test_nir_import import (
     lif,
     recurrent,
 )
+from tests.dmpc.frontend.test_nir_shapes import SHAPES, drawn
 
 ONE = np.ones(NEURONS)
 OUT = np.ones(CLASSES)
@@ -76,11 +79,13 @@ WAYS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", NETS)
+LATE = "late, at the threshold"
+CASES = [(n, way) for n in NETS for way in WAYS if (n, way) != ("no membranes", LATE)]
+"""What keeps no membrane has no late reset."""
+
+
+@pytest.mark.parametrize(("name", "way"), CASES)
 def test_what_is_read_again_is_the_same_program(name, way, tmp_path):
-    if (name, way) == ("no membranes", "late, at the threshold"):
-        pytest.skip("what keeps no membrane has no late reset")
     layers = import_layers(import_nir(NETS[name], timing=WAYS[way], readout="sum"), Options())
     made = export_nir(layers, DT)
     path = tmp_path / "net.nir"
@@ -96,6 +101,22 @@ def test_what_is_read_again_is_the_same_program(name, way, tmp_path):
     for memory, rows in one.memories.items():
         np.testing.assert_array_equal(np.asarray(rows), np.asarray(other.memories[memory]))
     nir.read(path)  # with the checks of types of its own
+
+
+PICTURES = {name: graph for name, (graph, _) in SHAPES.items() if name != "a vector as one channel"}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_convolutions(name):
+    """Planes, as NIR has them, of what stands position by position: proven as it is written."""
+    graph = import_nir(PICTURES[name], timing=Timing(dt=PICTURES_DT))
+    layers = to_layers(graph, Options(), lanes=1)
+    x = drawn(PICTURES[name])
+    assert np.unique(interpret(layers, x).logits).size > 1
+    made = export_nir(layers, PICTURES_DT)
+    again = import_nir(made, timing=Timing(dt=PICTURES_DT))
+    wanted, found = (interpret(one, x).outputs for one in (layers, again))
+    np.testing.assert_allclose(found, wanted, atol=1e-9)
 
 
 def test_a_loop_with_a_delay():
