@@ -118,10 +118,11 @@ OVER_CLASSES = rule(
 OVER_SOME_TIME = rule(
     "over-some-time",
     Stage.IMPORT,
-    "{op} runs over samples, over some timesteps only, or over time and features at once",
+    "{op} runs over {what}",
     why="""A readout is the mean, sum, maximum or last of all timesteps: the readout unit adds up
     while the sequence runs and knows no beginning but the first timestep.""",
-    nearest="reduce over the whole time axis and no other",
+    nearest="reduce over the whole time axis and no other, and train so; the last value of a "
+    "readout that leaks forgets the first timesteps by itself",
 )
 WRONG_AXES = rule(
     "wrong-axes",

@@ -99,16 +99,19 @@ def _over_time(ctx: Context, node: Node, tensor: Traced) -> Traced:
         tensor, kind = replace(tensor, value=bent.operands[0]), "max0"
     domain = tensor.domain
     sample, step = domain.split(tensor.positions)
-    whole = (
+    alike = (
         domain.time is not None
         and tensor.reduced is None
         and np.all(sample == sample[..., :1])
         and np.all(tensor.elements == tensor.elements[..., :1])
-        and tensor.shape[-1] == domain.steps
-        and np.all(np.sort(step, axis=-1) == np.arange(domain.steps))
     )
-    if not whole:
-        raise ImportFailure.of(OVER_SOME_TIME, op=node.op)
+    every = np.sort(step, axis=-1)
+    if not alike or tensor.shape[-1] != domain.steps or np.any(every != np.arange(domain.steps)):
+        what = "samples, or over time and features at once"
+        if alike and step.size and np.all(every == every.reshape(-1, every.shape[-1])[0]):
+            ends = f"{every.min()} to {every.max()}"
+            what = f"timesteps {ends} of 0 to {domain.steps - 1} alone, {tensor.shape[-1]} of them"
+        raise ImportFailure.of(OVER_SOME_TIME, op=node.op, what=what)
     index = domain.join(sample[..., 0], 0) * tensor.features + tensor.elements[..., 0]
     return replace(tensor, index=index, reduced=kind)
 
