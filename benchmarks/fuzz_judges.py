@@ -31,6 +31,7 @@ from dmpc.ir.interpret import interpret
 from dmpc.ir.ops_layers import takes_events
 from dmpc.passes.layer_rules import MANY_PRODUCTS
 from dmpc.verification import verify
+from isa.errors import IsaError
 from isa.target import target_names
 from runtime.program import Program
 
@@ -269,6 +270,22 @@ def _sensitivity(layers: Graph, x: np.ndarray, logits: np.ndarray) -> np.ndarray
 
 
 # -- c: the ladder of oracles ---------------------------------------------------------------------
+
+
+def same_bits(graph: Graph, x: np.ndarray) -> Verdict | None:
+    """A find unless a graph that compiles runs as its integer graph and the reference engine do."""
+    try:
+        with time_limit(SECONDS):
+            image = compile_network(graph, calibration=x).image
+            found = verify(graph, image, x, max_drop=100)
+    except Hang as hang:
+        return find(f"hang: {place_of(hang)}", _trace(hang))
+    except (DmpcError, IsaError):
+        return None  # as the command said, or with these samples
+    except Exception as error:
+        return find(place_of(error), _trace(error))
+    failed = [rung.name for rung in found.rungs[2:] if not rung.ok]
+    return find(f"ladder: {failed[0]}", found.to_json()) if failed else None
 
 
 def climbed(shape: Shape, random: Random, folder: Path) -> Verdict:

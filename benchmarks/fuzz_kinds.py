@@ -25,11 +25,14 @@ from benchmarks.fuzz_damage import (
     some,
 )
 from benchmarks.fuzz_data import DATA, damaged_npy
+from benchmarks.fuzz_graphs import damaged_graph
 from benchmarks.fuzz_hdf5 import damaged_hdf5, odd_array
-from benchmarks.fuzz_judges import Case, Verdict, climbed, judged
+from benchmarks.fuzz_judges import Case, Verdict, climbed, judged, same_bits
 from benchmarks.fuzz_protobuf import damaged_model
-from benchmarks.random_networks import random_shape
+from benchmarks.random_networks import network, random_shape, samples
 from dmpc.cli.main import VERBS, main
+from dmpc.ir.printer import to_text
+from dmpc.ir.verify import problems
 from isa import elf
 from isa.elf import Section
 from isa.target import target_names, target_text
@@ -67,6 +70,16 @@ def graph_text(random: Random, folder: Path) -> Case:
     """Graph text."""
     text = damaged_text(random, random.choice(bases.graph_texts()))
     return _model(random, write(folder / "graph.dmpir", _encoded(random, text)))
+
+
+def graphs(random: Random, folder: Path) -> Verdict:
+    """Random networks as graphs that are whole, but of which one thing or a few are others: what is
+    compiled runs as its own integer graph says, every bit."""
+    shape = random_shape(random)
+    whole = network(shape)
+    graph = next((g for _ in range(20) if not problems(g := damaged_graph(random, whole))), whole)
+    found = judged(_model(random, write(folder / "graph.dmpir", to_text(graph).encode())))
+    return found if found.outcome != "accepted" else same_bits(graph, samples(shape)) or found
 
 
 def _encoded(random: Random, text: str) -> bytes:
@@ -294,13 +307,18 @@ MAKERS: dict[str, Maker] = {
     "options": command,
     **DATA,
 }
-KINDS = (*MAKERS, "networks")
+JUDGES: dict[str, Callable[[Random, Path], Verdict]] = {
+    "graphs": graphs,
+    "networks": lambda random, folder: climbed(random_shape(random), random, folder),
+}
+"""Kinds that are judged by more than what a command says."""
+KINDS = (*MAKERS, *JUDGES)
 
 
 def tried(kind: str, seed: int, folder: Path) -> Verdict:
     """Make the input of a seed in an empty folder, and judge there what becomes of it."""
     random = Random(f"{kind}:{seed}")
     with chdir(folder):  # options of odd values name files, too
-        if kind == "networks":
-            return climbed(random_shape(random), random, folder)
-        return judged(MAKERS[kind](random, folder))
+        return (
+            JUDGES[kind](random, folder) if kind in JUDGES else judged(MAKERS[kind](random, folder))
+        )

@@ -173,6 +173,8 @@ def to_layers(
 
     Convolutions are those of a machine of so many lanes, or of the target of the options.
     """
+    if graph.level == "layers":
+        check_layers(graph)  # of no importer, but by hand
     steps: list[Pass] = [Recognise()] if graph.level == "model" else []
     steps += [Fold(), *([BreakDependency()] if options.dependency_breaking else [])]
     layers = apply_all(steps, graph, observe)

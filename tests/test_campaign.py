@@ -15,8 +15,8 @@ from dmpc.frontend.models import Model
 
 SEEDS = {
     "onnx": 120, "onnx-bytes": 150, "dmpir": 100, "asm": 60, "image": 100, "nir": 60, "npz": 100,
-    "toml": 60, "options": 60, "networks": 12, "h5": 20, "nir-data": 20, "npy": 40, "events": 40,
-    "aedat": 20, "debug": 40,
+    "toml": 60, "options": 60, "networks": 12, "graphs": 20,
+    "h5": 20, "nir-data": 20, "npy": 40, "events": 40, "aedat": 20, "debug": 40,
 }  # fmt: skip
 
 

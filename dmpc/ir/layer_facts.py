@@ -30,8 +30,8 @@ READ = {
     "drive.others": (DRIVE,), "memory.x": (DRIVE,), "hold.value": (SLOW, PAST_SLOW, DRIVE),
     "delay.events": EVENTS,
 }  # fmt: skip
-"""What an op may read as an operand, if that is no constant and no state of its own; currents are
-rules of `dmpc.passes.layer_rules`, as models have strange ones."""
+"""What an op may read as an operand, if that is no constant and no state of its own. Which currents
+charge neurons is a rule of `dmpc.passes.layer_rules`: models have strange ones."""
 ANSWERS = (PRODUCT, INTEGRATOR, SUM)
 OWN = {"drive": ("others",), "memory": ("x",), "hold": ("value",)}
 """Operands that are of the same layer."""
@@ -97,6 +97,8 @@ def _layers(graph: Graph) -> Iterator[str]:
     neurons: dict[str, Op] = {}
     for op in graph.ops:
         layer = str(op.attrs["layer"])
+        if op.kind in FIRING and layer == "readout":
+            yield f"{describe(op)}: neurons that spike are of no layer readout"
         if op.kind in FIRING and neurons.setdefault(layer, op) is not op:
             yield f"{describe(op)}: {layer} has neurons already"
         bound = op_def(op.kind).bind(op.operands)

@@ -9,7 +9,7 @@ import numpy as np
 from dmpc.ir.graph import Array, Graph, Op
 from dmpc.ir.integer_types import times
 from dmpc.ir.ops_convolution import MAPS, Convolution, beside
-from dmpc.ir.ops_layers import FIRING, LIMITS, NEURONS, states_of
+from dmpc.ir.ops_layers import FIRING, LIMITS, NEURONS, integrator, states_of
 from dmpc.ir.prune import prune
 from dmpc.ir.registry import op_def
 from dmpc.ir.rewired import events_as, replace_constant
@@ -94,10 +94,10 @@ class _Layer:
     @classmethod
     def of(cls, graph: Graph, lif: Op) -> "_Layer":
         """What spikes of a layer are made of."""
-        own = [op for op in graph.ops if op.attrs["layer"] == lif.attrs["layer"]]
-        neurons = [op for op in own if op.kind in NEURONS]
+        charging = [integrator(graph, name) for name in lif.operands[1:]]
+        neurons = [op for op in graph.ops if op is lif or any(op is one for one in charging)]
         names = [name for op in neurons for name in op.operands]
-        products = [op for op in own if op.kind in MAPS and op.results[0] in names]
+        products = [op for op in graph.ops if op.kind in MAPS and op.results[0] in names]
         return cls(neurons, products, graph.constants)
 
     @property

@@ -110,7 +110,7 @@ def _neuron_errors(graph: Graph, op: Op) -> Iterator[CompileError]:
     states = [name for name in bound["currents"] if _may_follow(graph, op, name)]
     for name in bound["currents"]:
         if op.kind in FIRING or not states:
-            taken = name in states or _own_product(graph, op, name)
+            taken = name in states or is_product(graph, name)
         else:
             taken = states == [name] or _weightless(graph, name)
         if not taken:
@@ -136,22 +136,12 @@ def _sum_errors(graph: Graph, op: Op) -> Iterator[CompileError]:
 def _may_follow(graph: Graph, op: Op, name: str) -> bool:
     """True for a current that charges neurons, and no others; and for logits that others follow."""
     source = integrator(graph, name)
-    if source is None or source is op or source.attrs["layer"] != op.attrs["layer"]:
+    if source is None or source is op:
         return False
     if op.kind not in FIRING:
         return op.attrs["layer"] == "readout"
     both = (source.results[0], source.operands[0])
     return all(user in (op, source) for one in both for user in graph.users(one))
-
-
-def _own_product(graph: Graph, op: Op, name: str) -> bool:
-    """True for a product of an op's own layer."""
-    producer = graph.producer(name)
-    return (
-        producer is not None
-        and producer.kind in MAPS
-        and producer.attrs["layer"] == op.attrs["layer"]
-    )
 
 
 def _weightless(graph: Graph, name: str) -> bool:

@@ -68,14 +68,15 @@ def test_the_output_is_an_answer_of_the_readout():
 @pytest.mark.parametrize(
     ("result", "at", "operand"),
     [
-        ("layer2.spikes", 1, "layer1.u.next"),
+        ("layer2.spikes", 1, "layer1.held.next"),
         ("layer2.spikes", 1, "layer1.i.next"),
+        ("layer2.spikes", 1, "layer1.u.next"),
+        ("layer2.spikes", 1, "layer1.beta"),
         ("layer2.i.next", 1, "layer2.i"),
         ("readout.v0.next", 1, "readout.v0"),
-        ("readout.v0.next", 1, "layer1.i.next"),
     ],
 )
-def test_what_charges_is_a_product_or_a_current_of_the_same_layer(result, at, operand):
+def test_what_charges_is_a_product_or_a_current_of_its_own(result, at, operand):
     graph = with_operand(result, at, operand)
     verify(graph)
     with pytest.raises(CompileError) as caught:
@@ -97,4 +98,9 @@ def test_a_layer_has_one_set_of_neurons():
     for op in graph.ops:
         op.attrs["layer"] = op.attrs["layer"].replace("layer2", "layer1")
     with pytest.raises(VerifyError, match="layer1 has neurons already"):
+        verify(graph)
+    graph = network(SHAPE)
+    for op in graph.ops:
+        op.attrs["layer"] = op.attrs["layer"].replace("layer2", "readout")
+    with pytest.raises(VerifyError, match="neurons that spike are of no layer readout"):
         verify(graph)
