@@ -285,7 +285,7 @@ def same_bits(graph: Graph, x: np.ndarray) -> Verdict | None:
     except Exception as error:
         return find(place_of(error), _trace(error))
     failed = [rung.name for rung in found.rungs[2:] if not rung.ok]
-    return find(f"ladder: {failed[0]}", found.to_json()) if failed else None
+    return find(f"ladder: {failed[0]}", f"{found.to_json()}") if failed else None
 
 
 def climbed(shape: Shape, random: Random, folder: Path) -> Verdict:

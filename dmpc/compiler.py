@@ -178,7 +178,7 @@ def to_layers(
     steps: list[Pass] = [Recognise()] if graph.level == "model" else []
     steps += [Fold(), *([BreakDependency()] if options.dependency_breaking else [])]
     layers = apply_all(steps, graph, observe)
-    if not any(op.kind == "conv" or "times" in op.attrs for op in layers.ops):
+    if not any(op.kind == "conv" or {"times", "endless"} & op.attrs.keys() for op in layers.ops):
         return layers
     if lanes is None:
         lanes = parse_target(target_text(options.target), options.target).lanes

@@ -114,6 +114,8 @@ class _Layer:
                 if role in LIMITS:  # none that a neuron at rest would meet
                     values = [0.0, *self.constants[op.operands[at]]]
                     rest = min(values) if role == "floor" else max(values)
+                elif role == "reset" and op.attrs.get("endless"):  # spikes take something each
+                    rest = max(self.constants[op.operands[at]])
                 yield op, at, rest
 
 
@@ -273,7 +275,7 @@ def _apart_in_time(graph: Graph, lif: Op, lanes: int) -> None:
     """Give neurons that spike several times whole rows: the events of each time begin in one."""
     (neurons,), number = graph.types[lif.results[1]].shape, times(lif.attrs)
     size = -(-neurons // lanes) * lanes
-    if number == 1 or size == neurons:
+    if size == neurons or (number == 1 and not lif.attrs.get("endless")):
         return
     layer, kept, spikes = _Layer.of(graph, lif), np.arange(neurons), lif.results[0]
     for op in layer.products:
