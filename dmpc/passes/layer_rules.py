@@ -138,8 +138,10 @@ def _may_follow(graph: Graph, op: Op, name: str) -> bool:
     source = integrator(graph, name)
     if source is None or source is op:
         return False
-    if op.kind not in FIRING or source.attrs["layer"] == "readout":
-        return op.kind not in FIRING and op.attrs["layer"] == "readout"
+    if op.kind not in FIRING:
+        return op.attrs["layer"] == "readout" and name == source.results[0]
+    if source.attrs["layer"] == "readout":
+        return False
     both = (source.results[0], source.operands[0])
     return all(user in (op, source) for one in both for user in graph.users(one))
 

@@ -16,7 +16,7 @@ SHAPE = Shape(
         Layer(4, current="now", recurrent=True),
     ),
     classes=4,
-    leaks=1,
+    leaks=2,
 )
 
 
@@ -74,6 +74,7 @@ def test_the_output_is_an_answer_of_the_readout():
         ("layer2.spikes", 1, "layer1.beta"),
         ("layer2.i.next", 1, "layer2.i"),
         ("readout.v0.next", 1, "readout.v0"),
+        ("readout.v0.next", 1, "readout.v1"),
     ],
 )
 def test_what_charges_is_a_product_or_a_current_of_its_own(result, at, operand):
