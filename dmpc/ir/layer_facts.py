@@ -12,7 +12,8 @@ from dmpc.ir.verify import describe, fact
 
 INPUT, SPIKES, LATE, PAST = "the input", "spikes", "delayed events", "past spikes"
 PRODUCT, DRIVE, SUM, CONSTANT = "a product", "a drive", "a sum", "a constant"
-SLOW, PAST_SLOW, HELD = "slow states", "past slow states", "held states"
+SLOW, PAST_SLOW = "slow states", "past slow states"
+HELD, PAST_HELD = "held states", "past held states"
 INTEGRATOR, PAST_INTEGRATOR = "a leaky integrator", "a past leaky integrator"
 
 MADE = {
@@ -21,14 +22,14 @@ MADE = {
     **{f"{kind}.spikes": SPIKES for kind in FIRING},
 }  # fmt: skip
 """What an op's result is; of the others, its own states, nobody else reads anything."""
-BEFORE = {SPIKES: PAST, SLOW: PAST_SLOW, INTEGRATOR: PAST_INTEGRATOR}
+BEFORE = {SPIKES: PAST, SLOW: PAST_SLOW, HELD: PAST_HELD, INTEGRATOR: PAST_INTEGRATOR}
 """What a state is that becomes such a value; other values are not kept."""
 
 EVENTS = (INPUT, SPIKES, LATE, PAST)
 READ = {
-    "dense.x": (*EVENTS, SLOW, PAST_SLOW, HELD, DRIVE), "conv.x": EVENTS, "drive.x": EVENTS,
-    "drive.others": (DRIVE,), "memory.x": (DRIVE,), "hold.value": (SLOW, PAST_SLOW, DRIVE),
-    "delay.events": EVENTS,
+    "dense.x": (*EVENTS, SLOW, PAST_SLOW, HELD, PAST_HELD, DRIVE), "conv.x": EVENTS,
+    "drive.x": EVENTS, "drive.others": (DRIVE,), "memory.x": (DRIVE,),
+    "hold.value": (SLOW, PAST_SLOW, DRIVE), "delay.events": EVENTS,
 }  # fmt: skip
 """What an op may read as an operand, if that is no constant and no state of its own. Which currents
 charge neurons is a rule of `dmpc.passes.layer_rules`: models have strange ones."""

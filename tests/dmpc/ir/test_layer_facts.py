@@ -38,7 +38,7 @@ READS = {
     ),
     "a product of a product": ("layer2.fast", 0, "layer1.fast", "x %layer1.fast is a product"),
     "a hold of what is held": (
-        "layer1.held.next", 1, "layer1.held", "is a state that becomes held states"
+        "layer1.held.next", 1, "layer1.held", "is past held states; it must"
     ),
     "the membrane of another": (
         "layer2.spikes", 0, "layer1.u", "u %layer1.u must be a state that becomes %layer2.u.next"
