@@ -89,8 +89,13 @@ def difference(ours: Origin, theirs: Origin) -> str:
 
 def _distance(one: Sketch, other: Sketch) -> float:
     """How far two constants are apart, of the size of the larger."""
-    size = max(np.linalg.norm(one.values), np.linalg.norm(other.values))
-    return float(np.linalg.norm(one.values - other.values) / size) if size else 0.0
+    largest = max(np.abs(one.values).max(initial=0), np.abs(other.values).max(initial=0))
+    if not largest:
+        return 0.0
+    # Squares of what is beyond 1e154 are no numbers.
+    first, second = one.values / largest, other.values / largest
+    size = max(np.linalg.norm(first), np.linalg.norm(second))
+    return float(np.linalg.norm(first - second) / size)
 
 
 def _constants(layers: Graph, op: Op) -> Iterator[tuple[str, str, Real]]:

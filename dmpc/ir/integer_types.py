@@ -35,10 +35,11 @@ ENDLESS = AttrSpec(
 
 def times(attrs: Attrs) -> int:
     """How often neurons may spike in a timestep; ValueError if more than once, and reset hard."""
-    number = attrs.get("times", 1)
+    number, endless = attrs.get("times", 1), attrs.get("endless", False)
     assert isinstance(number, int)
-    if number > 1 and attrs["reset_mode"] != "subtract":
-        raise ValueError(f"{number} spikes in a timestep with a {attrs['reset_mode']} reset")
+    if (number > 1 or endless) and attrs["reset_mode"] != "subtract":
+        many = "spikes without end" if endless else f"{number} spikes in a timestep"
+        raise ValueError(f"{many} with a {attrs['reset_mode']} reset")
     return number
 
 

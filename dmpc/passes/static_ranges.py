@@ -109,6 +109,10 @@ def static_ranges(
         op = writers.get(name) or graph.producer(name)
         if op is None or name in ranges.bounds:
             return
+        for result in op.results:
+            if graph.types[result].dtype == "event":  # so much for what hears it around a loop
+                size = graph.types[result].shape
+                ranges.bounds[result] = Interval(np.zeros(size), np.ones(size))
         own_state = op.operands[:1] if op.kind in ("memory", "hold", *NEURONS) else ()
         for operand in op.operands:
             if operand not in own_state:
