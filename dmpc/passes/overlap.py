@@ -59,8 +59,8 @@ def _stages(graph: Graph) -> dict[str, int]:
                 if least > by_circle[own]:
                     by_circle[own], settled = least, False
     stages = {name: by_circle[circle[op.attrs["layer"]]] for name, op in made.items()}
-    # A layer's own spikes of the timestep before lie where it puts the next ones.
-    stages.update({s.name: stages[s.next] for s in graph.states if _is_event(graph, s.name)})
+    # What a layer keeps of the timestep before lies where it puts the next.
+    stages.update({s.name: stages[s.next] for s in graph.states if s.next in stages})
     return stages
 
 
