@@ -66,3 +66,10 @@ def test_a_module_that_takes_frames_says_so(dmpc, files):
         "compile", *MODEL, "--frame", "2x6x6", "--calibration", flat, "-o", files / "a.elf"
     )
     assert said == f"{flat}: a frame of 2x6x6 is 72 inputs, samples have 60"
+
+
+@pytest.mark.parametrize("frame", ["", "0x3", "2x", "x2", "-1", "2X3", "9" * 5000, "\u0662"])
+def test_what_is_no_frame(dmpc, frame):
+    said = dmpc.misused("compile", "net.py:make", "--frame", frame)
+    assert "is not like 2x34x34" in said
+    assert len(said) < 500
