@@ -100,7 +100,7 @@ class _Writer:
         classes = self.graph.types[self.output].size
         return helper.make_graph(
             self.outside,
-            self.graph.name,
+            self.graph.name or "network",  # ONNX wants one
             [value(self.input, *shape)],
             [value("logits", "batch", classes)],
             [*self.weights.values(), *constants],

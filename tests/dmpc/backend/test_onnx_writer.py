@@ -193,3 +193,9 @@ def test_leaks_of_zero_beside_a_current(current, gone):
     found = interpret(imported(to_onnx(apply(Fold(), graph))), x).logits
     assert np.ptp(wanted) > 0.1
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
+
+
+def test_a_graph_without_a_name_gets_one():
+    graph = network(Shape(3, (Layer(2),)))
+    graph.name = ""
+    assert to_onnx(graph).graph.name == "network"
