@@ -24,8 +24,9 @@ def damaged_graph(random: Random, graph: Graph) -> Graph:
 
 def _alike(random: Random, graph: Graph, name: str) -> str:
     """Another value of the same type, if there is one."""
-    others = [one for one, type_ in graph.types.items() if type_ == graph.types[name]]
-    return random.choice(others)
+    wanted = graph.types.get(name)  # none where the op that made it is gone
+    others = [one for one, type_ in graph.types.items() if type_ == wanted]
+    return random.choice(others or [name])
 
 
 def _operand(random: Random, graph: Graph, op: Op) -> None:
