@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from dmpc.ir.ops_model import vector
 from dmpc.ir.registry import BITS, Attrs, AttrSpec
 from dmpc.ir.types import TensorType
 
@@ -51,19 +52,14 @@ def integers(type_: TensorType, what: str, *shape: int) -> None:
 
 def integer_vector(type_: TensorType, what: str) -> int:
     """Size of a vector of integers; raises ValueError with a text for the user."""
-    integers(type_, what, *type_.shape[:1])
-    if not type_.shape:
-        raise ValueError(f"{what} must be a vector, not {type_}")
-    return type_.shape[0]
+    size = vector(type_, what)
+    integers(type_, what, size)
+    return size
 
 
 def input_vector(type_: TensorType, what: str) -> int:
     """Size of a vector of events or integers; raises ValueError with a text for the user."""
-    if type_.dtype != "event":
-        return integer_vector(type_, what)
-    if len(type_.shape) != 1:
-        raise ValueError(f"{what} must be a vector, not {type_}")
-    return type_.shape[0]
+    return vector(type_, what) if type_.dtype == "event" else integer_vector(type_, what)
 
 
 def number(attrs: Attrs, name: str) -> int:
