@@ -1,5 +1,6 @@
 """Graphs of level layers as portable ONNX: a `Scan` over time of standard operators, in float32."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from types import MappingProxyType
@@ -29,11 +30,6 @@ from dmpc.onnx_scan import IR_VERSION, OPSET, TIME, initial_states, scan, value
 
 COUNTER = "timestep"
 NOTHING: Mapping[str, str] = MappingProxyType({})
-RESERVED = {
-    COUNTER, "batch_size", "largest", "last", "logits", "output", "outputs", "time.axis",
-    "shown", "shown.axis", "shown.once", "shown.shape",
-    "input.active", "input.events", "input.zero",
-}  # fmt: skip
 
 
 def to_onnx(graph: Graph, carried: Mapping[str, str] = NOTHING) -> ModelProto:
@@ -50,12 +46,6 @@ def to_onnx(graph: Graph, carried: Mapping[str, str] = NOTHING) -> ModelProto:
             hint="portable ONNX is written of level layers",
         )  # fmt: skip
     graph = spiking_up_to(graph, dict.fromkeys(endless_of(graph), 1))  # a count, of all times
-    taken = sorted(RESERVED & graph.types.keys())
-    if taken:
-        raise CompileError(
-            f"a value is called '%{taken[0]}', as is one of the file's own", where=graph.name,
-            hint="give it another name",
-        )  # fmt: skip
     model = helper.make_model(
         _Writer(graph).sequence(),
         producer_name="dmpc",
@@ -63,9 +53,31 @@ def to_onnx(graph: Graph, carried: Mapping[str, str] = NOTHING) -> ModelProto:
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
     )
+    twice = _twice(model.graph)
+    if twice:
+        raise _clash(graph, twice[0])
     helper.set_model_props(model, {"dmpc.version": version("dmpc"), **carried})
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _clash(graph: Graph, name: str) -> CompileError:
+    """The names of values are kept, and may be what the writer calls one of its own."""
+    return CompileError(
+        f"a value is called '%{name}', as is one of the file's own", where=graph.name,
+        hint="give it another name",
+    )  # fmt: skip
+
+
+def _twice(graph: GraphProto) -> list[str]:
+    """Names that a graph defines more than once, the timesteps within it included; the timesteps'
+    input is called like the whole."""
+    bodies = [attr.g for node in graph.node for attr in node.attribute if attr.HasField("g")]
+    given = [*graph.input, *(one for body in bodies for one in body.input[:-1])]
+    nodes = [node for body in (graph, *bodies) for node in body.node]
+    defined = Counter([one.name for one in (*given, *graph.initializer)])
+    defined.update(name for node in nodes for name in node.output)
+    return [name for name, times in defined.items() if times > 1]
 
 
 class _Writer:
@@ -194,21 +206,24 @@ class _Writer:
 
     def counter(self) -> str:
         """The number of the timestep, a state of its own."""
+        if COUNTER in self.graph.types:
+            raise _clash(self.graph, COUNTER)
         if COUNTER not in self.states:
             self.states[COUNTER] = 1
             self.carried[COUNTER] = self.node("Add", [COUNTER, self.number(1)], f"{COUNTER}.plus")
         return COUNTER
 
     def _store(self, name: str, array: Array) -> str:
-        if name not in self.weights:
-            with np.errstate(over="ignore"):
-                stored = array if array.dtype == np.int64 else array.astype(np.float32)
-            if not np.isfinite(stored).all():
-                raise CompileError(
-                    f"'{name}' holds numbers up to {np.abs(array).max():.3g}, beyond float32",
-                    where=self.graph.name,
-                )
-            self.weights[name] = numpy_helper.from_array(stored, name)
+        with np.errstate(over="ignore"):
+            stored = array if array.dtype == np.int64 else array.astype(np.float32)
+        if not np.isfinite(stored).all():
+            raise CompileError(
+                f"'{name}' holds numbers up to {np.abs(array).max():.3g}, beyond float32",
+                where=self.graph.name,
+            )
+        made = numpy_helper.from_array(stored, name)
+        if self.weights.setdefault(name, made) != made:
+            raise _clash(self.graph, name)
         return name
 
 

@@ -1,8 +1,9 @@
 """The one graph type of the compiler: a timestep of a network, and the states it carries on."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -152,12 +153,7 @@ class Graph:
 
     def fresh(self, name: str) -> str:
         """`name`, or the first of `name_1`, `name_2`, ... that no value bears."""
-        if name not in self.types:
-            return name
-        number = 1
-        while f"{name}_{number}" in self.types:
-            number += 1
-        return f"{name}_{number}"
+        return fresh(name, self.types)
 
     def wires(self, *, carried: bool = False) -> Wires[str | int]:
         """The graph as nodes and wires: values by name (str), ops by their index (int).
@@ -194,6 +190,13 @@ class Graph:
                 hint="break the ring with a state",
             ) from None
         return [self.ops[node] for node in order if isinstance(node, int)]
+
+
+def fresh(name: str, taken: Container[str]) -> str:
+    """`name`, or the first of `name_1`, `name_2`, ... that is not taken."""
+    if name not in taken:
+        return name
+    return next(made for at in count(1) if (made := f"{name}_{at}") not in taken)
 
 
 def _same_bytes(a: Array, b: Array) -> bool:

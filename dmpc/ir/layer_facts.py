@@ -6,6 +6,7 @@ A value is what the op that makes it gives. A state is what it becomes, a timest
 from collections.abc import Iterator
 
 from dmpc.ir.graph import Graph, Op
+from dmpc.ir.ops_convolution import MAPS
 from dmpc.ir.ops_layers import FIRING
 from dmpc.ir.registry import op_def
 from dmpc.ir.verify import describe, fact
@@ -89,6 +90,17 @@ def _output(graph: Graph) -> Iterator[str]:
             yield f"output %{name} is {found}; it must be {' or '.join(ANSWERS)}"
         elif op is not None and op.attrs["layer"] != "readout":
             yield f"output %{name} is of {op.attrs['layer']}, not of the layer readout"
+
+
+@fact("a product charges one op, once", since="layers", until="layers")
+def _products(graph: Graph) -> Iterator[str]:
+    for op in graph.ops:
+        if op.kind not in MAPS:
+            continue
+        name = op.results[0]
+        readers = [user for user in graph.users(name) for read in user.operands if read == name]
+        if len(readers) > 1:
+            yield f"%{name} is read {len(readers)} times: {', '.join(map(describe, readers))}"
 
 
 @fact(

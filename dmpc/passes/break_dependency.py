@@ -74,14 +74,17 @@ def _split(graph: Graph, slow: Op, memory: Op, hold: Op | None) -> None:
 
 def _held(graph: Graph, value: str, hold: Op) -> str:
     """The name under which `value` is held as `hold` holds the memory; the op comes before it."""
-    name = f"{value}.held{hold.attrs['period']}"
-    if name not in graph.types:
-        made = Op("hold", (name, value), (f"{name}.next",), dict(hold.attrs), hold.loc)
-        graph.ops.insert(graph.ops.index(hold), made)
-        graph.types[name] = graph.types[f"{name}.next"] = graph.types[value]
+    alike = (op for op in graph.users(value) if op.kind == "hold" and op.attrs == hold.attrs)
+    found = next(alike, None)
+    if found is None:
+        name = graph.fresh(f"{value}.held{hold.attrs['period']}")
+        after = graph.fresh(f"{name}.next")
+        found = Op("hold", (name, value), (after,), dict(hold.attrs), hold.loc)
+        graph.ops.insert(graph.ops.index(hold), found)
+        graph.types[name] = graph.types[after] = graph.types[value]
         old = graph.state(hold.operands[0])
-        graph.states.append(State(name, f"{name}.next", None, old.loc if old else ()))
-    return f"{name}.next"
+        graph.states.append(State(name, after, None, old.loc if old else ()))
+    return found.results[0]
 
 
 def _drop_unread(graph: Graph) -> None:

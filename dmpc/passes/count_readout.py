@@ -47,26 +47,23 @@ class CountReadout(Pass):
 
 def _rewrite(graph: Graph, op: Op, products: Sequence[Op], target: Target) -> None:
     layer, bits = op.attrs["layer"], target.values.bits
-    steps, counts = TensorType("u32", (1,)), dict[str, str]()
+    counts = dict[str, str]()
     for product in products:
         spikes, weight = product.operands
-        added = []
         if spikes not in counts:
-            state = counts[spikes] = graph.fresh("counts")
             counted = TensorType(f"i{bits}", graph.types[spikes].shape)
-            _add_state(graph, state, counted)
+            state, counts[spikes] = _add_state(graph, "counts", counted)
             attrs: dict[str, Attr] = {"layer": layer, "bits": bits}
-            added = [Op("count", (state, spikes), (f"{state}.next",), attrs, op.loc)]
-        if product is products[0]:
-            added.append(Op("tick", ("steps",), ("steps.next",), {"layer": layer}, op.loc))
-        at = graph.ops.index(product)
-        graph.ops[at:at] = added
-        product.operands = (f"{counts[spikes]}.next", weight)
+            counting = Op("count", (state, spikes), (counts[spikes],), attrs, op.loc)
+            graph.ops.insert(graph.ops.index(product), counting)
+        product.operands = (counts[spikes], weight)
         product.attrs["when"] = "end"
-    _add_state(graph, "steps", steps)
+    number, after = _add_state(graph, "steps", TensorType("u32", (1,)))
+    tick = Op("tick", (number,), (after,), {"layer": layer}, op.loc)
+    graph.ops.insert(graph.ops.index(products[0]), tick)
     total = Op(
         "total_logits",
-        (*(product.results[0] for product in products), *op.operands[-2:], "steps.next"),
+        (*(product.results[0] for product in products), *op.operands[-2:], after),
         op.results,
         {**_result(graph.types[op.results[0]]), "layer": layer, "when": "end"},
         op.loc,
@@ -77,9 +74,13 @@ def _rewrite(graph: Graph, op: Op, products: Sequence[Op], target: Target) -> No
     del graph.types[logits]
 
 
-def _add_state(graph: Graph, name: str, type_: TensorType) -> None:
-    graph.types[name] = graph.types[f"{name}.next"] = type_
-    graph.states.append(State(name, f"{name}.next"))
+def _add_state(graph: Graph, name: str, type_: TensorType) -> tuple[str, str]:
+    """A state under a name like this one, and what it becomes."""
+    before = graph.fresh(name)
+    after = graph.fresh(f"{before}.next")
+    graph.types[before] = graph.types[after] = type_
+    graph.states.append(State(before, after))
+    return before, after
 
 
 def _result(logits: TensorType) -> dict[str, Attr]:

@@ -262,6 +262,8 @@ def distributed(graph: Graph, problem: Problem, assignment: Assignment) -> Graph
         if op.kind in MODEL_OF:
             op.attrs["events"] = _event_sums(op) + split
         op.operands = tuple(part for name in op.operands for part in parts.get(name, [name]))
+    for name in parts.keys() - {name for made in parts.values() for name in made}:
+        del graph.types[name]
     return graph
 
 
@@ -282,17 +284,17 @@ def _parts(
         return [op]
     weight, made = op.operands[1], []
     value, weight_type = graph.constants[weight], graph.types[weight]
-    sums = graph.types.pop(op.results[0])
+    sums = graph.types[op.results[0]]
     for bank, share in enumerate(shares):
         if share == 0:
             continue
         held = Layout(product.inputs, product.groups, first % PERIOD, share).table() >= 0
         mask = np.repeat(held, lanes, axis=0)[: len(value)]
         part = graph.add_constant(
-            f"{weight}.b{bank}", value * mask, weight_type, graph.locs.get(weight, ())
+            graph.fresh(f"{weight}.b{bank}"), value * mask, weight_type, graph.locs.get(weight, ())
         )
         attrs = {**op.attrs, "bank": bank, "share": (first % PERIOD, share)}
-        name = f"{op.results[0]}.b{bank}"
+        name = graph.fresh(f"{op.results[0]}.b{bank}")
         made.append(replace(op, operands=(op.operands[0], part), results=(name,), attrs=attrs))
         graph.types[name] = sums
         first += share

@@ -116,8 +116,7 @@ def _merge_currents(graph: Graph, lif: Op, silent: set[str]) -> None:
             op.operands = op.operands[:2]
         first = kept[0]
         name = f"{first.results[0]}.bias"
-        if name in graph.constants and graph.users(name):
-            name = graph.fresh(name)
+        name = name if name in given else graph.fresh(name)
         merged = sum((graph.constants[bias] for bias in given[1:]), graph.constants[given[0]])
         locs = tuple(dict.fromkeys(loc for bias in given for loc in graph.locs.get(bias, ())))
         graph.add_constant(name, merged, graph.types[first.results[0]], locs)

@@ -46,6 +46,8 @@ def halved(graph: Graph, whole: Collection[str] = ()) -> Halves:
             assert isinstance(events, int)
             op.attrs["events"] = events + more
         op.operands = tuple(part for name in op.operands for part in parts.get(name, (name,)))
+    for name in parts:
+        del graph.types[name]
     return Halves(graph, parts)
 
 
@@ -67,12 +69,12 @@ def _found(graph: Graph, op: Op) -> list[Part]:
 
 def _apart(graph: Graph, op: Op, found: list[Part]) -> list[Op]:
     weight, made = op.operands[1], []
-    type_, sums = graph.types[weight], graph.types.pop(op.results[0])
+    type_, sums = graph.types[weight], graph.types[op.results[0]]
     for number, (half, rows) in zip(NAMES, found, strict=True):
         constant = graph.fresh(f"{weight}.{number}")
         kept = replace(type_, shape=rows.shape)
         graph.add_constant(constant, rows, kept, graph.locs.get(weight, ()))
-        name = f"{op.results[0]}.{number}"
+        name = graph.fresh(f"{op.results[0]}.{number}")
         operands, attrs = (op.operands[0], constant), {**op.attrs, **half.attrs}
         made.append(replace(op, operands=operands, results=(name,), attrs=attrs))
         graph.types[name] = sums

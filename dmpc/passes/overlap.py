@@ -31,8 +31,9 @@ class Overlap(Pass):
         for op in list(graph.ops):
             if op.attrs.get("when") != "end":
                 op.attrs["stage"] = stages[op.results[0]]
+        copies: dict[str, str] = {}
         for op in list(graph.ops):
-            op.operands = tuple(_delayed(graph, op, name, stages) for name in op.operands)
+            op.operands = tuple(_delayed(graph, op, name, stages, copies) for name in op.operands)
         graph.ops = graph.toposort()
         return graph
 
@@ -105,16 +106,18 @@ def _values_cross(graph: Graph, stages: dict[str, int]) -> bool:
     return False
 
 
-def _delayed(graph: Graph, op: Op, name: str, stages: dict[str, int]) -> str:
+def _delayed(
+    graph: Graph, op: Op, name: str, stages: dict[str, int], copies: dict[str, str]
+) -> str:
     """The name of a value as seen by an op, through one copy for each stage between them."""
     if op.attrs.get("when") == "end" or not _is_event(graph, name):
         return name
     own = stages.get(name, 0)
     wanted = stages[op.results[0]]
     for stage in range(own + 1, wanted + 1):
-        copy = f"{name}.stage{stage}"
-        if copy not in graph.types:
+        if name not in copies:
+            copies[name] = graph.fresh(f"{name}.stage{stage}")
             attrs = {"layer": op.attrs["layer"], "path": "spike", "stage": stage}
-            graph.add(Op("move", (name,), (copy,), attrs, op.loc), graph.types[name])
-        name = copy
+            graph.add(Op("move", (name,), (copies[name],), attrs, op.loc), graph.types[name])
+        name = copies[name]
     return name

@@ -30,7 +30,7 @@ class Adaptation:
         """What a timestep does to it, after its neurons have fired."""
         layer, bits = op.attrs["layer"], self.type.bits
         common: dict[str, Attr] = {"layer": layer, "bits": bits}
-        leaked, coupled = (f"{layer}.a.{stage}" for stage in ("leaked", "coupled"))
+        leaked, coupled = (build.name(op, "a", stage) for stage in ("leaked", "coupled"))
         spikes, u, after = op.results
         leak: dict[str, Attr] = {"layer": layer, "fraction": LEAK_BITS}
         build.add(Op("leak", (self.state, self.rho), (leaked,), leak, op.loc), self.type)
@@ -46,7 +46,7 @@ def adaptation(build: Builder, op: Op, roles: Currents, neuron: NeuronScale) -> 
 
     Its step is a power of two of the membrane's, the finest that holds its range.
     """
-    graph, bits, layer = build.graph, build.widths(op).membrane, op.attrs["layer"]
+    graph, bits = build.graph, build.widths(op).membrane
     a, rho, jump, coupling = roles.adaptation
     kept, jumps, factors = (graph.constants[n].astype(np.float64) for n in (rho, jump, coupling))
     reach = build.ranges.bounds[op.results[2]].magnitude * build.ranges.margin
@@ -60,7 +60,7 @@ def adaptation(build: Builder, op: Op, roles: Currents, neuron: NeuronScale) -> 
     mantissa, exponent = _coupling(factors * ratio)
     leak = nearest_leak(kept, build.widths(op).leak)
     whole = rounded(jumps, step, bits)
-    names = f"{layer}.adaptation.shift", f"{layer}.adaptation.exponent"
+    names = [build.name(op, "adaptation", word) for word in ("shift", "exponent")]
     build.constant(rho, leak, LEAK_BITS + 2, 2.0**-LEAK_BITS)
     build.constant(jump, whole, bits, None)
     build.constant(coupling, mantissa, COUPLING_BITS, None)
@@ -68,7 +68,7 @@ def adaptation(build: Builder, op: Op, roles: Currents, neuron: NeuronScale) -> 
     build.constant(names[1], exponent, 6, None)
     build.meant |= {rho: leak / KEPT, jump: whole * step}
     build.meant[coupling] = mantissa * 2.0**-exponent / ratio
-    scale = build.scale(f"{layer}.adaptation.scale", step)
+    scale = build.scale(build.name(op, "adaptation", "scale"), step)
     build.membranes[op.results[2]] = step
     type_ = TensorType(f"i{bits}", step.shape, scale)
     build.state(a, op.results[2], type_, step)

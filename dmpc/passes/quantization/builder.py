@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from dmpc.ir.graph import Array, Graph, Op, State
+from dmpc.ir.graph import Array, Graph, Op, State, fresh
+from dmpc.ir.ops_layers import charged
+from dmpc.ir.registry import op_def
 from dmpc.ir.types import TensorType
 from dmpc.passes.quantization.widths import WidthPlan, Widths
-from dmpc.passes.ranges import Ranges, Real, start_of, unheld
+from dmpc.passes.ranges import Ranges, Real, currents, sources, start_of, unheld
 from dmpc.passes.scales import rounded
 from isa.target import Target, smallest_integer
 
@@ -27,6 +29,8 @@ class Builder:
         self.membranes: dict[str, Real] = {}
         self.meant: dict[str, Array] = {}
         self.units: dict[str, Array | float] = {}
+        self._names: dict[tuple[str, ...], str] = {}
+        self._taken = {*graph.types} - _biases(graph)
         self.wide_bits = plan.default.sums + target.accumulators.guard
 
     def widths(self, op: Op) -> Widths:
@@ -42,6 +46,19 @@ class Builder:
         loc = self.graph.locs.get(name, ())
         type_ = TensorType(f"i{bits}", value.shape, scale)
         self.out.add_constant(name, value.astype(smallest_integer(bits)), type_, loc)
+
+    def name(self, op: Op, *words: str) -> str:
+        """The name of a value that the float graph lacks, an op's own: "layer1.u.leaked"."""
+        key = (op.results[0], *words)
+        if key not in self._names:
+            self._names[key] = self.fresh(".".join((_prefix(self.graph, op), *words)))
+        return self._names[key]
+
+    def fresh(self, name: str) -> str:
+        """The name of a value that the float graph lacks: this one, or one like it."""
+        made = fresh(name, self._taken)
+        self._taken.add(made)
+        return made
 
     def scale(self, name: str, steps: Array) -> str:
         """A constant of real steps, one for each element of a value."""
@@ -86,6 +103,24 @@ class Builder:
         """Events of the timestep before, which stay what they are."""
         self.out.types[state.name] = self.graph.types[state.name]
         self.out.states.append(state)
+
+
+def _prefix(graph: Graph, op: Op) -> str:
+    """What names of an op's own values begin with: those of each current of a layer differ."""
+    layer = str(op.attrs["layer"])
+    if op.kind != "li":
+        return layer
+    neurons = charged(graph, op)
+    others = sources(graph, currents(graph, neurons, True)) if neurons else [op]
+    number = [other.results for other in others].index(op.results)
+    return f"{layer}.current{number + 1 if number else ''}"
+
+
+def _biases(graph: Graph) -> set[str]:
+    """Constants that are read as biases alone, which integers hold under names of their own."""
+    bound = [op_def(op.kind).bind(op.operands).items() for op in graph.ops]
+    read = [(slot, name) for slots in bound for slot, names in slots for name in names]
+    return {n for slot, n in read if slot == "bias"} - {n for slot, n in read if slot != "bias"}
 
 
 def add_delay(build: Builder, op: Op) -> None:

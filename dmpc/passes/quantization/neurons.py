@@ -53,9 +53,8 @@ def add_neurons(build: Builder, op: Op) -> None:
         build.product(product, layer.weights[product.results[0]], widths.weights)
     for product in roles.values:
         build.product(product, layer.weights[product.results[0]], widths.slow)
-    prefix = _prefix(build, op)
     _add_parameters(build, op, roles, neuron, values.shift, layer.bias)
-    scale = build.scale(f"{prefix}.scale", neuron.step)
+    scale = build.scale(build.name(op, "scale"), neuron.step)
     membrane = TensorType(f"i{widths.membrane}", neuron.step.shape, scale)
     after = op.results[0 if op.kind == "li" else 1]
     build.state(op.operands[0], after, membrane, neuron.step)
@@ -63,17 +62,6 @@ def add_neurons(build: Builder, op: Op) -> None:
     charged = _add_ops(build, op, roles, neuron, membrane)
     if op.kind != "li":
         _add_fire(build, op, roles, membrane, raised, charged)
-
-
-def _prefix(build: Builder, op: Op) -> str:
-    """What names of a layer's constants and values begin with; those of each current differ."""
-    layer = str(op.attrs["layer"])
-    if op.kind != "li":
-        return layer
-    neurons = charged(build.graph, op)
-    others = sources(build.graph, currents(build.graph, neurons, True)) if neurons else [op]
-    number = [other.results for other in others].index(op.results)
-    return f"{layer}.current{number + 1 if number else ''}"
 
 
 def _scales(build: Builder, op: Op, roles: Currents) -> tuple[NeuronScale, ValueScale]:
@@ -286,7 +274,7 @@ def _add_parameters(
     build: Builder, op: Op, roles: Currents, neuron: NeuronScale, shift: Int, bias: Int
 ) -> None:
     """Threshold, bias, leak, reset and shift as integers under the layer's names."""
-    graph, prefix, widths = build.graph, _prefix(build, op), build.widths(op)
+    graph, widths = build.graph, build.widths(op)
     bits = widths.membrane
     leak = nearest_leak(graph.constants[roles.beta].astype(np.float64), widths.leak)
     build.constant(roles.beta, leak, LEAK_BITS + 2, 2.0**-LEAK_BITS)
@@ -295,8 +283,8 @@ def _add_parameters(
         threshold = neuron.threshold + (1 if op.attrs["strict"] else 0)
         build.constant(roles.threshold, rounded(threshold, 1.0, bits), bits, None)
         build.meant[roles.threshold] = neuron.threshold * neuron.step
-    build.constant(f"{prefix}.bias", bias, bits, None)
-    build.constant(f"{prefix}.shift", shift, 6, None)
+    build.constant(build.name(op, "bias"), bias, bits, None)
+    build.constant(build.name(op, "shift"), shift, 6, None)
     if op.kind == "li":
         return
     reset = rounded(graph.constants[roles.reset], neuron.step, bits)
@@ -312,9 +300,9 @@ def _add_ops(
     build: Builder, op: Op, roles: Currents, neuron: NeuronScale, membrane: TensorType
 ) -> str:
     """Leak, integration of events, of values and bias, and of other states; what results."""
-    layer, sums, prefix = str(op.attrs["layer"]), build.widths(op).sums, _prefix(build, op)
+    layer, sums = str(op.attrs["layer"]), build.widths(op).sums
     common: dict[str, Attr] = {"layer": layer, "bits": membrane.bits}
-    leaked, half, whole = (f"{prefix}.u.{stage}" for stage in ("leaked", "events", "charged"))
+    leaked, half, whole = (build.name(op, "u", s) for s in ("leaked", "events", "charged"))
     total = op.results[0] if op.kind == "li" else whole
 
     def add(kind: str, operands: Sequence[str], result: str, **attrs: Attr) -> str:
@@ -326,7 +314,7 @@ def _add_ops(
         operands = (value, *(product.results[0] for product in roles.events))
         shift = -neuron.fraction
         value = add("integrate_events", operands, half, **common, shift=shift, sum_bits=sums)
-    own, further = (f"{prefix}.shift", f"{prefix}.bias"), list(roles.states)
+    own, further = (build.name(op, "shift"), build.name(op, "bias")), list(roles.states)
     if further and not roles.charging:
         value = add("integrate_state", (value, further.pop(0), *own), total, **common)
     else:
@@ -334,7 +322,7 @@ def _add_ops(
         value = add("integrate_values", operands, total, **common, sum_bits=sums)
     for number, state in enumerate(further, 1):
         drop = _add_drop(build, op, state)
-        result = f"{whole}{number}"
+        result = build.name(op, "u", f"charged{number}")
         value = add("integrate_current", (value, state, drop), result, **common)
     return value
 
@@ -344,7 +332,7 @@ def _add_drop(build: Builder, op: Op, state: str) -> str:
     source = integrator(build.graph, state)
     assert source is not None
     _, shift = _steps(build, op).currents[source.results[0]]
-    name = f"{_prefix(build, source)}.drop"
+    name = build.name(source, "drop")
     build.constant(name, shift, 6, None)
     return name
 
@@ -365,7 +353,7 @@ def _add_fire(
     operands: tuple[str, ...] = (charged, *limits)
     kind = "fire"
     if roles.limits:
-        within = f"{charged}.clamped"
+        within = build.fresh(f"{charged}.clamped")
         build.add(
             Op("clamp", (charged, *roles.limits), (within,), {"layer": op.attrs["layer"]}, op.loc),
             membrane,
@@ -374,12 +362,12 @@ def _add_fire(
     if raised and op.attrs["adapts"] == "threshold":
         operands, kind = (charged, raised.state, *limits, *raised.read), "fire_adaptive"
     elif raised:
-        whole = f"{charged}.adapted"
+        whole = build.fresh(f"{charged}.adapted")
         added = Op("adapt", (charged, raised.state, raised.read[0]), (whole,), common, op.loc)
         build.add(added, membrane)
         operands = (whole, *limits)
-    rested = f"{charged}.rested"
     if "r" in roles.own:
+        rested = build.fresh(f"{charged}.rested")
         made = Op(
             "rest",
             (charged, roles.own["r"], roles.reset),
@@ -404,7 +392,7 @@ def _add_rest(build: Builder, op: Op, state: str, rest: str) -> None:
     build.constant(rest, steps, bits, None)
     build.meant[rest] = steps.astype(np.float64)
     ones = np.ones(len(steps))
-    scale = build.scale(f"{op.attrs['layer']}.rest.scale", ones)
+    scale = build.scale(build.name(op, "rest", "scale"), ones)
     type_ = TensorType(f"i{bits}", ones.shape, scale)
     build.membranes[after] = ones
     build.state(state, after, type_, ones)

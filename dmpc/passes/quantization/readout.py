@@ -49,24 +49,26 @@ def add_readout(build: Builder, output: Op) -> None:
     biases = [name for op in products for name in op.operands[2:]]
     build.meant |= {name: np.zeros(len(weight)) for name in biases[1:]}
     build.meant |= dict.fromkeys(biases[:1], offsets * step * 2.0**shift)
-    build.constant("readout.bias", offsets, BIAS_BITS, None)
-    build.constant("readout.shift", np.full(len(weight), -shift), 6, None)
+    bias, shifts = (build.fresh(f"readout.{word}") for word in ("bias", "shift"))
+    build.constant(bias, offsets, BIAS_BITS, None)
+    build.constant(shifts, np.full(len(weight), -shift), 6, None)
     mode = READOUT_MODES[str(graph.attrs["readout"])]
     logit = TensorType(f"i{build.target.readout.bits}", (len(weight),), step)
-    build.out.types["logits"] = logit
+    kept, after = build.fresh("logits"), build.fresh("logits.next")
+    build.out.types[kept] = logit
     begin = _first_logits(build, logit)
     if mode == "last" and output.kind == "li":
         begin = _start(build, output, logit)
-    build.out.states.append(State("logits", "logits.next", begin))
-    operands = (*(op.results[0] for op in products), "readout.bias", "readout.shift")
+    logits = State(kept, after, begin)
+    build.out.states.append(logits)
+    operands = (*(op.results[0] for op in products), bias, shifts)
     if output.kind == "li":
-        _integrate(build, output, operands, logit, mode)
+        _integrate(build, output, logits, operands, mode)
     else:
         attrs: dict[str, Attr] = {"layer": "readout", "mode": mode, "bits": logit.bits}
-        accumulated = ("logits", *operands)
-        accumulate = Op("accumulate_logits", accumulated, ("logits.next",), attrs, output.loc)
-        build.add(accumulate, logit)
-    build.out.outputs = ["logits.next"]
+        accumulated = (kept, *operands)
+        build.add(Op("accumulate_logits", accumulated, (after,), attrs, output.loc), logit)
+    build.out.outputs = [after]
     build.out.attrs["average"] = graph.attrs["readout"] == "mean"
     build.out.attrs["readout"] = "last"
 
@@ -101,20 +103,20 @@ def _round(
 
 
 def _integrate(
-    build: Builder, output: Op, operands: tuple[str, ...], logit: TensorType, mode: str
+    build: Builder, output: Op, logits: State, operands: tuple[str, ...], mode: str
 ) -> None:
     """Logits that leak: the last of them are the answer, or their sum or largest.
 
     Integrators of integrators, such as a membrane of a synaptic current, leak one after the other.
     """
-    graph, chain = build.graph, _chain(build.graph, output)
+    graph, chain, logit = build.graph, _chain(build.graph, output), build.out.types[logits.name]
     for op in chain:
         state, beta = op.operands[0], op.operands[-1]
         leaks = nearest_leak(graph.constants[beta].astype(np.float64))
         build.constant(beta, leaks, LEAK_BITS + 2, 2.0**-LEAK_BITS)
         build.meant[beta] = leaks / KEPT
         ends = op is output and mode == "last"
-        before, after = ("logits", "logits.next") if ends else (state, op.results[0])
+        before, after = (logits.name, logits.next) if ends else (state, op.results[0])
         if not ends:
             build.state(before, after, logit)
             build.out.states[-1].init = _start(build, op, logit)
@@ -124,8 +126,8 @@ def _integrate(
         operands = (after,)
     if mode != "last":
         attrs = {"layer": "readout", "mode": mode, "bits": logit.bits}
-        collected = ("logits", *operands)
-        build.add(Op("collect_logits", collected, ("logits.next",), attrs, output.loc), logit)
+        collected = (logits.name, *operands)
+        build.add(Op("collect_logits", collected, (logits.next,), attrs, output.loc), logit)
 
 
 def _chain(graph: Graph, output: Op) -> list[Op]:
@@ -161,4 +163,4 @@ def _first_logits(build: Builder, logit: TensorType) -> str | None:
     if build.graph.attrs["readout"] != "max":
         return None
     least = np.full(logit.shape, -(1 << (logit.bits - 1)), np.int64)
-    return build.out.add_constant("readout.least", least, logit)
+    return build.out.add_constant(build.fresh("readout.least"), least, logit)

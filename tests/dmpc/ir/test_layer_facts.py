@@ -105,3 +105,9 @@ def test_a_layer_has_one_set_of_neurons():
         op.attrs["layer"] = op.attrs["layer"].replace("layer2", "readout")
     with pytest.raises(VerifyError, match="neurons that spike are of no layer readout"):
         verify(graph)
+
+
+def test_a_product_charges_one_op_once():
+    said = r"%layer2.recurrent is read 2 times: %layer2.i.next = li .*, %readout.v0.next = li"
+    with pytest.raises(VerifyError, match=said):
+        verify(with_operand("readout.v0.next", 1, "layer2.recurrent"))
