@@ -41,14 +41,6 @@ STRANGE_CURRENT = rule(
     bias; and synaptic currents of its own, each of which adds up such products.""",
     nearest="the machine integrates weighted events, memory states and scalar drives",
 )
-LATER_STATE = rule(
-    "later-state",
-    Stage.LAYERS,
-    "{layer} reads %{state}, slow states of {of}, which comes later",
-    why="""Steps of slow states follow from what drives them, layer after layer. Spikes have none,
-    and are fed back from any layer.""",
-    nearest="feed the spikes of the later layer back, or drive a memory of the earlier one by them",
-)
 GRADED_DELAY = rule(
     "graded-delay",
     Stage.LAYERS,
@@ -123,7 +115,6 @@ def _neuron_errors(graph: Graph, op: Op) -> Iterator[CompileError]:
             taken = states == [name] or _weightless(graph, name)
         if not taken:
             yield layer_error(STRANGE_CURRENT, graph, op, current=f"%{name}", layer=layer)
-        yield from _later_errors(graph, op, name)
     beta = graph.constants[bound["beta"][0]]
     for rho in (graph.constants[name] for name in bound.get("rho", ())):
         beta = np.concatenate([beta, rho])
@@ -132,21 +123,6 @@ def _neuron_errors(graph: Graph, op: Op) -> Iterator[CompileError]:
         yield layer_error(
             LEAK_RANGE, graph, op, layer=layer, kept=wrong[0], count=wrong.size, neurons=beta.size
         )
-
-
-def _later_errors(graph: Graph, op: Op, current: str) -> Iterator[CompileError]:
-    """A product reads slow states that are done before its neurons."""
-    product = graph.producer(current)
-    state = graph.state(product.operands[0]) if product and product.kind in MAPS else None
-    source = graph.producer(state.next) if state else None
-    slow = source is not None and source.kind in ("memory", "hold")
-    if state and source and slow and _index(graph, source) > _index(graph, op):
-        fields = {"layer": op.attrs["layer"], "state": state.name, "of": source.attrs["layer"]}
-        yield layer_error(LATER_STATE, graph, op, **fields)
-
-
-def _index(graph: Graph, op: Op) -> int:
-    return next(at for at, one in enumerate(graph.ops) if one is op)
 
 
 def _sum_errors(graph: Graph, op: Op) -> Iterator[CompileError]:

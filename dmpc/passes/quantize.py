@@ -18,6 +18,8 @@ from dmpc.passes.quantization.slow_state import (
     add_hold,
     add_input,
     add_memory,
+    choose_drive_step,
+    choose_hold_step,
     choose_memory_step,
 )
 from dmpc.passes.quantization.widths import WidthPlan, Widths
@@ -77,6 +79,9 @@ class Quantize(Pass):
                 choose_memory_step(build, op)
         for name in graph.inputs:
             add_input(build, name)
+        for op in graph.ops:  # a layer may read what a later one kept of the timestep before
+            if op.kind in _CHOOSE:
+                _CHOOSE[op.kind](build, op)
         for state in graph.states:
             if graph.types[state.name].dtype == "event":
                 build.past(state)
@@ -90,6 +95,7 @@ class Quantize(Pass):
         return Quantized(build.out, build.units, build.meant, steps)
 
 
+_CHOOSE = {"drive": choose_drive_step, "hold": choose_hold_step}
 _ADD = {
     "delay": add_delay,
     "drive": add_drive,

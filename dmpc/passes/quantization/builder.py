@@ -19,7 +19,8 @@ class Builder:
 
     `steps` is the real value of one step of each value that is no event, `membranes` those of the
     membranes; `meant` holds, by their names in the float graph, the real constants that the integer
-    ones stand for, `units` instead, for weights, what their steps stand for.
+    ones stand for, `units` instead, for weights, what their steps stand for. `drives` are steps
+    of drives' weights, and their shifts, by what the drives give.
     """
 
     def __init__(self, graph: Graph, target: Target, ranges: Ranges, plan: WidthPlan) -> None:
@@ -29,6 +30,7 @@ class Builder:
         self.membranes: dict[str, Real] = {}
         self.meant: dict[str, Array] = {}
         self.units: dict[str, Array | float] = {}
+        self.drives: dict[str, tuple[float, int]] = {}
         self._names: dict[tuple[str, ...], str] = {}
         self._taken = {*graph.types} - _biases(graph)
         self.wide_bits = plan.default.sums + target.accumulators.guard

@@ -75,9 +75,8 @@ def _largest(build: Builder, dense: Op) -> Real:
     return most
 
 
-def add_drive(build: Builder, op: Op) -> None:
-    """A scalar drive: one row of weights, a shift that gives it the step of its result."""
-    _, offset = _parameters(build, op)
+def choose_drive_step(build: Builder, op: Op) -> None:
+    """The step of a drive's result, with the step of its weights and the shift between the two."""
     widths = build.widths(op)
     if op.results[0] not in build.steps and len(group := together(build.graph, op)) > 1:
         _choose_common_step(build, group)
@@ -99,6 +98,13 @@ def add_drive(build: Builder, op: Op) -> None:
         if step < finest:  # the weights are nothing beside the bias
             step, unit = finest, finest / source_step / 2.0**MAX_SHIFT
     build.steps[op.results[0]] = step
+    build.drives[op.results[0]] = unit, shift
+
+
+def add_drive(build: Builder, op: Op) -> None:
+    """A scalar drive: one row of weights, a shift that gives it the step of its result."""
+    (_, offset), widths = _parameters(build, op), build.widths(op)
+    step, (unit, shift) = build.steps[op.results[0]], build.drives[op.results[0]]
     integers = _drive_weights(build, op, unit, widths.drive)
     build.constant(op.operands[1], integers, widths.drive, unit)
     build.units[op.operands[1]] = unit
@@ -187,11 +193,16 @@ def add_memory(build: Builder, op: Op) -> None:
     build.add(Op("state_update", op.operands, op.results, attrs, op.loc), value)
 
 
+def choose_hold_step(build: Builder, op: Op) -> None:
+    """A copy has the step of what it is a copy of."""
+    held, value = op.operands
+    build.steps[held] = build.steps[op.results[0]] = build.steps[value]
+
+
 def add_hold(build: Builder, op: Op) -> None:
     """A copy of integers, which is exact."""
     held, value = op.operands
-    step = build.steps[held] = build.steps[op.results[0]] = build.steps[value]
     bits = build.widths(op).values
-    copy = TensorType(f"i{bits}", build.graph.types[value].shape, step)
+    copy = TensorType(f"i{bits}", build.graph.types[value].shape, build.steps[held])
     build.state(held, op.results[0], copy)
     build.add(Op("hold", op.operands, op.results, dict(op.attrs), op.loc), copy)

@@ -9,13 +9,11 @@ import numpy as np
 from dmpc.check import Report, check
 from dmpc.compiler import Options
 from dmpc.ir.graph import Graph
-from dmpc.ir.types import f32
 from isa.target import target_text
 from tests.networks import Layer, Shape, network
 
 PLAIN = Shape(inputs=5, layers=(Layer(neurons=6, states=3),), seed=3)
 COUPLED = Shape(inputs=5, layers=(Layer(neurons=6, hard=False, adapts="current"),), seed=3)
-HEARD = Shape(inputs=5, layers=(Layer(neurons=6, heard=1), Layer(neurons=6, states=3)), seed=3)
 LATE = Shape(inputs=5, layers=(Layer(neurons=6, delays=3),), seed=3)
 Change = Callable[[Graph], None]
 
@@ -47,13 +45,6 @@ def starts(graph: Graph) -> None:
 def strange_current(graph: Graph) -> None:
     lif = next(op for op in graph.ops if op.kind == "lif")
     lif.operands = (lif.operands[0], "layer1.threshold", *lif.operands[2:])
-
-
-def hears_later_states(graph: Graph) -> None:
-    product = next(op for op in graph.ops if op.results[0] == "layer1.heard")
-    weight = np.ones((6, 3))
-    graph.add_constant("layer1.heard.weight", weight, f32(*weight.shape))
-    product.operands = ("layer2.m", *product.operands[1:])
 
 
 def never_leaks(graph: Graph) -> None:
@@ -146,7 +137,6 @@ def cases(folder: Path) -> dict[str, Callable[[], Report]]:
         **{name: lambda c=c: check(changed(c)) for name, c in CHANGES.items()},
         **{name: lambda n=name, e=e: on_target(n, *e) for name, e in TARGETS.items()},
         **{name: lambda c=c: check(changed(c), calibration=quiet) for name, c in EXAMPLES.items()},
-        "later-state": lambda: check(changed(hears_later_states, HEARD)),
         "coupled-membrane": lambda: check(changed(constant("layer1.coupling", 2.0), COUPLED)),
         "too-large": _too_large,
         "many-products": lambda: check(network(Shape(inputs=2, layers=(Layer(4, again=13),)))),
