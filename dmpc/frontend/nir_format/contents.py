@@ -13,7 +13,7 @@ import numpy as np
 from dmpc.errors import ImportFailure
 from dmpc.frontend.boundary import MOST_ELEMENTS
 from dmpc.frontend.model_rules import NO_FILE
-from dmpc.frontend.nir_format.rules import NIR_LINK, NIR_VALUE
+from dmpc.frontend.nir_format.rules import NIR_LINK, NIR_VALUE, NODE_KIND
 from dmpc.ir.graph import Array
 from isa.files.hdf5 import read_hdf5
 
@@ -42,8 +42,26 @@ def contents(source: "str | os.PathLike[str] | nir.NIRGraph") -> Mapping[str, An
     try:
         found: Mapping[str, Any] = source.to_dict()
     except ODD as error:
+        _check_nodes(source, (), set())
         raise ImportFailure(f"this NIR graph cannot be read: {_reason(error)}") from None
     return found
+
+
+def _check_nodes(graph: Any, path: tuple[str, ...], seen: set[int]) -> None:
+    """Raise ImportFailure for the first thing in the place of a node that is none."""
+    seen.add(id(graph))
+    nodes = getattr(graph, "nodes", None)
+    for name, node in nodes.items() if isinstance(nodes, Mapping) else ():
+        place = (*path, str(name))
+        if isinstance(node, type) or not hasattr(node, "to_dict"):
+            kind = node.__name__ if isinstance(node, type) else type(node).__name__
+            what = f"the class {kind}" if isinstance(node, type) else f"an object of class {kind}"
+            what = f"{'None' if node is None else what} is no node of NIR"
+            where = f"node '{'.'.join(place)}'"
+            nearest = "nodes are objects of the package nir, such as nir.LIF(...)"
+            raise ImportFailure.of(NODE_KIND, where=where, what=what, nearest=nearest)
+        if id(node) not in seen:
+            _check_nodes(node, place, seen)
 
 
 def _of_file(path: str) -> Mapping[str, Any]:

@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 from dmpc.errors import ImportFailure
 from dmpc.frontend.normalise.evaluate import Evaluator
 from dmpc.frontend.normalise.flow import ABSENT, Flow, Kind, Value
-from dmpc.frontend.normalise.template import Place, Places, Source, Template
+from dmpc.frontend.normalise.template import (
+    UNLIKE_CONSTANTS,
+    Place,
+    Places,
+    Source,
+    Template,
+)
 from dmpc.frontend.onnx_file import label
 from dmpc.rules import Stage, rule
 
@@ -18,15 +24,6 @@ UNLIKE_TIMESTEPS = rule(
     The machine's program is one timestep, repeated.""",
     nearest="compute the same at every timestep",
 )
-UNLIKE_CONSTANTS = rule(
-    "unlike-constants",
-    Stage.IMPORT,
-    "timestep {step} reads {theirs} where timestep {reference} reads {ours}",
-    why="""Weights and parameters are loaded once and used at every timestep. What depends on the
-    number of the timestep needs a state that counts.""",
-    nearest="the same weights and parameters at every timestep",
-)
-
 Before = tuple[Source, int]
 """A source at a timestep below 0."""
 

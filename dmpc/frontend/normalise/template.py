@@ -17,6 +17,14 @@ NO_COUNTERPART = rule(
     since nothing follows.""",
     nearest="compute the same at every timestep, with the same weights and statistics",
 )
+UNLIKE_CONSTANTS = rule(
+    "unlike-constants",
+    Stage.IMPORT,
+    "timestep {step} reads {theirs} where timestep {reference} reads {ours}",
+    why="""Weights and parameters are loaded once and used at every timestep. What depends on the
+    number of the timestep needs a state that counts.""",
+    nearest="the same weights, parameters and statistics at every timestep",
+)
 TWINS = rule(
     "twins",
     Stage.IMPORT,
@@ -187,8 +195,36 @@ def _unlike(
     first = next((at for at in range(middle) if each.get(at) == each[middle]), middle)
     odd = any(each.get(at) != each[middle] for at in (*range(first, middle), step))
     if odd and step < flow.steps - 1:
-        return ImportFailure.of(NO_COUNTERPART, where=where, step=step)
+        other = _other_weights(flow, twins[middle], there, step)
+        return other or ImportFailure.of(NO_COUNTERPART, where=where, step=step)
     return too_few(where, flow.steps, step)
+
+
+def _other_weights(
+    flow: Flow, ours: dict[int, Operation], theirs: dict[int, Operation], step: int
+) -> ImportFailure | None:
+    """The error of two timesteps of which one reads a weight where the other reads another.
+
+    `ours` and `theirs` are their operations by colour, in the order in which they are computed.
+    """
+    here = [one for colour, one in ours.items() if colour not in theirs]
+    there = [one for colour, one in theirs.items() if colour not in ours]
+    one, other = here[0], there[0] if there else None
+    if other is None or one.key != other.key or len(one.operands) != len(other.operands):
+        return None
+    pairs = [pair for pair in zip(one.operands, other.operands, strict=True) if ABSENT not in pair]
+    for pair in pairs:
+        mine, its = (flow.values[operand] for operand in pair)
+        if mine.kind == its.kind == Kind.STATIC and mine is not its:
+            return ImportFailure.of(
+                UNLIKE_CONSTANTS,
+                where=its.name,
+                step=step,
+                theirs=f"'{its.name}'",
+                reference=flow.steps // 2,
+                ours=f"'{mine.name}'",
+            )
+    return None
 
 
 def too_few(where: str, steps: int, step: int) -> TooFewTimesteps:

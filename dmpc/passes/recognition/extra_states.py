@@ -24,7 +24,7 @@ from dmpc.passes.recognition.neuron_rules import (
     LEAKY_READOUT,
     REFRACTORY,
 )
-from dmpc.passes.recognition.neurons import find_comparison, find_firing
+from dmpc.passes.recognition.neurons import find_comparison, find_firing, late_mix
 from dmpc.passes.recognition.terms import Matrix, near
 from dmpc.passes.recognition.truths import COMPARISONS
 from dmpc.rules import Rule
@@ -194,6 +194,10 @@ class _Wiring:
             name, moving = network.name(membrane.name), network.name(state.name)
             fires = next(iter(sorted(self._readers(membrane) & readers)))
             known = {fires, membrane.name, state.name}
+            late = late_mix(network, state, fires)
+            if late:
+                late.causes |= known
+                return late
             return self._failure(ADAPTIVE_THRESHOLD, state, fires, known, state=name, moving=moving)
         return None
 

@@ -180,9 +180,10 @@ OTHER_WEIGHTS = rule(
 RESET_MIX = rule(
     "reset-mix",
     Stage.NETWORK,
-    "a spike leaves a mix of {left}",
-    why="""A spike sets the membrane to a constant, or takes a constant off it. A reset to what a
-    current says, or to a part of the charge, has no instruction.""",
+    "a spike {leaves} a mix of {left}",
+    why="""A spike sets the membrane to a constant, or takes a constant off it, at once or a
+    timestep late. A reset to what a current says, or to a part of the charge (gated LIF), has no
+    instruction.""",
     nearest="where(spike, constant, charge), or charge - constant * spike",
 )
 LATERAL_RESET = rule(

@@ -132,6 +132,9 @@ def _no_threshold(network: Network, state: State, comparison: str, charge: Affin
     """Why a comparison is not that of a membrane's charge with a constant threshold."""
     difference = network.forms.difference(comparison)
     name = network.name(state.name)
+    late = late_mix(network, state, comparison)
+    if late:
+        return late
     missing = [leaf for leaf in charge.terms if leaf not in difference.terms]
     moving = [leaf for leaf in difference.terms if leaf not in charge.terms]
     if moving and not missing:
@@ -181,11 +184,28 @@ def _reset(
     if not fired.terms:
         return fired.bias
     if any(not term.near(fired.parts.get(leaf, term.zero)) for leaf, term in charge.parts.items()):
-        raise network.failure(
-            RESET_MIX, state.name, culprits=fired.terms, left=network.names(fired.terms)
-        )
+        raise _mixes(network, state, fired, "leaves")
     amount = charge.bias - fired.bias
     return threshold if near(amount, threshold) else amount
+
+
+def _mixes(network: Network, state: State, fired: Affine, leaves: str) -> NotRecognised:
+    """The error of spikes that do more to a membrane than a constant says."""
+    left = network.names(fired.terms)
+    return network.failure(RESET_MIX, state.name, culprits=fired.terms, left=left, leaves=leaves)
+
+
+def late_mix(network: Network, state: State, comparison: str) -> NotRecognised | None:
+    """The error of a state that is what spikes take off a membrane in the next timestep, where that
+    is no constant; None for any other state."""
+    size = network.graph.types[comparison].size
+    silent, fired = (
+        network.forms.assuming(comparison, np.full(size, value)).form(state.next)
+        for value in (0.0, 1.0)
+    )
+    if silent.parts or silent.bias.any() or not fired.parts:
+        return None
+    return _mixes(network, state, fired, "takes off its membrane, a timestep late,")
 
 
 def _check_own_spikes(

@@ -431,6 +431,21 @@ def test_a_graph_in_itself():
         import_nir(whole)
 
 
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [(None, "None"), (nir.LIF, "the class LIF"), ({}, "an object of class dict")],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_what_stands_in_the_place_of_a_node(found, said, nested):
+    inner = graph(W, lif())
+    whole = graph(W, lif())
+    whole.nodes["deep"] = inner
+    (inner if nested else whole).nodes["odd"] = found
+    place = "deep.odd" if nested else "odd"
+    with pytest.raises(ImportFailure, match=rf"graph: node '{place}': {said} is no node of NIR"):
+        import_nir(whole)
+
+
 def test_a_long_row_of_nodes():
     scales = [nir.Scale(2 * np.ones(3)) for _ in range(3000)]
     with pytest.raises(ImportFailure, match="its nodes stand in too long a row"):

@@ -145,6 +145,12 @@ NETWORKS = {
         "ws = cast(%wc)\nwn = where(%wc, %zero, %wh)\ny = matmul(%ws, %wo)",
         "nonlinear-state", "b",
     ),
+    "part of the charge that a spike takes off a timestep late": (  # SpikingJelly's GatedLIFNode
+        (U, B),
+        "f = matmul(%x, %wf)\nl = mul(%u, %most)\nlf = add(%l, %f)\nun = sub(%lf, %b)\n"
+        "c = ge(%un, %theta)\ns = cast(%c)\nhu = mul(%un, %half)\nbn = mul(%hu, %s)" + OUT,
+        "reset-mix", "b",
+    ),
     "current that spikes cut off": (
         (U, I),
         "fx = matmul(%x, %wf)\nil = mul(%i, %half)\nic = add(%il, %fx)\n"

@@ -140,7 +140,8 @@ class Scaled(nn.Module):
 
 def test_batch_norms_of_each_timestep_are_one_where_they_are_the_same():
     said = refused(Scaled(apart=True))
-    assert "or with other weights (compute the same at every timestep, with the same w" in said
+    assert "timestep 5 reads 'inner.norms.5.offset' where timestep 4 reads 'inner.n" in said
+    assert "(the same weights, parameters and statistics at every timestep)" in said
     x = np.zeros((1, STEPS, INPUTS), np.float32)
     from_torch(Net(Scaled(apart=False), mean).eval(), x, time_first=True)
 
