@@ -154,6 +154,25 @@ def test_states_of_an_earlier_run():
         traced(net)
 
 
+class Clearing(torch.nn.Module):
+    """A network that resets its modules itself, before it runs."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        self.net.reset_state()
+        return self.net(x)
+
+
+def test_a_module_that_resets_itself_needs_no_reset_before():
+    net, x = Clearing(network(LAYERS["LIF"])), events(3, INPUTS)
+    with torch.no_grad():
+        wanted = net(x.float().transpose(0, 1)).transpose(0, 1)
+    assert_same_spikes(traced(net), x, wanted)
+
+
 def test_a_module_with_a_readout_of_currents():
     net = network(LAYERS["LIF"], lambda: dense(0.5, NEURONS, 3), lambda: ExpSynTorch(3, tau=1e-2))
     x, wanted = run(net)

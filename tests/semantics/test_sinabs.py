@@ -157,6 +157,32 @@ def test_a_network_that_it_converts():
     assert_same_spikes(traced(net), x, wanted)
 
 
+class Clearing(nn.Module):
+    """A network that resets its layers itself, before it runs."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        reset(self.net)
+        return self.net(x)
+
+
+@pytest.mark.parametrize("samples", [2, 5])
+def test_a_network_that_resets_itself_needs_no_reset_before(samples):
+    net = Clearing(network(sl.LIF(tau_mem=10.0, tau_syn=5.0, **ONE), 0.8))
+    x = events(3, INPUTS)
+    with torch.no_grad():
+        wanted = net(x.float().transpose(0, 1)).transpose(0, 1)
+        net(x.float().transpose(0, 1)[:1].expand(samples, -1, -1))
+    held = net.net[1].v_mem
+    before = held.clone()
+    assert_same_spikes(traced(net), x, wanted)
+    assert net.net[1].v_mem is held
+    assert torch.equal(held, before)
+
+
 def test_a_network_of_defaults_is_compiled_and_every_bit_is_the_integer_graphs():
     """Of IAF neurons nothing is proved behind the first layer, and the samples tell."""
     torch.manual_seed(5)

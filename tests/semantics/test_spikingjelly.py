@@ -100,6 +100,24 @@ def test_modules_themselves(node):
         assert_same_spikes(graph, x, net(x.float()))
 
 
+class Clearing(Single):
+    """A network that resets its nodes itself, before it runs."""
+
+    def forward(self, x):
+        functional.reset_net(self)
+        return super().forward(x)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_module_that_resets_itself_needs_no_reset_before():
+    net, x = Clearing(neuron.LIFNode()).eval(), events(3, INPUTS)
+    with torch.no_grad():
+        wanted = net(x.float())
+    held = net.node.v
+    assert_same_spikes(traced(net), x, wanted)
+    assert net.node.v is held
+
+
 BENT = {
     "quadratic": (neuron.QIFNode, "becomes is not linear at .*, a product"),
     "Izhikevich": (neuron.IzhikevichNode, "becomes is not linear at .*, a product"),

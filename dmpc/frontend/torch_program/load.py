@@ -15,12 +15,12 @@ from dmpc.frontend.torch_program.numbers import check_unquantized, float_type, i
 from dmpc.frontend.torch_program.orders import Trial, imported, in_its_order
 from dmpc.frontend.torch_program.program import (
     as_module,
-    check_reset,
     load,
 )
 from dmpc.frontend.torch_program.reference import TorchReference
 from dmpc.frontend.torch_program.results import answer_of
 from dmpc.frontend.torch_program.rules import EXAMPLE_SHAPE, NO_EXAMPLE
+from dmpc.frontend.torch_program.stale import from_start
 from dmpc.frontend.torch_program.weights import load_weights
 
 if TYPE_CHECKING:
@@ -47,12 +47,12 @@ def from_module(
     """
     if x.ndim < 3 or 0 in x.shape:
         raise ImportFailure.of(EXAMPLE_SHAPE, where=name, shape=list(x.shape))
-    fresh = check_reset(module, name)
-    check_unquantized(module, name)
-    module = in_float32(module, name)
-    # Nodes that were reset start from their reset value, whatever it is: that is no stale state.
-    options = onnx_import.Options({}, readout, "keep" if fresh else initial_states, output)
-    traced = in_its_order(Trial(module, name, options, time_first), x)
+    with from_start(module, name, x, time_first) as fresh:
+        check_unquantized(module, name)
+        module = in_float32(module, name)
+        # Nodes that were reset start from their reset value, whatever it is: no stale state.
+        options = onnx_import.Options({}, readout, "keep" if fresh else initial_states, output)
+        traced = in_its_order(Trial(module, name, options, time_first), x)
     signature, repeats = traced.signature, traced.signature.repeats
     reference = TorchReference(
         traced.trial.module,

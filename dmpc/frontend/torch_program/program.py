@@ -30,10 +30,7 @@ from dmpc.frontend.torch_program.rules import (
     FORWARD_FAILS,
     MANY_ARGUMENTS,
     NO_PROGRAM,
-    OWN_INTERFACE,
     RESULT_TYPE,
-    SCRIPTED,
-    STALE_MODULE,
     UNTRACEABLE,
 )
 from dmpc.frontend.torch_program.settled import is_settled, settled
@@ -124,59 +121,6 @@ def _data_seen() -> Iterator[None]:
         yield
     finally:
         del kind.data
-
-
-RESETS = {
-    "spikingjelly": "spikingjelly's functional.reset_net(module)",
-    "sinabs": "its reset_states()",
-    "rockpool": "its reset_state()",
-}
-
-
-def check_reset(module: nn.Module, name: str) -> bool:
-    """Raise ImportFailure if a library's neurons keep states of an earlier run.
-
-    Returns whether there are modules of SpikingJelly, which has reset values of its own.
-    """
-    import torch
-
-    if isinstance(module, torch.jit.ScriptModule):
-        raise ImportFailure.of(SCRIPTED, where=name)
-    if not isinstance(module.parameters(), Iterator):
-        raise ImportFailure.of(OWN_INTERFACE, where=name)
-    found = False
-    for path, part in module.named_modules():
-        library, states = _states_of(part)
-        found |= library == "spikingjelly"
-        for key, now, start in states:
-            if not _same(now, start):
-                raise ImportFailure.of(
-                    STALE_MODULE, where=name, path=path or key, key=key, call=RESETS[library]
-                )
-    return found
-
-
-def _states_of(part: Any) -> tuple[str, list[tuple[str, Any, Any]]]:
-    """The library of a module with states, and (name, now, at the start) of each."""
-    now, start = getattr(part, "_memories", None), getattr(part, "_memories_rv", None)
-    if isinstance(now, dict) and isinstance(start, dict):
-        return "spikingjelly", [(key, now[key], start[key]) for key in now if key in start]
-    libraries = {one.__module__.partition(".")[0] for one in type(part).__mro__}
-    if "sinabs" in libraries:
-        return "sinabs", [(key, buffer, 0) for key, buffer in part._buffers.items()]
-    if "rockpool" in libraries:
-        names = [key for key in part._buffers if key in part.state()]
-        return "rockpool", [(key, part._buffers[key], 0) for key in names]
-    return "", []
-
-
-def _same(value: Any, start: Any) -> bool:
-    import torch
-
-    if value is None or start is None or isinstance(value, str):
-        return value is start or value == start
-    tensors = [torch.as_tensor(each) for each in (value, start)]
-    return bool((tensors[0] == tensors[1]).all())
 
 
 def example_of(x: Tensor, module: nn.Module, time_first: bool) -> torch.Tensor:

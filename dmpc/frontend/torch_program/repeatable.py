@@ -37,7 +37,7 @@ def check_repeatable(run: Callable[[], Any], name: str) -> bool:
         first = run()
         for _ in range(COINS):
             torch.manual_seed(0)
-            if not _equal(first, run()):
+            if not equal(first, run()):
                 raise ImportFailure.of(DIFFERS_BY_ITSELF, where=name, what="its answers differ")
             if drawn == _generators():
                 return False
@@ -47,7 +47,7 @@ def check_repeatable(run: Callable[[], Any], name: str) -> bool:
 def check_alike(one: ExportedProgram, other: ExportedProgram, name: str) -> None:
     """Raise ImportFailure if two traces of one module are not the same program."""
     same = one.graph_module.code == other.graph_module.code
-    if not same or not _equal(list(one.constants.values()), list(other.constants.values())):
+    if not same or not equal(list(one.constants.values()), list(other.constants.values())):
         raise ImportFailure.of(DIFFERS_BY_ITSELF, where=name, what="NumPy or Python draws numbers")
 
 
@@ -57,7 +57,7 @@ def _generators() -> tuple[Any, ...]:
     return random.getstate(), kind, np.asarray(keys).tobytes(), *rest
 
 
-def _equal(one: Any, other: Any) -> bool:
+def equal(one: Any, other: Any) -> bool:
     """Whether two answers hold the same tensors."""
     import torch
 

@@ -127,8 +127,8 @@ STALE_MODULE = rule(
     "timestep",
     why="""Neurons of SpikingJelly, Sinabs and Rockpool keep their membranes from call to call.
     Traced like that, the membranes of the last sample become weights; most predictions stay the
-    same, which hides it.""",
-    nearest="call {call} first",
+    same, which hides it. A `forward` that clears them itself needs no reset.""",
+    nearest="call {call} first, or in forward",
 )
 SCRIPTED = rule(
     "script-module",

@@ -17,7 +17,8 @@ from dmpc.findings import listening
 from dmpc.frontend import from_torch, open_model
 from dmpc.frontend.torch_program.convert import to_onnx
 from dmpc.frontend.torch_program.numbers import in_float32
-from dmpc.frontend.torch_program.program import check_reset, export
+from dmpc.frontend.torch_program.program import export
+from dmpc.frontend.torch_program.stale import check_reset
 from dmpc.nn import DMPNetwork, QuantizedNetwork
 from tests.dmpc.frontend.torch_program import hostile
 from tests.dmpc.frontend.torch_program.test_convert import B, Function, M, T
