@@ -181,7 +181,7 @@ JOINED_CONSTANTS = rule(
     "joined-constants",
     Stage.IMPORT,
     "{op} joins computed values with constants",
-    why="""Zeros before the first timestep make a delay. Other constants beside computed values are
-    a bias of what reads them, and belong there.""",
-    nearest="add the constants' share to the bias of the next product",
+    why="""Zeros before the first timestep make a delay, and numbers beside the values of a timestep
+    are constants of it. Joined to samples or to timesteps they would be some of their own.""",
+    nearest="join numbers to the values of each timestep, the same for all samples",
 )

@@ -159,7 +159,11 @@ MODELS: dict[str, Make] = {
         node("Greater", ["turned", "x"], "odd"),
         batch=2,
     ),
-    "joined-constants": with_step("Concat", "x", "v0", "rows", axis=1, batch=2),
+    "joined-constants": chained(
+        node("Relu", ["x"], "rest"),
+        node("Concat", ["x", "rest", "rows"], "odd", axis=0),
+        batch=2,
+    ),
     "uneven-samples": with_step("Mul", "x", "rows", batch=2),
     "only-relu": with_step("Max", "x", "v0"),
     "cast": with_step("Cast", "x", to=TensorProto.FLOAT16),
