@@ -73,6 +73,15 @@ SEVERAL_WEIGHTS = rule(
     why="Weights of every epoch, or averages of them, are other networks; nothing tells which.",
     nearest="save the one that is meant by itself",
 )
+WEIGHTS_TAKEN = rule(
+    "weights-taken",
+    Stage.FILE,
+    "of the sets of weights that fit the module, {taken} is taken; left out: {left}",
+    why="""Checkpoints hold averages of weights (EMA, SWA) beside the weights themselves. Those
+    under the keys of training loops for a network itself are taken: state_dict, model, net.""",
+    nearest="where another is meant, save it by itself",
+    severity=Severity.NOTE,
+)
 OTHER_WEIGHTS = rule(
     "weights-misfit",
     Stage.FILE,

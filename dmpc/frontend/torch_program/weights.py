@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dmpc.errors import ImportFailure
+from dmpc.findings import finding, tell
 from dmpc.frontend.model_rules import NO_FILE
 from dmpc.frontend.torch_program.rules import (
     CODE_IN_WEIGHTS,
     NO_STATE_DICT,
     OTHER_WEIGHTS,
     SEVERAL_WEIGHTS,
+    WEIGHTS_TAKEN,
 )
 
 if TYPE_CHECKING:
@@ -44,13 +46,10 @@ def load_weights(module: nn.Module, path: str | os.PathLike[str], *, trust: bool
     where = os.fspath(path)
     held = _read(path, where, trust)
     states = list(_states(held))
-    fitting = _fitting(module, states)
-    if len(fitting) > 1:
-        names = ", ".join(f"'{name}'" for name in fitting)
-        raise ImportFailure.of(SEVERAL_WEIGHTS, where=where, names=names)
-    if not fitting and not states:
+    if not states:
         raise ImportFailure.of(NO_STATE_DICT, where=where, held=_told(held))
-    state = next(iter(fitting.values()), None) or _nearest(module, states)
+    fitting = _fitting(module, states)
+    state = fitting[_taken(fitting, where)] if fitting else _nearest(module, states)
     _check_kinds(module, state, where)
     try:
         module.load_state_dict(state)
@@ -141,7 +140,7 @@ def _tensor(value: Any) -> torch.Tensor | None:
 
 
 def _fitting(module: nn.Module, states: list[tuple[str, State]]) -> dict[str, State]:
-    """Weights that fit, by where they stand: usual places before others, equal ones once."""
+    """Weights that fit, by where they stand, equal ones once."""
     own = module.state_dict()
     found: dict[str, State] = {}
     for name, state in states:
@@ -151,8 +150,21 @@ def _fitting(module: nn.Module, states: list[tuple[str, State]]) -> dict[str, St
             alike = any(_equal(part, other) for other in found.values())
             if _fits(own, part) and not alike:
                 found[".".join(each for each in (name, prefix.rstrip(".")) if each)] = part
-    usual = [name for key in USUAL for name in found if _last(name) == key]
-    return {usual[0]: found[usual[0]]} if usual else found
+    return found
+
+
+def _taken(fitting: dict[str, State], where: str) -> str:
+    """Which of the weights that fit are the module's: those in a usual place, before others."""
+    usual = [name for key in USUAL for name in fitting if _last(name) == key]
+    taken = usual[0] if usual else next(iter(fitting))
+    shown = {name: f"'{name}'" if name else "the outermost" for name in fitting}
+    if not usual and len(fitting) > 1:
+        raise ImportFailure.of(SEVERAL_WEIGHTS, where=where, names=", ".join(shown.values()))
+    first = shown.pop(taken)
+    if shown:
+        left = ", ".join(shown.values())
+        tell(finding(WEIGHTS_TAKEN, where=where, taken=first, left=left))
+    return taken
 
 
 def _last(name: str) -> str:

@@ -16,9 +16,11 @@ from dmpc.errors import ImportFailure
 from dmpc.findings import listening
 from dmpc.frontend import from_torch, open_model
 from dmpc.frontend.torch_program.convert import to_onnx
+from dmpc.frontend.torch_program.modules import from_factory
 from dmpc.frontend.torch_program.numbers import in_float32
 from dmpc.frontend.torch_program.program import export
 from dmpc.frontend.torch_program.stale import check_reset
+from dmpc.frontend.torch_program.weights import load_weights
 from dmpc.nn import DMPNetwork, QuantizedNetwork
 from tests.dmpc.frontend.torch_program import hostile
 from tests.dmpc.frontend.torch_program.test_convert import B, Function, M, T
@@ -114,6 +116,10 @@ def cases(folder: Path) -> dict[str, Callable[[], Report]]:
     def ones(scale: float) -> dict[str, torch.Tensor]:
         return {"fc.weight": torch.full((2, 3), scale), "fc.bias": torch.zeros(2)}
 
+    def taken() -> None:
+        torch.save({"ema": ones(1.0), "model": ones(2.0)}, "state.pt")
+        load_weights(from_factory(net), "state.pt")
+
     actions: dict[str, Callable[[], object]] = {
         **{name: lambda f=function: program(f) for name, function in FUNCTIONS.items()},
         "many-arguments": two_inputs,
@@ -131,6 +137,7 @@ def cases(folder: Path) -> dict[str, Callable[[], Report]]:
         "no-state-dict": lambda: weights([1, 2]),
         "weights-misfit": lambda: weights({"fc.weight": torch.zeros(2, 3)}),
         "several-weights": lambda: weights({"one": ones(1.0), "other": ones(2.0)}),
+        "weights-taken": taken,
         "narrow-floats": lambda: in_float32(nn.Linear(3, 2).bfloat16(), "net"),
         "narrow-program": half_program,
         "quantized-module": lambda: from_torch(nn.Sequential(nn.Linear(3, 2), FakeQuantize()), X),

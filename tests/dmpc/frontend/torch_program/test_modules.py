@@ -184,6 +184,19 @@ def test_weights_as_they_are_saved(wrap):
     assert torch.equal(module.fc.weight, state["fc.weight"])
 
 
+@pytest.mark.usefixtures("users_folder")
+def test_what_is_left_out_of_a_checkpoint_is_told():
+    state = {"fc.weight": torch.full((2, 3), 0.5), "fc.bias": torch.ones(2)}
+    double, half = ({key: by * value for key, value in state.items()} for by in (2, 0.5))
+    torch.save({"model": state, "ema": {"module": double}, "swa": half, "again": state}, "state.pt")
+    with listening() as told:
+        load_weights(from_factory("users_net:Makers.factory"), "state.pt")
+    (note,) = told
+    assert note.rule == "weights-taken"
+    assert note.where == "state.pt"
+    assert note.message.endswith("the module, 'model' is taken; left out: 'ema.module', 'swa'")
+
+
 def test_without_torch_one_is_told_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     for name in ("users_net:Net", "net.pt2"):
