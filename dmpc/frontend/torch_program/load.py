@@ -18,7 +18,6 @@ from dmpc.frontend.torch_program.program import (
     load,
 )
 from dmpc.frontend.torch_program.reference import TorchReference
-from dmpc.frontend.torch_program.results import answer_of
 from dmpc.frontend.torch_program.rules import EXAMPLE_SHAPE, NO_EXAMPLE
 from dmpc.frontend.torch_program.stale import from_start
 from dmpc.frontend.torch_program.weights import load_weights
@@ -63,7 +62,7 @@ def from_module(
         finish=signature.finish,
         dtype=float_type(module),
         steps=repeats or x.shape[1],
-        leaf=answer_of(traced.program, output).leaf,
+        leaf=traced.leaf,
         vector=None if repeats is None else tuple(traced.example.shape),
         frame=x.shape[2:],
     )
@@ -105,7 +104,9 @@ def from_file(
     _need_torch(name)
     program = load(path, trust=trust)
     module = as_module(program)  # before the import changes anything: it is what that is held to
-    graph, signature = imported(program, name, onnx_import.Options({}, readout, "zero", output))
+    graph, signature, leaf = imported(
+        program, name, onnx_import.Options({}, readout, "zero", output)
+    )
     (source,) = program.graph_signature.user_inputs
     given = next(node.meta["val"] for node in program.graph.nodes if node.name == source)
     shape, repeats = given.shape, signature.repeats
@@ -120,7 +121,7 @@ def from_file(
         dtype=given.dtype,
         batch=int(shape[int(time_first)]),
         steps=repeats or int(shape[int(not time_first)]),
-        leaf=answer_of(program, output).leaf,
+        leaf=leaf,
         vector=tuple(map(int, shape)) if repeats else None,
         frame=tuple(map(int, shape[2:])) if len(shape) > 3 else (),
     )

@@ -68,13 +68,15 @@ class Trial:
 
 @dataclass(frozen=True)
 class Traced:
-    """A module traced on an example, and what was imported of the program."""
+    """A module traced on an example, and what was imported of the program; `leaf` is the number of
+    its answer among all that it returns."""
 
     trial: Trial
     example: torch.Tensor
     program: ExportedProgram
     graph: Graph
     signature: onnx_import.Signature
+    leaf: int
 
     @property
     def in_order(self) -> bool:
@@ -204,20 +206,20 @@ def _other(trial: Trial) -> str:
 
 def imported(
     program: ExportedProgram, name: str, options: onnx_import.Options
-) -> tuple[Graph, onnx_import.Signature]:
-    """The graph of a program, and the axes of its input and output."""
+) -> tuple[Graph, onnx_import.Signature, int]:
+    """The graph of a program, the axes of its input and output, and which result is its answer."""
     try:
         program = functional_form(program)
         if not may_hold_states(program):
             options = replace(options, initial_states="keep")
-        answer, finish = before_finish(answer_of(program, options.output).node)
+        result = answer_of(program, options.output)
+        answer, finish = before_finish(result.node)
         model = to_onnx(program, stem(name), answer)
     except ImportFailure as error:
         raise error.inside(name) from None
     graph, signature = onnx_import.import_onnx(
         model, replace(options, output=None), name=name, finish=finish
     )
-    results = [result.name for result in results_of(program)]
-    tell_left_out(name, answer_of(program, options.output).name, results)
+    tell_left_out(name, result.name, [one.name for one in results_of(program)])
     graph.name = stem(name)
-    return graph, signature
+    return graph, signature, result.leaf

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dmpc.errors import ImportFailure
 from dmpc.frontend.chosen import check_named, options
+from dmpc.frontend.torch_program.nodes import module_of
 from dmpc.frontend.torch_program.rules import CONSTANT_RESULT, MANY_RESULTS, WRITTEN_BUFFER
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def results_of(program: ExportedProgram) -> list[Result]:
 def answer_of(program: ExportedProgram, wanted: str | None) -> Result:
     """The result that is the network's answer: the one that there is, or the `wanted` one.
 
+    States as the last timestep leaves them are no answers where something else follows from them.
     Raises ImportFailure, with the names that there are, if there are several and none is wanted,
     or if it is none of them.
     """
@@ -51,12 +53,64 @@ def answer_of(program: ExportedProgram, wanted: str | None) -> Result:
     check_named(wanted, names)
     if not found:
         raise ImportFailure.of(CONSTANT_RESULT)
-    if wanted is None and len(found) > 1:
+    if wanted is not None:
+        return found[names.index(wanted)]
+    answers = _answers(program, found)
+    if len(answers) > 1:
         listed = ", ".join(f"{one.name} {_shape(one.node)}" for one in found)
         raise ImportFailure.of(
-            MANY_RESULTS, number=len(found), names=listed, options=options(names)
+            MANY_RESULTS,
+            number=len(found),
+            names=listed,
+            options=options(one.name for one in answers),
         )
-    return found[names.index(wanted) if wanted is not None else 0]
+    return answers[0]
+
+
+def _answers(program: ExportedProgram, found: list[Result]) -> list[Result]:
+    """The results that may be the answer: none that is a state another one follows from."""
+    if len(found) == 1:
+        return found
+    (given,) = (one for one in program.graph.nodes if one.name in _inputs(program))
+    whole = sorted(_shape(given)[:2])  # samples and timesteps: gathered, and no state
+    above = [_above(one.node) for one in found]
+    left = [
+        one
+        for place, one in enumerate(found)
+        if sorted(_shape(one.node)[:2]) == whole
+        or not any(
+            _is_last(one.node, above[place] & its) for its in (*above[:place], *above[place + 1 :])
+        )
+    ]
+    return left or found
+
+
+def _inputs(program: ExportedProgram) -> tuple[str, ...]:
+    names: tuple[str, ...] = program.graph_signature.user_inputs
+    return names[:1]
+
+
+def _is_last(node: Any, earlier: set[Any]) -> bool:
+    """Whether a node is the last that a loop made of a value: the same call of the same module is
+    among those before it."""
+    return any(_call(one) == _call(node) for one in earlier)
+
+
+def _call(node: Any) -> tuple[Any, ...]:
+    """What a node calls, but for the values that it reads."""
+    given = [arg for arg in node.args if not isinstance(arg, type(node) | list | tuple)]
+    return node.target, module_of(node), given, _shape(node)
+
+
+def _above(node: Any) -> set[Any]:
+    """The calls with a result of their own that a node hangs on."""
+    found: set[Any] = set()
+    work = [node]
+    while work:
+        new = {one for one in work.pop().all_input_nodes if one not in found}
+        found |= new
+        work += new
+    return {one for one in found if hasattr(one.meta.get("val"), "shape")}
 
 
 def _names(program: ExportedProgram) -> list[str]:
