@@ -13,7 +13,7 @@ from benchmarks.random_layers import FLAVOURS, Builder, Feed, Layer, LayerBuilde
 from dmpc.ir.graph import Graph
 from dmpc.ir.ops_layers import NEURONS
 from dmpc.ir.types import f32
-from dmpc.ir.verify import verify
+from dmpc.ir.verify import SINCE, verify
 
 READOUTS = ("mean", "sum", "last", "max", "max0")
 
@@ -24,13 +24,15 @@ class Shape:
 
     `leaks` says through how many leaky integrators, one after the other, the output goes; `besides`
     how many layers before the last the readout reads as well, of which the first may be an input of
-    events. What it reads is up to so many timesteps `late`: an answer of spikes before.
+    events. What it reads is up to so many timesteps `late`: an answer of spikes before. A mean or a
+    sum counts from timestep `since` on, or the last one.
     """
 
     inputs: int
     layers: tuple[Layer, ...]
     classes: int = 3
     readout: str = "mean"
+    since: int = 0
     leaks: int = 0
     besides: int = 0
     late: int = 0
@@ -49,6 +51,8 @@ def network(shape: Shape) -> Graph:
     """The float graph of a shape."""
     random = np.random.default_rng(shape.seed)
     graph = Graph("random", "layers", inputs=["x"], attrs={"readout": shape.readout})
+    if shape.readout in SINCE and (since := min(shape.since, shape.steps - 1)):
+        graph.attrs["since"] = since
     graph.types["x"] = f32(shape.inputs)
     graph.locs["x"] = ("input",)
     feed = ("x", shape.inputs)
@@ -125,6 +129,7 @@ def random_shape(random: Random) -> Shape:
         layers=tuple(layers),
         classes=random.randint(1, 6),
         readout=random.choice(READOUTS),
+        since=random.choice((0, 0, 1, 3)),
         leaks=random.choice((0, 0, 1, 2)),
         graded=random.random() < 0.4,
         density=random.choice((0.0, 0.1, 0.5, 1.0)),

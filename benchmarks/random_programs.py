@@ -216,6 +216,10 @@ class Author:
             del self.bursts[bank]
         self.group_work(chosen[0], banks, chosen[1])
 
+    def since(self) -> int:
+        """A timestep from which on something counts; the first where there is no loop over them."""
+        return len(self.body) % 4 if self.staged else 0
+
     def lengthen(self) -> None:
         """Spikes of some neurons, and of more behind them."""
         dest, stage = self.number(0, 3), self.number(0, 2) if self.staged else 0
@@ -244,6 +248,7 @@ class Author:
             "spikes": self.number(0, 3),
             "banks": banks,
             "mode": "sum",
+            "since": self.since(),
         }
         given = {name: value for name, value in known.items() if name in fields_of(cls)}
         self.add(build(cls, given), stage)
@@ -283,7 +288,7 @@ class Author:
                 )
             ),
             lambda: self.add(ClearDelays(row=0, rows=self.number(1, ROWS))),
-            lambda: self.add(CountEvents(counts=3, source=source, size=EVENTS)),
+            lambda: self.add(CountEvents(counts=3, source=source, size=EVENTS, since=self.since())),
             lambda: self.add(ClearMembranes(**self.place())),
             lambda: self.add(ClearLogits(mode="sum", **self.place())),
             lambda: self.add(Emit(**self.place())),

@@ -3,9 +3,10 @@
 `.target` names the machine: one that ships, or a TOML file in the text's own folder. `.io`, with
 the program's name, says how it is fed and read, so that it can be run: `input` takes events or
 values (kind) of a size, values in steps of a scale in so many bits; `output` are the first size
-numbers emitted, in steps of a scale, which average=1 divides by the timesteps. The host chooses how
-many timesteps a sample has. Events have 1 bit, values those of the target's registers, scales are
-1 and average is 0 if they are left out. `.mem` gives rows of a memory, from 0 on.
+numbers emitted, in steps of a scale, which average=1 divides by the timesteps, of which since=n
+leaves out the first n. The host chooses how many timesteps a sample has. Events have 1 bit, values
+those of the target's registers, scales are 1 and average is 0 if they are left out. `.mem` gives
+rows of a memory, from 0 on.
 
 An operand that equals its field's default may be left out. A loop's `length` is a number of words
 or the label right behind its body. A label that begins with ".L" is only a place; any other names

@@ -223,6 +223,11 @@ class Core:
         """Zeros, [batch, size]."""
         return np.zeros((self.batch, size), np.int64)
 
+    def steps_from(self, since: int) -> int:
+        """How many timesteps the sample has from one on."""
+        left: int = max(self.steps - since, 0)
+        return left
+
     # -- input and output -------------------------------------------------------------------------
 
     def next_input(self, size: int, low: int, high: int) -> Int:

@@ -21,6 +21,7 @@ from isa.limits import (
     ROW_BITS,
     SIZE_BITS,
     STAGE_BITS,
+    TIMESTEP_BITS,
 )
 
 if TYPE_CHECKING:
@@ -97,6 +98,11 @@ def row_number(doc: str, default: Any = dataclasses.MISSING) -> Any:
 def elements(doc: str, default: Any = dataclasses.MISSING) -> Any:
     """A number of elements of a vector."""
     return unsigned(SIZE_BITS, doc, default)
+
+
+def timestep_number(doc: str, default: Any = dataclasses.MISSING) -> Any:
+    """A timestep of a sample, from 0."""
+    return unsigned(TIMESTEP_BITS, doc, default)
 
 
 def group_count(doc: str) -> Any:
@@ -273,6 +279,30 @@ def bank_set(doc: str) -> Any:
     return _declare(field, dataclasses.MISSING)
 
 
+@dataclass(frozen=True)
+class Timesteps:
+    """Some timesteps of a sample: that number `since`, and each `every`th behind it."""
+
+    since: int = 0
+    every: int = 1
+
+    def has(self, timestep: int) -> bool:
+        """Whether a timestep is one of them."""
+        return timestep >= self.since and (timestep - self.since) % max(self.every, 1) == 0
+
+    def among(self, steps: int) -> range:
+        """Those of a sample of so many timesteps."""
+        return range(self.since, steps, max(self.every, 1))
+
+
+EVERY_ONE = Timesteps()
+
+
+def from_timestep(since: int) -> Timesteps | None:
+    """The timesteps from a number on; None where these are all, and none need be counted."""
+    return Timesteps(since=since) if since else None
+
+
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Instruction(ABC):
     """Base of all instructions; a subclass is the one definition of its instruction."""
@@ -300,8 +330,8 @@ class Instruction(ABC):
         return f"{type(self).__name__}({operands})"
 
     @property
-    def every_timesteps(self) -> int | None:
-        """Runs in timesteps that this divides, and is skipped in others; None: counts none."""
+    def timesteps(self) -> Timesteps | None:
+        """Timesteps in which it runs, while it is skipped in others; None: counts none."""
         return None
 
     def linked(self, kernels: "Mapping[int, Kernel]") -> "Instruction":

@@ -13,6 +13,7 @@ from isa.errors import IsaError, named
 from isa.format import Instruction, layout
 from isa.image import Image, Symbol
 from isa.instructions import InputEvents, InputValues
+from isa.limits import TIMESTEP_BITS
 from isa.validity import TEXT
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
@@ -23,6 +24,7 @@ class _Note(BaseModel):
 
 
 MOST_REPEATS = 1 << 16
+MOST_SINCE = (1 << TIMESTEP_BITS) - 1
 Scale = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -58,11 +60,20 @@ class Input(_Note):
 
 
 class Output(_Note):
-    """Logits: the first `size` numbers emitted, `scale` a step; `average` over timesteps if set."""
+    """Logits: the first `size` numbers emitted, `scale` a step; `average` over timesteps if set,
+    those from number `since` on."""
 
     size: Annotated[int, Field(ge=1)]
     scale: Scale
     average: bool
+    since: Annotated[int, Field(ge=1, le=MOST_SINCE)] | None = None
+
+    def step(self, timesteps: Numbers | int) -> Numbers | float:
+        """What one of the emitted numbers is worth after so many timesteps."""
+        if not self.average:
+            return self.scale
+        counted: Numbers = np.maximum(np.asarray(timesteps) - (self.since or 0), 1)
+        return self.scale / counted
 
 
 class Interface(_Note):

@@ -13,8 +13,9 @@ MOST_BANKS, MOST_REGISTERS, MOST_WINDOWS, MOST_LOOPS, MOST_KERNELS = 3, 64, 16, 
 name."""
 MOST_QUEUE, MOST_SLOTS, MOST_LATENCY, MOST_HOLD = 64, 64, 64, 4
 """Waiting instructions of a unit, groups in flight beside a bank, cycles to a result."""
-ROW_BITS, SIZE_BITS, GROUP_BITS, STAGE_BITS = 24, 16, 16, 6
-"""Of operands: rows of a memory, elements of a vector, groups of neurons, stages of a program."""
+ROW_BITS, SIZE_BITS, GROUP_BITS, STAGE_BITS, TIMESTEP_BITS = 24, 16, 16, 6, 16
+"""Of operands: rows of a memory, elements of a vector, groups of neurons, stages of a program,
+timesteps of a sample."""
 
 LOCKSTEP = 16
 """Samples that the compiled engine runs in step."""

@@ -50,9 +50,8 @@ class Machine(Protocol):
     def values(self) -> Registers:
         """Value registers."""
 
-    @property
-    def steps(self) -> Data:
-        """The timesteps of the sample."""
+    def steps_from(self, since: int) -> Data:
+        """How many timesteps the sample has from one on."""
 
     def trap(self, cause: str) -> NoReturn:
         """Stop the machine at the current instruction."""

@@ -75,11 +75,13 @@ class Sequencer:
         return not inside or op.stage <= self.frames[-1].iteration < self.steps + op.stage
 
     def due(self, op: Instruction) -> bool:
-        """Whether an enabled instruction runs in this timestep: some do in every so-manieth."""
-        every = op.every_timesteps
-        if every == 0:
+        """Whether an enabled instruction runs in this timestep: some do in some timesteps alone."""
+        only = op.timesteps
+        if only is None:
+            return True
+        if only.every == 0:
             self._trap(f"{op.mnemonic} every 0 timesteps")
-        return every is None or self.timestep_of(op.stage) % every == 0
+        return only.has(self.timestep_of(op.stage))
 
     @property
     def iteration(self) -> int | None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from isa.format import Instruction
+from isa.format import EVERY_ONE, Instruction
 from isa.instructions import Loop
 
 
@@ -50,7 +50,6 @@ class Follower:
             return Position(pc)
         op = self.code[pc]
         timestep = iteration - op.stage
-        every = op.every_timesteps or 1
         if not 0 <= timestep < self.steps:
             return Position(pc, iteration, None, runs=False)
-        return Position(pc, iteration, timestep, runs=timestep % every == 0)
+        return Position(pc, iteration, timestep, runs=(op.timesteps or EVERY_ONE).has(timestep))

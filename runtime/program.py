@@ -244,8 +244,7 @@ class Program:
 
     def scale(self, timesteps: Integers | int) -> NDArray[np.float64] | float:
         """What one of the device's logits is worth after so many timesteps."""
-        output = self.interface.output
-        return output.scale / timesteps if output.average else output.scale
+        return self.interface.output.step(timesteps)
 
     def profile(self, result: Result) -> "Profile":
         """Where the cycles, accesses and energy of a run of this program went."""

@@ -14,7 +14,7 @@ import numpy as np
 from isa.arithmetic import Int
 from isa.disassembler import assembly
 from isa.engines.fast import FastEngine
-from isa.format import WORD_BITS, Instruction, encode
+from isa.format import EVERY_ONE, WORD_BITS, Instruction, encode
 from isa.image import Image
 from isa.instructions import InputEvents, InputValues, Loop
 from isa.validity import MEMORY, TEXT
@@ -144,9 +144,9 @@ def _series(program: "Program", inputs: Int) -> Iterator[tuple[str, int, int, In
         parts.setdefault(name, {})[start] = item, seen[item.place][0]
     for name, pieces in parts.items():
         first, _ = pieces[min(pieces)]
-        every = code[first.place[0]].every_timesteps or 1
+        only = code[first.place[0]].timesteps or EVERY_ONE
         table = np.concatenate([data for _, (_, data) in sorted(pieces.items())], axis=1)
-        yield name, every, first.bits, table[::every]
+        yield name, only.every, first.bits, table[:: only.every]
     stream = machine.stream(program.inputs)
     logits = []
     for step in range(len(inputs)):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from isa.engines.trace import Interval, Span, Trace
-from isa.format import Instruction
+from isa.format import EVERY_ONE, Instruction
 from runtime.errors import RuntimeFailure
 
 
@@ -40,10 +40,10 @@ def timestep_of(
         by_pc[span.pc].append(span)
     spans = []
     for pc in sorted(by_pc):
-        every = code[pc].every_timesteps or 1
+        ran = (code[pc].timesteps or EVERY_ONE).among(steps)
         # What runs once a sample, or several times a timestep, belongs to none.
-        if len(by_pc[pc]) == -(-steps // every) and wanted % every == 0:
-            spans.append(by_pc[pc][wanted // every])
+        if len(by_pc[pc]) == len(ran) and wanted in ran:
+            spans.append(by_pc[pc][ran.index(wanted)])
     if steps == 1 or not spans:
         raise RuntimeFailure("a schedule needs a sample of two timesteps or more")
     first, last = min(span.issued for span in spans), max(span.end for span in spans)

@@ -61,6 +61,7 @@ def networks(*, graded: bool | None = None) -> st.SearchStrategy[Shape]:
         layers=st.lists(layers, min_size=1, max_size=3).map(tuple),
         classes=st.integers(1, 6),
         readout=st.sampled_from(READOUTS),
+        since=st.sampled_from((0, 0, 1, 3)),
         leaks=st.sampled_from((0, 0, 1, 2)),
         besides=st.sampled_from((0, 0, 1, 2)),
         late=st.sampled_from((0, 0, 1, 3)),

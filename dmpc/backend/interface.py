@@ -1,7 +1,7 @@
 """What goes into a graph of integers, and what comes out."""
 
 from dmpc.ir.graph import Graph
-from dmpc.ir.interpret import repeats_of
+from dmpc.ir.interpret import repeats_of, since_in
 from isa.interface import Input, Interface, Output
 
 
@@ -21,6 +21,7 @@ def interface_of(graph: Graph) -> Interface:
             size=output.shape[0],
             scale=_number(output.scale),
             average=bool(graph.attrs["average"]),
+            since=since_in(graph) or None,
         ),
     )
 

@@ -299,6 +299,7 @@ class Lowering(Pieces):
                 banks=piece.banks,
                 mode=str(op.attrs.get("mode", "sum")),
                 steps=op.kind == "total_logits",
+                since=self.since(op),
             )
             yield from self.worked(op, piece, made, row=op.results[0])
 
@@ -314,6 +315,7 @@ class Lowering(Pieces):
             source=self.row(op.operands[1]),
             groups=self.rows(op.results[0]),
             mode=str(op.attrs.get("mode", "sum")),
+            since=self.since(op),
         )
         yield self.made(op, made, "step", {"row": op.results[0]})
 
@@ -330,6 +332,7 @@ class Lowering(Pieces):
             counts=self.row(op.operands[0]),
             source=self.row(op.operands[1]),
             size=self.size(op.operands[1]),
+            since=self.since(op),
         )
         yield self.made(op, made, "step", {"counts": op.results[0]})
 
@@ -340,6 +343,10 @@ class Lowering(Pieces):
             size=self.size(op.operands[0]),
         )
         yield self.made(op, made, "move", {})
+
+    def since(self, op: Op) -> int:
+        """The first timestep that an op takes in."""
+        return self.number(op, "since") if "since" in op.attrs else 0
 
     def _parameters(self, op: Op) -> int:
         stage = STAGES.get(op.kind)

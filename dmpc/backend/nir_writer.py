@@ -16,6 +16,7 @@ import numpy as np
 from dmpc.backend.standing import Shape, in_planes, standing
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Array, Graph, Op
+from dmpc.ir.interpret import since_in
 from dmpc.ir.ops_convolution import ONE, Convolution
 from dmpc.ir.registry import op_def
 
@@ -112,6 +113,8 @@ class _Writer:
         for value, node in self.later:
             self.file.edges.append((self.found(value), node))
         readout = str(graph.attrs.get("readout", "mean"))
+        if since := since_in(graph):
+            raise self.refused(answer, f"a {readout} of outputs from timestep {since} on")
         strict = all(op.attrs["strict"] for op in self.neurons)
         self.file.reading = Reading(self.dt, self.how, not strict, readout)
         return self.file

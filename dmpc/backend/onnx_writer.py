@@ -22,7 +22,7 @@ from dmpc.ir.drives import split
 from dmpc.ir.endless import endless_of, spiking_up_to
 from dmpc.ir.graph import Array, Graph, Op
 from dmpc.ir.integer_types import times
-from dmpc.ir.interpret import repeats_of
+from dmpc.ir.interpret import repeats_of, since_in
 from dmpc.ir.ops_convolution import ONE, Convolution
 from dmpc.ir.ops_layers import ADAPTATION, NO_LIMIT, PARAMETERS
 from dmpc.ir.registry import op_def
@@ -165,6 +165,11 @@ class _Writer:
         kind = str(self.graph.attrs.get("readout", "mean"))
         attrs: dict[str, Any] = {"keepdims": 0}
         inputs = ["outputs"]
+        if since := since_in(self.graph):
+            ends = {"from": [since], "to": [np.iinfo(np.int64).max], "axis": [TIME]}
+            stored = [self.numbers(f"since.{key}", np.array(at)) for key, at in ends.items()]
+            self.outside.append(helper.make_node("Slice", ["outputs", *stored], ["late"], "late"))
+            inputs = ["late"]
         match kind:
             case "last":
                 op, attrs = "Gather", {"axis": TIME}

@@ -260,6 +260,7 @@ def _print_overview(image: Image, out: Output) -> dict[str, Any]:
     out.print(f"{described.name}, built for target {image.target.name}")
     out.print(f"input: {source.size} {source.kind}{scale}")
     over = "the mean over timesteps" if result.average else "over all timesteps"
+    over += f" from {result.since} on" if result.since else ""
     out.print(f"output: {result.size} logits, {result.scale:g} a step, {over}")
     return {**described.model_dump(mode="json"), "target": image.target.name}
 

@@ -67,7 +67,7 @@ def concat(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
     numbers = any(isinstance(part, Known) for part in parts)
     if numbers and len({part.value for part in traced}) < 2:
         raise MixesTime.of(JOINED_CONSTANTS, op=node.op)  # zeros in front of a sequence delay it
-    if any((p.domain, p.reduced) != (traced[0].domain, traced[0].reduced) for p in traced):
+    if len({(p.domain, p.reduced, p.since) for p in traced}) > 1:
         raise ImportFailure.of(APART_IN_TIME)
     axis = node.axis("axis", 0, len(traced[0].shape))
     rests = {(*part.shape[:axis], *part.shape[axis + 1 :]) for part in parts}

@@ -456,4 +456,6 @@ def _answer(ctx: Context, tensor: Tensor, name: str, domain: Domain, wanted: str
         raise ImportFailure.of(READOUT_CONFLICT, found=found, wanted=wanted)
     ctx.builder.graph.outputs = [value]
     ctx.builder.graph.attrs["readout"] = found or wanted or "mean"
+    if tensor.since:
+        ctx.builder.graph.attrs["since"] = tensor.since
     return axes_of(tensor)

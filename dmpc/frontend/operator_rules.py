@@ -119,10 +119,11 @@ OVER_SOME_TIME = rule(
     "over-some-time",
     Stage.IMPORT,
     "{op} runs over {what}",
-    why="""A readout is the mean, sum, maximum or last of all timesteps: the readout unit adds up
-    while the sequence runs and knows no beginning but the first timestep.""",
-    nearest="reduce over the whole time axis and no other, and train so; the last value of a "
-    "readout that leaks forgets the first timesteps by itself",
+    why="""A readout is the mean or sum of all timesteps, or of those from one on, or the largest or
+    last of all: the readout unit works while the sequence runs, knows when to begin adding up, and
+    ends with the sample.""",
+    nearest="reduce over the whole time axis and no other, or add up from a timestep to the end, "
+    "and train so; the last value of a readout that leaks forgets the first timesteps by itself",
 )
 WRONG_AXES = rule(
     "wrong-axes",

@@ -19,6 +19,7 @@ from dmpc.frontend.operator_rules import (
     OVER_SOME_TIME,
 )
 from dmpc.frontend.tensors import Known, MixesTime, Tensor, Traced
+from dmpc.ir.verify import SINCE
 
 KINDS = {"ReduceMean": "mean", "ReduceSum": "sum", "ReduceMax": "max"}
 LINEAR = ("matmul", "add", "sub", "mul", "div", "neg")
@@ -106,14 +107,16 @@ def _over_time(ctx: Context, node: Node, tensor: Traced) -> Traced:
         and np.all(tensor.elements == tensor.elements[..., :1])
     )
     every = np.sort(step, axis=-1)
-    if not alike or tensor.shape[-1] != domain.steps or np.any(every != np.arange(domain.steps)):
+    since = domain.steps - tensor.shape[-1]
+    whole = alike and since >= 0 and not np.any(every != np.arange(since, domain.steps))
+    if not whole or (since and kind not in SINCE):
         what = "samples, or over time and features at once"
         if alike and step.size and np.all(every == every.reshape(-1, every.shape[-1])[0]):
             ends = f"{every.min()} to {every.max()}"
             what = f"timesteps {ends} of 0 to {domain.steps - 1} alone, {tensor.shape[-1]} of them"
         raise ImportFailure.of(OVER_SOME_TIME, op=node.op, what=what)
     index = domain.join(sample[..., 0], 0) * tensor.features + tensor.elements[..., 0]
-    return replace(tensor, index=index, reduced=kind)
+    return replace(tensor, index=index, reduced=kind, since=since)
 
 
 def after_reduction(kind: str, tensors: Sequence[Tensor]) -> Traced | None:
@@ -124,8 +127,8 @@ def after_reduction(kind: str, tensors: Sequence[Tensor]) -> Traced | None:
     """
     traced = [tensor for tensor in tensors if isinstance(tensor, Traced)]
     known = [tensor for tensor in tensors if isinstance(tensor, Known)]
-    tags = {tensor.reduced for tensor in traced}
-    if tags == {None}:
+    tags = {(tensor.reduced, tensor.since) for tensor in traced}
+    if tags == {(None, 0)}:
         return None
     if len(tags) > 1:
         raise ImportFailure.of(MIXED_READOUTS)
@@ -144,7 +147,7 @@ def after_reduction(kind: str, tensors: Sequence[Tensor]) -> Traced | None:
         return None
     if kind in ("add", "sub") and known:
         raise ImportFailure.of(AFTER_SUM)
-    if kind in ("mul", "div") and _is_mean(kind, known[0], first.domain.steps):
+    if kind in ("mul", "div") and _is_mean(kind, known[0], first.domain.steps - first.since):
         shape = np.broadcast_shapes(*(tensor.shape for tensor in tensors))
         return replace(first, index=np.broadcast_to(first.index, shape), reduced="mean")
     return None

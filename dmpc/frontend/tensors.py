@@ -82,7 +82,8 @@ class Traced:
 
     Element e is element `index[e] % features` of graph value `value` at position
     `index[e] // features` of `domain`. `reduced` (mean, sum or max) marks a tensor that is the
-    reduction over all timesteps of what it indexes, which then stands at timestep 0.
+    reduction over all timesteps of what it indexes, or of a mean or sum over those from `since`
+    on, which then stands at timestep 0.
     """
 
     value: str
@@ -90,6 +91,7 @@ class Traced:
     index: Index
     domain: Domain
     reduced: str | None = None
+    since: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -71,9 +71,10 @@ class Graph:
     Values (inputs, states, constants, results of ops) are known by name, each defined once; `types`
     has an entry for every one. `ops` stand in execution order. `outputs` are values per timestep;
     how they become the network's answer is the graph attribute `readout` (mean, sum, last or max
-    over the timesteps); an attribute `events` names a node of the user's for which the input must
-    be 0 or 1. `level` says which facts hold: see `dmpc.ir.levels`. `placement` is filled
-    by the placement pass, `listing` (assembly lines) by the schedule.
+    over the timesteps); an attribute `since` says from which timestep on a mean or a sum counts
+    them; an attribute `events` names a node of the user's for which the input must be 0 or 1.
+    `level` says which facts hold: see `dmpc.ir.levels`. `placement` is filled by the placement
+    pass, `listing` (assembly lines) by the schedule.
     """
 
     name: str

@@ -25,23 +25,38 @@ ELEMENTS = 1 << 24
 """Of all values together that are computed at once; of large networks fewer rows are then."""
 
 
-def over_time(readout: str, outputs: Tensor) -> Tensor:
+def over_time(readout: str, outputs: Tensor, since: int = 0) -> Tensor:
     """The answer [samples, classes] that a readout makes of outputs [samples, timesteps, classes].
 
-    `readout` is mean, sum, last, max, or max0: the largest, or zero where all are below.
+    `readout` is mean, sum, last, max, or max0: the largest, or zero where all are below. Mean and
+    sum are those from timestep `since` on; where there is none, zero.
     """
     if readout == "last":
         return np.asarray(outputs[:, -1])
     if readout in ("max", "max0"):
         largest = np.asarray(outputs.max(axis=1))
         return np.maximum(largest, 0) if readout == "max0" else largest
-    return np.asarray(outputs.sum(axis=1) if readout == "sum" else outputs.mean(axis=1))
+    counted = outputs[:, since:]
+    mean = readout != "sum" and counted.shape[1] > 0
+    return np.asarray(counted.mean(axis=1) if mean else counted.sum(axis=1))
 
 
 def readout_in(graph: Graph) -> str:
     """The readout of a graph; of integers the sum in place of the mean."""
     readout = str(graph.attrs.get("readout", "mean"))
     return "sum" if readout == "mean" and not graph.types[graph.outputs[0]].is_float else readout
+
+
+def since_in(graph: Graph) -> int:
+    """The first timestep that a mean or sum over time takes in."""
+    since = graph.attrs.get("since", 0)
+    assert isinstance(since, int)
+    return since
+
+
+def answer(graph: Graph, outputs: Tensor) -> Tensor:
+    """The answer [samples, classes] that a graph makes of its outputs, as `over_time` has them."""
+    return over_time(readout_in(graph), outputs, since_in(graph))
 
 
 @dataclass(frozen=True)
@@ -90,7 +105,7 @@ def interpret(
     series = machine.run()
     return Result(
         outputs=series[output],
-        logits=over_time(readout_in(graph), series[output]),
+        logits=answer(graph, series[output]),
         traces={name: series[name] for name in dict.fromkeys(trace)},
         saturations=context.saturations,
     )

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from dmpc.ir.graph import Graph
-from dmpc.ir.interpret import Result, over_time, readout_in
+from dmpc.ir.interpret import Result, answer
 from dmpc.ir.registry import Tensor
 from isa.arithmetic import Int
 
@@ -24,7 +24,7 @@ def ended(graph: Graph, found: Result, lengths: Int | None) -> Result:
     logits = np.empty_like(found.logits)
     for length in np.unique(lengths):
         of_length = lengths == length
-        logits[of_length] = over_time(readout_in(graph), found.outputs[of_length, :length])
+        logits[of_length] = answer(graph, found.outputs[of_length, :length])
     traces = {name: _cut(series, there) for name, series in found.traces.items()}
     return replace(found, outputs=_cut(found.outputs, there), logits=logits, traces=traces)
 

@@ -16,6 +16,7 @@ from dmpc.ir.integer_types import (
 from dmpc.ir.registry import BITS, Attrs, AttrSpec, EvalContext, OpDef, Tensor, register
 from dmpc.ir.types import TensorType
 from isa import arithmetic
+from isa.interface import MOST_SINCE
 
 
 def _infer_logits(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
@@ -54,6 +55,15 @@ ACCUMULATE_LOGITS = register(
 )
 
 
+SINCE = AttrSpec(
+    int, "the first timestep that counts; 0 if absent", required=False, limits=(1, MOST_SINCE)
+)
+
+
+def _since(attrs: Attrs) -> int:
+    return number(attrs, "since") if "since" in attrs else 0
+
+
 def _infer_count(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
     integers(types[0], "counts", *types[1].shape)
     if types[1].dtype != "event":
@@ -64,20 +74,21 @@ def _infer_count(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType,
 def _evaluate_count(
     ctx: EvalContext, attrs: Attrs, counts: Tensor, events: Tensor
 ) -> tuple[Tensor, ...]:
-    counted = counts + events
+    counted = counts + (events & (ctx.timestep >= _since(attrs)))
     return (ctx.saturate(counted, number(attrs, "bits"), f"{attrs['layer']}: count"),)
 
 
 COUNT = register(
     OpDef(
         "count",
-        "Counts of events so far: counts_next = counts + events. Vectors [n].",
+        "Counts of events so far: counts_next = counts + events, from timestep `since` on. Vectors "
+        "[n].",
         INTEGER,
         ("counts", "events"),
         ("counts_next",),
         _infer_count,
         _evaluate_count,
-        {"layer": LAYER, "bits": AttrSpec(int, "width of a count", limits=BITS)},
+        {"layer": LAYER, "bits": AttrSpec(int, "width of a count", limits=BITS), "since": SINCE},
     )
 )
 
@@ -113,14 +124,16 @@ def _infer_total(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType,
 
 def _evaluate_total(ctx: EvalContext, attrs: Attrs, *operands: Tensor) -> tuple[Tensor, ...]:
     *sums, bias, shift, steps = operands
-    total = sum(sums[1:], sums[0]) + arithmetic.shift_round(bias, shift) * steps
+    often = np.maximum(steps - _since(attrs), 0)
+    total = sum(sums[1:], sums[0]) + arithmetic.shift_round(bias, shift) * often
     return (ctx.saturate(total, number(attrs, "bits"), f"{attrs['layer']}: logit"),)
 
 
 TOTAL_LOGITS = register(
     OpDef(
         "total_logits",
-        "Readout summed over time: total of sums plus (bias >> shift) times steps. Vectors [n].",
+        "Readout summed over time: total of sums plus (bias >> shift) times steps, those before "
+        "`since` aside. Vectors [n].",
         INTEGER,
         ("sums*", "bias", "shift", "steps"),
         ("logits",),
@@ -130,6 +143,7 @@ TOTAL_LOGITS = register(
             "layer": LAYER,
             "bits": AttrSpec(int, "width of a logit", limits=BITS),
             "scale": AttrSpec(float, "real value of one step of a logit", required=False),
+            "since": SINCE,
         },
         parameters=("bias", "shift"),
     )
@@ -203,7 +217,8 @@ FOLLOWING_LOGITS = register(
 
 
 def _infer_collected(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
-    del attrs
+    if "since" in attrs and attrs["mode"] != "sum":
+        raise ValueError("the largest logits are those of all timesteps: leave out since")
     same_vectors(types, ["logits", "other"])
     return (types[0],)
 
@@ -211,15 +226,18 @@ def _infer_collected(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorT
 def _evaluate_collected(
     ctx: EvalContext, attrs: Attrs, logits: Tensor, other: Tensor
 ) -> tuple[Tensor, ...]:
-    after = logits + other if attrs["mode"] == "sum" else np.maximum(logits, other)
+    if attrs["mode"] == "sum":
+        after = logits + np.where(ctx.timestep >= _since(attrs), other, 0)
+    else:
+        after = np.maximum(logits, other)
     return (ctx.saturate(after, number(attrs, "bits"), f"{attrs['layer']}: logit"),)
 
 
 COLLECT_LOGITS = register(
     OpDef(
         "collect_logits",
-        "Leaky logits over time: the sum of those of all timesteps, or the largest. Vectors "
-        "[classes].",
+        "Logits over time: the sum of those of all timesteps, or from timestep `since` on, or the "
+        "largest. Vectors [classes].",
         INTEGER,
         ("logits", "other"),
         ("logits_next",),
@@ -228,6 +246,7 @@ COLLECT_LOGITS = register(
         {
             "layer": LAYER,
             "mode": AttrSpec(str, "how timesteps combine", choices=("sum", "max")),
+            "since": SINCE,
             "bits": AttrSpec(int, "width of a logit", limits=BITS),
         },
     )

@@ -12,12 +12,14 @@ from dmpc.ir.graph import Array, Graph, Loc, Op
 from dmpc.ir.levels import LEVELS, at_least, rank
 from dmpc.ir.registry import COMMON_ATTRS, AttrSpec, OpDef, all_ops, did_you_mean, op_def
 from dmpc.ir.types import TensorType
-from isa.interface import MOST_REPEATS
+from isa.interface import MOST_REPEATS, MOST_SINCE
 
 NAME = re.compile(r"[A-Za-z0-9_./:-]*[A-Za-z0-9_./-]")
 LARGEST_VALUE, LARGEST_CONSTANT = 1 << 20, 1 << 26
 """Elements: a machine has at most 2**20 neurons, and as many weights as its banks have lanes."""
 
+SINCE = ("mean", "sum")
+"""Readouts that may begin with a later timestep."""
 READOUTS = ("mean", "sum", "last", "max", "max0")
 Check = Callable[[Graph], Iterable[str]]
 
@@ -252,13 +254,16 @@ def _readout(graph: Graph) -> Iterator[str]:
         yield f"the graph has {len(graph.outputs)} outputs, expected one"
     if not isinstance(graph.attrs.get("events", ""), str):
         yield f"graph attribute 'events' is {graph.attrs['events']!r}, expected the name of a node"
-    repeats = graph.attrs.get("repeats", 1)
+    for name, most in (("repeats", MOST_REPEATS), ("since", MOST_SINCE)):
+        number = graph.attrs.get(name, 1)
+        if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= most:
+            yield f"graph attribute '{name}' is {number!r}, expected a number of timesteps"
     if (
-        not isinstance(repeats, int)
-        or isinstance(repeats, bool)
-        or not 1 <= repeats <= MOST_REPEATS
+        "since" in graph.attrs
+        and graph.attrs.get("readout") not in SINCE
+        and "average" not in (graph.attrs)
     ):
-        yield f"graph attribute 'repeats' is {repeats!r}, expected a number of timesteps"
+        yield "graph attribute 'since' is there without a readout that is a mean or a sum"
 
 
 @fact("names can be written in the text form")

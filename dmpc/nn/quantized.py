@@ -165,8 +165,7 @@ class _Trace:
 
     def logits(self, steps: int) -> Tensor:
         """Logits [batch, classes]."""
-        output = interface_of(self.graph).output
-        real = self.result.logits * (output.scale / (steps if output.average else 1))
+        real = self.result.logits * interface_of(self.graph).output.step(steps)
         return torch.from_numpy(real).to(torch.get_default_dtype())
 
 

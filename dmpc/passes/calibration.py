@@ -6,7 +6,7 @@ import numpy as np
 
 from dmpc.analysis.interval import Interval
 from dmpc.ir.graph import Graph, Op
-from dmpc.ir.interpret import interpret_in_parts, shown
+from dmpc.ir.interpret import interpret_in_parts, shown, since_in
 from dmpc.ir.ops_convolution import Convolution
 from dmpc.ir.ops_layers import FIRING, NEURONS
 from dmpc.ir.ops_output import readout_of
@@ -215,8 +215,9 @@ def _readout_moments(
     """Second moments of what the readout reads and of 1: of a sample's mean, where it is a mean."""
     read = [traces[product.operands[0]].astype(np.float64) for product in products]
     if str(graph.attrs["readout"]) in ("mean", "sum"):
-        steps = there.sum(axis=1)[:, None, None]
-        read = [source.sum(axis=1, keepdims=True) / steps for source in read]
+        since = since_in(graph)
+        steps = np.maximum(there[:, since:].sum(axis=1), 1)[:, None, None]
+        read = [source[:, since:].sum(axis=1, keepdims=True) / steps for source in read]
         there = there[:, :1]
     inputs = next(_batches(read, there, len(there)))
     flat = inputs.reshape(-1, inputs.shape[2])

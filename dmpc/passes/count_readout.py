@@ -30,8 +30,9 @@ class CountReadout(Pass):
         for op in [op for op in graph.ops if op.kind == "accumulate_logits"]:
             made = [graph.producer(name) for name in op_def(op.kind).bind(op.operands)["sums"]]
             products = [product for product in made if product is not None]
-            if op.attrs["mode"] == "sum" and self._fits(graph, products):
-                _rewrite(graph, op, products, self.target)
+            whole = _sum_over_time(graph, op)
+            if whole and self._fits(graph, products):
+                _rewrite(graph, op, whole, products, self.target)
         return graph
 
     def _fits(self, graph: Graph, products: Sequence[Op]) -> bool:
@@ -45,15 +46,27 @@ class CountReadout(Pass):
         return bool(products) and only and narrow and counted and room
 
 
-def _rewrite(graph: Graph, op: Op, products: Sequence[Op], target: Target) -> None:
+def _sum_over_time(graph: Graph, op: Op) -> Op | None:
+    """The op that makes the sum of a readout over time: itself, or one that collects what it is."""
+    if op.attrs["mode"] == "sum":
+        return op
+    readers = graph.users(op.results[0])
+    whole = readers[0] if len(readers) == 1 else None
+    collects = whole is not None and whole.kind == "collect_logits"
+    return whole if whole and collects and whole.attrs["mode"] == "sum" else None
+
+
+def _rewrite(graph: Graph, op: Op, whole: Op, products: Sequence[Op], target: Target) -> None:
+    """Counts for a readout `op`, of which `whole` is the sum over time."""
     layer, bits = op.attrs["layer"], target.values.bits
+    since: dict[str, Attr] = {name: whole.attrs[name] for name in whole.attrs if name == "since"}
     counts = dict[str, str]()
     for product in products:
         spikes, weight = product.operands
         if spikes not in counts:
             counted = TensorType(f"i{bits}", graph.types[spikes].shape)
             state, counts[spikes] = _add_state(graph, "counts", counted)
-            attrs: dict[str, Attr] = {"layer": layer, "bits": bits}
+            attrs: dict[str, Attr] = {"layer": layer, "bits": bits, **since}
             counting = Op("count", (state, spikes), (counts[spikes],), attrs, op.loc)
             graph.ops.insert(graph.ops.index(product), counting)
         product.operands = (counts[spikes], weight)
@@ -64,14 +77,18 @@ def _rewrite(graph: Graph, op: Op, products: Sequence[Op], target: Target) -> No
     total = Op(
         "total_logits",
         (*(product.results[0] for product in products), *op.operands[-2:], after),
-        op.results,
-        {**_result(graph.types[op.results[0]]), "layer": layer, "when": "end"},
+        whole.results,
+        {**_result(graph.types[op.results[0]]), "layer": layer, "when": "end", **since},
         op.loc,
     )
-    graph.ops[graph.ops.index(op)] = total
-    logits = op.operands[0]
-    graph.states = [state for state in graph.states if state.name != logits]
-    del graph.types[logits]
+    graph.ops[graph.ops.index(whole)] = total
+    gone = {op.operands[0], whole.operands[0]}
+    if whole is not op:
+        graph.ops.remove(op)
+        gone.add(op.results[0])
+    graph.states = [state for state in graph.states if state.name not in gone]
+    for name in gone:
+        del graph.types[name]
 
 
 def _add_state(graph: Graph, name: str, type_: TensorType) -> tuple[str, str]:

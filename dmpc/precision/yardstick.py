@@ -94,8 +94,7 @@ class Yardstick:
         """
         interface = interface_of(integer)
         x, _ = interface.input.integers(self.x)
-        steps = self.lengths[:, None] if interface.output.average else 1
-        real = self.run(integer, x).logits * interface.output.scale / steps
+        real = self.run(integer, x).logits * interface.output.step(self.lengths[:, None])
         return float(np.mean(self._leads(real) < self._leads(self.floats.logits) / 2))
 
     def _leads(self, logits: Tensor) -> Tensor:

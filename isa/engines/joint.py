@@ -66,6 +66,6 @@ def _consumer(
             return None
         if works[at].consumes:
             bank = works[pc].bank
-            runs = [(op.stage, op.every_timesteps) for op in (code[pc], code[at])]
+            runs = [(op.stage, op.timesteps) for op in (code[pc], code[at])]
             return at if runs[0] == runs[1] and bank in works[at].consumes else None
     return None

@@ -168,7 +168,7 @@ class Recorder:
         """A value as an operand of n elements."""
         if isinstance(value, Node):
             if value.op == "STEPS" and value.n != n:
-                return self.node("STEPS", n, value.bounds, wide=True)
+                return self.node("STEPS", n, value.bounds, fields=value.fields, wide=True)
             return value
         return np.broadcast_to(np.asarray(value, np.int64).reshape(-1), (n,))
 
@@ -244,10 +244,9 @@ class Recorder:
 
     # -- the machine ------------------------------------------------------------------------------
 
-    @property
-    def steps(self) -> Node:
-        """The timesteps of the sample."""
-        return self.node("STEPS", 1, (1, 1 << 40), wide=True)
+    def steps_from(self, since: int) -> Node:
+        """How many timesteps the sample has from one on."""
+        return self.node("STEPS", 1, (0, 1 << 40), fields={"low": since}, wide=True)
 
     def trap(self, cause: str) -> NoReturn:
         """The instruction always traps; what it says is the reference engine's to tell."""

@@ -146,8 +146,9 @@ class Native:
 
     def _fill(self, to: Any, pc: int, op: Instruction, work: Work) -> None:
         """The record of an instruction."""
-        every = op.every_timesteps
-        to["stage"], to["every"] = op.stage, -1 if every is None else every
+        only = op.timesteps
+        to["stage"], to["every"] = op.stage, -1 if only is None else only.every
+        to["since"] = 0 if only is None else only.since
         to["active"], to["bank"] = records.NO_EVENTS, -1
         to["write"] = to["append"] = -1
         to["period"] = 1

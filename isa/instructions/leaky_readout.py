@@ -3,7 +3,16 @@
 from collections.abc import Mapping
 
 from isa.arithmetic import larger, leak
-from isa.format import Instruction, choice, group_count, instruction, row_number
+from isa.format import (
+    Instruction,
+    Timesteps,
+    choice,
+    from_timestep,
+    group_count,
+    instruction,
+    row_number,
+    timestep_number,
+)
 from isa.instructions.readout import logits_work
 from isa.machine import Machine
 from isa.parameters import LEAK_BITS
@@ -42,13 +51,19 @@ class LeakLogits(Instruction):
 class CollectLogits(Instruction):
     """Combine other rows of the readout memory into logits: leaky ones, timestep by timestep.
 
-    A row is visited as a neuron's state is: first the other row, which is only read.
+    A row is visited as a neuron's state is: first the other row, which is only read. In timesteps
+    before `since` it takes its issue slot and nothing else: the logits stay as they are.
     """
 
     row: int = row_number("first row of logits in the readout memory")
     source: int = row_number("first row of what is collected in the readout memory")
     groups: int = group_count("rows of logits")
     mode: str = choice(("sum", "max"), "add to the logits, or keep the larger")
+    since: int = timestep_number("the first timestep that counts", 0)
+
+    @property
+    def timesteps(self) -> Timesteps | None:
+        return from_timestep(self.since)
 
     @property
     def left(self) -> Mapping[str, int]:

@@ -5,14 +5,17 @@ from collections.abc import Mapping
 from isa.arithmetic import larger, shift_round
 from isa.format import (
     Instruction,
+    Timesteps,
     bank_set,
     choice,
     elements,
     event_register,
     flag,
+    from_timestep,
     group_count,
     instruction,
     row_number,
+    timestep_number,
     value_register,
 )
 from isa.machine import Machine
@@ -73,7 +76,8 @@ class Readout(Instruction):
     """Combine a readout, sums plus bias, into the logits.
 
     The bias of a class is its parameter's `bias`, moved right by its `shift` (negative: left). At
-    the end of a sample, `steps` counts it once for every timestep. Sums come in their full width.
+    the end of a sample, `steps` counts it once for every timestep from `since` on. Sums come in
+    their full width.
     """
 
     row: int = row_number("first row of logits in the readout memory")
@@ -82,6 +86,7 @@ class Readout(Instruction):
     banks: tuple[int, ...] = bank_set("banks whose sums to take")
     mode: str = choice(("sum", "last", "max"), "add to, replace, or keep the larger of the logits")
     steps: bool = flag("the bias counts once for every timestep")
+    since: int = timestep_number("of `steps`, the first timestep that counts", 0)
 
     @property
     def left(self) -> Mapping[str, int]:
@@ -95,7 +100,7 @@ class Readout(Instruction):
         p = core.parameters(self.parameters, self.groups)
         wide = core.target.accumulators.bits + core.target.accumulators.guard
         events, values = core.take(self.banks, self.groups, wide)
-        bias = shift_round(p.bias, p.shift) * (core.steps if self.steps else 1)
+        bias = shift_round(p.bias, p.shift) * (core.steps_from(self.since) if self.steps else 1)
         now = events + values + bias
         before = core.read_state("readout", self.row, self.groups)
         after = {"sum": before + now, "last": now, "max": larger(before, now)}[self.mode]
@@ -105,11 +110,20 @@ class Readout(Instruction):
 
 @instruction("count.events", 34)
 class CountEvents(Instruction):
-    """Add events to counts: how often each input was active so far. An event a cycle."""
+    """Add events to counts: how often each input was active so far. An event a cycle.
+
+    In timesteps before `since` it takes its issue slot and nothing else: the counts stay as they
+    are.
+    """
 
     counts: int = value_register("the counts")
     source: int = event_register("events to count")
     size: int = elements("elements")
+    since: int = timestep_number("the first timestep that counts", 0)
+
+    @property
+    def timesteps(self) -> Timesteps | None:
+        return from_timestep(self.since)
 
     def work(self, target: Target) -> Work:
         counts = registers(target, "v", self.counts, self.size)

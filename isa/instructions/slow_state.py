@@ -5,6 +5,7 @@ from typing import Any
 from isa.arithmetic import larger, shift_round
 from isa.format import (
     Instruction,
+    Timesteps,
     elements,
     event_register,
     flag,
@@ -181,8 +182,8 @@ class HoldValue(Instruction):
     every: int = unsigned(16, "timesteps from one copy to the next, at least 1")
 
     @property
-    def every_timesteps(self) -> int:
-        return self.every
+    def timesteps(self) -> Timesteps:
+        return Timesteps(every=self.every)
 
     def work(self, target: Target) -> Work:
         return Work(

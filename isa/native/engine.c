@@ -178,6 +178,11 @@ static int starves(const Machine *m, const Instr *op) {
     return 0;
 }
 
+/* Whether an instruction that counts timesteps runs in this one. */
+static int is_due(const Instr *op, int64_t timestep) {
+    return timestep >= op->since && (timestep - op->since) % op->every == 0;
+}
+
 /* Run until the program halts (DONE), traps, has run `budget` instructions (PAUSED), or needs a
    timestep that has not arrived yet (STARVED). */
 int dmpc_run(Machine *m, int64_t budget) {
@@ -194,7 +199,7 @@ int dmpc_run(Machine *m, int64_t budget) {
         if (!counts && (op->stage || op->every >= 0)) return TRAPPED;
         int enabled = !counts || (timestep >= 0 && timestep < m->steps);
         if (enabled && op->every == 0) return TRAPPED;
-        int runs = enabled && (op->every < 0 || timestep % op->every == 0);
+        int runs = enabled && (op->every < 0 || is_due(op, timestep));
         if (runs && !m->closed && starves(m, op)) return STARVED;
         m->instructions += m->used;
         int works = runs && op->kind >= KIND_STRETCH && op->kind <= KIND_GROUP;

@@ -411,9 +411,11 @@ static int micro(Machine *m, const Micro *op, int64_t timestep) {
     case LOAD: return load(m, op);
     case NEAR: return is_near(m, op);
     case PLAY_EVENTS: return play_events(m, op);
-    case STEPS:
-        for (int i = 0; i < m->used * op->n; i++) ((int64_t *)temporary(m, op->dst))[i] = m->steps;
+    case STEPS: {
+        int64_t *to = temporary(m, op->dst), steps = m->steps > op->low ? m->steps - op->low : 0;
+        for (int i = 0; i < m->used * op->n; i++) to[i] = steps;
         return DONE;
+    }
     default: arithmetic(m, op); return DONE;
     }
 }

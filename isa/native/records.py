@@ -63,7 +63,7 @@ NO_EVENTS, ARRIVING = -2, -1
 
 INSTR = _fields(
     INT,
-    "kind stage every unit active active_size cycles_fixed cycles_active at_least "
+    "kind stage every since unit active active_size cycles_fixed cycles_active at_least "
     "groups inputs first share every_row period kernel "
     "reads read0 read1 read2 count0 count1 count2 write writes append "
     "consumes bank join spill row states apart hold counter value drain length code codes",

@@ -167,6 +167,14 @@ def test_what_nir_cannot_say(nodes, changed, message):
         export_nir(layers, DT)
 
 
+def test_a_mean_over_later_timesteps_is_refused():
+    layers = import_layers(import_nir(NETS["two layers"], timing=WAYS["subtract"]), Options())
+    layers.attrs["since"] = 5
+    said = "NIR cannot say it: a mean of outputs from timestep 5 on"
+    with pytest.raises(CompileError, match=said):
+        export_nir(layers, DT)
+
+
 def test_slow_states_are_refused():
     from dmpc.nn import DMPNetwork
 

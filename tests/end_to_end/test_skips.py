@@ -71,6 +71,21 @@ def test_a_readout_reads_all_layers_and_the_input(readout, leaks, calibrated):
     assert [rung.ok for rung in verify(network(shape), compiled.image, x).rungs] == [True] * 4
 
 
+@pytest.mark.parametrize("leaks", [0, 2])
+@pytest.mark.parametrize("since", [1, 5, 99])
+def test_a_mean_begins_with_a_timestep(since, leaks):
+    """Or is zero, where the samples end before."""
+    shape = replace(BESIDES, readout="mean", leaks=leaks)
+    x, graph = samples(shape), network(shape)
+    graph.attrs["since"] = since
+    for counted in (True, False):
+        options = dmpc.Options(count_readout=counted)
+        compiled = dmpc.compile(graph, calibration=x, options=options)
+        found = verify(graph, compiled.image, x, options=options, max_drop=100)
+        assert [rung.ok for rung in found.rungs] == [True] * 4
+        assert Program(compiled.image, "late").run(x).logits.any() == (since < shape.steps)
+
+
 def test_counts_of_layers_of_several_sizes_are_proved():
     made = dmpc.compile(network(BESIDES), calibration=samples(BESIDES))
     x = samples(BESIDES)

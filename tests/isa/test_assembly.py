@@ -219,7 +219,9 @@ def test_an_image_that_cannot_be_written_cannot_be_shown():
 # -- the interface --------------------------------------------------------------------------------
 
 IO = '.target paper\n.io "my program"\n{}\n.text\nhalt\n'
-FULL = "input kind=values, size=3, bits=8, scale=0.1\noutput size=2, scale=1e-30, average=1"
+FULL = (
+    "input kind=values, size=3, bits=8, scale=0.1\noutput size=2, scale=1e-30, average=1, since=3"
+)
 
 
 def test_an_interface_is_text_both_ways():
@@ -227,7 +229,7 @@ def test_an_interface_is_text_both_ways():
     assert interface(image) == Interface(
         name="my program",
         input=Input(kind="values", size=3, bits=8, scale=0.1),
-        output=Output(size=2, scale=1e-30, average=True),
+        output=Output(size=2, scale=1e-30, average=True, since=3),
     )
     text = disassemble(image)
     assert re.sub(" +", " ", text).count(FULL.replace("\n", "\n ")) == 1

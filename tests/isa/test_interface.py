@@ -92,6 +92,7 @@ def text(**changed):
         (text(input__size=None), "input.size: Input should be a valid integer"),
         (text(input__size=7).replace(b"7", b"9" * 5000), "Invalid JSON: number out of range"),
         (text(output__average=1), "output.average: Input should be a valid boolean"),
+        (text(output__since=0), "output.since: Input should be greater than or equal to 1"),
         (text(input=[]), "input: Input should be an object"),
         (text(name="\ud800"), "Invalid JSON: "),
         (b"\xff", "Invalid JSON"),

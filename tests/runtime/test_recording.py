@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from isa.engines import engine
+from isa.format import EVERY_ONE
 from isa.work import CONTROL
 from runtime.errors import RuntimeFailure
 from runtime.places import chosen, left
@@ -79,8 +80,8 @@ def test_values_are_those_of_a_run_and_complete_when_their_instruction_is():
         assert all((item.place[0], value.cycle) in done for value in told)
         seen = RUN.seen[item.place][0].tolist()
         runs = [value.data.tolist() for value in told]
-        every = PROGRAM.image.code[item.place[0]].every_timesteps or 1
-        assert runs == seen[::every]
+        only = PROGRAM.image.code[item.place[0]].timesteps or EVERY_ONE
+        assert runs == [seen[step] for step in only.among(len(seen))]
 
 
 def test_producers_are_whoever_wrote_what_is_read():

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dmpc.ir.graph import Attr, Graph, Op, State
+from dmpc.ir.interpret import since_in
 from dmpc.ir.ops_output import readout_of
 from dmpc.ir.types import TensorType
 from dmpc.passes.layer_rules import layer_error
@@ -64,6 +65,8 @@ def add_readout(build: Builder, output: Op) -> None:
     operands = (*(op.results[0] for op in products), bias, shifts)
     if output.kind == "li":
         _integrate(build, output, logits, operands, mode)
+    elif since_in(graph):
+        _from_a_timestep(build, output, logits, operands)
     else:
         attrs: dict[str, Attr] = {"layer": "readout", "mode": mode, "bits": logit.bits}
         accumulated = (kept, *operands)
@@ -125,9 +128,29 @@ def _integrate(
         build.add(Op(kind, (before, *operands, beta), (after,), attrs, op.loc), logit)
         operands = (after,)
     if mode != "last":
-        attrs = {"layer": "readout", "mode": mode, "bits": logit.bits}
-        collected = (logits.name, *operands)
-        build.add(Op("collect_logits", collected, (logits.next,), attrs, output.loc), logit)
+        _collect(build, output, logits, operands, mode)
+
+
+def _from_a_timestep(build: Builder, output: Op, logits: State, operands: tuple[str, ...]) -> None:
+    """Logits of each timestep alone, and their sum from one on."""
+    logit = build.out.types[logits.name]
+    now = build.fresh("logits.now")
+    after = build.fresh(f"{now}.next")
+    build.state(now, after, logit)
+    attrs: dict[str, Attr] = {"layer": "readout", "mode": "last", "bits": logit.bits}
+    build.add(Op("accumulate_logits", (now, *operands), (after,), attrs, output.loc), logit)
+    _collect(build, output, logits, (after,), "sum")
+
+
+def _collect(
+    build: Builder, output: Op, logits: State, operands: tuple[str, ...], mode: str
+) -> None:
+    """The sum or the largest over time of other logits."""
+    logit, since = build.out.types[logits.name], since_in(build.graph)
+    attrs: dict[str, Attr] = {"layer": "readout", "mode": mode, "bits": logit.bits}
+    attrs |= {"since": since} if since else {}
+    collected = (logits.name, *operands)
+    build.add(Op("collect_logits", collected, (logits.next,), attrs, output.loc), logit)
 
 
 def _chain(graph: Graph, output: Op) -> list[Op]:

@@ -103,6 +103,19 @@ def test_every_op_and_readout(readout):
     assert_same_layers(graph, again)
 
 
+@pytest.mark.parametrize("leaks", [0, 1])
+@pytest.mark.parametrize("readout", ["mean", "sum"])
+def test_a_readout_from_a_timestep_on_comes_back(readout, leaks):
+    shape = Shape(5, (Layer(6),), readout=readout, since=3, leaks=leaks, steps=9, seed=5)
+    graph = apply(Fold(), network(shape))
+    model, x = to_onnx(graph), samples(shape)
+    expected = interpret(graph, x.astype(np.float64)).logits
+    np.testing.assert_allclose(run(model, x), expected, atol=1e-4, rtol=1e-4)
+    again = imported(model)
+    assert again.attrs["since"] == 3
+    assert_same_layers(graph, again)
+
+
 def test_initial_states_are_kept():
     shape = Shape(5, (Layer(6),), samples=3, steps=9, seed=5)
     graph = apply(Fold(), network(shape))

@@ -77,6 +77,18 @@ def test_readouts(readout):
     np.testing.assert_array_equal(result.logits, expected)
 
 
+@pytest.mark.parametrize("since", [1, 4, 6, 9])
+@pytest.mark.parametrize("readout", ["mean", "sum"])
+def test_readouts_from_a_timestep_on(readout, since):
+    """Of a sample that ends before, they are zero."""
+    graph = layer(readout=readout)
+    graph.attrs["since"] = since
+    result = interpret(graph, RNG.uniform(-1, 1, (2, 6, M)))
+    late = [result.outputs[:, k] for k in range(since, 6)]
+    expected = sum(late, np.zeros((2, C))) / (max(len(late), 1) if readout == "mean" else 1)
+    np.testing.assert_allclose(result.logits, expected, atol=1e-12)
+
+
 def test_a_tie_spikes_unless_strict():
     """Input 2 from membrane 0, beta 0.5, gain 0.5: the charge is exactly the threshold."""
     for strict, spike in ((False, True), (True, False)):

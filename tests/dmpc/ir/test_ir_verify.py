@@ -92,6 +92,14 @@ def edit_output(graph):
     graph.outputs = ["z"]
 
 
+def edit_since(graph):
+    graph.attrs["since"] = 0
+
+
+def edit_largest(graph):
+    graph.attrs |= {"since": 2, "readout": "max"}
+
+
 def edit_readout(graph):
     graph.attrs["readout"] = "median"
 
@@ -137,6 +145,8 @@ def edit_loc(graph):
         (edit_count, "takes (x, weight, bias?), but 1 operands are given"),
         (edit_output, "output %z is not defined"),
         (edit_readout, "graph attribute 'readout' is 'median', expected one of mean, sum, last"),
+        (edit_since, "graph attribute 'since' is 0, expected a number of timesteps"),
+        (edit_largest, "'since' is there without a readout that is a mean or a sum"),
         (edit_place, "have places from level placed on, and not before"),
         (edit_listing, "the listing is filled at level scheduled, and not before"),
         (edit_stored, "constant %one is stored as int64 but has type f32[3]"),

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 import dmpc
-from dmpc.errors import ImportFailure
 from dmpc.verification import verify
 from runtime.program import Program
 
@@ -72,18 +71,3 @@ def test_a_bias_on_any_side_of_a_leak(kind, over_time):
     wanted = module(torch.from_numpy(X)).detach().numpy()
     found = Program(compiled.image, "traced").run(X).logits
     assert np.median(np.abs(found - wanted)) < 0.01 * np.abs(wanted).max()
-
-
-class Late(Behind):
-    """Its answer leaves out the first timesteps."""
-
-    def forward(self, x):
-        self.over_time = "list"
-        return super().forward(x)[:, 5:].mean(1)
-
-
-def test_a_readout_begins_with_the_first_timestep(monkeypatch):
-    monkeypatch.setitem(OVER_TIME, "list", lambda outputs: outputs)
-    said = r"ReduceMean runs over timesteps 5 to 11 of 0 to 11 alone, 7 of them \("
-    with pytest.raises(ImportFailure, match=said):
-        dmpc.from_torch(Late().eval(), X[:2])
