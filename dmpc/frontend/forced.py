@@ -97,7 +97,8 @@ class _Run:
         self.bound = {name: op_def(op.kind).bind(op.operands) for name, op in self.lifs.items()}
         currents = {current for bound in self.bound.values() for current in bound["currents"]}
         sources = {op.operands[0] for op in layers.ops if op.kind in MAPS}
-        result = interpret(layers, x, trace=currents | sources, fed=dict(spikes), dtype=dtype)
+        wanted = (currents | sources) - spikes.keys()  # else neurons would be run as well
+        result = interpret(layers, x, trace=wanted, fed=dict(spikes), dtype=dtype)
         self.logits = result.logits
         self.traces: dict[str, Tensor] = {**result.traces, **spikes}
         self.charges: dict[str, Tensor] = {}
@@ -145,7 +146,7 @@ class _Run:
             charges[:, step] = cells.each(charge, fired[:, step])
             limits[:, step] = np.tile(cells.limit(*a), cells.times)
             self.adapted[name][:, step] = cells.weighed(*a)
-            u, *a = cells.after(charge.copy(), fired[:, step], *a)
+            u, *a = cells.after(charge, fired[:, step], *a)
         return charges, limits
 
     def _start(self, name: str, like: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dmpc.ir.recorded import recorded
 from isa.arithmetic import Int
 
 EXACT = ((np.float32, 1 << 24), (np.float64, 1 << 53))
@@ -32,6 +33,7 @@ class Products:
     def __init__(self) -> None:
         self._known: dict[int, _Weights] = {}  # by identity, for which they hold on to the array
 
+    @recorded
     def __call__(self, x: NDArray[Any], weight: Int) -> Int:
         """`weight` [N, m], or [m] for one sum, times integers or truth values `x` [B, m]: sums."""
         weights = self._weights(weight)

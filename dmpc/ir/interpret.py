@@ -7,12 +7,14 @@ else with it. Ops are parted by this alone (`dmpc.ir.rings`), whatever they comp
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from dmpc.errors import CompileError
 from dmpc.ir.graph import Graph, Op
+from dmpc.ir.laps import WORTH, Lap, Timestep, Values, lap
 from dmpc.ir.registry import EvalContext, Tensor, op_def
 from dmpc.ir.rings import Part, parts
 from dmpc.ir.types import TensorType
@@ -186,6 +188,7 @@ class _Machine:
             self.before[state.name] = self._stored(np.broadcast_to(start, shape), state.name)
         self.now: dict[str, Tensor] = {}  # what is computed of the present timesteps
         self.read: dict[str, Tensor] = {}  # what others read of them
+        self.laps: dict[int, Lap | None] = {}  # rings' timesteps, as far as a tape can hold them
 
     def run(self) -> dict[str, Tensor]:
         """The wanted values, [samples, timesteps, ...]."""
@@ -241,7 +244,8 @@ class _Machine:
     def _at_once(self, part: Part, steps: range) -> None:
         self.context.timestep = np.repeat(np.array(steps), self.samples)[:, None]
         for op in part.ops:
-            self._keep(self._evaluated(op, self.read, len(steps) * self.samples))
+            rows = len(steps) * self.samples
+            self._keep(self._evaluated(op, self.context, self.read, rows))
         for state in part.states:
             next_ = self._with_batch(
                 self.read[state.next],
@@ -252,39 +256,60 @@ class _Machine:
             self.before[state.name] = next_[len(next_) - self.samples :]
 
     def _one_by_one(self, part: Part, steps: range) -> None:
-        series: dict[str, list[Tensor]] = {name: [] for name in part.shown}
-        values: dict[str, Tensor] = {}
-        batched: dict[str, Tensor] = {}
+        values, batched = dict[str, Tensor](), dict[str, Tensor]()
         for name in part.reads:
-            axes = len(self.graph.types[name].shape)
-            of_step = self.read[name].ndim > axes
+            of_step = self.read[name].ndim > len(self.graph.types[name].shape)
             (batched if of_step else values)[name] = self.read[name]
+        states = {state.name: self.before[state.name] for state in part.states}
+        timestep = partial(self._timestep, part)
+        if id(part) not in self.laps:
+            worth = self.steps >= WORTH
+            made = lap(timestep, self.context, values, batched, states) if worth else None
+            self.laps[id(part)] = made  # parts live as long as the machine
+        noted = self.laps[id(part)]
+        plain = self._laps(timestep, values, batched, states, steps)
+        laps = plain if noted is None else noted.run(batched, states, steps)
+        series: dict[str, list[Tensor]] = {name: [] for name in part.shown}
+        for own in laps:
+            for name, arrays in series.items():
+                arrays.append(own[name])
+            states |= {name: own[_next(name)] for name in states}
+        self.before |= states
+        self._keep({name: np.concatenate(arrays) for name, arrays in series.items()})
+
+    def _laps(
+        self, timestep: Timestep, values: Values, batched: Values, states: Values, steps: range
+    ) -> Iterator[Values]:
+        """What each timestep makes, of `states` as they are then."""
         for number, step in enumerate(steps):
             self.context.timestep = step
             rows = slice(number * self.samples, (number + 1) * self.samples)
-            values |= {name: array[rows] for name, array in batched.items()}
-            values |= {state.name: self.before[state.name] for state in part.states}
-            own: dict[str, Tensor] = {}
-            for op in part.ops:
-                results = self._evaluated(op, values, self.samples)
-                own |= results
-                values |= {n: array for n, array in results.items() if n not in self.fed}
-            for state in part.states:
-                axes = len(self.graph.types[state.name].shape)
-                own[state.name] = values[state.name]
-                self.before[state.name] = self._with_batch(values[state.next], self.samples, axes)
-            for name, arrays in series.items():
-                arrays.append(own[name])
-        self._keep({name: np.concatenate(arrays) for name, arrays in series.items()})
+            of_step = {name: array[rows] for name, array in batched.items()}
+            yield timestep(self.context, {**values, **of_step, **states})
+
+    def _timestep(self, part: Part, context: EvalContext, values: Values) -> Values:
+        """What a ring shows of a timestep, and its states before and after."""
+        read, made = dict(values), dict(values)
+        for op in part.ops:
+            results = self._evaluated(op, context, read, self.samples)
+            made |= results
+            read |= {name: array for name, array in results.items() if name not in self.fed}
+        own = {name: made[name] for name in part.shown}
+        for state in part.states:
+            axes = len(self.graph.types[state.name].shape)
+            own[_next(state.name)] = self._with_batch(read[state.next], self.samples, axes)
+        return own
 
     def _keep(self, computed: Mapping[str, Tensor]) -> None:
         self.now.update(computed)
         self.read.update({n: array for n, array in computed.items() if n not in self.fed})
 
-    def _evaluated(self, op: Op, values: Mapping[str, Tensor], rows: int) -> dict[str, Tensor]:
+    def _evaluated(
+        self, op: Op, context: EvalContext, values: Values, rows: int
+    ) -> dict[str, Tensor]:
         """The results of an op, given the values of its operands in so many rows or in none."""
         operands = [values[name] for name in op.operands]
-        results = self.evaluate[op.kind](self.context, op.attrs, *operands)
+        results = self.evaluate[op.kind](context, op.attrs, *operands)
         return {
             name: self._checked(name, array, rows)
             for name, array in zip(op.results, results, strict=True)
@@ -296,7 +321,7 @@ class _Machine:
             array = np.floor(array / self.rounded[name] + 0.5) * self.rounded[name]
         elif array.shape == (rows, *type_.shape) and array.dtype.type is self.types[name]:
             return array  # as nearly all are
-        array = self._with_batch(self._stored(np.asarray(array), name), rows, len(type_.shape))
+        array = self._with_batch(self._stored(array, name), rows, len(type_.shape))
         if array.shape[1:] != type_.shape:
             raise CompileError(f"%{name} came out as {list(array.shape[1:])}, its type is {type_}")
         return array
@@ -313,3 +338,8 @@ class _Machine:
         if type_.is_float:
             return self.context.dtype
         return np.int64 if type_.is_integer else np.bool_
+
+
+def _next(state: str) -> str:
+    """What the value of a state after a timestep is called; no value's name has a space."""
+    return f"{state} next"

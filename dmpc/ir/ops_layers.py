@@ -234,11 +234,10 @@ def _evaluate_delay(
     ctx: EvalContext, attrs: Attrs, waiting: Tensor, events: Tensor, delays: Tensor
 ) -> tuple[Tensor, ...]:
     del ctx, attrs
-    waiting = waiting.copy()
-    waiting[:, delays, np.arange(len(delays))] |= events.astype(np.bool_)
-    rest = np.zeros_like(waiting)
-    rest[:, :-1] = waiting[:, 1:]
-    return (waiting[:, 0], rest)
+    due = np.arange(waiting.shape[1])[:, None] == delays
+    waiting = waiting | (due & events.astype(np.bool_)[:, None])
+    nothing = np.zeros_like(waiting[:, :1])
+    return (waiting[:, 0], np.concatenate([waiting[:, 1:], nothing], axis=1))
 
 
 def _within_ring(types: Sequence[TensorType], parameters: Sequence[Tensor]) -> Iterator[str]:
@@ -321,22 +320,26 @@ class Cells:
         while len(found) < self.times:
             charge = np.where(found[-1], charge - self.reset, charge)
             found.append(charge > limit if self.strict else charge >= limit)
-        return np.concatenate(found, axis=-1) if self.times > 1 else np.asarray(found[0])
+        return np.concatenate(found, axis=-1) if self.times > 1 else found[0]
 
     def each(self, charge: Tensor, spikes: Tensor) -> Tensor:
         """What charges are each time that they may fire, one time after the other."""
         found = [charge]
-        for fired in np.split(spikes, self.times, axis=-1)[:-1]:
+        for fired in self._each_time(spikes)[:-1]:
             found.append(np.where(fired, found[-1] - self.reset, found[-1]))
-        return np.concatenate(found, axis=-1)
+        return np.concatenate(found, axis=-1) if self.times > 1 else charge
+
+    def _each_time(self, spikes: Tensor) -> list[Tensor]:
+        neurons = spikes.shape[-1] // self.times
+        return [spikes[..., k * neurons : (k + 1) * neurons] for k in range(self.times)]
 
     def after(self, charge: Tensor, spikes: Tensor, *a: Tensor) -> tuple[Tensor, ...]:
-        """Membranes that a timestep leaves, where the charges were, and a if there is one."""
+        """Membranes that a timestep leaves, and a if there is one."""
         taken = self.reset
         if self.adapts == "threshold" and self.subtract:
             taken = taken + self.coupling * a[0]
-        for fired in np.split(spikes, self.times, axis=-1):
-            np.copyto(charge, charge - taken if self.subtract else taken, where=fired)
+        for fired in self._each_time(spikes):
+            charge = np.where(fired, charge - taken if self.subtract else taken, charge)
         if self.rest is not None:
             return charge, np.where(spikes, self.rest, np.maximum(a[0] - 1, 0))
         follows = self.coupling * charge if self.adapts == "current" else 0.0

@@ -29,25 +29,44 @@ class NotRecorded(Exception):
     """
 
 
-class _Slot(int):
+class Slot(int):
     """The number of a result on a tape, where it stands among arguments."""
 
 
-class _Call(NamedTuple):
-    slot: _Slot
+def each(held: Any, kind: type, changed: Callable[[Any], Any]) -> Any:
+    """Arguments, where those of a kind have become others."""
+    if isinstance(held, kind):
+        return changed(held)
+    if isinstance(held, tuple | list):
+        return type(held)([each(one, kind, changed) for one in held])
+    if isinstance(held, dict):
+        return {name: each(one, kind, changed) for name, one in held.items()}
+    return held
+
+
+class Call(NamedTuple):
+    """A function of arguments, in which slots stand for results, and the slot of its own."""
+
+    slot: Slot
     function: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
 
 class Tape:
-    """What was computed of some arrays, in order."""
+    """What was computed of some arrays, in order.
+
+    Unless numbers may be `asked`, what is computed does not depend on what they are: to ask one for
+    a truth or a whole number is refused, too.
+    """
+
+    asked = True
 
     def __init__(self) -> None:
         self.slots = 0
-        self.given: dict[str, _Slot] = {}
-        self.calls: list[_Call] = []
-        self.wanted: dict[str, _Slot] = {}
+        self.given: dict[str, Slot] = {}
+        self.calls: list[Call] = []
+        self.wanted: dict[str, Slot] = {}
         self.lost = ""
 
     def input(self, name: str, value: NDArray[Any]) -> Recorded:
@@ -58,17 +77,23 @@ class Tape:
 
     def call(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """The result of a function of recorded arrays."""
-        result = function(*_each(args, Recorded, _value), **_each(kwargs, Recorded, _value))
+        result = function(*each(args, Recorded, _value), **each(kwargs, Recorded, _value))
         if isinstance(result, bool | int):
-            return result
+            return self.asks(result)
         made = self._made(result)
-        held = _each(tuple(args), Recorded, _slot), _each(dict(kwargs), Recorded, _slot)
-        self.calls.append(_Call(made.slot, function, *held))
+        held = each(tuple(args), Recorded, _slot), each(dict(kwargs), Recorded, _slot)
+        self.calls.append(Call(made.slot, function, *held))
         if isinstance(result, tuple):
             return tuple(self.call(operator.getitem, (made, n), {}) for n in range(len(result)))
         if not isinstance(result, np.ndarray | np.generic):
             self.refuse(f"{function.__name__} gives {type(result).__name__}")
         return made
+
+    def asks(self, answer: R) -> R:
+        """A truth or a whole number that is asked for; raises NotRecorded if none may be."""
+        if not self.asked:
+            self.refuse("a number decides")
+        return answer
 
     def refuse(self, what: str) -> NoReturn:
         """Say that a number would get lost; raises NotRecorded."""
@@ -78,11 +103,11 @@ class Tape:
     def end(self, wanted: Mapping[str, Recorded]) -> None:
         """Keep what gives these arrays, and nothing else."""
         self.wanted = {name: one.slot for name, one in wanted.items()}
-        needed, kept = set[int](self.wanted.values()), list[_Call]()
+        needed, kept = set[int](self.wanted.values()), list[Call]()
         for call in reversed(self.calls):
             if call.slot in needed:
                 kept.append(call)
-                _each((call.args, call.kwargs), _Slot, needed.add)
+                each((call.args, call.kwargs), Slot, needed.add)
         self.calls = kept[::-1]
 
     def play(self, given: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -91,25 +116,26 @@ class Tape:
         for name, own in self.given.items():
             values[own] = given[name]
         for slot, function, args, kwargs in self.calls:
-            now = _each((args, kwargs), _Slot, values.__getitem__)
+            now = each((args, kwargs), Slot, values.__getitem__)
             values[slot] = function(*now[0], **now[1])
         return {name: values[slot] for name, slot in self.wanted.items()}
 
     def _made(self, value: Any) -> Recorded:
         self.slots += 1
-        return Recorded(self, _Slot(self.slots - 1), value)
+        return Recorded(self, Slot(self.slots - 1), value)
 
 
 class Recorded(NDArrayOperatorsMixin):
     """An array, or a number, that a tape can compute."""
 
-    def __init__(self, tape: Tape, slot: _Slot, value: Any) -> None:
+    def __init__(self, tape: Tape, slot: Slot, value: Any) -> None:
         self.tape, self.slot, self.value = tape, slot, value
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
         if any(out is not args[0] for out in kwargs.pop("out", ())):
             self.tape.refuse(f"{ufunc.__name__} writes into an array")
-        return self.tape.call(getattr(ufunc, method), args, kwargs)
+        function = ufunc if method == "__call__" else getattr(ufunc, method)
+        return self.tape.call(function, args, kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         del types
@@ -134,13 +160,15 @@ class Recorded(NDArrayOperatorsMixin):
         return (self[number] for number in range(len(self)))
 
     def __bool__(self) -> bool:
-        return bool(self.value)
+        return self.tape.asks(bool(self.value))
 
     def _refused(self, *_: object, **__: object) -> Any:
         self.tape.refuse("numbers are written, or leave NumPy")
 
     def __index__(self) -> int:
-        return operator.index(self.value) if self.value.dtype.kind in "biu" else self._refused()
+        if self.value.dtype.kind not in "biu":
+            self._refused()
+        return self.tape.asks(operator.index(self.value))
 
     __int__ = __index__
     __array__ = __float__ = __complex__ = __round__ = __setitem__ = _refused
@@ -166,17 +194,6 @@ def told(values: Any) -> NDArray[Any]:
     return made
 
 
-def _each(held: Any, kind: type, changed: Callable[[Any], Any]) -> Any:
-    """Arguments, where those of a kind have become others."""
-    if isinstance(held, kind):
-        return changed(held)
-    if isinstance(held, tuple | list):
-        return type(held)([_each(one, kind, changed) for one in held])
-    if isinstance(held, dict):
-        return {name: _each(one, kind, changed) for name, one in held.items()}
-    return held
-
-
 def _method(name: str, of: Any, *args: Any, **kwargs: Any) -> Any:
     return getattr(of, name)(*args, **kwargs)
 
@@ -185,5 +202,5 @@ def _value(found: Recorded) -> Any:
     return found.value
 
 
-def _slot(found: Recorded) -> _Slot:
+def _slot(found: Recorded) -> Slot:
     return found.slot

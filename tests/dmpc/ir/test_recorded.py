@@ -103,3 +103,15 @@ def test_numbers_do_not_get_lost(lost: Callable[[Any], object]) -> None:
     with pytest.raises((NotRecorded, ValueError)):
         lost(tape.input("a", np.arange(3.0)))
     assert tape.lost
+
+
+@pytest.mark.parametrize(
+    "decides", [lambda a: 1 if (a > 0).any() else 2, lambda a: range(3)[a.argmax()]]
+)
+def test_numbers_that_decide_are_refused_where_none_may(decides: Callable[[Any], int]) -> None:
+    tape = Tape()
+    tape.asked = False
+    a: Any = tape.input("a", np.arange(3.0))
+    assert len(a) == 3  # shapes may: they stay
+    with pytest.raises(NotRecorded, match="a number decides"):
+        decides(a)
