@@ -222,6 +222,11 @@ class LIF(nn.Module):
             own = own._replace(limits=found)
         return own.sequence(current, weight, found=(charged, spikes))
 
+    def reads_currents(self, keep: Tensor | None = None) -> bool:
+        """Whether the gradient of what another machine fired needs the currents themselves."""
+        numbers = self.dynamics(keep).numbers
+        return any(isinstance(one, Tensor) and one.requires_grad for one in numbers)
+
     def extra_repr(self) -> str:
         """What torch prints between the brackets."""
         reset = "subtract threshold" if self.reset is None else self.reset

@@ -19,6 +19,7 @@ from dmpc.nn.export import Form, export_onnx
 from dmpc.nn.layer import DMPLayer
 from dmpc.nn.network import DMPNetwork, Run, as_input
 from dmpc.nn.structure import Structure
+from dmpc.nn.unread import unread
 from dmpc.passes import carried
 from dmpc.passes.quantization.widths import stored_widths, width_plan
 from dmpc.passes.quantize import Quantize
@@ -172,16 +173,22 @@ class _Trace:
 def _replay(layer: DMPLayer, x: Tensor, machine: _Trace, name: str) -> Tensor:
     """`DMPLayer.forward` with the machine's values in place of its own, spikes of all timesteps."""
     x = layer.late(x)
-    current = layer.fast(x)
+    product = _read if layer.lif.reads_currents(layer.keep()) else unread
+    current = product(layer.fast, x)
     if layer.slow_path is not None and f"{name}.x" in machine:  # a silent memory is left out
         drive = _as(layer.driving(x), machine(f"{name}.x"))
         memory = _as(layer.memory(drive.squeeze(2)), machine(f"{name}.m.next"))
-        current = current + layer.slow(layer.held(memory))
+        current = current + product(layer.slow, layer.held(memory))
     charged = _charged(machine.graph, name)
     membranes, spikes = (layer.of_machine(machine(of)) for of in (charged, f"{name}.spikes"))
     limits = machine.limits(charged)
     limits = None if limits is None else limits.each(layer.of_machine)
     return layer.lif.replay(current, membranes, spikes, layer.feedback(), layer.keep(), limits)
+
+
+def _read(module: nn.Module, x: Tensor) -> Tensor:
+    read: Tensor = module(x)
+    return read
 
 
 def _as(real: Tensor, value: Tensor) -> Tensor:
