@@ -1,5 +1,7 @@
 """The flow of values of a graph that is unrolled over time."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from onnx import GraphProto, NodeProto, helper, numpy_helper
 
@@ -13,12 +15,19 @@ from dmpc.frontend.onnx_file import label
 from dmpc.ir.graph import Array
 
 
-def build(graph: GraphProto, opset: int, types: Types, known: dict[str, Array], cuts: Cuts) -> Flow:
-    """The flow of a graph that is unrolled over time.
+def build(
+    graph: GraphProto,
+    opset: int,
+    types: Types,
+    known: dict[str, Array],
+    cuts: Cuts,
+    later: Mapping[str, int] | None = None,
+) -> Flow:
+    """The flow of a graph that is unrolled over time, of which some lists are known (`Flow.later`).
 
     Raises ImportFailure if a node combines one timestep with the whole sequence.
     """
-    flow = Flow(cuts.steps, types)
+    flow = Flow(cuts.steps, types, later or {})
     for tensor in graph.initializer:
         flow.tensors[tensor.name] = flow.constant(numpy_helper.to_array(tensor), tensor.name)
     for value in graph.input:

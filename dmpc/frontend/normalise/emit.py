@@ -74,7 +74,7 @@ class Emitter:
             return []
         if value.kind == Kind.STEP and value.step < self.flow.steps - 1:
             where = label(value.producer.node)
-            raise ImportFailure.of(NO_COUNTERPART, where=where, step=self.flow.steps // 2)
+            raise ImportFailure.of(NO_COUNTERPART, where=where, step=self.flow.middle)
         return list(value.producer.operands)
 
     def _outside(self, loop: Loop) -> Iterator[int]:
@@ -89,7 +89,7 @@ class Emitter:
 
     def _joined(self, operation: Operation) -> Ref:
         template = self.loops[self.flow.values[operation.results[0]].stage].template
-        return template.refs[operation.operands[template.step]]
+        return template.refs[operation.of(template.step)]
 
     def _read(self, place: Place) -> None:
         """Note that a result of a loop is read at one timestep."""
@@ -139,12 +139,19 @@ class Emitter:
         place = self._constant(np.array(step), f"{name}.step")
         return self._add("Gather", [source, place], self._fresh(name), axis=axis)
 
+    def _cut_out(self, source: str, axis: int, steps: range) -> str:
+        ends = (steps.start, steps.stop, axis)
+        places = [self._constant(np.array([end], np.int64), f"{source}.ends") for end in ends]
+        return self._add("Slice", [source, *places], self._fresh(f"{source}.later"))
+
     def _join(self, operation: Operation, value: Value) -> None:
         """What a node makes of one value of every timestep, from their stack."""
         self._loop(value.stage)
         axis = _axis(self.flow, operation)
         stacked = self._stacked(value.stage, self._joined(operation), axis)
         name = label(operation.node)
+        if operation.node.output[0] in self.flow.later:
+            stacked = self._cut_out(stacked, axis, operation.timesteps)
         if operation.node.op_type == "Concat":
             assert value.shape is not None
             shape = self._constant(np.array(value.shape, np.int64), f"{value.name}.shape")

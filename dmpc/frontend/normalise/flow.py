@@ -7,6 +7,7 @@ earlier one left stacked belong to the next stage.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -50,14 +51,27 @@ class Slice:
 
 @dataclass(frozen=True)
 class Operation:
-    """A node whose operands and results are values; `key` is alike for equal operations."""
+    """A node whose operands and results are values; `key` is alike for equal operations.
+
+    What `joins` takes one value of each timestep, or of some from `first` on.
+    """
 
     number: int
     node: NodeProto
     key: tuple[str, str, bytes]
     operands: tuple[int, ...]
     results: tuple[int, ...]
-    joins: bool  # over all timesteps
+    joins: bool
+    first: int = 0
+
+    @property
+    def timesteps(self) -> range:
+        """Those of the values that are joined."""
+        return range(self.first, self.first + len(self.operands))
+
+    def of(self, step: int) -> int:
+        """The value of a timestep that is joined."""
+        return self.operands[step - self.first]
 
 
 @dataclass
@@ -77,15 +91,26 @@ class Value:
 
 @dataclass
 class Flow:
-    """The values and operations of a graph, in an order in which they can be computed."""
+    """The values and operations of a graph, in an order in which they can be computed.
+
+    `later` are the tensors that join values of some timesteps alone, with the first of these.
+    """
 
     steps: int
     types: Types
+    later: Mapping[str, int] = field(default_factory=dict)
     values: list[Value] = field(default_factory=list)
     operations: list[Operation] = field(default_factory=list)
     tensors: dict[str, int] = field(default_factory=dict)  # the value in each tensor
     stored: dict[int, TensorProto] = field(default_factory=dict)  # constants that hold no node
     known: dict[tuple[object, ...], tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def middle(self) -> int:
+        """The timestep that stands for all: one that all joins have."""
+        joins = [one.timesteps for one in self.operations if one.joins]
+        first = max((steps.start for steps in joins), default=0)
+        return (first + min((steps.stop for steps in joins), default=self.steps)) // 2
 
     def value(self, kind: Kind, name: str, stage: int = 0, step: int = -1) -> Value:
         """A new value in the tensor `name`."""
@@ -130,7 +155,8 @@ class Flow:
                 self.value(kind, name, stage, step).number if name else ABSENT
                 for name in node.output
             )
-            made = Operation(len(self.operations), node, key, operands, results, joins)
+            first = self.later.get(node.output[0], 0)
+            made = Operation(len(self.operations), node, key, operands, results, joins, first)
             self.operations.append(made)
             for result in results:
                 if result != ABSENT:
@@ -152,7 +178,9 @@ class Flow:
         return kinds.pop(), stage, max(steps), False
 
     def _joins(self, node: NodeProto, values: list[Value]) -> bool:
-        """Whether a node takes one value of every timestep, in order."""
+        """Whether a node takes one value of every timestep, in order, or of those known `later`."""
+        if node.output[0] in self.later:
+            return True
         if node.op_type not in JOINS or len(values) != self.steps:
             return False
         steps = [value.step for value in values]

@@ -59,7 +59,7 @@ def _answers(flow: Flow, outputs: list[int]) -> Iterator[tuple[int, int, int]]:
     for operation in flow.operations:
         last = flow.values[operation.operands[-1]] if operation.joins else None
         if last is not None and last.kind == Kind.STEP:
-            yield last.stage, last.number, flow.steps - 1
+            yield last.stage, last.number, operation.timesteps[-1]
     for number in outputs:
         if flow.values[number].kind == Kind.STEP:
             yield flow.values[number].stage, number, flow.steps - 1

@@ -90,9 +90,9 @@ class Matcher:
         for own, actual in self.template.last.items():
             self.claims[final][Claim(own, final, actual)] = None
         for join in self.template.joins:
-            for step, actual in enumerate(join.operands):
+            for step in join.timesteps:
                 trial = Trial()
-                self._operand(join.operands[self.template.step], actual, step, trial)
+                self._operand(join.of(self.template.step), join.of(step), step, trial)
                 if trial.problem:
                     raise trial.problem
                 self._adopt(trial, step)

@@ -75,7 +75,7 @@ def _move_all(
         if not operation.joins and operation.number not in unheard:
             charging.update(operation.operands)
         for number, operand in enumerate(operation.operands):
-            step = number if operation.joins else value.step
+            step = operation.first + number if operation.joins else value.step
             readers[operand].append((value.stage, step))
     return ends
 

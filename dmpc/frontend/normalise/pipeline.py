@@ -6,6 +6,7 @@ from onnx import GraphProto, ModelProto
 
 from dmpc.errors import ErrorList
 from dmpc.frontend.context import at_node, unsupported
+from dmpc.frontend.normalise.added import Added
 from dmpc.frontend.normalise.begun import Beginnings
 from dmpc.frontend.normalise.branches import inline_branches
 from dmpc.frontend.normalise.padding import Padding
@@ -71,6 +72,7 @@ def _unrolled(
         changed = Lists(types.shapes, known).lower(sized.graph)
         changed |= inline_branches(sized.graph, known)
         changed |= sequence and Running(sized.graph, types.shapes, known, opset).as_lists()
+        changed |= sequence and Added(sized.graph, types.shapes, known, opset).as_list()
         changed |= sequence and Beginnings(sized.graph, types.shapes, known, opset).part()
         changed |= sequence and Padding(types.shapes, known, opset).unwrap(sized.graph)
         if not changed and not unroll_loops(sized.graph, known):

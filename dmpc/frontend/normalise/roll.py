@@ -8,6 +8,7 @@ from dmpc.frontend.normalise.build import build
 from dmpc.frontend.normalise.emit import Emitter
 from dmpc.frontend.normalise.evaluate import Evaluator
 from dmpc.frontend.normalise.flow import Flow, Kind, Operation
+from dmpc.frontend.normalise.later import later_lists
 from dmpc.frontend.normalise.match import Match, Matcher
 from dmpc.frontend.normalise.order import needed
 from dmpc.frontend.normalise.proof import FIRST_TIMESTEPS, prove, shape_of
@@ -31,6 +32,8 @@ def roll(
     if cuts is None:
         return model
     flow = build(model.graph, opset, types, known, cuts)
+    if later := later_lists(flow):
+        flow = build(model.graph, opset, types, known, cuts, later)
     operations = needed(flow, [flow.tensors[value.name] for value in model.graph.output])
     if not proved and not any(one.joins for one in operations):
         # A network that lags computes nothing from the last timesteps of its input.
@@ -77,15 +80,15 @@ def _stages(
     """The operations on timesteps and the joins of every stage that is a loop."""
     steps: dict[int, list[Operation]] = {}
     joins: dict[int, list[Operation]] = {}
-    middle = set()
+    reached, middle = set(), flow.middle
     for operation in operations:
         value = flow.values[operation.results[0]]
         if operation.joins:
             joins.setdefault(value.stage, []).append(operation)
         elif value.kind == Kind.STEP:
             steps.setdefault(value.stage, []).append(operation)
-            middle |= {value.stage} if value.step == flow.steps // 2 else set()
-    loops = sorted(middle | joins.keys())
+            reached |= {value.stage} if value.step == middle else set()
+    loops = sorted(reached | joins.keys())
     return {stage: (steps.get(stage, []), joins.get(stage, [])) for stage in loops}
 
 

@@ -111,7 +111,7 @@ def find_template(
     `operations` and `joins` are those of the stage; `places` tells where values of earlier stages
     stand. Raises ImportFailure where two computations of the timestep cannot be told apart.
     """
-    step = flow.steps // 2
+    step = flow.middle
     by_step: dict[int, list[Operation]] = defaultdict(list)
     for operation in operations:
         by_step[flow.values[operation.results[0]].step].append(operation)
@@ -123,7 +123,8 @@ def find_template(
     refs = {}
     for reader in (*by_step[step], *joins):
         for position, operand in enumerate(reader.operands):
-            if (reader.joins and position != step) or operand in refs or operand == ABSENT:
+            elsewhere = reader.joins and position != step - reader.first
+            if elsewhere or operand in refs or operand == ABSENT:
                 continue
             refs[operand] = _ref(flow, stage, step, operand, places)
             delay = refs[operand].delay
@@ -169,7 +170,7 @@ def _later(
 ) -> int | None:
     """What the reader's twin at a later timestep reads in the same place; None without a twin."""
     if reader.joins:
-        return reader.operands[step]
+        return reader.of(step) if step in reader.timesteps else None
     twin = twins.get(step, {}).get(colours[reader.number])
     return None if twin is None else twin.operands[position]
 
@@ -189,7 +190,7 @@ def _unlike(
     """
     alike = coloured(flow, stage, operations, places, {})
     each = {at: {alike[one.number] for one in found.values()} for at, found in twins.items()}
-    middle = flow.steps // 2
+    middle = flow.middle
     there = twins.get(step, {})
     where = next(label(one.node) for colour, one in twins[middle].items() if colour not in there)
     first = next((at for at in range(middle) if each.get(at) == each[middle]), middle)
@@ -221,7 +222,7 @@ def _other_weights(
                 where=its.name,
                 step=step,
                 theirs=f"'{its.name}'",
-                reference=flow.steps // 2,
+                reference=flow.middle,
                 ours=f"'{mine.name}'",
             )
     return None

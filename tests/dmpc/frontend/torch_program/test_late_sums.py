@@ -65,11 +65,51 @@ class SumOverAll(Spiking):
         return torch.stack(outputs)[SINCE:].sum(0) / STEPS
 
 
+class MeanOfList(Spiking):
+    """Of the first outputs nothing is left in an export."""
+
+    def answer(self, outputs):
+        return torch.stack(outputs[SINCE:], 1).mean(1)
+
+
+class SumOfList(Spiking):
+    def answer(self, outputs):
+        return sum(outputs[SINCE:])
+
+
+class InLoop(Spiking):
+    """As the networks of Yin et al. (2021) add up what comes after their first timesteps."""
+
+    def take(self, step, output):
+        if step >= SINCE:
+            self.total = self.total + output
+
+    def answer(self, outputs):  # noqa: ARG002
+        return self.total
+
+
+class MeanInLoop(InLoop):
+    def answer(self, outputs):
+        return super().answer(outputs) / (STEPS - SINCE)
+
+
+class BegunInLoop(InLoop):
+    """A total that is nothing before the first output that counts."""
+
+    def take(self, step, output):
+        self.total = output if step <= SINCE else self.total + output
+
+
 KINDS = {
     MeanOfSlice: "mean",
     SumOfSlice: "sum",
     SumAsMean: "mean",
     SumOverAll: "sum",
+    MeanOfList: "mean",
+    SumOfList: "sum",
+    InLoop: "sum",
+    MeanInLoop: "mean",
+    BegunInLoop: "sum",
 }
 
 
@@ -109,6 +149,62 @@ def test_samples_of_other_lengths_and_streams():
             assert (stream.answer().logits == alone).all()
 
 
+class Deep(nn.Module):
+    """Two layers: the second may lag, hear the input of three timesteps, or be added up late."""
+
+    def __init__(self, since, *, lags=False, hears=False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.since, self.lags, self.hears = since, lags, hears
+        self.one, self.classify = nn.Linear(6, 10), nn.Linear(8, 3)
+        self.two = nn.Linear(10, 8, bias=False)
+        self.before = nn.Linear(6, 10, bias=False)
+
+    def forward(self, x):
+        first, u, v = torch.zeros(len(x), 10), torch.zeros(len(x), 10), torch.zeros(len(x), 8)
+        total, inputs = torch.zeros(len(x), 3), [torch.zeros(len(x), 6)] * 2
+        for k in range(STEPS):
+            inputs.append(x[:, k])
+            current = 3 * self.one(x[:, k])
+            if self.hears:
+                current = current + self.before(inputs[-2]) + self.before(inputs[-3])
+            u = 0.9 * u * (1 - first) + current
+            heard, first = first, (u > 1).float()
+            v = 0.8 * v + 3 * self.two(heard if self.lags else first)
+            second = (v > 1).float()
+            v = v - second
+            if k >= self.since:
+                total = total + self.classify(second)
+        return total
+
+
+LOOPS = [
+    *((since, {}) for since in (1, 4, 8, 9)),
+    *((since, {"hears": True}) for since in (1, 4, 8)),
+    *((since, {"lags": True}) for since in (2, 4, 8)),
+]
+
+
+@pytest.mark.parametrize(("since", "how"), LOOPS, ids=str)
+def test_loops_that_lag_or_look_back(since, how):
+    """Also where the sum begins behind the middle timestep."""
+    module = Deep(since, **how).eval()
+    model = dmpc.from_torch(module, X[:2])
+    assert (model.graph.attrs["readout"], model.graph.attrs["since"]) == ("sum", since)
+    compiled = dmpc.compile(model, calibration=X)
+    found = verify(model, compiled.image, X, max_drop=100)
+    assert [rung.ok for rung in found.rungs] == [True] * 4
+    wanted = module(torch.from_numpy(X)).detach().numpy()
+    logits = Program(compiled.image, "late").run(X).logits
+    assert np.median(np.abs(logits - wanted)) < 0.01 * np.abs(wanted).max()
+
+
+def test_a_sum_of_all_timesteps_of_what_looks_back_is_none_of_later_ones():
+    model = dmpc.from_torch(Deep(0, hears=True).eval(), X[:2])
+    assert model.graph.attrs["readout"] == "sum"
+    assert "since" not in model.graph.attrs
+
+
 class Largest(Spiking):
     def answer(self, outputs):
         return torch.stack(outputs, 1)[:, SINCE:].amax(1)
@@ -117,6 +213,19 @@ class Largest(Spiking):
 class Middle(Spiking):
     def answer(self, outputs):
         return torch.stack(outputs)[3:7].sum(0)
+
+
+class MiddleInLoop(InLoop):
+    def take(self, step, output):
+        if 3 <= step < 7:
+            self.total = self.total + output
+
+
+class Begun(InLoop):
+    """A constant that is not added over time."""
+
+    def begin(self, batch):
+        self.total = torch.ones(batch, 3)
 
 
 class Two(Spiking):
@@ -128,6 +237,8 @@ class Two(Spiking):
 REFUSED = {
     Largest: r"amax: ReduceMax runs over timesteps 4 to 11 of 0 to 11 alone, 8 of them \(",
     Middle: r"sum_1: ReduceSum runs over timesteps 3 to 6 of 0 to 11 alone, 4 of them \(",
+    MiddleInLoop: r"add_\d+: ReduceSum runs over timesteps 3 to 6 of 0 to 11 alone, 4 of them \(",
+    Begun: "adds a constant after the sum over time",
     Two: "combines values that are reduced over time in different ways",
 }
 
