@@ -24,12 +24,13 @@ MOVEMENT = (
     "DepthToSpace", "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity",
     "Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
 )  # fmt: skip
-# Affine in all operands; in any one of them; in the first, the others known; in all but the first;
-# in all but the second.
+# Affine in all operands; in any one of them; in one of the first two, beside any third; in the
+# first, the others known; in all but the first; in all but the second.
 SUMS = ("Add", "Concat", "Sub", "Sum")
 PRODUCTS = ("Einsum", "MatMul", "Mul")
+SUMMED = ("Gemm",)
 FIRST = (
-    *MOVEMENT, "AveragePool", "Conv", "ConvTranspose", "CumSum", "DFT", "Div", "Gemm",
+    *MOVEMENT, "AveragePool", "Conv", "ConvTranspose", "CumSum", "DFT", "Div",
     "GlobalAveragePool", "Neg", "Pad", "ReduceMean", "ReduceSum", "Resize",
 )  # fmt: skip
 CHOICES = ("Where",)
@@ -122,6 +123,7 @@ def _affine(node: Node, inputs: Arguments) -> bool:
     return (
         node.op in SUMS
         or (node.op in PRODUCTS and len(moving) == 1)
+        or (node.op in SUMMED and not {0, 1} <= {*moving})
         or (node.op in FIRST and moving == [0])
         or (node.op in CHOICES and 0 not in moving)
         or (node.op in WRITES and 1 not in moving)

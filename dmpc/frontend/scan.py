@@ -1,5 +1,6 @@
 """Scan: a loop over time, whose body becomes part of the one timestep of the graph."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -154,16 +155,28 @@ def _told(start: Array) -> bool:
 def _state(ctx: Context, name: str, init: Known, domain: Domain) -> Traced:
     """A fresh state of the graph, shaped like its initial value."""
     shape, samples = init.shape, domain.size
-    if samples > 1 and samples not in shape:
-        raise ImportFailure.of(BATCHLESS_STATE, name=name, shape=list(shape))
-    axis = shape.index(samples) if samples > 1 else None
     size = init.array.size // samples
     value = ctx.builder.input(name, size)
-    if axis is None:
+    if samples == 1:
         return Traced(value, size, np.arange(size).reshape(shape), domain)
-    batch_first = (shape[axis], *shape[:axis], *shape[axis + 1 :])
+    axis = _samples_axis(shape, samples)
+    if axis is None:
+        raise _batchless(name, shape)
+    split = (*shape[:axis], samples, shape[axis] // samples, *shape[axis + 1 :])
+    batch_first = (samples, *split[:axis], *split[axis + 1 :])
     tensor = whole(value, batch_first, domain, 1)
-    return tensor.moved(np.moveaxis(tensor.index, 0, axis))
+    return tensor.moved(np.moveaxis(tensor.index, 0, axis).reshape(shape))
+
+
+def _samples_axis(shape: tuple[int, ...], samples: int) -> int | None:
+    """The axis of samples, or else one in which features were flattened behind them."""
+    alone = [axis for axis, size in enumerate(shape) if size == samples]
+    flat = [axis for axis, size in enumerate(shape) if size % samples == 0]
+    return next(iter(alone + flat), None)
+
+
+def _batchless(name: str, shape: Sequence[int]) -> ImportFailure:
+    return ImportFailure.of(BATCHLESS_STATE, name=name, shape=list(shape))
 
 
 def _output(tensors: dict[str, Tensor], name: str) -> Known | Traced:
@@ -177,6 +190,12 @@ def _output(tensors: dict[str, Tensor], name: str) -> Known | Traced:
 
 def _carry(ctx: Context, node: Node, state: Traced, init: Known, result: Tensor) -> Traced:
     """Tie a state to its next value."""
+    if state.domain.size not in (1, *state.shape) and (
+        not isinstance(result, Traced)
+        or result.shape != state.shape
+        or np.any(result.positions != state.positions)
+    ):
+        raise _batchless(state.value, state.shape)
     if result.shape != state.shape or isinstance(result, Mixed):
         raise ImportFailure.of(
             BROKEN_CARRY,

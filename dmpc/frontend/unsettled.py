@@ -4,8 +4,9 @@ import numpy as np
 
 from dmpc.errors import ImportFailure
 from dmpc.frontend.responses import Systems, misses
+from dmpc.frontend.taps import SAME
 from dmpc.frontend.tensors import Mixed
-from dmpc.frontend.views import views
+from dmpc.frontend.views import ZERO, views
 from dmpc.legendre import Matrix
 from dmpc.rules import Stage, rule
 
@@ -45,15 +46,17 @@ NOT_CAUSAL = rule(
     "timesteps depend on later ones, before {op}: the response is circular, or not causal",
     why="""The machine works on one timestep after the other. A transform as long as the sequence
     makes a circular convolution, in which the end of the sequence reaches its beginning.""",
-    nearest="pad the sequence with as many zeros before the transform, and cut the result",
+    nearest="pad the sequence with as many zeros before the transform, and cut the result; of "
+    "SpikingJelly's parallel neurons, SlidingPSN",
 )
 CHANGING_RESPONSE = rule(
     "changing-response",
     Stage.IMPORT,
     "the response to an input is not the same at every timestep, first in timestep {step}, before "
     "{op}",
-    why="A slow state's A and B are constants, loaded once and used at every timestep.",
-    nearest=HINT,
+    why="""A slow state's A and B are constants, loaded once and used at every timestep, and so are
+    weights and their delays.""",
+    nearest=f"{HINT}; of SpikingJelly's parallel neurons, SlidingPSN",
 )
 NO_RECURRENCE = rule(
     "no-recurrence",
@@ -73,16 +76,16 @@ def unsettled(systems: Systems, tensor: Mixed, op: str) -> ImportFailure:
     if tensor.features > 1:
         if tensor.odd:
             return ImportFailure.of(NO_DELAY, where=where, odd=tensor.odd, op=op)
-        return ImportFailure.of(MANY_DRIVES, where=where, op=op, count=tensor.features)
+        missed = _contradicted(tensor)
+        many = ImportFailure.of(MANY_DRIVES, where=where, op=op, count=tensor.features)
+        return many if missed is None else _missed(missed, where, op)
     seen = [misses(view) for view in views(tensor)]
     if not seen:
         return ImportFailure.of(NO_SEQUENCE, where=where, op=op, shape=list(tensor.shape))
     # Where the axis of time is not known yet, the way that explains most timesteps.
-    response, missed = max(seen, key=lambda one: np.inf if one[1] is None else one[1])
-    if missed == 0:
-        return ImportFailure.of(NOT_CAUSAL, where=where, op=op)
+    response, missed = max(seen, key=lambda one: _steps(one[1]))
     if missed is not None:
-        return ImportFailure.of(CHANGING_RESPONSE, where=where, op=op, step=missed)
+        return _missed(missed, where, op)
     system = systems.realise(response)
     return ImportFailure.of(
         NO_RECURRENCE,
@@ -92,6 +95,46 @@ def unsettled(systems: Systems, tensor: Mixed, op: str) -> ImportFailure:
         states=len(system.b),
         error=f"{100 * system.error:.2g} %",
     )
+
+
+def _steps(missed: int | None) -> float:
+    return np.inf if missed is None else missed
+
+
+def _missed(step: int, where: str, op: str) -> ImportFailure:
+    """The error of a response that is another from a timestep on."""
+    if step == 0:
+        return ImportFailure.of(NOT_CAUSAL, where=where, op=op)
+    return ImportFailure.of(CHANGING_RESPONSE, where=where, op=op, step=step)
+
+
+def _contradicted(tensor: Mixed) -> int | None:
+    """The first timestep in which the response to a later input is not that to the first one, 0 if
+    it comes before the input; None if the two are the same, or no axis may be time."""
+    sizes, known = tensor.domain.sizes, tensor.domain.time
+    times = range(len(sizes)) if known is None else (known,)
+    axes = [(t, axis) for t in times for axis, n in enumerate(tensor.shape) if 1 < n == sizes[t]]
+    return max((_changes(tensor, *pair) for pair in axes), key=_steps, default=None)
+
+
+def _changes(tensor: Mixed, time: int, axis: int) -> int | None:
+    """As `_contradicted`, of one axis of the domain and one of the tensor as time."""
+    steps = tensor.domain.sizes[time]
+    numbers, late = np.random.default_rng(steps).standard_normal(tensor.features), steps // 2
+
+    def response(step: int) -> Matrix:
+        stimulus = np.zeros((*tensor.domain.sizes, tensor.features))
+        np.moveaxis(stimulus, time, 0)[step].reshape(-1, tensor.features)[0] = numbers
+        answer = tensor.respond(stimulus.reshape(-1)) - tensor.probes[ZERO]
+        found: Matrix = np.moveaxis(answer, axis, 0).reshape(steps, -1)
+        return found
+
+    first, later = response(0), response(late)
+    most = SAME * float(max(np.abs(first).max(), np.abs(later).max()))
+    if np.abs(later[:late]).max() > most:
+        return 0
+    wrong = np.abs(later[late:] - first[: steps - late]).max(axis=1) > most
+    return late + int(np.argmax(wrong)) if wrong.any() else None
 
 
 def _end(response: Matrix) -> str:

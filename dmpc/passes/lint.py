@@ -141,7 +141,8 @@ def lint_example(graph: Graph, seen: Ranges) -> Iterator[Finding]:
             continue
         if still.mean() >= ALMOST_ALL:
             yield _count(STILL_NEURONS, graph, op, still)
-        if (always := seen.bounds[spikes].low[: len(filled)] > 0).any():
+        late = {one.kind for one in graph.users(spikes)} == {"delay"}  # a bias that sets in late
+        if (always := seen.bounds[spikes].low[: len(filled)] > 0).any() and not late:
             yield _count(RESTLESS_NEURONS, graph, op, always)
 
 

@@ -23,6 +23,7 @@ from dmpc.passes.recognition.composed import with_composed
 from dmpc.passes.recognition.copies import from_rest, without_constants, without_copies
 from dmpc.passes.recognition.coupled import heard_late, together
 from dmpc.passes.recognition.currents import find_decay, is_bank
+from dmpc.passes.recognition.delayed import in_front, own_windows
 from dmpc.passes.recognition.extra_states import raise_causes
 from dmpc.passes.recognition.holds import find_held, find_hold, timing_of
 from dmpc.passes.recognition.limits import check_limits, limited, without_limits
@@ -73,8 +74,13 @@ class Recognise(Pass):
             raise CompileError(f"needs a graph of level model, not {graph.level}", where=graph.name)
         if len(graph.inputs) != 1:
             raise CompileError.of(INPUT_COUNT, where=graph.name, number=len(graph.inputs))
-        readings = turned, foretold, turned_and_foretold, without_constants
-        return _first(prune(graph), readings, _layers)
+        graph = prune(graph)
+        windowed = own_windows(graph)
+        if windowed is not None:
+            with suppress(CompileError):
+                return _layers(windowed)
+        readings = turned, foretold, turned_and_foretold, without_constants, in_front
+        return _first(graph, readings, _layers)
 
 
 Reading = Callable[[Graph], Graph | None]
