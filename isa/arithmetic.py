@@ -41,7 +41,7 @@ class Saturation(Generic[Cause]):
         # The reductions themselves: methods of arrays wrap them in Python.
         if x.size == 0 or (most(x, None) <= high and least(x, None) >= ~high):
             return x
-        clipped = np.clip(x, ~high, high)
+        clipped = np.minimum(np.maximum(x, ~high), high)  # np.clip takes three times as long
         self.counts[cause] += int(np.count_nonzero(clipped != x))
         return clipped
 
@@ -63,7 +63,7 @@ def shift_round(x: Any, shift: Int | int) -> Any:
     limit = (np.int64(1) << WIDEST) >> (left := np.maximum(-np.int64(shift), 0))
     if not isinstance(shift, int):  # some of them may move right
         x = shift_round(x, np.maximum(shift, 0))
-    widened: Int = np.minimum(np.maximum(x, -limit), limit)  # np.clip takes three times as long
+    widened: Int = np.minimum(np.maximum(x, -limit), limit)
     widened <<= left
     return widened
 

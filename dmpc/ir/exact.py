@@ -11,6 +11,8 @@ from isa.arithmetic import Int
 
 EXACT = ((np.float32, 1 << 24), (np.float64, 1 << 53))
 """Types of real numbers, and up to where they hold every integer."""
+NARROW = 1 << 31
+"""Up to where 32 bits do."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,18 @@ class Products:
     def __call__(self, x: NDArray[Any], weight: Int) -> Int:
         """`weight` [N, m], or [m] for one sum, times integers or truth values `x` [B, m]: sums."""
         weights = self._weights(weight)
+        if len(weights.whole) == 1:  # no sums
+            each: Int = x.astype(np.int64, copy=False) * weights.whole
+            return each
         most = 1 if x.dtype == np.bool_ else max(int(x.max(initial=0)), -int(x.min(initial=0)))
         for real, limit in EXACT:
             if most * weights.most < limit:
                 if real not in weights.real:
                     weights.real[real] = weights.whole.astype(real)
-                whole: Int = (x.astype(real) @ weights.real[real]).astype(np.int64)
+                sums = x.astype(real) @ weights.real[real]
+                if most * weights.most < NARROW:  # the way by 32 bits takes half the time
+                    sums = sums.astype(np.int32)
+                whole: Int = sums.astype(np.int64)
                 return whole
         exact: Int = x.astype(np.int64) @ weights.whole
         return exact

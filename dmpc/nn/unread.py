@@ -34,7 +34,7 @@ class _Unread(autograd.Function):
         rows = gradient.flatten(0, -2)
         each = rows if x.is_contiguous() else gradient  # in the order in which torch adds up
         return (
-            gradient @ weight if of_x else None,
+            (rows @ weight).unflatten(0, x.shape[:-1]) if of_x else None,
             rows.T @ x.flatten(0, -2) if of_weight else None,
             each.sum(dim=tuple(range(each.dim() - 1))) if of_bias else None,
         )

@@ -6,7 +6,7 @@ import pytest
 from dmpc.ir.exact import Products
 
 
-@pytest.mark.parametrize("bits", [1, 7, 11, 12, 25, 26, 29])
+@pytest.mark.parametrize("bits", [1, 7, 11, 12, 14, 15, 25, 26, 29])
 def test_products_are_exact_at_every_size(bits):
     """Beyond 2**24 float32 loses units, beyond 2**53 float64 does: all parts have one sign here."""
     rng, most = np.random.default_rng(bits), (1 << bits) - 1
