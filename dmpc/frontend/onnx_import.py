@@ -288,7 +288,8 @@ def _import(
         shapes = {value.name: _shape(value, sizes[:1]) for value in inputs}
         model = normalise(model, opset, shapes, sequence=False)
     if any(node.op_type == "Scan" for node in model.graph.node):
-        model = with_lists(model, opset)
+        if len(inputs) == 1:
+            model = with_lists(model, opset, max(_sequence_shape(inputs[0], sizes)[:2]))
         return _sequence(model, inputs, ctx, options, sizes)
     if len(inputs) == 1:
         return _of_filters(model, inputs, ctx, options, sizes)

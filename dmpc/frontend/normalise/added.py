@@ -68,6 +68,8 @@ class Added:
                 before = [name for name in node.input if name in spines and readers[name] == 1]
                 longest = max(before, key=lambda name: len(spines[name]), default="")
                 spines[node.output[0]] = [*spines.pop(longest, []), node]
+            elif node.op_type == "Identity" and node.input[0] in spines:
+                spines[node.output[0]] = spines.pop(node.input[0])
         yield from spines.values()
 
     def _sum(

@@ -1,17 +1,23 @@
-"""Maxima that a Scan keeps up in a state, `best = Max(best, y)`: those of the list of all y."""
+"""Maxima that a Scan keeps up in a state, `best = Max(best, y)`: those of the list of all y.
+
+So are sums that it begins later, of the list's end (`dmpc.frontend.normalise.gated`).
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from dmpc.frontend.normalise.gated import Body
 from dmpc.frontend.normalise.rewriting import replace_nodes
 from dmpc.frontend.normalise.running import ENDLESS
 from dmpc.frontend.onnx_file import initializers
 from dmpc.ir.graph import Array
 
+ENDS = np.iinfo(np.int64).max
+SCAN = {"body", "num_scan_inputs"}
 PASSING, FILLED = ("Identity", "Expand"), ("Constant", "ConstantOfShape")
-AXES_OPERAND = 18  # the opset from which on a reduction's axes are an input
+AXES_OPERAND = 18  # the opset from which on axes are an input; of sums they always are
 
 
 @dataclass(frozen=True)
@@ -25,10 +31,12 @@ class Kept:
     idle: set[str]
 
 
-def with_lists(model: ModelProto, opset: int) -> ModelProto:
-    """The model with the maximum of a list in place of each that a Scan keeps up; itself without.
+def with_lists(model: ModelProto, opset: int, steps: int) -> ModelProto:
+    """The model with the maximum of a list in place of each that a Scan keeps up, and the sum of
+    its end in place of one that begins later; itself without. There are up to so many `steps`.
 
-    The state must have no other reader, and start from so little that it shows nowhere, or zero.
+    The state must have no other reader. That of a maximum starts from so little that it shows
+    nowhere, or zero.
     """
     if not any(node.op_type == "Scan" for node in model.graph.node):
         return model
@@ -37,8 +45,10 @@ def with_lists(model: ModelProto, opset: int) -> ModelProto:
     graph = made.graph
 
     def listed(node: NodeProto) -> list[NodeProto] | None:
-        kept = _kept(graph, node) if node.op_type == "Scan" else None
-        return None if kept is None else _listed(node, kept, opset)
+        if node.op_type != "Scan" or not SCAN.issubset(one.name for one in node.attribute):
+            return None
+        kept = _kept(graph, node)
+        return _gated(graph, node, opset, steps) if kept is None else _largest(node, kept, opset)
 
     while replace_nodes(graph, listed):
         pass
@@ -47,8 +57,6 @@ def with_lists(model: ModelProto, opset: int) -> ModelProto:
 
 def _kept(graph: GraphProto, node: NodeProto) -> Kept | None:
     given = {one.name: one for one in node.attribute}
-    if not {"body", "num_scan_inputs"} <= given.keys():
-        return None
     body, states = given["body"].g, len(node.input) - given["num_scan_inputs"].i
     makers = {name: one for one in body.node for name in one.output}
     read = [name for one in body.node for name in one.input]
@@ -85,34 +93,74 @@ def _start(graph: GraphProto, name: str) -> Array | None:
     return stored[name]
 
 
-def _listed(node: NodeProto, kept: Kept, opset: int) -> list[NodeProto]:
+def _gated(graph: GraphProto, node: NodeProto, opset: int, steps: int) -> list[NodeProto] | None:
+    """A Scan without a state that adds up what comes from a timestep on, and that sum."""
+    body = Body(graph, node, opset)
+    for number in range(min(body.states, len(body.graph.output), len(node.output))):
+        gate = body.gate(number)
+        since = None if gate is None else body.since(gate, steps)
+        if gate is None or since is None:
+            continue
+        idle = {name for one in gate.nodes for name in one.output}
+        scan, every = _without(node, number, gate.value, idle)
+        final, late = node.output[number], f"{node.output[number]}.late"
+        ends = {"from": since, "to": ENDS, "along": 0}
+        places = [_integer(f"{final}.{name}", end) for name, end in ends.items()]
+        read = [every, *(one.output[0] for one in places)]
+        cut = helper.make_node("Slice", read, [late], late)
+        start = _start(graph, node.input[number])
+        total = f"{final}.total" if start is None or start.any() else final
+        nodes = [scan, *places, cut, *_over("ReduceSum", late, total, opset)]
+        if total != final:
+            nodes.append(helper.make_node("Add", [total, node.input[number]], [final], final))
+        return nodes
+    return None
+
+
+def _largest(node: NodeProto, kept: Kept, opset: int) -> list[NodeProto]:
     """A Scan without the state, which stacks what the state is the largest of, and that."""
+    scan, every = _without(node, kept.number, kept.value, kept.idle)
+    final = node.output[kept.number]
+    largest = f"{final}.largest" if kept.from_zero else final
+    nodes = [scan, *_over("ReduceMax", every, largest, opset)]
+    if kept.from_zero:
+        nodes.append(helper.make_node("Relu", [largest], [final], final))
+    return nodes
+
+
+def _without(node: NodeProto, number: int, value: str, idle: set[str]) -> tuple[NodeProto, str]:
+    """A Scan without a state and what is `idle` then, which stacks a value, and where."""
     scan = NodeProto()
     scan.CopyFrom(node)
     body = next(one.g for one in scan.attribute if one.name == "body")
-    final, every = node.output[kept.number], f"{node.output[kept.number]}.all"
-    element = body.output[kept.number].type
-    body_nodes = [one for one in body.node if kept.idle.isdisjoint(one.output)]
+    every = f"{node.output[number]}.all"
+    element = body.output[number].type
+    body_nodes = [one for one in body.node if idle.isdisjoint(one.output)]
     del body.node[:]
     body.node.extend(body_nodes)
     for names in (scan.input, scan.output, body.input, body.output):
-        del names[kept.number]
-    out = f"{kept.value}.kept"
-    body.node.append(helper.make_node("Identity", [kept.value], [out], out))
+        del names[number]
+    out = f"{value}.kept"
+    body.node.append(helper.make_node("Identity", [value], [out], out))
     body.output.add(name=out, type=element)
     scan.output.append(every)
     for one in scan.attribute:
         if one.name in ("scan_output_axes", "scan_output_directions"):
             one.ints.append(0)
-    largest = f"{final}.largest" if kept.from_zero else final
-    over = helper.make_node("ReduceMax", [every], [largest], largest, keepdims=0)
-    nodes = [scan, over]
-    if opset < AXES_OPERAND:
+    return scan, every
+
+
+def _over(kind: str, every: str, result: str, opset: int) -> list[NodeProto]:
+    """A reduction over timesteps, which lie along the first axis."""
+    over = helper.make_node(kind, [every], [result], result, keepdims=0)
+    if opset < AXES_OPERAND and kind != "ReduceSum":
         over.attribute.append(helper.make_attribute("axes", [0]))
-    else:
-        axes = helper.make_tensor(f"{final}.axes", TensorProto.INT64, [1], [0])
-        nodes.insert(0, helper.make_node("Constant", [], [axes.name], axes.name, value=axes))
-        over.input.append(axes.name)
-    if kept.from_zero:
-        nodes.append(helper.make_node("Relu", [largest], [final], final))
-    return nodes
+        return [over]
+    axes = _integer(f"{result}.axes", 0)
+    over.input.append(axes.output[0])
+    return [axes, over]
+
+
+def _integer(name: str, number: int) -> NodeProto:
+    held = helper.make_tensor(name, TensorProto.INT64, [1], [number])
+    return helper.make_node("Constant", [], [name], name, value=held)

@@ -78,6 +78,19 @@ def test_a_loop_that_carries_its_sum(tmp_path):
     assert_same_run(graphs, X, run(made, X))
 
 
+def test_a_loop_whose_sum_begins_later(tmp_path):
+    taken = """s_next = If(late) <
+        then_branch = more () => (float[3, 3] added) { added = Add(s, y) },
+        else_branch = same () => (float[3, 3] as_before) { as_before = Identity(s) }>"""
+    lines = [READ, GO, "late = GreaterOrEqual(k, since)", taken]
+    graph = body(*lines, outputs=("s_next",), extra=[value("s", B, C)])
+    after, start = ("logits = Identity(ys)",), np.zeros((B, C), np.float32)
+    made = loop_model(graph, after, ("s_0",), s_0=start, since=np.array(2))
+    graphs = recognised(made, tmp_path)
+    assert (graphs[2].attrs["readout"], graphs[2].attrs["since"]) == ("sum", 2)
+    assert_same_run(graphs, X, run(made, X))
+
+
 def test_a_loop_whose_length_follows_from_a_shape(tmp_path):
     made = loop_model(body(READ, GO, outputs=("y",)), MEAN)
     made.graph.node[0].input[0] = "length"
