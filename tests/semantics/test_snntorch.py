@@ -222,6 +222,35 @@ def test_the_module_itself(mechanism):
         assert_same_spikes(graph, x, net(x.float()))
 
 
+AT_ONCE = {
+    "leaky": (lambda **options: snntorch.Leaky(0.9, **options), "init_leaky"),
+    "synaptic": (lambda **options: snntorch.Synaptic(0.9, 0.8, **options), "init_synaptic"),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("lif", "start"), AT_ONCE.values(), ids=AT_ONCE)
+def test_resets_to_zero_at_once(lif, start):
+    """Which mechanism it is, the module asks a buffer; and it looks at the old membrane as well."""
+    torch.manual_seed(6)
+    net = Single(lif(reset_mechanism="zero", reset_delay=False), start).eval()
+    graph = from_torch(net, events(9, INPUTS)[:8].transpose(0, 1).float(), time_first=True).graph
+    x = events(3, INPUTS)
+    with torch.no_grad():
+        assert_same_spikes(graph, x, net(x.float()))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("lif", "start"), AT_ONCE.values(), ids=AT_ONCE)
+def test_resets_by_subtraction_at_once_look_at_a_membrane_twice(lif, start):
+    """A membrane that holds the threshold twice is compared with more in the next timestep."""
+    net = Single(lif(reset_mechanism="subtract", reset_delay=False), start).eval()
+    graph = from_torch(net, events(9, INPUTS)[:8].transpose(0, 1).float(), time_first=True).graph
+    with pytest.raises(CompileError, match="several comparisons look at this state") as caught:
+        apply(Recognise(), graph)
+    assert len(caught.value.every) == 1
+
+
 class Hidden(torch.nn.Module):
     """Neurons that keep their membranes; `utils.reset` of one module resets those of all."""
 

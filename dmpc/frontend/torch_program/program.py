@@ -9,8 +9,8 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -218,15 +218,37 @@ def _check_result(answer: Any, name: str) -> None:
 
 
 def _trace(module: nn.Module, example: torch.Tensor, name: str) -> ExportedProgram:
+    """The program of one run, with the branches that numbers take that the module holds."""
+    try:
+        return _run(module, example)
+    except Exception as error:  # torch raises many classes on what it cannot trace
+        kinds = {one.is_floating_point() for one in module.buffers() if one.ndim == 0}
+        for floating in sorted(kinds):
+            with suppress(Exception):
+                return _run(module, example, {False, floating})
+        said = f"{type(error).__name__}: {_first_line(error)}"
+        raise ImportFailure.of(UNTRACEABLE, where=name, error=said) from error
+
+
+def _run(
+    module: nn.Module, example: torch.Tensor, numbers: Collection[bool] = ()
+) -> ExportedProgram:
+    """A traced run, in which buffers of one number are Python's, on which Python may decide:
+    snnTorch's kinds of reset, the share of SpikingJelly's masks.
+
+    `numbers` says of which that is so, floating ones and others; as tensors they have methods.
+    """
     import torch
 
     with untouched(module), unscripted(), _data_seen(), _quiet():
-        try:
-            given, named = arguments(module, example)
-            return torch.export.export(module, given, named, strict=False)
-        except Exception as error:  # torch raises many classes on what it cannot trace
-            said = f"{type(error).__name__}: {_first_line(error)}"
-            raise ImportFailure.of(UNTRACEABLE, where=name, error=said) from error
+        for part in module.modules() if numbers else ():
+            held = {key: one for key, one in part._buffers.items() if one is not None}
+            for key, one in held.items():
+                if one.ndim == 0 and one.is_floating_point() in numbers:
+                    part.__dict__[key] = one.item()
+                    del part._buffers[key]
+        given, named = arguments(module, example)
+        return torch.export.export(module, given, named, strict=False)
 
 
 def may_hold_states(program: ExportedProgram) -> bool:

@@ -70,7 +70,8 @@ class _Wiring:
             error = None if state in read else self._of(state)
             if error is not None:
                 found.append(error)
-        yield from found or self._silenced()
+        twice = any(map(self._several, states))
+        yield from found or (() if twice else self._silenced())
 
     @cached_property
     def within(self) -> Wires[str | int]:
@@ -180,10 +181,16 @@ class _Wiring:
         except CompileError:
             return None
 
+    def _several(self, state: State) -> bool:
+        """True for a membrane that several comparisons look at and reset."""
+        looking = (leaf for leaf in self.comparisons if self.network.reaches(leaf, state.next))
+        forms = self.network.forms
+        return sum(state.name in forms.difference(leaf).terms for leaf in looking) > 1
+
     def _of(self, state: State) -> NotRecognised | None:
         """The error of a state that is none of the machine's."""
         network, readers = self.network, self._readers(state)
-        if not readers or self._fires(state):
+        if not readers or self._fires(state) or self._several(state):
             return None
         drivers, _ = self._drivers(state)
         drivers -= {state.name}

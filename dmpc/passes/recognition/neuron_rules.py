@@ -9,7 +9,7 @@ SEVERAL_COMPARISONS = rule(
     why="""A membrane has one threshold: the comparison that makes its neurons fire and resets them.
     A second one, other than that of a refractory counter, would need hardware of its own.""",
     nearest="one comparison of the charge with the threshold; floors and ceilings as torch.clamp "
-    "or Max and Min",
+    "or Max and Min; of snnTorch's reset_delay=False, reset_mechanism='zero'",
 )
 COUNTED_SPIKES = rule(
     "counted-spikes",

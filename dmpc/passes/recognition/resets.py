@@ -18,7 +18,7 @@ from dmpc.ir.graph import Graph, Op, State
 from dmpc.ir.types import boolean, f32
 from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.neurons import heeds_own_spikes, threshold_of
-from dmpc.passes.recognition.terms import Affine, Matrix
+from dmpc.passes.recognition.terms import Affine, Matrix, near
 from dmpc.passes.recognition.truths import COMPARISONS
 
 
@@ -42,7 +42,7 @@ class Reset:
 
 def settled(graph: Graph) -> Graph:
     """The graph with every late or missing reset in the timestep of its spike; same outputs."""
-    forms = Forms(graph)
+    graph, forms = _without_vain(graph, Forms(graph))
     found = [reset for state in graph.states if (reset := _find(graph, forms, state)) is not None]
     if not found:
         return graph
@@ -63,6 +63,56 @@ def _find(graph: Graph, forms: Forms, state: State) -> Reset | None:
     if len(looking) == 1:
         return _late(graph, forms, state, looking[0])
     return None if looking else _missing(graph, forms, state, list(leaves))
+
+
+# -- vain ------------------------------------------------------------------------------------------
+
+
+def _without_vain(graph: Graph, forms: Forms) -> tuple[Graph, Forms]:
+    """The graph without comparisons of old membranes that are never true: what a spike leaves, and
+    what leaves no spike, lies below the threshold. snnTorch's neurons look twice."""
+    found = {
+        leaf: name
+        for leaf in dict.fromkeys(leaf for leaf, _ in forms.shared.values())
+        if forms.producers[leaf].kind in COMPARISONS
+        for name in forms.difference(leaf).terms
+        if (state := graph.state(name)) and _vain(graph, forms, state, leaf)
+    }
+    if not found:
+        return graph, forms
+    graph = graph.copy()
+    for value, (leaf, opposite) in forms.shared.items():
+        if leaf in found:
+            size = graph.types[value].size
+            graph.ops.remove(next(op for op in graph.ops if value in op.results))
+            graph.add_constant(value, np.full(size, opposite), boolean(size))
+    return graph, Forms(graph)
+
+
+def _vain(graph: Graph, forms: Forms, state: State, leaf: str) -> bool:
+    """Whether a comparison of a state's old value is never true, if it was not before."""
+    difference = forms.difference(leaf)
+    slope = _leak(difference, state.name)
+    if slope is None or len(difference.terms) > 1 or not np.all(slope > 0):
+        return False
+    limit, silent = -difference.bias / slope, forms.assuming(leaf, np.zeros(difference.size))
+    start = np.zeros(1) if state.init is None else graph.constants[state.init].astype(np.float64)
+    strict = forms.producers[leaf].kind == "gt"
+    if not np.all(start <= limit if strict else start < limit):
+        return False
+    for other in dict.fromkeys(one for one, _ in forms.shared.values() if one != leaf):
+        if forms.producers[other].kind not in COMPARISONS:
+            continue
+        none, every = (
+            silent.assuming(other, np.full(graph.types[other].size, spike)).form(state.next)
+            for spike in (0.0, 1.0)
+        )
+        threshold = threshold_of(silent.difference(other), none, state.name)
+        if threshold is None or every.parts or every.size != limit.size:
+            continue
+        if near(np.maximum(threshold, limit), limit) and np.all(every.bias < limit):
+            return strict or forms.producers[other].kind == "ge"
+    return False
 
 
 # -- late ------------------------------------------------------------------------------------------

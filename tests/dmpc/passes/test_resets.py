@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from dmpc.errors import CompileError
 from dmpc.ir.interpret import interpret
 from dmpc.ir.parser import parse
 from dmpc.passes.base import apply
@@ -89,7 +90,24 @@ WAYS = {
         [("state %v : f32[2] = zeros", "state %v : f32[2] = %start")],
         ("subtract", True, [2.0, 0.5 / 0.75]),
     ),
+    "at once, and nothing late": (
+        [("next %vn loc", "next %vw loc"),
+         ("%sf = cast", "%vw = where(%s, %rest, %vn) : f32[2]\n%sf = cast")],
+        ("hard", True, [-0.25, 0.25]),
+    ),
 }  # fmt: skip
+AT_ONCE = WAYS["at once, and nothing late"][0]
+TWICE = {
+    "from a membrane above the threshold": ("= zeros", "= %start"),
+    "to a value above the threshold": ("%rest = f64 [-0.25,", "%rest = f64 [1.25,"),
+    "late from less": ("sub(%v, %theta)", "sub(%v, %rest)"),
+}
+
+
+@pytest.mark.parametrize("edit", TWICE.values(), ids=TWICE)
+def test_what_may_be_true_of_an_old_membrane_is_no_vain_comparison(edit):
+    with pytest.raises(CompileError, match="several comparisons look at this state"):
+        apply(Recognise(), edited([*AT_ONCE, edit]))
 
 
 def edited(edits):

@@ -164,15 +164,31 @@ def test_a_matrix_over_time_is_no_loop():
         from_torch(Parallel().eval(), x, time_first=True)
 
 
-def test_branches_on_what_a_module_holds_are_said_to_be_none_of_a_program():
-    """SpikingJelly's MaskedPSN asks its own buffer."""
+class Branching(nn.Module):
+    """Asks what it holds, as snnTorch's reset mechanism and SpikingJelly's MaskedPSN do."""
 
-    class Masked(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.register_buffer("share", torch.tensor(1.0))
+    def __init__(self, share: torch.Tensor):
+        super().__init__()
+        self.register_buffer("share", share)
 
+    def forward(self, s):
+        return s if self.share.sum() >= 1 else 2 * s
+
+
+def test_branches_on_a_number_that_a_module_holds_are_taken():
+    class Plain(Branching):
         def forward(self, s):
             return s if self.share >= 1 else 2 * s
 
-    assert "nor on tensors that the module holds" in refused(Masked())
+    x = (np.random.default_rng(0).random((2, STEPS, INPUTS)) < 0.5).astype(np.float32)
+    for share in (torch.tensor(1.0), torch.tensor(0.5), torch.tensor(0), torch.tensor(True)):
+        net = Net(Plain(share), mean).eval()
+        logits = from_torch(net, x, time_first=True).reference.logits(x)
+        assert isinstance(net.inner.share, torch.Tensor)
+        with torch.no_grad():
+            wanted = net(torch.from_numpy(x).transpose(0, 1))
+        np.testing.assert_allclose(logits, wanted, atol=1e-6)
+
+
+def test_branches_on_tensors_that_a_module_holds_are_said_to_be_none_of_a_program():
+    assert "nor on tensors that the module holds" in refused(Branching(torch.ones(2)))
