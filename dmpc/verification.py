@@ -17,7 +17,7 @@ from dmpc.compiler import AnyModel, Options, import_model, to_layers
 from dmpc.errors import DmpcError
 from dmpc.ir.endless import spiking_as
 from dmpc.ir.graph import Graph
-from dmpc.ir.interpret import Result, interpret
+from dmpc.ir.interpret import Result, interpret, since_in
 from dmpc.ir.ops_layers import FIRING
 from dmpc.ir.registry import Tensor
 from isa.engines.counts import Place
@@ -181,13 +181,16 @@ class _Climb:
         check_origin(imported.graph, image, options, imported.name)
 
     def check_same_network(self) -> None:
-        """The image must be of this model: same input, same layers."""
+        """The image must be of this model: same input, same layers, and an answer of as many
+        timesteps."""
         ours = [
             self.layers.types[name].shape for name in (*self.layers.inputs, *self.layers.outputs)
         ]
         theirs = [
             self.integer.types[name].shape for name in (*self.integer.inputs, *self.integer.outputs)
         ]
+        ours.append((since_in(self.layers),))
+        theirs.append((since_in(self.integer),))
         if ours != theirs or set(self.spikes) != set(_spikes(self.layers)):
             raise DmpcError(
                 "the image was compiled from another network",

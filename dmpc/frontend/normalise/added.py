@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import GraphProto, NodeProto, helper, numpy_helper
 
-from dmpc.frontend.boundary import at
 from dmpc.frontend.normalise.rewriting import replace_nodes
 from dmpc.frontend.normalise.shapes import Shape
-from dmpc.frontend.normalise.slices import FEWEST_STEPS, Cuts, find_cuts, pieces
+from dmpc.frontend.normalise.slices import FEWEST_STEPS, find_cuts, latest_slices
 from dmpc.frontend.normalise.statics import Statics
 from dmpc.frontend.onnx_file import graphs
 from dmpc.ir.graph import Array
@@ -49,7 +48,8 @@ class Added:
         cuts = find_cuts(self.graph, self.opset, dict(self.shapes), self.known) if long else None
         if cuts is None:
             return False
-        latest, statics = self._latest(cuts), Statics(self.graph, self.opset)
+        latest = latest_slices(self.graph, self.opset, self.shapes, self.known, cuts)
+        statics = Statics(self.graph, self.opset)
         sums = (self._sum(spine, latest, statics) for spine in long)
         found = [one for one in sums if one and one.first]
         if len(found) != 1:
@@ -95,19 +95,6 @@ class Added:
             return None
         some = start is not None and start.any()
         return Sum(name, rest if some else None, parts, latest[name] + 1 - len(parts))
-
-    def _latest(self, cuts: Cuts) -> dict[str, int]:
-        """The timestep of the latest slice that each tensor hangs on."""
-        latest: dict[str, int] = {}
-        for node in self.graph.node:
-            source = next(iter(node.input), "")
-            with at(node):
-                cut = pieces(node, self.opset, self.shapes.get(source, ()), self.known)
-            own = {piece.output: piece.step for piece in cut if cuts.at(source, piece.axis)}
-            steps = [latest[name] for name in node.input if name in latest]
-            for name in node.output if own or steps else ():
-                latest[name] = own.get(name, max(steps, default=0))
-        return latest
 
     @staticmethod
     def _replaced(node: NodeProto, found: Sum) -> list[NodeProto] | None:

@@ -1,14 +1,14 @@
 """Maxima that a loop keeps up, `best = maximum(best, output)`: those of the list of all outputs."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from onnx import GraphProto, NodeProto, helper, numpy_helper
 
 from dmpc.frontend.normalise.rewriting import replace_nodes
 from dmpc.frontend.normalise.shapes import Shape
-from dmpc.frontend.normalise.slices import FEWEST_STEPS, find_cuts
+from dmpc.frontend.normalise.slices import FEWEST_STEPS, find_cuts, latest_slices
 from dmpc.frontend.normalise.statics import Statics
 from dmpc.frontend.onnx_file import graphs
 from dmpc.ir.graph import Array
@@ -34,6 +34,7 @@ class Running:
         if cuts is None:
             return False
         statics = Statics(self.graph, self.opset)
+        latest = latest_slices(self.graph, self.opset, self.shapes, self.known, cuts)
         for name, parts in chains.items():
             moving = [part for part in parts if part in statics.moving]
             first = [array for one in parts if (array := statics.array(one)) is not None]
@@ -42,7 +43,9 @@ class Running:
                 start = None
             missing = cuts.steps - len(moving)
             same = all(self.shapes.get(part) == self.shapes.get(name) for part in moving)
-            if same and 0 <= missing < len(moving) and (start is not None or not missing):
+            if same and len(chains) == 1 and missing and _later([latest.get(p, 0) for p in moving]):
+                self.lists[name] = start, 0, moving
+            elif same and 0 <= missing < len(moving) and (start is not None or not missing):
                 self.lists[name] = start, max(missing, 1), moving
         return replace_nodes(self.graph, self._replaced)
 
@@ -72,7 +75,7 @@ class Running:
         name = node.output[0]
         start, often, moving = self.lists[name]
         nodes: list[NodeProto] = []
-        if start is not None and start.any() and start.min() == 0:
+        if often and start is not None and start.any() and start.min() == 0:
             # Of zeros and of first outputs: with the larger of zero and each of the others, too.
             nodes = [helper.make_node("Relu", [one], [f"{name}.{one}"]) for one in moving]
             moving = [node.output[0] for node in nodes]
@@ -88,12 +91,21 @@ class Running:
             for one, part in zip(moving, parts, strict=True)
         ]
         nodes.append(helper.make_node("Concat", parts, [f"{name}.all"], f"{name}.all", axis=0))
-        over = helper.make_node("ReduceMax", [f"{name}.all"], [name], node.name, keepdims=0)
+        largest = f"{name}.largest" if start is not None and not often else name
+        over = helper.make_node("ReduceMax", [f"{name}.all"], [largest], node.name, keepdims=0)
         if self.opset < 18:
             over.attribute.append(helper.make_attribute("axes", [0]))
         else:
             over.input.append(axes.output[0])
-        return [*nodes, over]
+        nodes.append(over)
+        if largest != name:
+            nodes.append(helper.make_node("Max", [largest, f"{name}.start"], [name], node.name))
+        return nodes
+
+
+def _later(steps: Sequence[int]) -> bool:
+    """Whether timesteps are in order, one after the other, and begin behind the first."""
+    return bool(steps) and steps[0] > 0 and [*steps] == [*range(steps[0], steps[0] + len(steps))]
 
 
 def _constant(name: str, array: Array) -> NodeProto:

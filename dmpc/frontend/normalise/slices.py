@@ -127,6 +127,26 @@ def find_cuts(
     return Cuts(steps, frozenset(cut for cut, size in sizes.items() if size == steps), same)
 
 
+def latest_slices(
+    graph: GraphProto,
+    opset: int,
+    shapes: Mapping[str, Shape],
+    known: dict[str, Array],
+    cuts: Cuts,
+) -> dict[str, int]:
+    """The timestep of the latest slice that each tensor hangs on, if it hangs on any."""
+    latest: dict[str, int] = {}
+    for node in graph.node:
+        source = next(iter(node.input), "")
+        with at(node):
+            found = pieces(node, opset, shapes.get(source, ()), known)
+        own = {piece.output: piece.step for piece in found if cuts.at(source, piece.axis)}
+        steps = [latest[name] for name in node.input if name in latest]
+        for name in node.output if own or steps else ():
+            latest[name] = own.get(name, max(steps, default=0))
+    return latest
+
+
 def same_tensors(
     graph: GraphProto, known: Mapping[str, Array], shapes: Mapping[str, Shape]
 ) -> dict[str, str]:

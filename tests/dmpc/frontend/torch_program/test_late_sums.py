@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import dmpc
-from dmpc.errors import ImportFailure
+from dmpc.errors import DmpcError, ImportFailure
 from dmpc.verification import verify
 from runtime.program import Program
 
@@ -149,6 +149,14 @@ def test_samples_of_other_lengths_and_streams():
             assert (stream.answer().logits == alone).all()
 
 
+def test_an_image_that_begins_elsewhere_is_of_another_network():
+    model = dmpc.from_torch(MeanOfSlice().eval(), X[:2])
+    image = dmpc.compile(model, calibration=X).image
+    model.graph.attrs["since"] = SINCE + 1
+    with pytest.raises(DmpcError, match="the image was compiled from another network"):
+        verify(model, image, X)
+
+
 class Deep(nn.Module):
     """Two layers: the second may lag, hear the input of three timesteps, or be added up late."""
 
@@ -228,6 +236,17 @@ class Begun(InLoop):
         self.total = torch.ones(batch, 3)
 
 
+class LargestInLoop(InLoop):
+    def take(self, step, output):
+        if step >= SINCE:
+            self.total = torch.maximum(self.total, output)
+
+
+class LargestBegunInLoop(InLoop):
+    def take(self, step, output):
+        self.total = output if step <= SINCE else torch.maximum(self.total, output)
+
+
 class Two(Spiking):
     def answer(self, outputs):
         outputs = torch.stack(outputs)
@@ -239,6 +258,8 @@ REFUSED = {
     Middle: r"sum_1: ReduceSum runs over timesteps 3 to 6 of 0 to 11 alone, 4 of them \(",
     MiddleInLoop: r"add_\d+: ReduceSum runs over timesteps 3 to 6 of 0 to 11 alone, 4 of them \(",
     Begun: "adds a constant after the sum over time",
+    LargestInLoop: r"maximum_\d+: ReduceMax runs over timesteps 4 to 11 of 0 to 11 alone, 8 of",
+    LargestBegunInLoop: r"maximum_\d+: ReduceMax runs over timesteps 4 to 11 of 0 to 11 alone",
     Two: "combines values that are reduced over time in different ways",
 }
 
