@@ -14,11 +14,16 @@ CURVED = (
 )  # fmt: skip
 CURVES = (*RECTIFIED, *CURVED)
 """Functions of single numbers that are no straight lines, nor made of some."""
+LEFT_TO_READERS = (
+    "leave it to whoever reads the logits: of one answer the largest is the same without it; "
+    "of a sum over timesteps it may not be, so train on the sum of what goes into it; between "
+    "layers, as in attention, weights that are constants"
+)
+FUSED = "sj_"  # SpikingJelly 2's operations for whole sequences
 INSTEAD: Mapping[tuple[str, ...], str] = {
-    ("Softmax", "LogSoftmax", "SafeSoftmax", "Hardmax", "ArgMax", "TopK"): (
-        "leave it to whoever reads the logits: of one answer the largest is the same without it; "
-        "of a sum over timesteps it may not be, so train on the sum of what goes into it; between "
-        "layers, as in attention, weights that are constants"
+    ("Softmax", "LogSoftmax", "SafeSoftmax", "Hardmax"): LEFT_TO_READERS,
+    ("ArgMax", "TopK"): (
+        f"{LEFT_TO_READERS}; between neurons, inhibition by spikes of the timestep before"
     ),
     ("Attention", "MultiHeadAttention", "ScaledDotProductAttention"): (
         "weights that are constants: the machine multiplies no two computed values"
@@ -68,6 +73,10 @@ def nearest(op: str, known: Iterable[str]) -> str:
     """What comes nearest to an operator among those that are `known`."""
     if _key(op) in BY_OPERATOR:
         return BY_OPERATOR[_key(op)]
+    if op.startswith(FUSED):
+        return (
+            "SpikingJelly's IFNode, LIFNode, ParametricLIFNode or ILIFNode, or torch's operations"
+        )
     near = difflib.get_close_matches(
         op.rpartition("::")[2], [name for name in known if name != op], n=3, cutoff=0.6
     )

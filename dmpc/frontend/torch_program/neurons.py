@@ -7,6 +7,12 @@ Their equations, for a current x and a membrane v, with q = 1/tau (LIF) or sigmo
     h = v + x                           integrate and fire
     s = h >= threshold
     v = reset where s, else h           or h - threshold s, without a reset value
+
+and of integer LIF neurons, which spike up to `count` times in a timestep:
+
+    h = v - v q + x
+    s = round(clamp(h / threshold, 0, count))
+    v = h - threshold s
 """
 
 from __future__ import annotations
@@ -21,7 +27,7 @@ from dmpc.frontend.torch_program.rules import FORM
 
 
 def neurons(emitter: Emitter, call: Call) -> list[str]:
-    """`sj_lif`, `sj_plif`, `sj_if`: spikes, membranes (after the last or each step), charges."""
+    """`sj_lif` and the like: spikes, membranes (after the last or each step), charges."""
     source, start = call.tensor("x"), call.tensor("v")
     if source.shape[0] == 1:
         return _once(emitter, call)
@@ -96,7 +102,10 @@ class _Body:
         """Charge, fire, reset."""
         made = _Fired(self.call.name)
         self._charge(current, membrane)
-        threshold, reset = self._number(self.call["threshold"]), self.call["reset"]
+        threshold, reset = self._number(self.call["threshold"]), self.call.arguments.get("reset")
+        if self.call.op.startswith("sj_ilif"):
+            self._count(made.charge, threshold)
+            return made
         fired = self._node("GreaterOrEqual", "fired", made.charge, threshold)
         type_ = element_type(self.dtype)
         self.nodes.append(
@@ -109,13 +118,21 @@ class _Body:
             self._node("Where", "membrane", fired, self._number(reset), made.charge)
         return made
 
+    def _count(self, charge: str, threshold: str) -> None:
+        """How often the charge holds the threshold, and what is left of it."""
+        scaled = self._node("Div", "scaled", charge, threshold)
+        ends = self._number(0.0), self._number(self.call["count"])
+        clipped = self._node("Clip", "clipped", scaled, *ends)
+        taken = self._node("Mul", "taken", self._node("Round", "spikes", clipped), threshold)
+        self._node("Sub", "membrane", charge, taken)
+
     def _charge(self, current: str, membrane: str) -> None:
         if self.call.op.startswith("sj_if"):
             self._node("Add", "charge", membrane, current)
             return
-        rest = self._number(self.call["reset"] or 0.0)
+        rest = self._number(self.call.arguments.get("reset") or 0.0)
         above = self._node("Sub", "above", membrane, rest)
-        if self.call["decay_input"]:
+        if self.call.arguments.get("decay_input"):
             pull = self._node("Sub", "pull", current, above)
             self._node("Add", "charge", membrane, self._part(pull))
         else:
@@ -150,5 +167,5 @@ def _info(name: str, type_: int, shape: tuple[int, ...]) -> ValueInfoProto:
 
 
 HANDLERS: Mapping[str, Handler] = dict.fromkeys(
-    ("sj_lif::forward", "sj_plif::forward", "sj_if::forward"), neurons
+    ("sj_lif::forward", "sj_plif::forward", "sj_if::forward", "sj_ilif::forward"), neurons
 )

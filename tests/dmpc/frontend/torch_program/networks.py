@@ -101,13 +101,17 @@ NODES = {
 }
 
 
+NODES2 = {"ilif": lambda: neuron.ILIFNode(step_mode="m")}
+"""Nodes that version 2 alone has."""
+
+
 class Spiking(nn.Module):
     """One spiking node and nothing more: what goes in is the current, what comes out the spikes."""
 
     def __init__(self, node: str) -> None:
         super().__init__()
         self.weigh = nn.Linear(3, 3)
-        self.node = NODES[node]()
+        self.node = (NODES | NODES2)[node]()
         with torch.no_grad():
             self.weigh.weight.copy_(torch.eye(3))
             self.weigh.bias.zero_()

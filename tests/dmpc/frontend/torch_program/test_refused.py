@@ -8,6 +8,8 @@ from torch.nn import functional
 
 from dmpc import from_torch
 from dmpc.errors import ImportFailure
+from dmpc.frontend.nearest import nearest
+from dmpc.frontend.torch_program.convert import HANDLERS
 
 INPUTS, NEURONS, CLASSES, STEPS = 6, 10, 3, 8
 
@@ -90,6 +92,13 @@ def test_attention_multiplies_computed_values():
 
     assert "the machine multiplies no two computed values" in refused(scaled)
     assert "as in attention, weights that are constants" in refused(spelled)
+
+
+def test_what_takes_the_place_of_operators_is_the_users_own():
+    """Of a fused node, the names of other operations were named; of a winner, logits alone."""
+    assert nearest("sj_stbif::forward", HANDLERS).startswith("SpikingJelly's IFNode, LIFNode, ")
+    said = refused(lambda s: s * s.argmax(2, keepdim=True))
+    assert "between neurons, inhibition by spikes of the" in said
 
 
 def test_what_is_not_known_is_not_its_own_nearest():

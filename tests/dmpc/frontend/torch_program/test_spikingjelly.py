@@ -82,6 +82,14 @@ def test_fused_neurons_spike_as_torch_does(version2, name):
     np.testing.assert_array_equal(torch_of(networks.Spiking(name), networks.currents()), expected)
 
 
+@pytest.mark.parametrize("name", networks.NODES2)
+def test_fused_neurons_of_version_2_alone_count_as_torch_does(version2, name):
+    graph, expected = load_dmpir(version2 / f"{name}.dmpir"), np.load(version2 / f"{name}.npy")
+    assert expected.max() > 1
+    outputs = interpret(graph, networks.currents(), dtype=np.float32).outputs
+    np.testing.assert_array_equal(outputs, expected)
+
+
 def test_a_tie_fires(version2):
     """Input 2 from membrane 0 with tau 2 charges to 1, exactly the threshold."""
     assert np.load(version2 / "lif.npy")[0, 0].tolist() == [1.0, 0.0, 0.0]

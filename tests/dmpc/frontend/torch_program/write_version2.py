@@ -19,7 +19,7 @@ from tests.dmpc.frontend.torch_program import networks
 
 def main(folder: Path) -> None:
     x = networks.currents()
-    for name in networks.NODES:
+    for name in (*networks.NODES, *networks.NODES2):
         module = networks.Spiking(name)
         model = dmpc.from_torch(module, x)
         (folder / f"{name}.dmpir").write_text(to_text(model.graph), "utf-8")
