@@ -28,8 +28,10 @@ from dmpc.ir.registry import Tensor
 from dmpc.rules import Stage, rule
 
 GIVEN = 8  # samples of the user's
+LONGEST = 1024  # timesteps of them: sums in float32 drift with every timestep
 GLANCE = 16  # timesteps that tell which comparison of the model is a layer's, and its sign
-EQUAL = 1e-5  # of the largest logit: rounding of float32; a spike more or less is beyond it
+EQUAL = 1e-5  # of the largest logit: rounding of float32; a spike more or less is beyond it, in
+# up to LONGEST timesteps; of a model that insists on more it is more
 FLOOR = 0.01  # of the largest logit of all samples: what a sample's own counts for at least
 MUST_EQUAL = 3  # samples, where spikes are not seen and a tie may explain the others
 FLIPPED = 0.02  # of the largest logit: more than a flipped spike or two can change
@@ -94,10 +96,11 @@ class Proof:
         return Proof(self.errors + other.errors, mine + theirs, self.wrong or other.wrong)
 
 
-def compare(ours: Tensor, theirs: Tensor) -> Proof:
-    """Logits [samples, classes] of two forms of a network."""
+def compare(ours: Tensor, theirs: Tensor, steps: int = 1) -> Proof:
+    """Logits [samples, classes] of two forms of a network, after so many timesteps."""
     sizes = np.abs(theirs).max(axis=1, initial=0.0)
     scale = np.maximum(sizes, max(float(sizes.max(initial=0.0)) * FLOOR, 1e-12))
+    scale *= max(1.0, steps / LONGEST)
     errors = np.abs(ours - theirs).max(axis=1) / scale
     found = np.nan_to_num(errors, nan=np.inf, posinf=np.inf)
     return Proof(tuple(map(float, found)))
@@ -136,7 +139,8 @@ def _inputs(reference: Reference, layers: Graph, x: Tensor | None) -> Iterator[T
     if x is not None and repeats is not None:
         x = shown(layers, x[:, :1])
     fits = x is not None and reference.steps in (None, x.shape[1])
-    given = x[:GIVEN].astype(np.float64) if x is not None and fits else None
+    steps = reference.steps or LONGEST
+    given = x[:GIVEN, :steps].astype(np.float64) if x is not None and fits else None
     binary = takes_events(layers)
     if given is not None and binary and not np.isin(given, (0, 1)).all():
         given = None  # which is an error of its own
@@ -228,12 +232,12 @@ def _orders(layers: Graph, lif: Op, seen: Tensor, neurons: int) -> Iterator[Tens
 def _forced(layers: Graph, x: Tensor, theirs: Tensor, spikes: Series) -> Proof:
     """With the model's spikes in place of the layers' own."""
     found = forced(layers, x, spikes)
-    return replace(compare(found.logits, theirs), wrong=found.wrong)
+    return replace(compare(found.logits, theirs, x.shape[1]), wrong=found.wrong)
 
 
 def _free(layers: Graph, x: Tensor, theirs: Tensor) -> Proof:
     """With the layers' own spikes; a sample may differ after a tie."""
-    proof = compare(interpret(layers, x).logits, theirs)
+    proof = compare(interpret(layers, x).logits, theirs, x.shape[1])
     errors = np.array(proof.errors)
     differs = errors > EQUAL
     if not differs.any():
@@ -262,7 +266,7 @@ def _failure(model: Model, layers: Graph, x: Tensor, theirs: Tensor, proof: Proo
     clear = ~tied(layers, x) & (np.array(proof.errors) > EQUAL)
     if clear.any():  # after a tie all differs, and says nothing
         x, theirs = x[clear], theirs[clear]
-    if compare(interpret(imported, x).logits, theirs).fine:
+    if compare(interpret(imported, x).logits, theirs, x.shape[1]).fine:
         loc, where = _parting_layer(imported, layers, x)
         what += f"; recognition changes the spikes first {where}"
     else:

@@ -302,3 +302,15 @@ def test_a_late_difference_is_reached(tmp_path):
     assert not differing(imported, layers, x)
     with pytest.raises(ImportFailure, match="is not the model"):
         prove(imported, layers)
+
+
+@pytest.mark.parametrize("insists", [False, True])
+def test_long_samples_drift_in_float32_and_are_no_mistake(insists, tmp_path):
+    shape, steps = Shape(5, (Layer(6),), classes=4, readout="sum"), 30000
+    made = to_onnx(network(shape))
+    if insists:
+        made.graph.input[0].type.tensor_type.shape.dim[1].dim_value = steps
+    path = tmp_path / "model.onnx"
+    path.write_bytes(made.SerializeToString())
+    x = (np.random.default_rng(0).random((1, steps, 5)) < 0.02).astype(np.float32)
+    assert import_layers(path, Options(), x).level == "layers"
