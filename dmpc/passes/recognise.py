@@ -47,6 +47,7 @@ from dmpc.passes.recognition.neurons import (
     find_unreset,
 )
 from dmpc.passes.recognition.of_events import of_events
+from dmpc.passes.recognition.parted import parted
 from dmpc.passes.recognition.refractory import Rest, resting, woken
 from dmpc.passes.recognition.repeated import holds, joined, without_counts
 from dmpc.passes.recognition.resets import settled
@@ -80,7 +81,7 @@ class Recognise(Pass):
             with suppress(CompileError):
                 return _layers(windowed)
         readings = turned, foretold, turned_and_foretold, without_constants, in_front
-        return _first(graph, readings, _layers)
+        return _first(graph, (parted,), lambda one: _first(one, readings, _layers))
 
 
 Reading = Callable[[Graph], Graph | None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,9 +18,16 @@ from dmpc.frontend.normalise.template import (
     TooFewTimesteps,
     too_few,
 )
+from dmpc.frontend.tensors import MixesTime
 from dmpc.frontend.torch_program.convert import functional_form, to_onnx
 from dmpc.frontend.torch_program.finish import before_finish
-from dmpc.frontend.torch_program.program import example_of, export, may_hold_states, time_last
+from dmpc.frontend.torch_program.program import (
+    MORE,
+    example_of,
+    export,
+    may_hold_states,
+    time_last,
+)
 from dmpc.frontend.torch_program.results import answer_of, results_of
 from dmpc.frontend.torch_program.rules import FORWARD_FAILS, TIME_LAST
 
@@ -110,7 +118,8 @@ def in_its_order(trial: Trial, x: Tensor) -> Traced:
     try:
         traced = trial.traced(example_of(x, trial.module, trial.time_first))
     except ImportFailure as error:
-        other = _of_a_vector(trial, x, error) or _of_turned(trial, x, error)
+        other = _of_more_samples(trial, x, error)
+        other = other or _of_a_vector(trial, x, error) or _of_turned(trial, x, error)
         if other is None and error.rule is NO_TIME and x.shape[1] < LEAST:
             raise too_few(trial.name, x.shape[1], LEAST - 1) from None
         if other is None:
@@ -119,6 +128,16 @@ def in_its_order(trial: Trial, x: Tensor) -> Traced:
     if traced.signature.repeats is None and not traced.in_order:
         raise _wrong_order(trial)
     return traced
+
+
+def _of_more_samples(trial: Trial, x: Tensor, error: ImportFailure) -> Traced | None:
+    """A module that keeps as many states in one tensor, in front of the samples, as the example
+    had samples."""
+    if not isinstance(error, MixesTime):
+        return None
+    with suppress(ImportFailure):
+        return trial.traced(example_of(x, trial.module, trial.time_first, MORE))
+    return None
 
 
 def _of_a_vector(trial: Trial, x: Tensor, error: ImportFailure) -> Traced | None:

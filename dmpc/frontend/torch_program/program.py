@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 SPIKINGJELLY = "torch.ops.sj_"
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 BATCHES = (2, 3)  # the second where the sequence has as many timesteps as the first
+MORE = (5, 7)  # where two or three states in one tensor look like samples
 
 
 @contextmanager
@@ -123,14 +124,16 @@ def _data_seen() -> Iterator[None]:
         del kind.data
 
 
-def example_of(x: Tensor, module: nn.Module, time_first: bool) -> torch.Tensor:
+def example_of(
+    x: Tensor, module: nn.Module, time_first: bool, batches: tuple[int, int] = BATCHES
+) -> torch.Tensor:
     """An input for the export: the first sample of `x` [samples, timesteps, inputs], repeated.
 
     A batch of one would let a squeeze without an axis take the batch axis away.
     """
     import torch
 
-    batch = BATCHES[0] if x.shape[1] != BATCHES[0] else BATCHES[1]
+    batch = batches[0] if x.shape[1] != batches[0] else batches[1]
     sample = np.repeat(np.asarray(x[:1]), batch, axis=0)
     tensor = torch.from_numpy(np.ascontiguousarray(sample)).to(float_type(module))
     return tensor.transpose(0, 1).contiguous() if time_first else tensor
