@@ -226,17 +226,17 @@ class _Back:
             slope, kept = slope * free, kept * free
         after = a = torch.zeros_like(self.before)
         arriving, currents = n.apart(after), []
-        for k in reversed(range(spikes.shape[1])):
-            heard = gradient[:, k]
+        each = zip(*(one.unbind(1) for one in (gradient, slope, kept, charges)), strict=True)
+        for k, (heard, steep, lasts, room) in reversed(list(enumerate(each))):
             if self.weight is not None:
                 heard = torch.addmm(heard, arriving, self.weight)
             if n.rho is not None:
                 left[:, k] = a
                 heard = heard + n.jump * a
-            fired = heard * slope[:, k]
+            fired = heard * steep
             if n.coupling is not None:
                 after = torch.addcmul(after, n.coupling, a)
-            charge = torch.addcmul(fired, after, kept[:, k], out=charges[:, k])
+            charge = torch.addcmul(fired, after, lasts, out=room)
             if n.rho is not None:
                 lost = n.gain * charge
                 if n.raises:
