@@ -6,7 +6,7 @@ import pytest
 import sinabs
 import sinabs.layers as sl
 import torch
-from sinabs.activation import MaxSpike, MembraneReset, SingleSpike
+from sinabs.activation import MaxSpike, MembraneReset, MultiSpike, SingleSpike
 from torch import nn
 
 from dmpc import Options
@@ -198,6 +198,14 @@ def test_a_network_of_defaults_is_compiled_and_every_bit_is_the_integer_graphs()
     limits = {one.message for one in told if one.rule == "spikes-limited"}
     assert len(limits) == 2
     assert all(rung.ok for rung in verify(model, made.image, x, max_drop=100).rungs)
+
+
+@pytest.mark.parametrize("spike_fn", [MultiSpike, MaxSpike(3)], ids=["any number", "three"])
+def test_several_spikes_of_a_membrane_that_is_reset_to_zero(spike_fn):
+    net = network(sl.LIF(tau_mem=10.0, spike_fn=spike_fn, reset_fn=MembraneReset()), 2.0)
+    with pytest.raises(DmpcError, match=r"one spike a timestep: Sinabs' SingleSpike") as caught:
+        apply(Recognise(), traced(net))
+    assert len(caught.value.every) == 1
 
 
 class Pooled(nn.Module):

@@ -31,7 +31,8 @@ ENDLESS_COUNT = rule(
     their membrane and leaves enough for the next. A count of the input, of a current, or of a
     membrane that keeps what it has, is no spiking.""",
     nearest="a membrane that loses the threshold for each spike, v - theta * floor(v / theta); or "
-    "a count up to a number, clamp(floor(v / theta), 0, 3)",
+    "a count up to a number, clamp(floor(v / theta), 0, 3); with a reset to a value, one spike a "
+    "timestep: Sinabs' SingleSpike",
 )
 LIMIT_ELSEWHERE = rule(
     "limit-elsewhere",

@@ -403,10 +403,28 @@ def find_unreset(
     leaves = [leaf for form in (rest, *(part.fed for part in parts)) for leaf in form.parts]
     strange = [leaf for leaf in leaves if leaf not in known and not network.holds_events(leaf)]
     if binarised or strange:
+        counted = _counted(network, comparison)
+        if counted is not None:
+            name = network.name(counted.name)
+            raise network.failure(COUNTED_SPIKES, comparison, culprits=[counted.name], state=name)
         raise network.failure(FREE_COMPARISON, comparison)
     firing = Firing(rest, limit.bias, zero, subtract=bool(beta.any()), flipped=False)
     made = _neurons(network, None, comparison, firing, parts, memories, held)
     return replace(made, beta=beta)
+
+
+def _counted(network: Network, comparison: str) -> State | None:
+    """The membrane of which a comparison that resets nothing looks at the charge, as one does that
+    resets it: neurons that spike several times, and are reset once."""
+    mine = network.forms.difference(comparison)
+    for state in network.graph.states:
+        for other in network.comparisons():
+            theirs = network.forms.difference(other)
+            if other == comparison or state.name not in theirs.terms or not mine.terms:
+                continue
+            if network.reaches(other, state.next) and not mine.terms.keys() ^ theirs.terms.keys():
+                return state if threshold_of(mine, theirs, state.name) is not None else None
+    return None
 
 
 def full_leak(network: Network, state: State, beta: Matrix) -> NotRecognised:
