@@ -45,6 +45,7 @@ from dmpc.frontend.onnx_file import Source, initializers, read_model
 from dmpc.frontend.operators import OPERATORS
 from dmpc.frontend.responses import Systems
 from dmpc.frontend.staircases import check_staircases
+from dmpc.frontend.stand_ins import STAND_INS, Sizes, longer_stand_ins
 from dmpc.frontend.states import pair
 from dmpc.frontend.steps import check_steps
 from dmpc.frontend.tensors import Domain, Known, Mixed, Tensor, Traced, distinct, whole
@@ -54,9 +55,6 @@ from dmpc.ir.prune import prune
 from dmpc.ir.verify import READOUTS, verify
 from dmpc.passes.recognise import Recognise
 
-# Sizes that stand for those known at run time only: (batch, time). Importing twice, with different
-# ones, shows whether the result depends on them.
-STAND_INS = ((11, 13), (17, 19))
 Initial = Literal["zero", "keep"]
 
 
@@ -170,9 +168,7 @@ def _import_model(
             if not finish.functions:
                 model, output, finish = without_finish(model, options.output)
                 options = replace(options, output=output)
-            first, signature = _either(model, opset, options, STAND_INS[0], systems)
-            if _open(model) and _either(model, opset, options, STAND_INS[1], systems)[0] != first:
-                raise ImportFailure.of(SIZE_DEPENDENT)
+            first, signature = _of_any_size(model, opset, options, systems)
             check_finish(finish, signature.axes, str(first.attrs["readout"]), signature.every_step)
             first.name = stem(name)
             verify(first)
@@ -200,6 +196,31 @@ def _import_model(
     except DmpcError as error:
         raise ImportFailure(error.message, hint=error.hint).inside(name) from None
     return first, replace(signature, finish=finish)
+
+
+def _of_any_size(
+    model: ModelProto, opset: int, options: Options, systems: Systems
+) -> tuple[Graph, Signature]:
+    """As `_import`, of a model that shows that its sizes make no difference where they are open."""
+    longer = longer_stand_ins(model) if _open(model) else None
+    try:
+        return _of_sizes(model, opset, options, STAND_INS, systems)
+    except ImportFailure as error:
+        if longer is None:
+            raise
+        try:
+            return _of_sizes(model, opset, options, longer, systems)
+        except ImportFailure:
+            raise error from None
+
+
+def _of_sizes(
+    model: ModelProto, opset: int, options: Options, sizes: tuple[Sizes, Sizes], systems: Systems
+) -> tuple[Graph, Signature]:
+    first, signature = _either(model, opset, options, sizes[0], systems)
+    if _open(model) and _either(model, opset, options, sizes[1], systems)[0] != first:
+        raise ImportFailure.of(SIZE_DEPENDENT)
+    return first, signature
 
 
 def _either(
@@ -289,7 +310,9 @@ def _import(
         model = normalise(model, opset, shapes, sequence=False)
     if any(node.op_type == "Scan" for node in model.graph.node):
         if len(inputs) == 1:
-            model = with_lists(model, opset, max(_sequence_shape(inputs[0], sizes)[:2]))
+            longer = longer_stand_ins(model) or STAND_INS
+            steps = max(*_sequence_shape(inputs[0], sizes)[:2], longer[0][1])
+            model = with_lists(model, opset, steps)
         return _sequence(model, inputs, ctx, options, sizes)
     if len(inputs) == 1:
         return _of_filters(model, inputs, ctx, options, sizes)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmpc.ir.graph import Graph
+from dmpc.ir.interpret import since_in
 from dmpc.ir.registry import Tensor
 
 BUDGET = 1.5e8  # multiplications of all samples and timesteps: some tenths of a second
@@ -71,6 +72,7 @@ def plan(layers: Graph, steps: int | None, batch: int | None) -> tuple[int, int]
         sample, overhead = sample + overhead / batch, 0.0
     if steps is None:
         steps = int(np.clip(BUDGET / (overhead + 2 * FEWEST * sample), LEAST, MOST))
+        steps = max(steps, since_in(layers) + LEAST)
     afforded = (BUDGET / steps - overhead) / sample
     return int(np.clip(afforded, FEWEST, len(SAMPLES))), steps
 

@@ -37,6 +37,8 @@ def reduction(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
         *(tensor.shape[axis] for axis in last), -1
     )
     flat = tensor.moved(rows)
+    if not rows.shape[-1]:
+        raise ImportFailure.of(OVER_SOME_TIME, op=node.op, what="nothing: none is that late")
     if np.all(flat.positions == flat.positions[..., :1]):
         result = _over_features(ctx, node, flat, KINDS[node.op])
     else:

@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import dmpc
-from dmpc.errors import CompileError
+from dmpc.errors import CompileError, ImportFailure
 from dmpc.verification import verify
 from runtime.program import Program
 from tests.dmpc.frontend.test_kept_maxima import CLASSES, INPUTS, STEPS, WEIGHTS, X, value
@@ -38,7 +38,7 @@ def made_of(lines: list[str]) -> list[onnx.NodeProto]:
     return nodes
 
 
-def model(form: list[str], *, leaky: bool = False) -> onnx.ModelProto:
+def model(form: list[str], *, leaky=False, since=SINCE, steps=STEPS) -> onnx.ModelProto:
     """A file whose Scan ends with a sum that begins later."""
     y = "o_next" if leaky else "biased"
     own = [line.format(y=y, n="total_next") for line in form]
@@ -52,7 +52,7 @@ def model(form: list[str], *, leaky: bool = False) -> onnx.ModelProto:
     )
     starts = {f"{name}_0": np.zeros((1, size), np.float32) for name, size in SIZES.items()}
     starts["k_0"] = np.zeros((), np.float32)
-    numbers = {"since": np.float32(SINCE), "seven": np.float32(7)}
+    numbers = {"since": np.float32(since), "seven": np.float32(7)}
     numbers["none"] = np.zeros((1, CLASSES), np.float32)
     stored = [
         numpy_helper.from_array(np.asarray(array), name)
@@ -68,7 +68,7 @@ def model(form: list[str], *, leaky: bool = False) -> onnx.ModelProto:
         num_scan_inputs=1,
         scan_input_axes=[1],
     )
-    shapes = [value("x", STEPS, INPUTS)], [value("total_end", CLASSES)]
+    shapes = [value("x", steps, INPUTS)], [value("total_end", CLASSES)]
     graph = helper.make_graph([scan], "late", *shapes, initializer=stored)
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(made)
@@ -85,6 +85,22 @@ def test_a_sum_of_later_outputs(form, leaky, tmp_path):
     found = verify(path, compiled.image, X, max_drop=100)
     assert [rung.ok for rung in found.rungs] == [True] * 4
     assert Program(compiled.image, "late").run(X).logits.any()
+
+
+def test_one_of_which_the_timesteps_are_open(tmp_path):
+    """It begins behind those for which a file is tried out at first."""
+    path, x = str(tmp_path / "late.onnx"), np.tile(X, (1, 4, 1))
+    onnx.save(model(FORMS["some"], since=30, steps="time"), path)
+    compiled = dmpc.compile(path, calibration=x)
+    assert compiled.layers.attrs["since"] == 30
+    assert [rung.ok for rung in verify(path, compiled.image, x, max_drop=100).rungs] == [True] * 4
+
+
+def test_one_that_begins_behind_the_end_is_refused(tmp_path):
+    path = str(tmp_path / "late.onnx")
+    onnx.save(model(FORMS["some"], since=30), path)
+    with pytest.raises(ImportFailure, match="ReduceSum runs over nothing: none is that late"):
+        dmpc.compile(path, calibration=X)
 
 
 OTHER = {

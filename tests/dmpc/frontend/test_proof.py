@@ -164,6 +164,8 @@ def test_more_input_where_it_is_cheap():
     small = to_layers(import_onnx(scan_model(Form())), Options())
     assert plan(small, None, None) == (len(SAMPLES), MOST)
     assert plan(small, 20, None) == (len(SAMPLES), 20)
+    late = replace(small, attrs={**small.attrs, "since": 400})
+    assert plan(late, None, None) == (len(SAMPLES), 400 + LEAST)
     one = plan(small, None, 1)
     assert 8 <= one[0] <= len(SAMPLES)
     assert LEAST < one[1] < MOST

@@ -186,6 +186,39 @@ class Deep(nn.Module):
         return total
 
 
+class LayerByLayer(nn.Module):
+    """Each layer for all timesteps, the last with a loop that adds in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.weigh = nn.ModuleList([nn.Linear(6, 10), nn.Linear(10, 8)])
+        self.classify = nn.Linear(8, 3)
+
+    def forward(self, x):
+        for weigh in self.weigh:
+            membrane, spikes = 0.0, []
+            for k in range(STEPS):
+                membrane = 0.9 * membrane + 3 * weigh(x[:, k])
+                spikes.append((membrane > 1).float())
+                membrane = membrane - spikes[-1]
+            x = torch.stack(spikes, 1)
+        total, logits = torch.zeros(len(x), 3), torch.zeros(len(x), 3)
+        for k in range(STEPS):
+            logits = 0.7 * logits + self.classify(x[:, k])
+            if k > SINCE:
+                total += logits
+        return torch.log_softmax(total, 1)
+
+
+def test_layer_by_layer():
+    model = dmpc.from_torch(LayerByLayer().eval(), X[:2])
+    assert (model.graph.attrs["readout"], model.graph.attrs["since"]) == ("sum", SINCE + 1)
+    compiled = dmpc.compile(model, calibration=X)
+    found = verify(model, compiled.image, X, max_drop=100)
+    assert [rung.ok for rung in found.rungs] == [True] * 4
+
+
 LOOPS = [
     *((since, {}) for since in (1, 4, 8, 9)),
     *((since, {"hears": True}) for since in (1, 4, 8)),
