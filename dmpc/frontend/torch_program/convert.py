@@ -198,6 +198,8 @@ class _Conversion:
         for node in self.nodes:
             if node in live:
                 self._gather(node, live)
+        # What draws random numbers does not run at all, whatever else it would need.
+        self.errors.errors.sort(key=lambda error: error.rule is not RANDOM_NUMBERS)
         self.errors.check()
         result = self.env[output]
         if not isinstance(result, Value):

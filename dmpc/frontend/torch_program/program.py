@@ -107,6 +107,20 @@ def unscripted() -> Iterator[None]:
 
 
 @contextmanager
+def _unchecked() -> Iterator[None]:
+    """Distributions do not look at their parameters, which no trace can follow; that they draw
+    random numbers is seen in it."""
+    from torch.distributions import Distribution
+
+    before = vars(Distribution)["_validate_args"]
+    Distribution.set_default_validate_args(False)
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(before)
+
+
+@contextmanager
 def _data_seen() -> Iterator[None]:
     """`x.data` is `x.detach()`, which tracing can follow; libraries shape their states by it."""
     import torch
@@ -243,7 +257,7 @@ def _run(
     """
     import torch
 
-    with untouched(module), unscripted(), _data_seen(), _quiet():
+    with untouched(module), unscripted(), _unchecked(), _data_seen(), _quiet():
         for part in module.modules() if numbers else ():
             held = {key: one for key, one in part._buffers.items() if one is not None}
             for key, one in held.items():

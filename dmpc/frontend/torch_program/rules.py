@@ -233,7 +233,8 @@ RANDOM_NUMBERS = rule(
     "{op} draws random numbers",
     why="""The machine draws none. Numbers drawn while the module is traced would become weights,
     the same for every sample ever after.""",
-    nearest="encode the input as spikes before it reaches the network",
+    nearest="encode the input as spikes before it reaches the network; in the place of layers that "
+    "draw in inference as well (DropConnect), what they draw on average",
 )
 DIFFERS_BY_ITSELF = rule(
     "differs-by-itself",

@@ -173,6 +173,16 @@ def test_a_matrix_over_time_is_no_loop():
         from_torch(Parallel().eval(), x, time_first=True)
 
 
+def test_what_distributions_draw_is_said_first():
+    """They look at their parameters, which no trace can follow: as SpikingJelly's DropConnect."""
+
+    def drawn(s):
+        spread = torch.square(s.mean(2, keepdim=True)).clamp(min=0.1)
+        return torch.distributions.Normal(s, spread).sample()
+
+    assert "normal draws random numbers" in refused(drawn)
+
+
 class Branching(nn.Module):
     """Asks what it holds, as snnTorch's reset mechanism and SpikingJelly's MaskedPSN do."""
 
