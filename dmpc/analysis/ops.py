@@ -140,7 +140,7 @@ def collect_logits(found: Analysis, op: Op) -> None:
     if op.attrs["mode"] == "max":
         found.ranges[op.results[0]] = found.prove(op, "logit", bits, _kept(found, op, now))
     else:
-        found.ranges[op.results[0]] = _begun(op, _grown(found, op, "logit", bits, now))
+        found.ranges[op.results[0]] = _grown(found, op, "logit", bits, _begun(op, now))
 
 
 @analyses("count")
@@ -166,13 +166,12 @@ def total_logits(found: Analysis, op: Op) -> None:
     found.sums(op, bound_to["sums"], len(bias))
     once = _uncounted(found, total(found.form(name) for name in bound_to["sums"]))
     growth = found.bound(once) + shift_round(bias, shift)
-    logits = _grown(found, op, "logit", number(op, "bits"), growth)
-    found.ranges[op.results[0]] = _begun(op, logits)
+    found.ranges[op.results[0]] = _grown(found, op, "logit", number(op, "bits"), _begun(op, growth))
 
 
-def _begun(op: Op, total: Interval) -> Interval:
-    """A sum from a timestep on is nothing before it."""
-    return total.with_zero() if "since" in op.attrs else total
+def _begun(op: Op, growth: Interval) -> Interval:
+    """What a timestep adds to a sum, which before the first that counts is nothing."""
+    return growth.with_zero() if "since" in op.attrs else growth
 
 
 def _uncounted(found: Analysis, form: Form) -> Form:
