@@ -12,20 +12,22 @@ MOST_LAG = 1
 def later_lists(flow: Flow) -> dict[str, int]:
     """The first timestep of each list of one value of some timesteps, by the tensor that holds it.
 
-    What a timestep joins of those before it is no such list: the others join as many.
+    What a timestep joins of those before it is no such list: the others join as many, or, once a
+    window that begins with the same is full.
     """
-    ends = defaultdict[int, set[int]](set)
+    ends, begun = defaultdict[int, set[int]](set), defaultdict[int, set[int]](set)
     found: dict[str, list[int]] = {}
     for operation in flow.operations:
         steps = _steps(flow, operation)
         if len(steps) >= FEWEST_STEPS and steps == [*range(steps[0], steps[0] + len(steps))]:
             found[operation.node.output[0]] = steps
             ends[len(steps)].add(steps[-1])
+            begun[steps[0]].add(steps[-1])
     lag = {name: flow.steps - 1 - steps[-1] for name, steps in found.items()}
     return {
         name: steps[0] + (lag[name] if lag[name] <= MOST_LAG else 0)
         for name, steps in found.items()
-        if len(ends[len(steps)]) == 1
+        if len(ends[len(steps)]) == len(ends[max(begun[steps[0]]) + 1 - steps[0]]) == 1
     }
 
 
