@@ -342,6 +342,16 @@ class Network:
         """Several values in the user's terms."""
         return ", ".join(self.name(value) for value in values) or "nothing"
 
+    def driven(self, value: str) -> str:
+        """A value in the user's terms; of a state, with the inputs and states that drive it."""
+        state, name = self.graph.state(value), self.name(value)
+        if state is None:
+            return name
+        above = self.graph.wires().above(state.next) - {value}
+        ends = (*self.graph.inputs, *(one.name for one in self.graph.states))
+        parts = " and ".join(self.name(one) for one in ends if one in above)
+        return f"{name}, which {parts} drive" if parts else name
+
     def failure(
         self, rule: Rule, value: str, *, culprits: Iterable[str] | None = None, **fields: object
     ) -> "NotRecognised":

@@ -457,7 +457,7 @@ def _slows(
         by_leaf |= dict.fromkeys(memory.rectifiers & inputs.keys(), memory)
     strange = [leaf for leaf in inputs if leaf not in by_leaf]
     if strange:
-        names = network.names(strange)
+        names = ", ".join(map(network.driven, strange))
         raise network.failure(STRANGE_CHARGE, comparison, culprits=strange, strange=names)
     found = []
     for memory in {one.state: one for one in reading}.values():

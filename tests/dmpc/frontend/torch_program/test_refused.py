@@ -7,9 +7,11 @@ from torch import nn
 from torch.nn import functional
 
 from dmpc import from_torch
-from dmpc.errors import ImportFailure
+from dmpc.errors import CompileError, ImportFailure
 from dmpc.frontend.nearest import nearest
 from dmpc.frontend.torch_program.convert import HANDLERS
+from dmpc.passes.base import apply
+from dmpc.passes.recognise import Recognise
 
 INPUTS, NEURONS, CLASSES, STEPS = 6, 10, 3, 8
 
@@ -181,6 +183,25 @@ def test_what_distributions_draw_is_said_first():
         return torch.distributions.Normal(s, spread).sample()
 
     assert "normal draws random numbers" in refused(drawn)
+
+
+class Resonating(nn.Module):
+    """SpikingJelly's RAFNode: what charges a membrane follows it, and takes the input in."""
+
+    def forward(self, s):
+        u, v, spikes = torch.zeros_like(s[0]), torch.zeros_like(s[0]), []
+        for now in s:
+            u, v = 0.4 * u - 0.7 * v + now, 0.7 * u + 0.4 * v
+            spikes.append((v >= 1).to(s.dtype))
+            v = v * (1 - spikes[-1])
+        return torch.stack(spikes)
+
+
+def test_what_charges_a_membrane_is_told_with_what_drives_it():
+    x = (np.random.default_rng(0).random((2, STEPS, INPUTS)) < 0.5).astype(np.float32)
+    graph = from_torch(Net(Resonating(), mean).eval(), x, time_first=True).graph
+    with pytest.raises(CompileError, match=r"the charge depends on state '.*', which .* drive \("):
+        apply(Recognise(), graph)
 
 
 class Branching(nn.Module):
