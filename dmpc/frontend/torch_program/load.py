@@ -6,6 +6,8 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from dmpc.errors import ImportFailure
 from dmpc.frontend import onnx_import
 from dmpc.frontend.answers import sample_axis
@@ -66,7 +68,21 @@ def from_module(
         vector=None if repeats is None else tuple(traced.example.shape),
         frame=x.shape[2:],
     )
+    if repeats is None:
+        reference.batch = _insisted(reference, x, traced.example.shape[int(time_first)])
     return Model(name, traced.graph, reference)
+
+
+def _insisted(reference: TorchReference, x: Tensor, traced: int) -> int | None:
+    """The number of samples that a module was traced on, if it takes no other, or makes something
+    else of them, as one does that takes samples and timesteps on one axis; None if any will do."""
+    several = np.repeat(x[:1], traced + 1, axis=0).reshape(traced + 1, x.shape[1], -1)
+    try:
+        more, few = (reference.run(several[:n], n) for n in (traced + 1, traced))
+    except Exception:  # whatever becomes of sizes that it is not made for
+        return traced
+    same = more[:traced].shape == few.shape
+    return None if same and np.allclose(more[:traced], few, 1e-4, 1e-6, equal_nan=True) else traced
 
 
 def from_name(

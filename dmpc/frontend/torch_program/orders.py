@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 LOST = (NO_TIME, REPEATED_INPUT, WRONG_AXIS, NO_COUNTERPART, TWINS)
 """What is said of a model in which no timesteps are found."""
+MANY = 64  # samples on which nobody needs to be traced
 LEAST = 3  # timesteps of an example: the first and the last may be others than all between
 
 
@@ -132,11 +133,15 @@ def in_its_order(trial: Trial, x: Tensor) -> Traced:
 
 def _of_more_samples(trial: Trial, x: Tensor, error: ImportFailure) -> Traced | None:
     """A module that keeps as many states in one tensor, in front of the samples, as the example
-    had samples."""
-    if not isinstance(error, MixesTime):
+    had samples; or that takes as many samples as there are, and no others."""
+    mixes = isinstance(error, MixesTime)
+    if not mixes and not any(one.rule in (FORWARD_FAILS, *LOST) for one in error.every):
         return None
-    with suppress(ImportFailure):
-        return trial.traced(example_of(x, trial.module, trial.time_first, MORE))
+    for batches in ([MORE] if mixes else []) + [(len(x), len(x))] * (len(x) <= MANY):
+        with suppress(ImportFailure):
+            traced = trial.traced(example_of(x, trial.module, trial.time_first, batches))
+            if traced.in_order:
+                return traced
     return None
 
 

@@ -77,10 +77,11 @@ class TorchReference:
         Raises DmpcError with torch's reason if the module cannot run on them.
         """
         together = self.batch or min(TOGETHER, max(LEAST, len(x)))
-        parts = [self._run(x[i : i + together], together) for i in range(0, len(x), together)]
+        parts = [self.run(x[i : i + together], together) for i in range(0, len(x), together)]
         return np.concatenate(parts)
 
-    def _run(self, x: Tensor, together: int) -> Tensor:
+    def run(self, x: Tensor, together: int) -> Tensor:
+        """Logits of samples that run at once, with repetitions of the last up to `together`."""
         import torch
         from torch.utils._pytree import tree_leaves
 
