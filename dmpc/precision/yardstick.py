@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -55,13 +56,21 @@ class Yardstick:
             lengths = np.full(len(x), steps)
         self.lengths: Int = lengths
         self.spikes = [op.results[0] for op in layers.ops if op.kind in FIRING]
-        self.floats = self.run(layers, self.x.astype(np.float64), trace=self.spikes)
-        self.answers = self.floats.logits.argmax(1)
-        classes = self.floats.logits.shape[1]
+        (classes,) = layers.types[layers.outputs[0]].shape
         if y is not None and y.max() >= classes:
             raise SampleError(
                 f"label {y.max()} is no class; the network has {classes}, numbered from 0"
             )
+
+    @cached_property
+    def floats(self) -> Result:
+        """What the float network makes of the samples: nobody asks where a part is taken of them."""
+        return self.run(self.layers, self.x.astype(np.float64), trace=self.spikes)
+
+    @cached_property
+    def answers(self) -> Tensor:
+        """Its predictions."""
+        return np.asarray(self.floats.logits.argmax(1))
 
     def run(self, graph: Graph, x: Tensor, **options: Any) -> Result:
         """`interpret` on numbers `x` of the samples, each as long as it is."""

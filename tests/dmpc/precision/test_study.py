@@ -10,6 +10,7 @@ from dmpc.errors import CompileError
 from dmpc.ir.interpret import interpret
 from dmpc.passes.quantization.widths import STORED, Widths, width_plan
 from dmpc.passes.quantize import Quantize
+from dmpc.precision import yardstick
 from dmpc.precision.impulse import impulses
 from dmpc.precision.losses import READOUT, sources
 from dmpc.precision.search import memory_bits, stored
@@ -136,3 +137,17 @@ def test_a_graded_input_is_a_source_of_the_slow_width():
     assert ("layer1", "weights", "slow") in found
     assert study.difference(study.yardstick.x[:5], None).accuracy is None
     assert study.calibrated.drop == 100 * study.calibrated.disagreement
+
+
+def test_samples_of_which_a_part_is_taken_are_not_run(monkeypatch):
+    ran = []
+
+    def seen(graph, x, **options):
+        ran.append(len(x))
+        return interpret(graph, x, **options)
+
+    monkeypatch.setattr(yardstick, "interpret", seen)
+    shape = Shape(inputs=3, layers=(Layer(4),), samples=4)
+    whole = yardstick.Yardstick(network(shape), samples(shape), None)
+    assert len(whole.part(slice(None, None, 2)).answers) == 2
+    assert ran == [2]
