@@ -33,6 +33,7 @@ network = DMPNetwork(140, [128, 128], 20, memory=10, window=40)
 WRAPPED
 list(fit(network, x, y, epochs=1, batch=64))
 """
+QUANTIZED = TRAINING.replace("WRAPPED", "network = QuantizedNetwork(network, x[:256])")
 
 
 def dmpc(arguments: str) -> list[str]:
@@ -50,10 +51,8 @@ COMMANDS: Mapping[str, Sequence[str]] = {
     "quantize --max-drop": dmpc(f"quantize {CALIBRATED} --max-drop 1"),
     "reproduce": dmpc("reproduce"),
     "fit, float": ["-c", TRAINING.replace("WRAPPED", "")],
-    "fit, quantized": [
-        "-c",
-        TRAINING.replace("WRAPPED", "network = QuantizedNetwork(network, x[:256])"),
-    ],
+    "fit, quantized": ["-c", QUANTIZED],
+    "fit, before the first batch": ["-c", QUANTIZED.rpartition("list(")[0]],
 }
 """What follows `python`, by what the table calls it; an epoch of training is one of its own."""
 

@@ -64,7 +64,7 @@ class Yardstick:
 
     @cached_property
     def floats(self) -> Result:
-        """What the float network makes of the samples: nobody asks where a part is taken of them."""
+        """What the float network makes of the samples, found when somebody asks."""
         return self.run(self.layers, self.x.astype(np.float64), trace=self.spikes)
 
     @cached_property
