@@ -5,7 +5,7 @@ from typing import Any
 
 from dmpc.backend.pieces import Lowered, Pieces
 from dmpc.backend.places import records_of, side_by_side, starts_of, states_of
-from dmpc.backend.windows import tiles_of
+from dmpc.backend.windows import Tile, tiles_of
 from dmpc.ir.chains import STAGES, begins
 from dmpc.ir.drives import split
 from dmpc.ir.graph import Op
@@ -97,8 +97,13 @@ class Lowering(Pieces):
         if far is None:
             groups = self.rows(op.results[-1]) * states
             yield self.made(op, ClearMembranes(row=first, groups=groups), "clear", {})
+            beside = side_by_side(self.graph, op)
             for state, init in starts_of(self.graph, op).items():
-                yield self._start(op, self.row(state), self.row(init), self.rows(state))
+                before = (self.row(state) - self.row(beside[0][0])) // self.rows(state)
+                for tile in tiles if len(beside) > 1 else [Tile(0, self.rows(state))]:
+                    # what a piece keeps lies one after the other
+                    row = self.row(beside[0][0]) + tile.start * len(beside) + before * tile.groups
+                    yield self._start(op, row, self.row(init) + tile.start, tile.groups)
             return
         for tile in tiles:
             window = yield from self.load_neurons(op, tile, "clear")
@@ -243,6 +248,7 @@ class Lowering(Pieces):
         spiking = self.is_event(op.results[0])
         shift = "event_shift" if model else "shift"
         far, states = self.far(op), len(side_by_side(self.graph, op))
+        records = len([one for one in records_of(self.graph, op) if one]) if model else states
         for piece in self.pieces(op):
             given: dict[str, Any] = {**piece.neurons, "banks": piece.banks}
             rows = {"row": self.row(op.operands[0])}
@@ -250,8 +256,8 @@ class Lowering(Pieces):
                 rows["parameters"] = self._parameters(op)
             if "source" in wanted:
                 rows["source"] = self.row(op.operands[1])
-            for name, row in rows.items():  # the states of a piece lie one after the other, too
-                ahead = row + piece.tile.start * states
+            for name, row in rows.items():  # what a piece keeps lies one after the other, too
+                ahead = row + piece.tile.start * (records if name == "parameters" else states)
                 given[name] = far.row(piece.tile, row) if far else ahead
             if "spikes" in wanted:
                 given["spikes"] = self.row(op.operands[1])

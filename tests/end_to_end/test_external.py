@@ -78,13 +78,28 @@ def test_what_does_not_fit_computes_the_same(machine, shape, options):
     assert np.array_equal(run.integers, roomy.integers)
 
 
+STATES = {
+    "a current": Layer(20, current="now", recurrent=True),
+    "a late current": Layer(20, current="late"),
+    "receptors": Layer(20, current="now", other="late"),
+    "a current and an input": Layer(20, current="late", straight=True, recurrent=True),
+    "all that currents can be": Layer(20, current="now", other="now", straight=True),
+    "limits": Layer(20, clamped="both", hard=False),
+    "a current and limits": Layer(20, current="now", clamped="below"),
+    "thresholds that adapt": Layer(20, adapts="threshold", hard=False),
+    "currents that adapt": Layer(20, adapts="current", hard=False),
+    "membranes that start anywhere": Layer(20, starts=True),
+    "currents that start anywhere": Layer(20, current="late", starts=True),
+}
+
+
 @pytest.mark.parametrize("fusion", [True, False], ids=["fused", "split"])
-@pytest.mark.parametrize("current", ["now", "late"])
-def test_products_that_stream_charge_currents_that_stay(current, fusion, tmp_path):
-    """Neurons are worked on in pieces, with both of their states."""
+@pytest.mark.parametrize("kind", STATES)
+def test_products_that_stream_charge_neurons_that_stay(kind, fusion, tmp_path):
+    """Neurons are worked on in pieces, with all of their states, and with their limits."""
     path = tmp_path / "tight.toml"
-    path.write_text(tight("pooled", neuron=64))
-    layers = (Layer(20, current=current, recurrent=True), Layer(9, states=3, current=current))
+    path.write_text(tight("pooled", neuron=80))
+    layers = (replace(STATES[kind], recurrent=True), Layer(9, states=3, current="late"))
     shape = Shape(6, layers, leaks=2, steps=6, seed=4)
     x = samples(shape)
     tiled, roomy = (
@@ -96,20 +111,6 @@ def test_products_that_stream_charge_currents_that_stay(current, fusion, tmp_pat
     assert not [(rung.name, rung.figures) for rung in found.rungs if not rung.ok]
     one, other = (Program(image, "random").run(x) for image in (tiled, roomy))
     assert np.array_equal(one.integers, other.integers)
-
-
-STATES = {
-    "a current": Layer(20, current="now", recurrent=True),
-    "a late current": Layer(20, current="late"),
-    "receptors": Layer(20, current="now", other="late"),
-    "a current and an input": Layer(20, current="late", straight=True, recurrent=True),
-    "all that currents can be": Layer(20, current="now", other="now", straight=True),
-    "limits": Layer(20, clamped="both", hard=False),
-    "thresholds that adapt": Layer(20, adapts="threshold", hard=False),
-    "currents that adapt": Layer(20, adapts="current", hard=False),
-    "membranes that start anywhere": Layer(20, starts=True),
-    "currents that start anywhere": Layer(20, current="late", starts=True),
-}
 
 
 @pytest.mark.parametrize("fusion", [True, False], ids=["fused", "split"])
