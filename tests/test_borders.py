@@ -87,15 +87,6 @@ def test_examples_use_the_public_api_alone():
     assert not private
 
 
-TRAINING = """
-import torch
-from dmpc.nn import DMPNetwork, fit
-torch.manual_seed(0)
-x, y = torch.rand(8, 20, 4) < 0.3, torch.arange(8) % 2
-list(fit(DMPNetwork(4, [9], 2, memory=2, window=4), x, y, epochs=1))
-"""
-
-
 @pytest.mark.parametrize(
     ("program", "slow"),
     [
@@ -104,9 +95,8 @@ list(fit(DMPNetwork(4, [9], 2, memory=2, window=4), x, y, epochs=1))
         ("import dmpc.cli.run_verb", (*SLOW, *COMPILER)),
         ("import dmpc.cli.compile_verb", (*SLOW, *COMPILER, "elftools")),
         ("import sys; sys.argv[1:] = ['--help']; CLI", (*SLOW, *COMPILER, *ALL)),
-        (TRAINING, ("torch._dynamo",)),
     ],
-    ids=["dmpc", "runtime", "run", "compile", "--help", "training"],
+    ids=["dmpc", "runtime", "run", "compile", "--help"],
 )
 def test_slow_libraries_load_when_a_verb_needs_them(program, slow):
     program = program.replace("CLI", "from dmpc.cli import main; main(standalone_mode=False)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,6 @@ from torch.nn.functional import cross_entropy
 from dmpc.nn.activity import Activity, note, warn
 from dmpc.nn.adaptation import Adaptation
 from dmpc.nn.delays import AxonalDelays
-from dmpc.nn.descent import Descent
 from dmpc.nn.initial import RATE, initialise
 from dmpc.nn.leak import Leak
 from dmpc.nn.lif import LIF
@@ -85,9 +84,11 @@ class _Training:
         if untouched and network is self.float_network and self.initial_rate is not None:
             initialise(self.float_network, self.pairs.x, self.initial_rate)
         delays = [m for m in network.modules() if isinstance(m, AxonalDelays)]
-        batches = self.epochs * -(-len(self.pairs.x) // self.batch)
-        places = _places(network, delays)
-        descent = Descent(network, places, batches, learning_rate, weight_decay)
+        optimizer = _optimizer(network, delays, learning_rate, weight_decay)
+        batches = -(-len(self.pairs.x) // self.batch)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, learning_rate, total_steps=self.epochs * batches, pct_start=0.15
+        )
         warned: set[int] = set()
         for epoch in range(self.epochs):
             network.train()
@@ -97,9 +98,10 @@ class _Training:
             total = 0.0
             for number, (sample, label) in enumerate(self._shuffled()):
                 loss = self._loss(sample, label, activity)
-                descent.forget()
+                optimizer.zero_grad()
                 self._descend(loss, f"batch {number + 1} of epoch {epoch + 1}", learning_rate)
-                descent.step()
+                optimizer.step()
+                schedule.step()
                 total += loss.item() * len(label)
             network.eval()
             note(self.float_network, activity)
@@ -141,10 +143,18 @@ class _Training:
         return f"fit: {what}; most likely {cause}. The weights are those from before this batch"
 
 
-def _places(network: nn.Module, delays: list[AxonalDelays]) -> list[nn.Parameter]:
-    """Parameters that are places in time and spans of it: nothing draws them to 0."""
+def _optimizer(
+    network: nn.Module, delays: list[AxonalDelays], learning_rate: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    # Delays and leaks are places in time and spans of it: nothing draws them to 0.
     own = [m for m in network.modules() if isinstance(m, Leak | LIF | Adaptation)]
-    return [*(m.delay for m in delays), *(p for m in own for p in m.parameters(recurse=False))]
+    times = [*(m.delay for m in delays), *(p for m in own for p in m.parameters(recurse=False))]
+    late = {id(p) for p in times}
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in network.parameters() if id(p) not in late]},
+        *({"params": [p], "weight_decay": 0.0} for p in times),
+    ]
+    return torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay)
 
 
 class Measurement(NamedTuple):
