@@ -92,27 +92,26 @@ class Lowering(Pieces):
                 yield from self._first_logits(op)
 
     def _clear_membranes(self, op: Op) -> Iterator[Lowered]:
-        first, states = self.row(states_of(op)[0][0]), len(states_of(op))
-        far, tiles = self.far(op), tiles_of(self.graph, op)
-        if far is None:
-            groups = self.rows(op.results[-1]) * states
-            yield self.made(op, ClearMembranes(row=first, groups=groups), "clear", {})
-            beside = side_by_side(self.graph, op)
-            for state, init in starts_of(self.graph, op).items():
-                before = (self.row(state) - self.row(beside[0][0])) // self.rows(state)
-                for tile in tiles if len(beside) > 1 else [Tile(0, self.rows(state))]:
-                    # what a piece keeps lies one after the other
-                    row = self.row(beside[0][0]) + tile.start * len(beside) + before * tile.groups
-                    yield self._start(op, row, self.row(init) + tile.start, tile.groups)
-            return
-        for tile in tiles:
+        """Clear the states of an op, piece by piece, and add to them what they start from."""
+        own, beside = states_of(op), side_by_side(self.graph, op)
+        far, base, rows = self.far(op), self.row(beside[0][0]), self.rows(op.results[-1])
+        whole = far is None and len(beside) == 1
+        for tile in [Tile(0, rows)] if whole else tiles_of(self.graph, op):
             window = yield from self.load_neurons(op, tile, "clear")
-            row, groups = far.row(tile, first), tile.groups * states
-            made = ClearMembranes(row=row, groups=groups, window=window)
+
+            def at(name: str, tile: Tile = tile) -> int:
+                """Where a piece of a state lies, whose pieces lie one after the other."""
+                if far:
+                    return far.row(tile, self.row(name))
+                before = (self.row(name) - base) // rows
+                return base + tile.start * len(beside) + before * tile.groups
+
+            groups = tile.groups * len(own)
+            made = ClearMembranes(row=at(own[0][0]), groups=groups, window=window)
             yield self.made(op, made, "clear", {})
-            for names in starts_of(self.graph, op).items():
-                row, record = (far.row(tile, self.row(name)) for name in names)
-                yield self._start(op, row, record, tile.groups, window)
+            for state, init in starts_of(self.graph, op).items():
+                record = far.row(tile, self.row(init)) if far else self.row(init) + tile.start
+                yield self._start(op, at(state), record, tile.groups, window)
 
     def _start(
         self, op: Op, row: int, record: int, groups: int, window: int | None = None

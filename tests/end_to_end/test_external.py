@@ -91,15 +91,19 @@ STATES = {
     "membranes that start anywhere": Layer(20, starts=True),
     "currents that start anywhere": Layer(20, current="late", starts=True),
 }
+NEAR = {
+    **STATES,
+    "receptors that start anywhere": Layer(20, current="now", other="late", starts=True),
+}
 
 
 @pytest.mark.parametrize("fusion", [True, False], ids=["fused", "split"])
-@pytest.mark.parametrize("kind", STATES)
+@pytest.mark.parametrize("kind", NEAR)
 def test_products_that_stream_charge_neurons_that_stay(kind, fusion, tmp_path):
     """Neurons are worked on in pieces, with all of their states, and with their limits."""
     path = tmp_path / "tight.toml"
     path.write_text(tight("pooled", neuron=80))
-    layers = (replace(STATES[kind], recurrent=True), Layer(9, states=3, current="late"))
+    layers = (replace(NEAR[kind], recurrent=True), Layer(9, states=3, current="late"))
     shape = Shape(6, layers, leaks=2, steps=6, seed=4)
     x = samples(shape)
     tiled, roomy = (
