@@ -127,12 +127,14 @@ def _state(found: Analysis, chain: Chain) -> None:
     if not neurons.fires:
         return
     kept = neurons.moved(kept)
-    fires = (kept.high >= neurons.threshold.low).astype(np.int64)
+    again = np.arange(times(op.attrs))[:, None] * (neurons.reset.low if neurons.subtract else 0)
+    every = (kept.high - again >= neurons.threshold.low).astype(np.int64)  # [times, n]
     if neurons.subtract:
+        fires = every[0]
         least = np.maximum(kept.low, neurons.threshold.low) - neurons.reset.high
         most = kept.high - neurons.reset.low
         found.prove(op, "membrane", bits, Interval(least * fires, most * fires))
-    every = np.tile(fires, times(op.attrs))
+    every = every.reshape(-1)
     found.ranges[op.results[0]] = Interval(np.zeros_like(every), every)
 
 

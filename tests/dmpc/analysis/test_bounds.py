@@ -144,3 +144,19 @@ def test_scales_from_the_weights_alone_leave_nothing_to_saturate(shape):
     shape = replace(shape, layers=tuple(replace(one, flavour="normal") for one in plain))
     proofs = prove(dmpc.compile(network(shape)).graph).proofs
     assert not [proof.cause for proof in proofs.values() if proof.safe_steps in range(4096)]
+
+
+def test_a_ceiling_bounds_how_often_neurons_spike():
+    """What the scales were chosen for: further spikes of a timestep that no membrane reaches."""
+    shape = Shape(5, (Layer(8, clamped="above", times=3, hard=False), Layer(4)), seed=2)
+    graph = dmpc.compile(network(shape)).graph
+    fire = next(op for op in graph.ops if "layer1.spikes" in op.results)
+    ceiling, threshold, reset = (
+        graph.constants[f"layer1.{name}"].astype(int) for name in ("ceiling", "threshold", "reset")
+    )
+    may = prove(graph).values["layer1.spikes"].high.reshape(3, -1)
+    for time in range(3):
+        assert not may[time][ceiling - time * reset < threshold].any()
+    assert fire.attrs["times"] == 3
+    assert may[0].any()
+    assert (may[2] < may[0]).any()
