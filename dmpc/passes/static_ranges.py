@@ -338,7 +338,7 @@ def _linear(
         into, left = (np.einsum("abn,b...n->a...n", step, each) for each in (into, left))
         fallen, risen = np.minimum(fallen, left), np.maximum(risen, left)
         faded = TINY * np.maximum(-low, high).max(axis=0) + NOTHING  # of what never moves, too
-        rest = np.maximum(np.abs(into).max(axis=(0, 1)), np.abs(left).max(axis=0))
+        rest = np.maximum(np.abs(ends).max(axis=(0, 1, 2)), np.abs(left).max(axis=0))
         if (rest <= faded).all():
             low, high = low + fallen, high + risen
             return Interval(low[0], high[0]), Interval(low[1], high[1])

@@ -330,3 +330,16 @@ def test_weights_that_round_to_one_side_stay_within_the_proof():
     compiled = dmpc.compile(network(shape))
     verdicts = {item.what: item.verdict for item in report(compiled.graph, Assumptions()).ranges}
     assert verdicts["membrane"] == "impossible"
+
+
+def test_responses_are_followed_to_their_end_whatever_is_fed_in():
+    """Ranges of what follows a membrane grow as the weights do."""
+    shape = Shape(5, (Layer(6, adapts="current", hard=False, strict=False),), seed=1)
+
+    def reach(factor):
+        graph = network(shape)
+        for name in ("layer1.fast.weight", "layer1.fast.bias"):
+            graph.constants[name] = graph.constants[name] * factor
+        return static_ranges(graph, None).bounds["layer1.a"].magnitude
+
+    assert np.allclose(reach(1e12), 1e6 * reach(1e6), rtol=1e-4)
