@@ -96,9 +96,17 @@ def part(found: Analysis, op: Op) -> None:
 
 @analyses(*MODEL_OF)
 def step(found: Analysis, op: Op) -> None:
-    """A fused op does what the stages of its states do, one after the other."""
-    for chain in stages_of(op):
+    """A fused op does what the stages of its states do, one after the other.
+
+    States that look at no others come first: of the others more is known then than their widths.
+    """
+    for chain in sorted(stages_of(op), key=_looks):
         _state(found, chain)
+
+
+def _looks(chain: Chain) -> bool:
+    """Whether a stage takes in another state."""
+    return any(op_def(op.kind).bind(op.operands).get("source") for op in chain)
 
 
 def _state(found: Analysis, chain: Chain) -> None:

@@ -18,6 +18,9 @@ from isa.target import target_names
 from tests.networks import Layer, Shape, compile_network, network, networks, samples
 
 LONG = 40
+MOVED_BY_A_CURRENT = Shape(
+    1, (Layer(11, hard=False, current="now", adapts="threshold", again=2, bias=False),), classes=1
+)
 SILENT_DRIVE = Shape(
     inputs=6,
     layers=(
@@ -132,6 +135,7 @@ def test_real_numbers_are_refused():
 
 
 @example(SILENT_DRIVE)
+@example(MOVED_BY_A_CURRENT)
 @settings(max_examples=20, deadline=None)
 @given(networks(graded=False))
 def test_scales_from_the_weights_alone_leave_nothing_to_saturate(shape):

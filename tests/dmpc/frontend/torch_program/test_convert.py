@@ -201,7 +201,8 @@ def test_operations_compute_what_torch_computes():
         np.testing.assert_allclose(found, expected, 1e-4, 1e-5, err_msg=function.__name__)
     tried = {HANDLERS[kind] for kind in seen if kind in HANDLERS}
     left = {kind for kind, handler in HANDLERS.items() if handler not in tried}
-    assert left == {"sj_lif::forward", "sj_plif::forward", "sj_if::forward"}  # test_spikingjelly.py
+    spikingjelly = {f"sj_{kind}::forward" for kind in ("lif", "plif", "if", "ilif")}
+    assert left == spikingjelly  # test_spikingjelly.py
 
 
 def test_names_are_those_of_the_users_modules():
