@@ -1,7 +1,5 @@
 """What cannot be imported is one line that names file and node, says why, and what would help."""
 
-import re
-
 import numpy as np
 import onnx
 import pytest
@@ -31,13 +29,13 @@ def refused(model: onnx.ModelProto | bytes, tmp_path, **options) -> str:
 
 def test_a_file_that_the_library_dies_of_is_refused(tmp_path):
     model = scan_model(Form())
-    node = helper.make_node("GatherND", ["grid", "nought"], ["gathered"], batch_dims=-2)
+    # The library reads sixteen gigabytes before its memory; nearer, it may find something there.
+    node = helper.make_node("GatherND", ["grid", "nought"], ["gathered"], batch_dims=2 - 2**31)
     model.graph.node.insert(0, node)
     for name, array in (("grid", np.ones((4, 6))), ("nought", np.zeros(1, np.int64))):
         model.graph.initializer.append(numpy_helper.from_array(array, name))
-    # It reads beside its memory; what it finds there decides how it ends.
-    ended = r"the ONNX library (died of it|asked for more memory than such a file needs)"
-    assert re.search(f"is damaged: {ended}", refused(model, tmp_path))
+    ended = "the ONNX library died of it"
+    assert f"is damaged: {ended}" in refused(model, tmp_path)
     # ... and where it dies of the sizes that the importer puts in.
     with pytest.raises(ImportFailure, match=f"cannot be worked out: {ended}"):
         infer(model, trusted=False)
