@@ -328,15 +328,17 @@ class _Recognition:
 
 def _beside(network: Network, memories: list[Memory], slow: list[State]) -> list[State]:
     """Memories that no rectifier drives, and that decay, where neurons read others: they are
-    currents as well, of which neurons may have several."""
+    currents as well, of which neurons may have several, unless they charge currents themselves."""
     found: list[State] = []
+    feeding = {state.name for state in slow if _feeds(network, state, slow)}
     for comparison in network.comparisons():
         read_by = set(network.forms.difference(comparison).parts)
         for state in slow:  # what feeds currents
             read_by |= {*network.forms.form(state.next).parts} if state.name in read_by else set()
         read = [memory for memory in memories if memory.state in read_by]
-        plain = {one.state for one in read if not one.rectifiers} if len(read) > 1 else ()
-        found += [state for state in slow if state.name in plain and state not in found]
+        plain = {one.state for one in read if not one.rectifiers} - feeding
+        if len(read) > 1:
+            found += [state for state in slow if state.name in plain and state not in found]
     decays = {state.name: find_decay(network, state) for state in found}
     return [s for s in found if (decay := decays[s.name]) and not is_bank(network, decay)]
 

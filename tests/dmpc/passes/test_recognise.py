@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks.random_networks import Layer, Shape
 from dmpc.backend.onnx_writer import to_onnx
 from dmpc.errors import CompileError
 from dmpc.frontend import import_onnx
@@ -14,6 +15,7 @@ from dmpc.passes.recognise import Recognise
 from dmpc.passes.recognition.affine import Forms
 from dmpc.passes.recognition.legendre import legendre_window
 from dmpc.passes.recognition.terms import Affine, Term
+from tests.networks import network
 
 TEXT = """dmpir 1
 graph "net" level model {
@@ -104,6 +106,16 @@ def test_a_memory_charges_neurons_through_a_synaptic_current(edits):
     wanted = interpret(graph, x).outputs
     assert wanted.any()
     np.testing.assert_allclose(interpret(layers, x).outputs, wanted, rtol=0, atol=1e-9)
+
+
+def test_a_memory_of_one_neuron_charges_a_current_beside_another(tmp_path):
+    """A rectified multiple of one spike is that multiple: the memory could be a current as well."""
+    first = Layer(neurons=1, states=2)
+    second = Layer(neurons=3, states=1, bias=False, current="late", other="late", heard=1)
+    made = network(Shape(inputs=3, layers=(first, second), classes=2))
+    (tmp_path / "net.onnx").write_bytes(to_onnx(made).SerializeToString())
+    layers = apply(Recognise(), import_onnx(tmp_path / "net.onnx"))
+    assert [op.attrs["layer"] for op in layers.ops if op.kind == "memory"] == ["layer1", "layer2"]
 
 
 def test_the_network_itself():
