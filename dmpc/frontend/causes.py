@@ -15,17 +15,13 @@ from dmpc.frontend.context import at_node, unsupported
 from dmpc.frontend.model_rules import STALE_STATE
 from dmpc.frontend.normalise.proof import FIRST_TIMESTEPS
 from dmpc.frontend.normalise.template import NO_COUNTERPART
-from dmpc.frontend.onnx_file import DOMAINS, Node, graphs, initializers, label, live
-from dmpc.frontend.operator_rules import NOT_FINITE, TRAINING
+from dmpc.frontend.onnx_file import DOMAINS, Node, drawn, graphs, initializers, label, live
+from dmpc.frontend.operator_rules import NOT_FINITE
 from dmpc.frontend.operators import OPERATORS
 from dmpc.ir.graph import Array, Graph
 from dmpc.passes.recognise import Recognise
 from dmpc.passes.recognition.neuron_rules import LEAKY_READOUT
 
-RANDOM = (
-    "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
-    "RandomUniformLike",
-)  # fmt: skip
 LIMITED = ("Clip", "Max", "Min", "Where")
 """Operators for which infinity is a usual number."""
 CONSEQUENCES = frozenset(
@@ -118,10 +114,10 @@ def _causes(model: ModelProto, opset: int) -> Iterator[ImportFailure]:
 
 
 def _of(node: NodeProto, opset: int, stored: dict[str, Array]) -> Iterator[ImportFailure]:
-    if node.domain not in DOMAINS or node.op_type in RANDOM:
+    if node.domain not in DOMAINS:
         yield unsupported(Node(node, opset), OPERATORS)
-    if _trains(node, opset, stored):
-        yield ImportFailure.of(TRAINING, where=label(node), op=node.op_type)
+    if (error := drawn(Node(node, opset), [stored.get(name) for name in node.input])) is not None:
+        yield error
     for name in node.input:
         array = stored.get(name)
         if array is None or array.dtype.kind != "f":
@@ -136,13 +132,6 @@ def _of(node: NodeProto, opset: int, stored: dict[str, Array]) -> Iterator[Impor
                 bad=np.count_nonzero(~fine),
                 size=array.size,
             )
-
-
-def _trains(node: NodeProto, opset: int, stored: dict[str, Array]) -> bool:
-    if node.op_type == "Dropout" and len(node.input) > 2:
-        return bool(stored.get(node.input[2], np.zeros(1)).any())
-    one = Node(node, opset)
-    return node.op_type == "BatchNormalization" and bool(one.integer("training_mode", 0))
 
 
 def _stored(graph: GraphProto) -> dict[str, Array]:

@@ -11,8 +11,8 @@ from dmpc.frontend.boundary import Poisoned, boundary, shown
 from dmpc.frontend.builder import Builder
 from dmpc.frontend.excerpt import excerpt
 from dmpc.frontend.nearest import CURVES, nearest
-from dmpc.frontend.onnx_file import Node, evaluate, initializers, label
-from dmpc.frontend.operator_rules import BENT_ANSWER, BENT_CHARGE
+from dmpc.frontend.onnx_file import RANDOM, Node, evaluate, initializers, label
+from dmpc.frontend.operator_rules import BENT_ANSWER, BENT_CHARGE, RANDOM_NUMBERS
 from dmpc.frontend.responses import Systems
 from dmpc.frontend.tensors import Known, Tensor, Traced
 from dmpc.ir.graph import Loc
@@ -223,7 +223,10 @@ def _has_body(node: Node) -> bool:
 
 
 def unsupported(node: Node, operators: Mapping[str, Handler]) -> ImportFailure:
-    """The error for an operator that the frontend does not know, with the nearest that it does."""
+    """The error for an operator that the frontend does not know, with the nearest that it does;
+    of one that draws random numbers, that it does."""
+    if node.op in RANDOM:
+        return ImportFailure.of(RANDOM_NUMBERS, where=node.name, op=node.op)
     near = nearest(node.op, operators)
     return ImportFailure.of(UNKNOWN_OPERATOR, where=node.name, op=node.op, nearest=near)
 

@@ -28,7 +28,7 @@ from dmpc.frontend.model_rules import (
     OLD_OPSET,
     UNREADABLE,
 )
-from dmpc.frontend.operator_rules import WRONG_AXES
+from dmpc.frontend.operator_rules import RANDOM_NUMBERS, TRAINING, WRONG_AXES
 from dmpc.ir.graph import Array
 from isa.files.apart import Ended, apart
 
@@ -45,6 +45,11 @@ SIZED = (
     "HammingWindow", "HannWindow", "MaxUnpool", "MelWeightMatrix", "OneHot", "Pad", "RandomNormal",
     "RandomUniform", "Range", "Resize", "Tile", "Upsample",
 )  # fmt: skip
+RANDOM = (
+    "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
+    "RandomUniformLike",
+)  # fmt: skip
+"""Operators that draw random numbers."""
 STEERING = 64  # elements of an operand that may say how large a result is
 SMALL = 1 << 12  # bytes of a node
 
@@ -257,11 +262,33 @@ class Node:
         return next((a for a in self.proto.attribute if a.name == attribute), None)
 
 
+def scan_states(node: Node) -> int | None:
+    """How many states a Scan has; None where its operands, its body and its results do not fit."""
+    body, count = node.subgraph("body"), node.integer("num_scan_inputs", 0)
+    states = len(node.proto.input) - count
+    fits = count > 0 <= states <= len(body.output) and len(body.input) == len(node.proto.input)
+    return states if fits and len(node.proto.output) <= len(body.output) else None
+
+
+def drawn(node: Node, operands: Sequence[Array | None]) -> ImportFailure | None:
+    """The error of a node that draws random numbers, or drops at random; `operands` that are not
+    known are None."""
+    training = operands[2] if node.op == "Dropout" and len(operands) > 2 else None
+    trains = node.op == "BatchNormalization" and node.integer("training_mode", 0)
+    if trains or (training is not None and training.any()):
+        return ImportFailure.of(TRAINING, where=node.name, op=node.op)
+    if node.op in RANDOM:
+        return ImportFailure.of(RANDOM_NUMBERS, where=node.name, op=node.op)
+    return None
+
+
 def evaluate(node: Node, arrays: Sequence[Array | None]) -> list[Array]:
     """Run one node on arrays (None for an absent input) with ONNX's own reference semantics.
 
-    Raises ImportFailure if the node cannot be run on them.
+    Raises ImportFailure if the node cannot be run on them, or draws random numbers.
     """
+    if (random := drawn(node, arrays)) is not None:
+        raise random
     _check_result(node, arrays)
     if (plain := _plain(node, arrays)) is not None:
         return [plain]

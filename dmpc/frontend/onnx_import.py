@@ -37,7 +37,7 @@ from dmpc.frontend.model_rules import (
     UNKNOWN_SIZE,
 )
 from dmpc.frontend.models import stem
-from dmpc.frontend.normalise import CONTROL, normalise, sequences
+from dmpc.frontend.normalise import CONTROL, is_usual, normalise, sequences
 from dmpc.frontend.normalise.kept import with_lists
 from dmpc.frontend.normalise.whole_parts import with_whole_parts
 from dmpc.frontend.notes import tell_readout, tell_repeated, tell_unused
@@ -81,7 +81,8 @@ class Signature:
     answer. `tensors` is what the import made of the file's tensors, outside of loops.
     A file that takes one vector a sample, and shows it at `repeats` timesteps, is taken for one of
     a sequence. `finish` is what the file makes of the output at its very end. `joined` is true if
-    the file has several inputs, of which `input` is made (`dmpc.frontend.joined`).
+    the file has several inputs, of which `input` is made (`dmpc.frontend.joined`). Unless it is
+    `usual`, a library may end the process on it (`dmpc.frontend.normalise.pipeline.is_usual`).
     """
 
     input: str
@@ -93,6 +94,7 @@ class Signature:
     repeats: int | None = None
     finish: Finish = NOTHING
     joined: bool = False
+    usual: bool = True
 
     @property
     def every_step(self) -> bool:
@@ -161,7 +163,7 @@ def _import_model(
     model: ModelProto, opset: int, options: Options, name: str, finish: Finish
 ) -> tuple[Graph, Signature]:
     """The same, of a model that was read."""
-    systems = Systems()
+    systems, usual = Systems(), is_usual(model)
     try:
         with boundary():
             model = with_answer(model, options.output, options.states, name)
@@ -195,7 +197,7 @@ def _import_model(
         raise located(cause, model.graph).inside(name) from None
     except DmpcError as error:
         raise ImportFailure(error.message, hint=error.hint).inside(name) from None
-    return first, replace(signature, finish=finish)
+    return first, replace(signature, finish=finish, usual=usual)
 
 
 def _of_any_size(

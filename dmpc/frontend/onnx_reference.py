@@ -1,7 +1,9 @@
 """The user's own ONNX file in onnxruntime: the top of the ladder of oracles."""
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from dmpc.frontend.tensors import Traced
 from dmpc.ir.graph import Graph
 from dmpc.ir.interpret import interpret, over_time
 from dmpc.ir.registry import Tensor
+from isa.files.apart import Ended, apart
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 FATAL = 4
 """The severity from which on onnxruntime writes a log; what it raises is told once, as an error."""
+SECONDS = 60.0  # of processor time that two samples may take
 LEAST = 2
 """Samples that run at once: a squeeze without an axis would take that of a single one away."""
 TYPES: Mapping[str, type[np.generic]] = {
@@ -83,9 +87,25 @@ class OnnxReference:
 
     @cached_property
     def session(self) -> Any:
-        """The file in onnxruntime; raises DmpcError if it does not load."""
+        """The file in onnxruntime; raises DmpcError if it cannot be run at all."""
         as_it_is = not (self.signature.finish.functions or self.signature.joined)
-        return self._load(self.path if as_it_is else self._model())
+        source = self.path if as_it_is else self._model()
+        if not self.signature.usual:
+            try:
+                apart(lambda: self._try(source), SECONDS)
+            except Ended as ended:
+                raise DmpcError(
+                    f"onnxruntime cannot run the model: it {ended}", where=self.path
+                ) from None
+        return self._load(source)
+
+    def _try(self, source: "str | ModelProto") -> None:
+        """Run a file on two samples of zeros, in this process; what cannot be run is told later."""
+        with suppress(DmpcError):
+            self.session = self._load(source)
+            shape = self.inputs[self.signature.input].shape
+            features = [_fixed(size) or 1 for size in shape[len(shape) - self._tail_axes() :]]
+            self.logits(np.zeros((LEAST, self.steps or LEAST, math.prod(features))))
 
     @cached_property
     def inputs(self) -> dict[str, Any]:

@@ -10,6 +10,15 @@ TRAINING = rule(
     statistics from the batch. In inference both are constants, and are folded into weights.""",
     nearest="call model.eval() before export",
 )
+RANDOM_NUMBERS = rule(
+    "random-numbers",
+    Stage.IMPORT,
+    "{op} draws random numbers",
+    why="""The machine draws none. Numbers drawn while a model is imported would become weights,
+    the same for every sample ever after.""",
+    nearest="encode the input as spikes before it reaches the network; in the place of layers that "
+    "draw in inference as well (DropConnect), what they draw on average",
+)
 SHAPE_MISFIT = rule(
     "shape-misfit",
     Stage.IMPORT,

@@ -20,7 +20,7 @@ from dmpc.frontend.model_rules import (
     STALE_STATE,
     WRONG_AXIS,
 )
-from dmpc.frontend.onnx_file import Node
+from dmpc.frontend.onnx_file import Node, scan_states
 from dmpc.frontend.tensors import Domain, Index, Known, Mixed, Tensor, Traced, alike, layout, whole
 from dmpc.ir.graph import Array, Loc
 from dmpc.ir.types import TensorType
@@ -73,13 +73,13 @@ def scan(ctx: Context, node: Node, inputs: Arguments) -> list[Tensor]:
 
 def _parts(node: Node, inputs: Arguments) -> Parts:
     body = node.subgraph("body")
-    count = node.integer("num_scan_inputs", 0)
-    states = len(inputs.tensors) - count
-    outputs = len(body.output) - states
-    fits = count > 0 <= states and outputs >= 0 and len(body.input) == len(inputs.tensors)
-    axes = node.integers("scan_input_axes") or [0] * max(count, 0)
+    states = scan_states(node)
+    if states is None:
+        raise ImportFailure.of(SCAN_COUNT)
+    count, outputs = len(inputs.tensors) - states, len(body.output) - states
+    axes = node.integers("scan_input_axes") or [0] * count
     output_axes = node.integers("scan_output_axes") or [0] * outputs
-    if not fits or (len(axes), len(output_axes)) != (count, outputs):
+    if (len(axes), len(output_axes)) != (count, outputs):
         raise ImportFailure.of(SCAN_COUNT)
     for direction in ("scan_input_directions", "scan_output_directions"):
         if any(node.integers(direction) or ()):

@@ -10,7 +10,7 @@ import numpy as np
 from onnx import GraphProto, NodeProto
 
 from dmpc.frontend.normalise.statics import Statics
-from dmpc.frontend.onnx_file import Node, evaluate, initializers
+from dmpc.frontend.onnx_file import Node, evaluate, initializers, scan_states
 from dmpc.ir.graph import Array
 
 Step = dict[str, Array]
@@ -32,9 +32,8 @@ class Body:
 
     def __init__(self, graph: GraphProto, node: NodeProto, opset: int) -> None:
         self.opset, self.outside = opset, Statics(graph, opset)
-        given = {one.name: one for one in node.attribute}
-        self.graph = given["body"].g
-        self.states = len(node.input) - given["num_scan_inputs"].i
+        scan = Node(node, opset)
+        self.graph, self.states = scan.subgraph("body"), scan_states(scan) or 0
         self.makers = {name: one for one in self.graph.node for name in one.output}
         self.stored = initializers(self.graph)
         self.starts = dict(zip((one.name for one in self.graph.input), node.input, strict=False))

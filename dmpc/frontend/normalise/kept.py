@@ -11,11 +11,10 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 from dmpc.frontend.normalise.gated import Body
 from dmpc.frontend.normalise.rewriting import replace_nodes
 from dmpc.frontend.normalise.running import ENDLESS
-from dmpc.frontend.onnx_file import initializers
+from dmpc.frontend.onnx_file import Node, initializers, scan_states
 from dmpc.ir.graph import Array
 
 ENDS = np.iinfo(np.int64).max
-SCAN = {"body", "num_scan_inputs"}
 PASSING, FILLED = ("Identity", "Expand"), ("Constant", "ConstantOfShape")
 AXES_OPERAND = 18  # the opset from which on axes are an input; of sums they always are
 
@@ -45,9 +44,9 @@ def with_lists(model: ModelProto, opset: int, steps: int) -> ModelProto:
     graph = made.graph
 
     def listed(node: NodeProto) -> list[NodeProto] | None:
-        if node.op_type != "Scan" or not SCAN.issubset(one.name for one in node.attribute):
+        if node.op_type != "Scan" or scan_states(Node(node, opset)) is None:
             return None
-        kept = _kept(graph, node)
+        kept = _kept(graph, node, opset)
         return _gated(graph, node, opset, steps) if kept is None else _largest(node, kept, opset)
 
     while replace_nodes(graph, listed):
@@ -55,13 +54,13 @@ def with_lists(model: ModelProto, opset: int, steps: int) -> ModelProto:
     return made
 
 
-def _kept(graph: GraphProto, node: NodeProto) -> Kept | None:
-    given = {one.name: one for one in node.attribute}
-    body, states = given["body"].g, len(node.input) - given["num_scan_inputs"].i
+def _kept(graph: GraphProto, node: NodeProto, opset: int) -> Kept | None:
+    scan = Node(node, opset)
+    body, states = scan.subgraph("body"), scan_states(scan) or 0
     makers = {name: one for one in body.node for name in one.output}
     read = [name for one in body.node for name in one.input]
     read += [value.name for value in body.output]
-    for number in range(min(states, len(body.input), len(body.output), len(node.output))):
+    for number in range(min(states, len(node.output))):
         state, made = body.input[number].name, makers.get(body.output[number].name)
         idle = []
         while made is not None and made.op_type == "Identity":
@@ -96,7 +95,7 @@ def _start(graph: GraphProto, name: str) -> Array | None:
 def _gated(graph: GraphProto, node: NodeProto, opset: int, steps: int) -> list[NodeProto] | None:
     """A Scan without a state that adds up what comes from a timestep on, and that sum."""
     body = Body(graph, node, opset)
-    for number in range(min(body.states, len(body.graph.output), len(node.output))):
+    for number in range(min(body.states, len(node.output))):
         gate = body.gate(number)
         since = None if gate is None else body.since(gate, steps)
         if gate is None or since is None:

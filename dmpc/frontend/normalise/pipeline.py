@@ -31,6 +31,13 @@ USUAL = {
 """What exporters write besides what is imported."""
 
 
+def is_usual(model: ModelProto) -> bool:
+    """Whether a model holds what exporters write, and nothing else: libraries end the process on
+    some attributes of other operators."""
+    nodes = (node for inner in graphs(model.graph) for node in inner.node)
+    return all(node.op_type in OPERATORS or node.op_type in USUAL for node in nodes)
+
+
 def normalise(
     model: ModelProto,
     opset: int,
@@ -65,8 +72,7 @@ def _unrolled(
 ) -> tuple[ModelProto, Types, dict[str, Array]]:
     """A model of given sizes without Loops, lists and branches; its types and small integers."""
     sized = with_sizes(model, sizes)
-    nodes = (node for inner in graphs(sized.graph) for node in inner.node)
-    trusted = all(node.op_type in OPERATORS or node.op_type in USUAL for node in nodes)
+    trusted = is_usual(model)
     while True:
         sized, types, known = infer(sized, trusted=trusted)
         changed = Lists(types.shapes, known).lower(sized.graph)

@@ -13,6 +13,7 @@ from onnx import ModelProto, helper
 from dmpc.errors import ErrorList, ImportFailure
 from dmpc.frontend.context import UNKNOWN_OPERATOR
 from dmpc.frontend.nearest import nearest
+from dmpc.frontend.operator_rules import RANDOM_NUMBERS
 from dmpc.frontend.torch_program import (
     draws,
     elementwise,
@@ -54,7 +55,6 @@ from dmpc.frontend.torch_program.rules import (
     FORM,
     INNER_FUNCTION,
     MANY_ARGUMENTS,
-    RANDOM_NUMBERS,
 )
 from dmpc.frontend.torch_program.writes import rename_writes, writes_of
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from dmpc.errors import ImportFailure
+from dmpc.frontend.operator_rules import RANDOM_NUMBERS
 from dmpc.frontend.torch_program.emitter import Constant, flat
 from dmpc.frontend.torch_program.nodes import place
-from dmpc.frontend.torch_program.rules import RANDOM_NUMBERS
 
 DROPPING = {"train", "training", "dropout_p"}
 """Arguments of operations that draw random numbers for dropout alone, which training does."""

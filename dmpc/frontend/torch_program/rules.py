@@ -227,15 +227,6 @@ CONSTANT_RESULT = rule(
     why="A network whose answer is always the same has nothing to run on the machine.",
     nearest="check what forward returns",
 )
-RANDOM_NUMBERS = rule(
-    "random-numbers",
-    Stage.IMPORT,
-    "{op} draws random numbers",
-    why="""The machine draws none. Numbers drawn while the module is traced would become weights,
-    the same for every sample ever after.""",
-    nearest="encode the input as spikes before it reaches the network; in the place of layers that "
-    "draw in inference as well (DropConnect), what they draw on average",
-)
 DIFFERS_BY_ITSELF = rule(
     "differs-by-itself",
     Stage.IMPORT,

@@ -1,13 +1,17 @@
 """What cannot be imported is one line that names file and node, says why, and what would help."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from dmpc.errors import DmpcError, ImportFailure, ParseError
-from dmpc.frontend import import_onnx, load
+from dmpc.frontend import import_onnx, load, open_model
+from dmpc.frontend.normalise import is_usual
 from dmpc.frontend.normalise.shapes import infer
+from dmpc.frontend.onnx_reference import OnnxReference
 from dmpc.ir.printer import to_text
 from tests.dmpc.frontend.oracle import assert_same_run, recognised, session
 from tests.dmpc.frontend.spellings import Form, Spelling, scan_model, step_model, value
@@ -39,6 +43,60 @@ def test_a_file_that_the_library_dies_of_is_refused(tmp_path):
     # ... and where it dies of the sizes that the importer puts in.
     with pytest.raises(ImportFailure, match=f"cannot be worked out: {ended}"):
         infer(model, trusted=False)
+
+
+@pytest.mark.parametrize("more", ["state", "count", "result"])
+def test_a_scan_that_does_not_fit_its_body(more, tmp_path):
+    model = scan_model(Form())
+    (scan,) = (node for node in model.graph.node if node.op_type == "Scan")
+    (count,) = (a for a in scan.attribute if a.name == "num_scan_inputs")
+    if more == "state":
+        scan.input.insert(0, scan.input[0])
+    elif more == "count":
+        count.i = 9
+    else:
+        scan.output.append("beyond")
+    said = "Scan and its body differ in their numbers of inputs and outputs"
+    assert said in refused(model, tmp_path)
+
+
+def test_a_file_that_the_runtime_dies_of_cannot_be_compared(tmp_path):
+    model = scan_model(Form())
+    onnx.save(model, path := tmp_path / "net.onnx")
+    sound = open_model(path).reference
+    assert sound.logits(np.zeros((2, 3, 5))).shape == (2, 3)
+    # A normal distribution of no width, which the runtime asserts that nobody asks for.
+    odd = helper.make_node("RandomNormal", [], ["odd"], shape=[1, 1], scale=0.0)
+    model.graph.node.insert(0, odd)
+    onnx.save(model, path)
+    odd = OnnxReference(path, replace(sound.signature, usual=is_usual(model)), sound.readout)
+    with pytest.raises(DmpcError, match=r"net.onnx: onnxruntime cannot run the model: it died of"):
+        odd.logits(np.zeros((2, 3, 5)))
+
+
+@pytest.mark.parametrize(
+    ("op", "operands", "attributes", "said"),
+    [
+        ("RandomNormal", [], {}, "/odd: RandomNormal draws random numbers"),
+        ("RandomUniform", [], {"seed": 3.0}, "/odd: RandomUniform draws random"),
+        ("RandomNormalLike", ["ones"], {}, "/odd: RandomNormalLike draws random numbers"),
+        ("Bernoulli", ["ones"], {}, "/odd: Bernoulli draws random numbers"),
+        ("Dropout", ["ones", "half", "yes"], {"seed": 1}, "/odd: Dropout is in training mode"),
+    ],
+)
+@pytest.mark.parametrize("form", [Spelling, Form], ids=["a timestep", "Scan"])
+def test_random_numbers_become_no_weights(op, operands, attributes, said, form, tmp_path):
+    model = step_model(form()) if form is Spelling else scan_model(form())
+    graph = model.graph
+    weight = next(tensor for tensor in graph.initializer if len(tensor.dims) == 2)
+    shape, name, weight.name = list(weight.dims), weight.name, "stored"
+    stored = {"ones": np.ones(shape, np.float32), "half": np.float32(0.5), "yes": np.array(True)}
+    graph.initializer.extend(numpy_helper.from_array(one, key) for key, one in stored.items())
+    attributes |= {} if operands else {"shape": shape}
+    drawn = helper.make_node(op, operands, ["drawn"], name="/odd", **attributes)
+    graph.node.insert(0, helper.make_node("Mul", ["stored", "drawn"], [name], name="/scaled"))
+    graph.node.insert(0, drawn)
+    assert refused(model, tmp_path).startswith(said)
 
 
 def weight(model: onnx.ModelProto, name: str, array: np.ndarray) -> None:

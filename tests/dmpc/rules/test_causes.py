@@ -80,7 +80,7 @@ def test_weights_that_are_no_numbers(form, value):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(
     ("make", "rule"),
-    [(custom, "unknown-operator"), (random, "unknown-operator"), (dropout, "training-mode")],
+    [(custom, "unknown-operator"), (random, "random-numbers"), (dropout, "training-mode")],
     ids=["custom operator", "random numbers", "training mode"],
 )
 def test_nodes_that_no_file_should_hold(form, make, rule):
