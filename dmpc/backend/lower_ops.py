@@ -93,25 +93,17 @@ class Lowering(Pieces):
 
     def _clear_membranes(self, op: Op) -> Iterator[Lowered]:
         """Clear the states of an op, piece by piece, and add to them what they start from."""
-        own, beside = states_of(op), side_by_side(self.graph, op)
-        far, base, rows = self.far(op), self.row(beside[0][0]), self.rows(op.results[-1])
-        whole = far is None and len(beside) == 1
-        for tile in [Tile(0, rows)] if whole else tiles_of(self.graph, op):
+        own, beside = states_of(op), [state for state, _ in side_by_side(self.graph, op)]
+        kept, whole = self.laid_out(op, beside), self.far(op) is None and len(beside) == 1
+        for tile in [Tile(0, kept.groups)] if whole else tiles_of(self.graph, op):
             window = yield from self.load_neurons(op, tile, "clear")
-
-            def at(name: str, tile: Tile = tile) -> int:
-                """Where a piece of a state lies, whose pieces lie one after the other."""
-                if far:
-                    return far.row(tile, self.row(name))
-                before = (self.row(name) - base) // rows
-                return base + tile.start * len(beside) + before * tile.groups
-
-            groups = tile.groups * len(own)
-            made = ClearMembranes(row=at(own[0][0]), groups=groups, window=window)
+            row, groups = kept.row(tile, self.row(own[0][0])), tile.groups * len(own)
+            made = ClearMembranes(row=row, groups=groups, window=window)
             yield self.made(op, made, "clear", {})
             for state, init in starts_of(self.graph, op).items():
-                record = far.row(tile, self.row(init)) if far else self.row(init) + tile.start
-                yield self._start(op, at(state), record, tile.groups, window)
+                row = kept.row(tile, self.row(state))
+                record = self.laid_out(op, [init]).row(tile, self.row(init))
+                yield self._start(op, row, record, tile.groups, window)
 
     def _start(
         self, op: Op, row: int, record: int, groups: int, window: int | None = None
@@ -246,18 +238,11 @@ class Lowering(Pieces):
         wanted = {placed.name for placed in layout(kind)}
         spiking = self.is_event(op.results[0])
         shift = "event_shift" if model else "shift"
-        far, states = self.far(op), len(side_by_side(self.graph, op))
-        records = len([one for one in records_of(self.graph, op) if one]) if model else states
+        kept = self._kept(op, wanted)
         for piece in self.pieces(op):
             given: dict[str, Any] = {**piece.neurons, "banks": piece.banks}
-            rows = {"row": self.row(op.operands[0])}
-            if "parameters" in wanted:
-                rows["parameters"] = self._parameters(op)
-            if "source" in wanted:
-                rows["source"] = self.row(op.operands[1])
-            for name, row in rows.items():  # what a piece keeps lies one after the other, too
-                ahead = row + piece.tile.start * (records if name == "parameters" else states)
-                given[name] = far.row(piece.tile, row) if far else ahead
+            for name, (value, beside) in kept.items():
+                given[name] = self.laid_out(op, beside).row(piece.tile, self.row(value))
             if "spikes" in wanted:
                 given["spikes"] = self.row(op.operands[1])
             if "shift" in wanted:
@@ -280,6 +265,17 @@ class Lowering(Pieces):
         if spiking:
             yield from self._kept_apart(op)
 
+    def _kept(self, op: Op, wanted: set[str]) -> dict[str, tuple[str, list[str]]]:
+        """What an op on neurons finds in rows, by operand, and what lies side by side there."""
+        state, *others = op.operands
+        kept = {"row": (state, [name for name, _ in side_by_side(self.graph, op)])}
+        if "parameters" in wanted:
+            parameters = self._parameters(op)
+            kept["parameters"] = parameters[0], parameters
+        if "source" in wanted:
+            kept["source"] = others[0], others[:1]
+        return kept
+
     def _again(self, op: Op, first: Instruction) -> list[Instruction]:
         """Neurons that spike several times in a timestep fire again, each time behind the last."""
         if op.attrs.get("times", 1) == 1:
@@ -299,7 +295,7 @@ class Lowering(Pieces):
         for piece in self.pieces(op):
             made = Readout(
                 row=self.row(op.results[0]) + piece.tile.start,
-                parameters=self._parameters(op) + piece.tile.start,
+                parameters=self.row(self._parameters(op)[0]) + piece.tile.start,
                 groups=piece.tile.groups,
                 banks=piece.banks,
                 mode=str(op.attrs.get("mode", "sum")),
@@ -310,7 +306,8 @@ class Lowering(Pieces):
 
     def _leaky(self, op: Op) -> Iterator[Lowered]:
         row, groups = self.row(op.results[0]), self.rows(op.results[0])
-        made = LeakLogits(row=row, parameters=self._parameters(op), groups=groups)
+        parameters = self.row(self._parameters(op)[0])
+        made = LeakLogits(row=row, parameters=parameters, groups=groups)
         yield self.made(op, made, "step", {})
         yield from self._readout(op) if op.kind == "leaky_logits" else self._collect(op)
 
@@ -353,11 +350,13 @@ class Lowering(Pieces):
         """The first timestep that an op takes in."""
         return self.number(op, "since") if "since" in op.attrs else 0
 
-    def _parameters(self, op: Op) -> int:
+    def _parameters(self, op: Op) -> list[str]:
+        """A constant of each record of an op, in the order in which these lie."""
         stage = STAGES.get(op.kind)
         if stage and not PARAMETERS[stage]:  # those of a state that it takes alone
-            return self.row(op.operands[-1])
-        return self.row(next(iter(records_of(self.graph, op)[0].values())))
+            return [op.operands[-1]]
+        found = [next(iter(one.values())) for one in records_of(self.graph, op) if one]
+        return found if op.kind in MODEL_OF else found[:1]
 
 
 def _no_instruction(op: Op) -> Iterator[Lowered]:

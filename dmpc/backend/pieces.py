@@ -1,12 +1,12 @@
 """Pieces of layers: products and neurons, some groups at a time where not all fit on the chip."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from dmpc.backend.places import bank_of, layout_of
 from dmpc.backend.windows import (
-    Far,
+    Pages,
     Tile,
     external_products,
     is_external,
@@ -160,14 +160,20 @@ class Pieces:
         yield self.made(op, made, part, {})
         return window.number
 
-    def far(self, op: Op) -> Far | None:
+    def laid_out(self, op: Op, names: Sequence[str]) -> Pages:
+        """Where pieces of some values of an op's neurons lie, which are side by side."""
+        groups = self.rows(op.results[-1])
+        size = self.number(op, "tile") if "tile" in op.attrs else groups
+        return self.far(op) or Pages(self.row(names[0]), groups, size, size * len(names))
+
+    def far(self, op: Op) -> Pages | None:
         """Where an op's neurons lie, if that is outside the chip."""
         name = op.results[-1]
         if self.graph.placement[name].memory != "neuron":
             return None
         if not is_external(self.graph, self.target, name):
             return None
-        return Far.of(self.graph, op, self.windows["neuron", 0].rows)
+        return Pages.far(self.graph, op, self.windows["neuron", 0].rows)
 
     def load_all(self, op: Op, name: str) -> Generator[Lowered, None, int | None]:
         """Bring in all rows of a constant, if they are external; through which window."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmpc.backend.places import START, layer_blocks, layout_of, records_of, section_of, starts_of
-from dmpc.backend.windows import Far, is_external, tiles_of, windows_of
+from dmpc.backend.windows import Pages, is_external, tiles_of, windows_of
 from dmpc.ir.chains import NEURONS
 from dmpc.ir.drives import columns
 from dmpc.ir.graph import Graph, Op
@@ -41,7 +41,7 @@ def _end_of_pages(graph: Graph, target: Target) -> Callable[[Op], int]:
         place = graph.placement.get(op.results[-1])
         if place is None or place.memory != "neuron" or place.row < target.neuron.rows:
             return 0
-        return Far.of(graph, op, pages["neuron", 0].rows).end - target.neuron.rows
+        return Pages.far(graph, op, pages["neuron", 0].rows).end - target.neuron.rows
 
     return end
 
@@ -93,7 +93,7 @@ def _tables(graph: Graph, op: Op, target: Target) -> list[tuple[str, int, Table]
 
 def _far_records(graph: Graph, op: Op, target: Target) -> tuple[str, int, Table]:
     """The parameters of a layer outside the chip, page by page."""
-    far = Far.of(graph, op, windows_of(graph, target)["neuron", 0].rows)
+    far = Pages.far(graph, op, windows_of(graph, target)["neuron", 0].rows)
     blocks = layer_blocks(graph, op.attrs["layer"])
     every = [_parameters(graph, op, record, target.lanes) for _, record in blocks]
     made = np.zeros((far.end - far.base, target.lanes), np.int64)

@@ -95,9 +95,9 @@ def _uses(graph: Graph, target: Target) -> Iterator[tuple[Key, int]]:
 
 
 @dataclass(frozen=True)
-class Far:
-    """Where the neurons of a layer lie outside the chip: from row `base` on, in pieces of `size`
-    groups, each with all that its neurons keep side by side in a page of `rows` rows."""
+class Pages:
+    """Where what the neurons of a layer keep lies: from row `base` on, in pieces of `size` of their
+    groups, each of which has all that it keeps side by side in a page of `rows` rows."""
 
     base: int
     groups: int
@@ -105,8 +105,8 @@ class Far:
     rows: int
 
     @classmethod
-    def of(cls, graph: Graph, op: Op, rows: int) -> "Far":
-        """Of an op on neurons."""
+    def far(cls, graph: Graph, op: Op, rows: int) -> "Pages":
+        """Of an op on neurons that lie outside the chip."""
         (first, _), _ = layer_blocks(graph, op.attrs["layer"])[0]
         place, size = graph.placement[first], op.attrs["tile"]
         assert isinstance(size, int)
