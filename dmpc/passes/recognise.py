@@ -75,13 +75,18 @@ class Recognise(Pass):
             raise CompileError(f"needs a graph of level model, not {graph.level}", where=graph.name)
         if len(graph.inputs) != 1:
             raise CompileError.of(INPUT_COUNT, where=graph.name, number=len(graph.inputs))
-        graph = prune(graph)
-        windowed = own_windows(graph)
-        if windowed is not None:
-            with suppress(CompileError):
-                return _layers(windowed)
-        readings = turned, foretold, turned_and_foretold, without_constants, in_front
-        return _first(graph, (parted,), lambda one: _first(one, readings, _layers))
+        with np.errstate(all="ignore"):  # what is not finite is refused by name
+            return _read(prune(graph))
+
+
+def _read(graph: Graph) -> Graph:
+    """The layers of a graph, however it is cut into timesteps and states."""
+    windowed = own_windows(graph)
+    if windowed is not None:
+        with suppress(CompileError):
+            return _layers(windowed)
+    readings = turned, foretold, turned_and_foretold, without_constants, in_front
+    return _first(graph, (parted,), lambda one: _first(one, readings, _layers))
 
 
 Reading = Callable[[Graph], Graph | None]
@@ -125,8 +130,8 @@ def _layers(graph: Graph) -> Graph:
 
 
 OTHERWISE: Sequence[Reading] = (partial(from_rest, anywhere=True), heard_late)
-"""States that a constant drives taken above their rest though they start elsewhere; slow states
-that hear what they charged a timestep later."""
+"""States that a constant drives taken above their rest though they start elsewhere; states that
+hear alone what they charged, a timestep later."""
 
 
 class _Recognition:
@@ -207,7 +212,7 @@ class _Recognition:
                 neurons.append(resting(network, layer, self.rests))
         self.errors.check()
         check_limits(network, self.cut, [state for state, _ in membranes])
-        layers = prune(assemble(network, ordered(network, neurons), decays))
+        layers = prune(assemble(network, *ordered(network, neurons), decays))
         return spiking_up_to(layers, dict.fromkeys(endless_of(layers), BEYOND))
 
     def _sorted_out(

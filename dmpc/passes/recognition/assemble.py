@@ -1,7 +1,9 @@
 """Puts recognised neurons and memories together as a layers-level graph."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -31,8 +33,17 @@ from dmpc.passes.recognition.neuron_rules import FREE_COMPARISON
 from dmpc.passes.recognition.terms import Matrix
 
 
-def ordered(network: Network, neurons: Iterable[Neurons]) -> list[Neurons]:
-    """Layers in the order in which spikes run through them.
+@dataclass(frozen=True)
+class Home:
+    """The layer that a slow state is worked out with, by its spikes: ahead of the neurons, or
+    `behind` them, where it hears them and is read a timestep late alone."""
+
+    layer: str
+    behind: bool = False
+
+
+def ordered(network: Network, neurons: Iterable[Neurons]) -> tuple[list[Neurons], dict[str, Home]]:
+    """Layers in the order in which spikes run through them, and where each slow state has its home.
 
     Where they run in a circle, a layer reads what a later one made of the timestep before. Raises
     CompileError where nothing on the way is late.
@@ -42,19 +53,19 @@ def ordered(network: Network, neurons: Iterable[Neurons]) -> list[Neurons]:
     flow = Wires(by_spikes)
     at_once: set[tuple[str, str]] = set()
     for layer in by_spikes.values():
-        for found in _read(layer):
+        for found, late in _read(layer):
             way = (found.source.leaf, layer.spikes)
             if found.source.leaf in by_spikes and not found.source.past:
                 flow.wire(*way)
-                at_once |= set() if _is_late(found) else {way}
+                at_once |= set() if late or _is_late(found) else {way}
     while (ring := _ring(flow, rank)) is not None:
         ways = set(zip(ring, [*ring[1:], ring[0]], strict=True)) - at_once
         if not ways:  # a memory charges neurons of which it takes in the spikes
             raise network.failure(FREE_COMPARISON, ring[0], culprits=ring)
         flow.unwire(*max(ways, key=lambda way: rank[way[0]] - rank[way[1]]))
     order = flow.ordered(rank.__getitem__)
-    place = {leaf: number for number, leaf in enumerate(order)}
-    return [_with_past(by_spikes[leaf], place) for leaf in order]
+    homes = _homes([by_spikes[leaf] for leaf in order])
+    return [_with_past(by_spikes[leaf], order, homes) for leaf in order], homes
 
 
 def _ring(flow: Wires[str], rank: Mapping[str, int]) -> list[str] | None:
@@ -66,10 +77,31 @@ def _ring(flow: Wires[str], rank: Mapping[str, int]) -> list[str] | None:
     return None
 
 
-def _read(layer: Neurons) -> list[Synapses]:
-    """All events that a layer reads."""
-    drives = (drive for memory in layer.memories for drive in memory.drives)
-    return [*layer.synapses, *(part for drive in drives for part in drive.parts)]
+def _read(layer: Neurons) -> Iterator[tuple[Synapses, bool]]:
+    """All events that a layer reads, and whether a slow state brings them a timestep late."""
+    yield from ((found, False) for found in layer.synapses)
+    for slow in layer.slows:
+        yield from ((found, slow.late) for found in slow.memory.synapses)
+
+
+def _homes(layers: Sequence[Neurons]) -> dict[str, Home]:
+    """Where slow states are worked out: with the first layer that reads them in the timestep, else
+    with the first that reads them at all, or behind the last one that they hear."""
+    place = {layer.spikes: number for number, layer in enumerate(layers)}
+    readers: dict[str, list[tuple[bool, int]]] = defaultdict(list)
+    heard: dict[str, int] = {}
+    for number, layer in enumerate(layers):
+        for slow in layer.slows:
+            readers[slow.memory.state].append((slow.late, number))
+            at_once = (one.source.leaf for one in slow.memory.synapses if not _is_late(one))
+            heard[slow.memory.state] = max((place.get(leaf, -1) for leaf in at_once), default=-1)
+    first = {state: min(found) for state, found in readers.items()}
+    return {
+        state: Home(layers[heard[state]].spikes, behind=True)
+        if late and heard[state] >= number
+        else Home(layers[number].spikes)
+        for state, (late, number) in first.items()
+    }
 
 
 def _is_late(found: Synapses) -> bool:
@@ -79,30 +111,45 @@ def _is_late(found: Synapses) -> bool:
     return bool(np.all(delays[used] if used.shape == delays.shape else delays))
 
 
-def _with_past(layer: Neurons, place: Mapping[str, int]) -> Neurons:
+def _with_past(layer: Neurons, order: Sequence[str], homes: Mapping[str, Home]) -> Neurons:
     """A layer; what it reads of itself and of later ones counts from the timestep before."""
 
-    def turned(found: Synapses) -> Synapses:
+    def turned(at: int, found: Synapses) -> Synapses:
         source = found.source
-        if source.past or place.get(source.leaf, -1) < place[layer.spikes]:
+        if source.past or source.leaf not in order[at:]:
             return found
         delays = tuple(max(delay - 1, 0) for delay in source.delays)
         return replace(found, source=replace(source, delays=delays, past=True))
 
+    def kept(slow: Slow) -> Slow:
+        home = homes[slow.memory.state]
+        at = order.index(home.layer) + home.behind
+        return replace(slow, memory=slow.memory.through(partial(turned, at)))
+
     def late(charge: Charge) -> Charge:
-        slows = tuple(replace(s, memory=s.memory.through(turned)) for s in charge.slows)
-        return replace(charge, synapses=tuple(map(turned, charge.synapses)), slows=slows)
+        synapses = map(partial(turned, order.index(layer.spikes)), charge.synapses)
+        return replace(charge, synapses=tuple(synapses), slows=tuple(map(kept, charge.slows)))
 
     currents = tuple(replace(one, fed=late(one.fed)) for one in layer.currents)
     return replace(layer, charge=late(layer.charge), currents=currents)
 
 
-def assemble(network: Network, layers: list[Neurons], decays: Sequence[Decay]) -> Graph:
-    """The layers-level graph of some layers, in order. Raises CompileError on a strange output."""
+def assemble(
+    network: Network, layers: list[Neurons], homes: Mapping[str, Home], decays: Sequence[Decay]
+) -> Graph:
+    """The layers-level graph of some layers, in order, and of slow states at home with them.
+
+    Raises CompileError on a strange output.
+    """
     names = {layer.spikes: f"layer{number}" for number, layer in enumerate(layers, 1)}
-    assembly = _Assembly(network, names)
+    assembly = _Assembly(network, names, homes)
+    memories = {memory.state: memory for layer in layers for memory in layer.memories}
     for layer in layers:
-        assembly.layer(names[layer.spikes], layer)
+        own: dict[bool, list[Memory]] = {behind: [] for behind in (False, True)}
+        for state, memory in memories.items():
+            if homes[state].layer == layer.spikes:
+                own[homes[state].behind].append(memory)
+        assembly.layer(names[layer.spikes], layer, own[False], own[True])
     assembly.readout(decays)
     return assembly.graph
 
@@ -110,8 +157,10 @@ def assemble(network: Network, layers: list[Neurons], decays: Sequence[Decay]) -
 class _Assembly:
     """A layers-level graph under construction."""
 
-    def __init__(self, network: Network, names: Mapping[str, str]) -> None:
-        self.network, self.names = network, names
+    def __init__(
+        self, network: Network, names: Mapping[str, str], homes: Mapping[str, Home]
+    ) -> None:
+        self.network, self.names, self.homes = network, names, homes
         old = network.graph
         self.graph = Graph(old.name, "layers", attrs=dict(old.attrs))
         self.graph.inputs = ["x"]
@@ -126,17 +175,21 @@ class _Assembly:
             if op.kind == "relu" or op.results[0] in network.forms.stops
         ]
 
-    def layer(self, name: str, layer: Neurons) -> None:
-        """Add one layer's ops: drive, memory, fast, recurrent, hold, slow, li, lif."""
-        for memory in layer.memories:
-            if memory.next not in self.values:
-                self.memory(name, memory, layer.synapses)
+    def layer(
+        self, name: str, layer: Neurons, ahead: Sequence[Memory], behind: Sequence[Memory]
+    ) -> None:
+        """Add one layer's ops: drive, memory, fast, recurrent, hold, slow, li, lif; and slow states
+        that it makes behind its neurons."""
+        for memory in ahead:
+            self.memory(name, memory, layer.synapses)
         charging = [self.current(name, layer.spikes, current) for current in layer.currents]
         direct = self.charge(name, layer.spikes, layer.charge)
         if not direct and (layer.charge.bias.any() or not charging):
             part = "constant" if charging else "fast"
             direct = [self.silent(name, part, layer.charge.bias)]
         self.lif(name, layer, [*charging, *direct])
+        for memory in behind:
+            self.memory(name, memory, layer.synapses)
 
     def charge(self, name: str, comparison: str, charge: Charge) -> list[str]:
         """Add products, of which the first has the bias; what they give."""
@@ -248,8 +301,7 @@ class _Assembly:
 
     def memory(self, name: str, memory: Memory, synapses: Sequence[Synapses]) -> None:
         """Add a memory of a layer that reads `synapses`: its drives and its update."""
-        network = self.network
-        m = self.graph.fresh(f"{name}.m")
+        network, m = self.network, self.slow_state(memory)
         number = m.removeprefix(f"{name}.m")  # of the first one nothing
         x = self.drives(name, number, memory, synapses)
         ops = network.between(memory.state, memory.next)
@@ -264,7 +316,15 @@ class _Assembly:
         window = legendre_window(memory.a, memory.b[:, 0]) if len(memory.drives) == 1 else None
         if window is not None:
             self.graph.ops[-1].attrs["window"] = window
-        self.values |= {memory.state: m, memory.next: f"{m}.next"}
+        self.values[memory.next] = f"{m}.next"
+
+    def slow_state(self, memory: Memory) -> str:
+        """The state that a memory is, which may be read before it is worked out."""
+        if memory.state not in self.values:
+            name = self.graph.fresh(f"{self.names[self.homes[memory.state].layer]}.m")
+            self.values[memory.state] = name
+            self.graph.types[name] = self.network.graph.types[memory.state]
+        return self.values[memory.state]
 
     def drives(self, name: str, number: str, memory: Memory, synapses: Sequence[Synapses]) -> str:
         """Add what drives a memory, one product of events after the other."""
@@ -308,17 +368,19 @@ class _Assembly:
     def slow(self, name: str, slow: Slow, bias: Matrix | None, comparison: str) -> str:
         """Add a slow current."""
         source = slow.memory.state if slow.late else slow.memory.next
+        self.slow_state(slow.memory)
         ops = self.network.between(source, comparison)
         if slow.hold is not None:
-            source = self.hold(name, slow.hold, source)
+            home = self.names[self.homes[slow.memory.state].layer]
+            source = self.hold(home, slow.hold, source)
         part = self.graph.fresh(f"{name}.slow")
         return self.dense(name, part, self.values[source], slow.weight, bias, ops)
 
     def hold(self, name: str, hold: Hold, source: str) -> str:
         """Add what holds a memory, unless it is there; returns the leaf."""
         if hold.next not in self.values:
-            held, next_ = f"{name}.held", f"{name}.held.next"
-            value = self.values[source]
+            held = self.graph.fresh(f"{name}.held")
+            next_, value = f"{held}.next", self.values[source]
             old = self.network.graph.state(hold.state)
             assert old is not None
             self.graph.types[held] = self.graph.types[value]

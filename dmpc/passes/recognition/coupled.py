@@ -1,5 +1,5 @@
 """Slow states that move each other, such as real and imaginary parts: they are one slow state; and
-slow states that hear what they charged."""
+states that hear alone what they charged."""
 
 from collections.abc import Sequence
 
@@ -28,11 +28,9 @@ def together(graph: Graph) -> Graph:
 
 
 def heard_late(graph: Graph) -> Graph:
-    """The graph with slow states that hear neurons which they charged in the same timestep worked
-    out a timestep later, of what they were and of what drove them.
-
-    Neurons mix them, or they hear nothing else: what neurons adapt by that keep no membrane.
-    """
+    """The graph with states that hear nothing but neurons which they charged in the same timestep
+    worked out a timestep later, of what they were and of what drove them: what neurons adapt by
+    that keep no membrane."""
     network = Network(graph, Forms(graph))
     comparisons = {*network.comparisons()}
     for state in graph.states:
@@ -40,8 +38,7 @@ def heard_late(graph: Graph) -> Graph:
         own = form.parts.keys() & comparisons & network.wires.below(state.name)
         others = [leaf for leaf in form.parts if leaf != state.name]
         rests = state.init is None and not form.bias.any()
-        slow = own >= {*others} or _mixed(network, [state.name])
-        if own and rests and all(map(network.is_source, others)) and slow:
+        if own and rests and own >= {*others}:
             graph = _later(graph, state, form)
     return graph
 

@@ -141,6 +141,11 @@ class Memory:
         """Whether nothing that drives it is rectified."""
         return all(drive.linear for drive in self.drives)
 
+    @property
+    def synapses(self) -> list[Synapses]:
+        """All products of events in its drives."""
+        return [part for drive in self.drives for part in drive.parts]
+
     def through(self, change: Callable[[Synapses], Synapses]) -> "Memory":
         """The memory with other products of events in its drives."""
         return replace(
@@ -251,8 +256,12 @@ class Neurons:
     @property
     def memories(self) -> list[Memory]:
         """The memories whose slow currents they take in."""
-        read = (slow.memory for one in self.charges for slow in one.slows)
-        return list({memory.state: memory for memory in read}.values())
+        return list({slow.memory.state: slow.memory for slow in self.slows}.values())
+
+    @property
+    def slows(self) -> list[Slow]:
+        """All slow currents."""
+        return [slow for charge in self.charges for slow in charge.slows]
 
 
 @dataclass(frozen=True)

@@ -67,9 +67,11 @@ def find_comparison(network: Network, state: State) -> str | None:
     """The comparison that makes a membrane's neurons fire; None if the state is no membrane.
 
     It looks at the state, and the state's next value depends on it; where neurons keep nothing of
-    their membranes, its leak of zero tells. Raises CompileError if there are several.
+    their membranes, its leak of zero tells. A slow state that hears the neurons which it charges is
+    none: they have a membrane. Raises CompileError if there are several.
     """
     resets = [leaf for leaf in network.comparisons() if network.reaches(leaf, state.next)]
+    resets = [leaf for leaf in resets if not _hears_own(network, state, leaf)]
     found = [leaf for leaf in resets if state.name in network.forms.difference(leaf).terms]
     below = set() if found else network.wires.below(state.name)
     found = found or [leaf for leaf in resets if leaf in below]
@@ -78,6 +80,19 @@ def find_comparison(network: Network, state: State) -> str | None:
         raise network.failure(SEVERAL_COMPARISONS, state.name, culprits=found, comparisons=names)
     held = network.forms.form(state.next).terms.keys()
     return None if not found or held == {found[0]} else found[0]
+
+
+def _hears_own(network: Network, state: State, comparison: str) -> bool:
+    """Whether neurons mix a state, held or not, beside one of theirs that their spikes reset."""
+    compared = network.forms.difference(comparison)
+    parts, size = compared.parts, network.graph.types[state.name].size
+    own = (one for one in network.graph.states if one.name in parts and one is not state)
+    read = parts.get(state.name)
+    mixed = size != compared.size if read is None else read.diagonal() is None
+    return mixed and any(
+        parts[one.name].diagonal() is not None and network.reaches(comparison, one.next)
+        for one in own
+    )
 
 
 def find_firing(network: Network, state: State, comparison: str) -> Firing:

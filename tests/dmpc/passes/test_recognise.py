@@ -177,6 +177,10 @@ STRANGE = {
             "spikes of '/fire' are given"
         ),
     ),
+    "a membrane over itself": (
+        "%c = ge(%h, %theta) => %q = div(%u, %u) : f32[2] ; %c = ge(%q, %theta)",
+        "net: '/fire': does not compare the charge of state 'u' with a constant threshold",
+    ),
     "readout of the membrane": (
         "%y = matmul(%s, %wf) => %y = matmul(%h, %wf)",
         (
@@ -284,7 +288,7 @@ DRIVES = {
     ),
     "another state beside": (SECOND_STATE, [LINEAR, LINEAR, {}]),
     "states that move each other": (PAIR, [LINEAR, LINEAR, {}]),
-    "the spikes that the state charged": (HEARD, [LINEAR, LINEAR, {}]),
+    "the spikes that the state charged": (HEARD, [{}, LINEAR, LINEAR]),
     "a bank of traces": (BANK, [LINEAR, {}]),
 }
 
