@@ -22,12 +22,14 @@ def build(
     known: dict[str, Array],
     cuts: Cuts,
     later: Mapping[str, int] | None = None,
+    clock: str = "",
 ) -> Flow:
-    """The flow of a graph that is unrolled over time, of which some lists are known (`Flow.later`).
+    """The flow of a graph that is unrolled over time, of which some lists are known (`Flow.later`),
+    and the `clock`.
 
     Raises ImportFailure if a node combines one timestep with the whole sequence.
     """
-    flow = Flow(cuts.steps, types, later or {})
+    flow = Flow(cuts.steps, types, later or {}, clock)
     for tensor in graph.initializer:
         flow.tensors[tensor.name] = flow.constant(numpy_helper.to_array(tensor), tensor.name)
     for value in graph.input:

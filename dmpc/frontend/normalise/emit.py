@@ -9,6 +9,7 @@ from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 from dmpc.errors import ImportFailure
 from dmpc.frontend.normalise.build import captured
 from dmpc.frontend.normalise.flow import ABSENT, JOINS, Flow, Kind, Operation, Value
+from dmpc.frontend.normalise.proof import shape_of
 from dmpc.frontend.normalise.scan_body import Loop, ScanWriter
 from dmpc.frontend.normalise.template import NO_COUNTERPART, Place, Places, Ref, Source
 from dmpc.frontend.onnx_file import Node, label
@@ -42,7 +43,8 @@ class Emitter:
             name = self._tensor(number)
             if name != value.name:
                 self._add("Identity", [name], value.name)
-        return helper.make_graph(self.nodes, graph.name, graph.input, graph.output, self.stored)
+        inputs = [value for value in graph.input if value.name != self.flow.clock]
+        return helper.make_graph(self.nodes, graph.name, inputs, graph.output, self.stored)
 
     def _collect(self, numbers: list[int]) -> None:
         """Note what is read of every loop from outside."""
@@ -80,6 +82,8 @@ class Emitter:
     def _outside(self, loop: Loop) -> Iterator[int]:
         """What a loop reads from outside."""
         for ref in loop.template.refs.values():
+            if ref.source == loop.counted:
+                continue
             if ref.source.kind in ("fixed", "slice"):
                 yield ref.source.number
             elif ref.source.kind == "lower":
@@ -201,6 +205,10 @@ class Emitter:
         for ref, name in zip(loop.states, finals, strict=True):
             if ref.delay == 1:
                 self.finals[ref.source] = name
+        if loop.counts:
+            nought = np.zeros(shape_of(self.flow, loop.counted), np.float32)
+            starts.insert(0, self._constant(nought, "timestep.initial"))
+            finals.insert(0, self._fresh("timestep.last"))
         self._add(
             "Scan",
             [*starts, *sources],

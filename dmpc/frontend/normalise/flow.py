@@ -94,11 +94,14 @@ class Flow:
     """The values and operations of a graph, in an order in which they can be computed.
 
     `later` are the tensors that join values of some timesteps alone, with the first of these.
+    `clock` is the input that holds the numbers of the timesteps, if there is one
+    (`dmpc.frontend.normalise.holds`).
     """
 
     steps: int
     types: Types
     later: Mapping[str, int] = field(default_factory=dict)
+    clock: str = ""
     values: list[Value] = field(default_factory=list)
     operations: list[Operation] = field(default_factory=list)
     tensors: dict[str, int] = field(default_factory=dict)  # the value in each tensor

@@ -85,6 +85,8 @@ class Rerun:
     def _read(self, source: Source, step: int) -> Array:
         """Random numbers for what a timestep reads from outside the loop."""
         key = (source, step)
+        if source.kind == "slice" and self._tells(source.number):
+            return np.full(shape_of(self.known.flow, source), step, np.float64)
         if key not in self.random:
             value = self.known.flow.values[source.number]
             shape = shape_of(self.known.flow, source)
@@ -92,6 +94,10 @@ class Rerun:
             numbers = self.scale * self.rng.standard_normal(shape)
             self.random[key] = numbers if dtype.kind == "f" else (numbers > 0).astype(dtype)
         return self.random[key]
+
+    def _tells(self, number: int) -> bool:
+        """Whether a value is the clock."""
+        return self.known.flow.values[number].name == self.known.flow.clock
 
     def _leaves(self, steps: int) -> Arrays:
         """The same numbers as values of the flow."""
@@ -104,7 +110,7 @@ class Rerun:
 
     def _outside(self, value: Value) -> tuple[Source, int] | None:
         cut, stage = value.slice, self.template.stage
-        if cut is not None and value.stage == stage:
+        if cut is not None and (value.stage == stage or self._tells(cut.source)):
             return Source("slice", cut.source, cut.axis), cut.step
         if value.kind == Kind.STEP and value.stage < stage and value.number in self.places:
             place = self.places[value.number]

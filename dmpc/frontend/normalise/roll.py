@@ -1,13 +1,16 @@
 """Graphs that are unrolled over time, rolled up: each loop becomes a Scan."""
 
+from dataclasses import dataclass, field
+
 import numpy as np
-from onnx import ModelProto, helper
+from onnx import GraphProto, ModelProto, helper
 
 from dmpc.errors import ImportFailure
 from dmpc.frontend.normalise.build import build
 from dmpc.frontend.normalise.emit import Emitter
 from dmpc.frontend.normalise.evaluate import Evaluator
-from dmpc.frontend.normalise.flow import Flow, Kind, Operation
+from dmpc.frontend.normalise.flow import ABSENT, Flow, Kind, Operation
+from dmpc.frontend.normalise.holds import with_holds
 from dmpc.frontend.normalise.later import later_lists
 from dmpc.frontend.normalise.match import Match, Matcher
 from dmpc.frontend.normalise.order import needed
@@ -28,31 +31,84 @@ def roll(
     `types` and `known` hold the types of its tensors and the small constants among them. Raises
     ImportFailure, naming the node, where a timestep differs from the others.
     """
-    cuts = find_cuts(model.graph, opset, types.shapes, known)
+    graph, clock = model.graph, ""
+    written: set[int] = set()  # stages whose holds are written out
+    while (found := _flow(graph, opset, types, known, clock, proved=proved)) is not None:
+        rolling = _Rolling(*found, Evaluator(found[0], opset), proved)
+        try:
+            rolling.run()
+        except ImportFailure:
+            held = None if rolling.stage in written else rolling.with_holds(graph, known)
+            if held is None:
+                raise
+            written.add(rolling.stage)
+            graph, clock = held
+            continue
+        rolled = ModelProto()
+        rolled.CopyFrom(model)
+        emitter = Emitter(rolling.flow, rolling.loops, rolling.places, opset)
+        rolled.graph.CopyFrom(emitter.graph(graph))
+        return rolled
+    return model
+
+
+def _flow(
+    graph: GraphProto,
+    opset: int,
+    types: Types,
+    known: dict[str, Array],
+    clock: str,
+    *,
+    proved: bool,
+) -> tuple[Flow, list[Operation]] | None:
+    """The flow of a graph, and what of it is needed; None if it cuts nothing up."""
+    cuts = find_cuts(graph, opset, types.shapes, known)
     if cuts is None:
-        return model
-    flow = build(model.graph, opset, types, known, cuts)
+        return None
+    flow = build(graph, opset, types, known, cuts, clock=clock)
     if later := later_lists(flow):
-        flow = build(model.graph, opset, types, known, cuts, later)
-    operations = needed(flow, [flow.tensors[value.name] for value in model.graph.output])
+        flow = build(graph, opset, types, known, cuts, later, clock)
+    operations = needed(flow, [flow.tensors[value.name] for value in graph.output])
     if not proved and not any(one.joins for one in operations):
         # A network that lags computes nothing from the last timesteps of its input.
         reached = [flow.values[one.results[0]].step for one in operations]
         flow.steps = 1 + max(reached, default=flow.steps - 1)
-    evaluator = Evaluator(flow, opset)
-    loops: dict[int, Loop] = {}
-    places: Places = {}
-    for stage, (steps, joins) in _stages(flow, operations).items():
-        template = find_template(flow, stage, steps, joins, places)
-        match = Matcher(flow, template, places, evaluator).run()
-        loops[stage] = _loop(flow, template, match, evaluator)
-        if proved:
-            _prove(loops[stage], match, places, evaluator)
-        places |= match.places
-    rolled = ModelProto()
-    rolled.CopyFrom(model)
-    rolled.graph.CopyFrom(Emitter(flow, loops, places, opset).graph(model.graph))
-    return rolled
+    return flow, operations
+
+
+@dataclass
+class _Rolling:
+    """The stages of a flow as loops, one after the other; `stage` is the one at work."""
+
+    flow: Flow
+    operations: list[Operation]
+    evaluator: Evaluator
+    proved: bool
+    loops: dict[int, Loop] = field(default_factory=dict)
+    places: Places = field(default_factory=dict)
+    stage: int = 0
+
+    def run(self) -> None:
+        """Raises ImportFailure where a timestep is not like the others."""
+        for stage, (steps, joins) in _stages(self.flow, self.operations).items():
+            self.stage = stage
+            template = find_template(self.flow, self.stage, steps, joins, self.places)
+            match = Matcher(self.flow, template, self.places, self.evaluator).run()
+            self.loops[self.stage] = _loop(self.flow, template, match, self.evaluator)
+            if self.proved:
+                _prove(self.loops[self.stage], match, self.places, self.evaluator)
+            self.places |= match.places
+
+    def with_holds(
+        self, graph: GraphProto, known: dict[str, Array]
+    ) -> tuple[GraphProto, str] | None:
+        """The graph with the holds of the stage at work written out, and its clock; None if it has
+        none."""
+        stages = _stages(self.flow, self.operations)
+        if self.stage not in stages:
+            return None
+        steps, _ = stages[self.stage]
+        return with_holds(graph, self.flow, self.stage, steps, self.places, known)
 
 
 def _prove(loop: Loop, match: Match, places: Places, evaluator: Evaluator) -> None:
@@ -94,7 +150,7 @@ def _stages(
 
 def _loop(flow: Flow, template: Template, match: Match, evaluator: Evaluator) -> Loop:
     """A stage with the initial values of its states."""
-    loop = Loop(template, {}, {}, match.first)
+    loop = Loop(template, {}, {}, match.first, flow.tensors.get(flow.clock, ABSENT))
     for ref in loop.states:
         before = (ref.source, -ref.delay)
         found = match.initial.get(before, match.guesses.get(before))

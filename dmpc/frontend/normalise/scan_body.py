@@ -18,14 +18,16 @@ class Loop:
 
     `initial` holds the values of its states before the first timestep, `kept` those that the model
     itself holds, by number. `first` is what each result of the template is when it first is, and
-    gives it its name. `stacked` collects what is read of the loop from outside: a source, the axis
-    along which its timesteps are stacked, the tensor.
+    gives it its name. `clock` is the value that holds the numbers of the timesteps, if there is
+    one: a state counts them. `stacked` collects what is read of the loop from outside: a source,
+    the axis along which its timesteps are stacked, the tensor.
     """
 
     template: Template
     initial: dict[Before, Array]
     kept: dict[Before, int]
     first: dict[int, int]
+    clock: int = ABSENT
     stacked: dict[tuple[Ref, int], str] = field(default_factory=dict)
     written: bool = False
 
@@ -42,7 +44,18 @@ class Loop:
     def scanned(self) -> list[Source]:
         """What the timesteps read of whole values."""
         sources = (ref.source for ref in self.template.refs.values())
-        return list(dict.fromkeys(s for s in sources if s.kind in ("slice", "lower")))
+        found = dict.fromkeys(s for s in sources if s.kind in ("slice", "lower"))
+        return [source for source in found if source != self.counted]
+
+    @property
+    def counted(self) -> Source:
+        """The clock, as the timesteps read it."""
+        return Source("slice", self.clock)
+
+    @property
+    def counts(self) -> bool:
+        """Whether the timesteps read the clock."""
+        return any(ref.source == self.counted for ref in self.template.refs.values())
 
 
 class ScanWriter:
@@ -54,7 +67,7 @@ class ScanWriter:
         self.loop, self.flow, self.fresh = loop, flow, fresh
         self.names: dict[Ref, str] = {}
         self.taken: set[str] = set()
-        for source in loop.scanned:
+        for source in (*loop.scanned, *([loop.counted] if loop.counts else [])):
             self.names[Ref(source)] = fresh(f"{flow.values[source.number].name}.now")
         for operation in loop.template.operations:
             for result in operation.results:
@@ -70,11 +83,19 @@ class ScanWriter:
                 self.names[ref] = outside[ref.source.number]
 
     def body(self) -> GraphProto:
-        """States and scanned values in, next states and values to stack out."""
+        """States and scanned values in, next states and values to stack out; a counter is the first
+        of the states."""
         nodes = [self._node(operation) for operation in self.loop.template.operations]
         inputs = [self._info(ref, self.names[ref]) for ref in self.loop.states]
         inputs += [self._info(Ref(source), self.names[Ref(source)]) for source in self.loop.scanned]
         outputs = []
+        if self.loop.counts:
+            count = self.names[Ref(self.loop.counted)]
+            one, after = (self.fresh(f"{count}.{part}") for part in ("one", "next"))
+            nodes.append(helper.make_node("Constant", [], [one], one, value_float=1.0))
+            nodes.append(helper.make_node("Add", [count, one], [after], after))
+            inputs.insert(0, self._info(Ref(self.loop.counted), count))
+            outputs.append(self._info(Ref(self.loop.counted), after))
         nexts = [Ref(ref.source, ref.delay - 1) for ref in self.loop.states]
         for ref in (*nexts, *(ref for ref, _ in self.loop.stacked)):
             output = self.fresh(f"{self.names[ref]}.out")

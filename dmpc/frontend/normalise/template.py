@@ -1,6 +1,7 @@
 """The timestep that all others must equal: what it computes, and what it reads from before."""
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from dmpc.errors import ImportFailure
@@ -84,6 +85,8 @@ class Place:
 
 
 Places = dict[int, Place]
+Held = Set[tuple[int, int]]
+"""Operands that operations read, by their numbers: what is held from one timestep to the next."""
 
 
 @dataclass(frozen=True)
@@ -263,32 +266,39 @@ def _colours(
 def coloured(
     flow: Flow,
     stage: int,
-    operations: list[Operation],
+    operations: Sequence[Operation],
     places: Places,
-    before: dict[int, int],
+    before: Mapping[int, int],
+    held: Held = frozenset(),
 ) -> dict[int, int]:
-    """A colour for each operation of a stage, given those that values of timesteps before bear."""
+    """A colour for each operation of a stage, given those that values of timesteps before bear.
+
+    Operands that are `held` tell nothing.
+    """
     found: dict[int, int] = {}
     numbers: dict[object, int] = {}
     for operation in operations:
         step = flow.values[operation.results[0]].step
         operands = tuple(
-            _described(flow, stage, step, operand, places, found, before)
-            for operand in operation.operands
+            None
+            if (operation.number, position) in held
+            else described(flow, stage, step, operand, places, found, before)
+            for position, operand in enumerate(operation.operands)
         )
         found[operation.number] = numbers.setdefault((operation.key, operands), len(numbers))
     return found
 
 
-def _described(
+def described(
     flow: Flow,
     stage: int,
     step: int,
     operand: int,
     places: Places,
-    found: dict[int, int],
-    before: dict[int, int],
+    found: Mapping[int, int],
+    before: Mapping[int, int],
 ) -> object:
+    """What an operand is, told from others by the colours of this timestep and of those before."""
     if operand == ABSENT:
         return None
     value = flow.values[operand]
