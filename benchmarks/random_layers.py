@@ -249,8 +249,9 @@ class LayerBuilder(Builder):
         if layer.dilation == 1:
             return after
         held = self.state(f"{name}.held", f"{name}.held.next", f32(d))
-        at, period = f"/{name}/hold", layer.dilation
-        return self.op("hold", (held, after), f"{held}.next", d, at, period=period)
+        since = d % layer.dilation
+        attrs = {"period": layer.dilation, **({"since": since} if since else {})}
+        return self.op("hold", (held, after), f"{held}.next", d, f"/{name}/hold", **attrs)
 
     def _drives(self, read: list[Feed]) -> str:
         """What drives the memory: each element a sum of what is read, one source after another."""

@@ -272,7 +272,10 @@ class Author:
             ),
             lambda: self.add(ClearValue(dest=self.number(1, 3), size=VALUES)),
             lambda: (
-                self.staged and self.add(HoldValue(every=self.number(1, 3), size=VALUES, **held))
+                self.staged
+                and self.add(
+                    HoldValue(every=self.number(1, 3), since=self.since(), size=VALUES, **held)
+                )
             ),
             lambda: (
                 self.staged

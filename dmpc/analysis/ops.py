@@ -68,11 +68,12 @@ def state_update(found: Analysis, op: Op) -> None:
 
 @analyses("hold")
 def hold(found: Analysis, op: Op) -> None:
-    """A copy of every few timesteps; the first timestep copies, so nothing older is read."""
+    """A copy of every few timesteps; before the first it is zero."""
     held, value = op.operands
-    found.forms[op.results[0]] = found.form(value).held(number(op, "period"))
-    found.ranges[op.results[0]] = found.range(value)
-    found.ranges[held] = found.range(value).with_zero()
+    found.ranges[held] = found.ranges[op.results[0]] = found.range(value).with_zero()
+    if "since" not in op.attrs:  # nothing older than a copy is read
+        found.forms[op.results[0]] = found.form(value).held(number(op, "period"))
+        found.ranges[op.results[0]] = found.range(value)
 
 
 @analyses("move")

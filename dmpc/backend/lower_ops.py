@@ -77,7 +77,7 @@ class Lowering(Pieces):
             if (
                 op.kind == "state_update"
                 or op.kind == "count"
-                or (op.kind == "hold" and len(self.graph.users(name)) > 1)
+                or (op.kind == "hold" and ("since" in op.attrs or len(self.graph.users(name)) > 1))
             ):
                 made = ClearValue(dest=self.row(name), size=self.size(name))
             elif op.kind in LOGITS:
@@ -216,6 +216,7 @@ class Lowering(Pieces):
             source=self.row(op.operands[1]),
             size=self.size(op.operands[1]),
             every=self.number(op, "period"),
+            since=self.since(op),
         )
         yield self.made(op, made, "step", {"dest": op.results[0]})
 

@@ -21,7 +21,7 @@ from dmpc.errors import CompileError
 from dmpc.ir.drives import split
 from dmpc.ir.endless import endless_of, spiking_up_to
 from dmpc.ir.graph import Array, Graph, Op
-from dmpc.ir.integer_types import times
+from dmpc.ir.integer_types import since_of, times
 from dmpc.ir.interpret import repeats_of, since_in
 from dmpc.ir.ops_convolution import ONE, Convolution
 from dmpc.ir.ops_layers import ADAPTATION, NO_LIMIT, PARAMETERS
@@ -318,7 +318,7 @@ def _hold(writer: _Writer, op: Op) -> None:
     assert isinstance(period, int)
     inputs = [writer.counter(), writer.number(period)]
     phase = writer.node("Mod", inputs, f"{result}.phase", fmod=1)
-    due = writer.node("Equal", [phase, writer.number(0)], f"{result}.due")
+    due = writer.node("Equal", [phase, writer.number(since_of(op.attrs))], f"{result}.due")
     writer.node("Where", [due, value, held], result)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dmpc.ir.ops_model import vector
 from dmpc.ir.registry import BITS, Attrs, AttrSpec
 from dmpc.ir.types import TensorType
+from isa.interface import MOST_SINCE
 
 INTEGER = ("integer", "partitioned", "fused", "placed", "scheduled")
 FUSED = ("fused", "placed", "scheduled")
@@ -31,6 +32,11 @@ ENDLESS = AttrSpec(
     "true: the model's neurons spike as often as they can; what they hold back beyond `times` is "
     "counted",
     required=False,
+)
+
+
+SINCE = AttrSpec(
+    int, "the first timestep that counts; 0 if absent", required=False, limits=(1, MOST_SINCE)
 )
 
 
@@ -80,3 +86,8 @@ def same_vectors(types: Sequence[TensorType], names: Sequence[str]) -> int:
     for type_, name in zip(types, names, strict=True):
         integers(type_, name, size)
     return size
+
+
+def since_of(attrs: Attrs) -> int:
+    """The first timestep that counts."""
+    return number(attrs, "since") if "since" in attrs else 0

@@ -47,7 +47,7 @@ import numpy as np
 
 from dmpc.ir.drives import DRIVEN, check_columns, driven, elements
 from dmpc.ir.graph import Graph, Op
-from dmpc.ir.integer_types import ENDLESS, INTEGER, TIMES, integers, times
+from dmpc.ir.integer_types import ENDLESS, INTEGER, SINCE, TIMES, integers, since_of, times
 from dmpc.ir.ops_model import vector
 from dmpc.ir.registry import Attrs, AttrSpec, EvalContext, OpDef, Tensor, op_def, register
 from dmpc.ir.types import TensorType
@@ -192,7 +192,8 @@ def _period(attrs: Attrs) -> int:
 
 
 def _infer_hold(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
-    _period(attrs)
+    if since_of(attrs) >= _period(attrs):
+        raise ValueError("since must be less than the period")
     if types[0] != types[1]:
         raise ValueError(f"held {types[0]} and value {types[1]} must be alike")
     return (types[1],)
@@ -201,21 +202,22 @@ def _infer_hold(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, 
 def _evaluate_hold(
     ctx: EvalContext, attrs: Attrs, held: Tensor, value: Tensor
 ) -> tuple[Tensor, ...]:
-    return (np.where(ctx.timestep % _period(attrs), held, value),)
+    kept = ctx.timestep % _period(attrs) != since_of(attrs)
+    return (np.where(kept, held, value),)
 
 
-PERIOD = AttrSpec(int, "timesteps from one copy to the next, at least 1; timestep 0 copies")
+PERIOD = AttrSpec(int, "timesteps from one copy to the next, at least 1")
 
 HOLD = register(
     OpDef(
         "hold",
-        "Dilation: held_next is value in every timestep that `period` divides, else held.",
+        "Dilation: held_next is value in every `period`th timestep from `since` on, else held.",
         (*LAYERS, *INTEGER),
         ("held", "value"),
         ("held_next",),
         _infer_hold,
         _evaluate_hold,
-        {"layer": LAYER, "period": PERIOD},
+        {"layer": LAYER, "period": PERIOD, "since": SINCE},
     )
 )
 

@@ -8,15 +8,16 @@ from dmpc.ir.graph import Graph, Op
 from dmpc.ir.integer_types import (
     INTEGER,
     LAYER,
+    SINCE,
     integers,
     like,
     number,
     same_vectors,
+    since_of,
 )
 from dmpc.ir.registry import BITS, Attrs, AttrSpec, EvalContext, OpDef, Tensor, register
 from dmpc.ir.types import TensorType
 from isa import arithmetic
-from isa.interface import MOST_SINCE
 
 
 def _infer_logits(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
@@ -55,15 +56,6 @@ ACCUMULATE_LOGITS = register(
 )
 
 
-SINCE = AttrSpec(
-    int, "the first timestep that counts; 0 if absent", required=False, limits=(1, MOST_SINCE)
-)
-
-
-def _since(attrs: Attrs) -> int:
-    return number(attrs, "since") if "since" in attrs else 0
-
-
 def _infer_count(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
     integers(types[0], "counts", *types[1].shape)
     if types[1].dtype != "event":
@@ -74,7 +66,7 @@ def _infer_count(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType,
 def _evaluate_count(
     ctx: EvalContext, attrs: Attrs, counts: Tensor, events: Tensor
 ) -> tuple[Tensor, ...]:
-    counted = counts + (events & (ctx.timestep >= _since(attrs)))
+    counted = counts + (events & (ctx.timestep >= since_of(attrs)))
     return (ctx.saturate(counted, number(attrs, "bits"), f"{attrs['layer']}: count"),)
 
 
@@ -124,7 +116,7 @@ def _infer_total(types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType,
 
 def _evaluate_total(ctx: EvalContext, attrs: Attrs, *operands: Tensor) -> tuple[Tensor, ...]:
     *sums, bias, shift, steps = operands
-    often = np.maximum(steps - _since(attrs), 0)
+    often = np.maximum(steps - since_of(attrs), 0)
     total = sum(sums[1:], sums[0]) + arithmetic.shift_round(bias, shift) * often
     return (ctx.saturate(total, number(attrs, "bits"), f"{attrs['layer']}: logit"),)
 
@@ -227,7 +219,7 @@ def _evaluate_collected(
     ctx: EvalContext, attrs: Attrs, logits: Tensor, other: Tensor
 ) -> tuple[Tensor, ...]:
     if attrs["mode"] == "sum":
-        after = logits + np.where(ctx.timestep >= _since(attrs), other, 0)
+        after = logits + np.where(ctx.timestep >= since_of(attrs), other, 0)
     else:
         after = np.maximum(logits, other)
     return (ctx.saturate(after, number(attrs, "bits"), f"{attrs['layer']}: logit"),)

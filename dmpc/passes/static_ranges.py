@@ -182,9 +182,9 @@ def _static_memory(graph: Graph, op: Op, ranges: Ranges) -> None:
 def _static_hold(graph: Graph, op: Op, ranges: Ranges) -> None:
     del graph
     held, value = op.operands
-    bounds = ranges.bounds[op.results[0]] = ranges.bounds[value]
-    zero = np.zeros_like(bounds.low)
-    ranges.bounds[held] = bounds | Interval(zero, zero)  # before the first timestep
+    bounds, zero = ranges.bounds[value], np.zeros_like(ranges.bounds[value].low)
+    ranges.bounds[held] = bounds | Interval(zero, zero)  # before the first timestep that copies
+    ranges.bounds[op.results[0]] = ranges.bounds[held] if "since" in op.attrs else bounds
 
 
 def _static_delay(graph: Graph, op: Op, ranges: Ranges) -> None:

@@ -13,6 +13,7 @@ from isa.format import (
     optional_value_register,
     row_number,
     signed,
+    timestep_number,
     unsigned,
     value_register,
     window,
@@ -170,7 +171,7 @@ class ClearValue(Instruction):
 
 @instruction("hold.value", 12)
 class HoldValue(Instruction):
-    """Copy a value register in every `every`th timestep of a sample, the first included.
+    """Copy a value register in every `every`th timestep of a sample, from timestep `since` on.
 
     In other timesteps it takes its issue slot and nothing else: the copy stays as it is. This is
     the dilation of a slow current (Sun et al. 2026).
@@ -180,10 +181,11 @@ class HoldValue(Instruction):
     source: int = value_register("the original")
     size: int = elements("elements")
     every: int = unsigned(16, "timesteps from one copy to the next, at least 1")
+    since: int = timestep_number("the first timestep that copies", 0)
 
     @property
     def timesteps(self) -> Timesteps:
-        return Timesteps(every=self.every)
+        return Timesteps(self.since, self.every)
 
     def work(self, target: Target) -> Work:
         return Work(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from isa.assembler import assemble
 from isa.engines import engine
-from isa.errors import Trap
+from isa.errors import IsaError, Trap
 from isa.format import Timesteps, decode, encode
 from isa.instructions import (
     AccumulateEvents,
@@ -16,12 +16,14 @@ from isa.instructions import (
     ClearValue,
     CountEvents,
     Emit,
+    HoldValue,
     InputEvents,
+    InputValues,
     Loop,
     Readout,
 )
 from isa.instructions.leaky_readout import CollectLogits
-from tests.isa.machine import LANES, each_timestep, parameters, program, run
+from tests.isa.machine import LANES, Seen, each_timestep, parameters, program, run
 
 INPUTS = 3
 WEIGHTS = np.arange(INPUTS * LANES).reshape(INPUTS, LANES) - 5
@@ -110,6 +112,42 @@ def test_a_stream_answers_at_every_timestep():
             assert (stream.logits == outputs(x)[0, 3 : step + 1].sum(axis=0)).all()
 
 
+def held(*before):
+    """Values that are held every three timesteps from timestep 2 on."""
+    return program(
+        ClearLogits(row=0, groups=1, mode="last"),
+        *before,
+        *each_timestep(
+            InputValues(dest=0, inputs=INPUTS),
+            HoldValue(dest=1, source=0, size=INPUTS, every=3, since=2),
+        ),
+        Emit(row=0, groups=1),
+    )
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 10])
+def test_values_are_held_from_a_timestep_on(steps):
+    x = np.random.default_rng(4).integers(-9, 9, (2, steps, INPUTS))
+    made = held(ClearValue(dest=1, size=INPUTS))
+    (pc,) = (pc for pc, op in enumerate(made.code) if isinstance(op, HoldValue))
+    run(made, x, seen=(seen := Seen(copy=(pc, "dest"))))
+    copied = [k - (k - 2) % 3 for k in range(steps)]
+    expected = np.stack([x[:, k] if k >= 2 else 0 * x[:, 0] for k in copied], axis=1)
+    assert (seen["copy"] == expected).all()
+
+
+def test_what_nothing_was_written_to_is_watched():
+    """It has no elements, on all engines; once it has some, one array does not hold all."""
+    x = np.ones((2, 2, INPUTS), int)
+    made = held()
+    (pc,) = (pc for pc, op in enumerate(made.code) if isinstance(op, HoldValue))
+    run(made, x, seen=(seen := Seen(copy=(pc, "dest"))))
+    assert seen["copy"].shape == (2, 2, 0)
+    for name in ("fast", "reference", "cycle"):
+        with pytest.raises(IsaError, match="is longer at one time than at another"):
+            engine(made, name).run(np.ones((1, 3, INPUTS), int), watched=[(pc, "dest")])
+
+
 def test_outside_a_loop_over_timesteps_there_is_none():
     made = program(
         InputEvents(dest=0, inputs=1),
@@ -125,6 +163,8 @@ def test_outside_a_loop_over_timesteps_there_is_none():
     [
         (CountEvents(counts=1, source=2, size=3, since=4),
          "count.events    counts=v1, source=e2, size=3, since=4"),
+        (HoldValue(dest=1, source=2, size=3, every=4, since=5),
+         "hold.value      dest=v1, source=v2, size=3, every=4, since=5"),
         (CollectLogits(row=1, source=2, groups=3, mode="sum", since=65535),
          "collect.logits  row=1, source=2, groups=3, mode=sum, since=65535"),
     ],

@@ -386,8 +386,9 @@ class _Assembly:
             self.graph.types[held] = self.graph.types[value]
             self.graph.states.append(State(held, next_, None, old.loc))
             loc = self.network.loc(self.producers(hold.next))
-            attrs: Mapping[str, str | int] = {"layer": name, "period": hold.period}
-            op = Op("hold", (held, value), (next_,), dict(attrs), loc)
+            attrs: dict[str, Attr] = {"layer": name, "period": hold.period}
+            attrs |= {"since": hold.since} if hold.since else {}
+            op = Op("hold", (held, value), (next_,), attrs, loc)
             self.graph.add(op, self.graph.types[value])
             self.values[hold.next] = next_
         return hold.next

@@ -2,11 +2,11 @@
 
 A hold is a state whose next value is a choice between itself and another value, by a condition that
 compares the remainder of a counter, however it is computed, with a constant. A counter is a state
-that starts from 0 and adds 1 in each timestep.
+that adds 1 in each timestep.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,6 @@ from dmpc.ir.excerpt import depends_on
 from dmpc.ir.graph import Op, State
 from dmpc.passes.recognition.network import Held, Hold, Memory, Network
 from dmpc.passes.recognition.state_rules import (
-    COUNTER_START,
     COUNTER_STEP,
     HOLD_CONDITION,
     HOLD_FLOOR,
@@ -23,10 +22,11 @@ from dmpc.passes.recognition.state_rules import (
     HOLD_PHASE,
     HOLD_REMAINDER,
     HOLD_SOURCE,
+    HOLD_START,
     HOLD_SWAPPED,
     HOLD_VARIABLE_PERIOD,
 )
-from dmpc.passes.recognition.terms import NEGLIGIBLE, Affine
+from dmpc.passes.recognition.terms import NEGLIGIBLE, Affine, near
 
 LONGEST = 1 << 20  # timesteps: beyond it a period is no period but a mistake
 
@@ -45,8 +45,10 @@ def find_hold(network: Network, state: State) -> Hold | None:
         return None
     if kept[0]:
         raise network.failure(HOLD_SWAPPED, state.name)
-    counter, period = _timing(network, condition)
-    return Hold(state.name, state.next, choice.operands[1], period, counter)
+    start = np.zeros(network.graph.types[state.name].size)
+    if state.init is not None:
+        start = np.resize(network.graph.constants[state.init], start.shape)
+    return Hold(state.name, state.next, choice.operands[1], *_timing(network, condition), start)
 
 
 def timing_of(network: Network, state: State) -> set[str]:
@@ -61,6 +63,8 @@ def timing_of(network: Network, state: State) -> set[str]:
 def find_held(network: Network, hold: Hold, memories: Iterable[Memory]) -> Held:
     """The memory that a hold repeats. Raises CompileError where it repeats something else."""
     form = network.forms.form(hold.value)
+    if hold.since and not near(hold.start, form.bias):
+        raise network.failure(HOLD_START, hold.state, first=hold.since)
     by_leaf = {leaf: memory for memory in memories for leaf in (memory.next, memory.state)}
     if not form.terms:
         return Held(hold, None, late=False, matrix=np.zeros((form.size, 0)), bias=form.bias)
@@ -94,8 +98,9 @@ class _Remainder:
         return np.flatnonzero(found == self.wanted)
 
 
-def _timing(network: Network, condition: Op) -> tuple[str, int]:
-    """Counter and period of a condition that is true in timesteps 0, period, 2 period, ..."""
+def _timing(network: Network, condition: Op) -> tuple[int, str, int]:
+    """Period and counter of a condition that is true in each `period`th timestep, and in which
+    first."""
     at = condition.results[0]
     compared = network.forms.difference(at)
     kinds = {name: _kind(network, name) for name in compared.terms}
@@ -106,10 +111,12 @@ def _timing(network: Network, condition: Op) -> tuple[str, int]:
     else:
         raise network.failure(HOLD_CONDITION, at, found=network.names(compared.terms))
     _check_counter(network, found.counter)
+    init = found.counter.init
+    begun = 0.0 if init is None else float(network.graph.constants[init][0])
+    found = replace(found, ahead=found.ahead + found.factor * begun)
     if found.period != int(found.period) or not 1 <= found.period <= LONGEST:
         raise network.failure(HOLD_PERIOD, found.at, period=found.period)
-    _check_phase(network, at, found)
-    return found.counter.name, int(found.period)
+    return int(found.period), found.counter.name, _first(network, at, found)
 
 
 def _kind(network: Network, value: str) -> str:
@@ -176,21 +183,19 @@ def _one(form: Affine) -> bool:
 
 
 def _check_counter(network: Network, counter: State) -> None:
-    """The counter starts from 0 and adds 1."""
+    """The counter adds 1."""
     form = network.forms.form(counter.next)
-    init = 0.0 if counter.init is None else float(network.graph.constants[counter.init][0])
     counts = form.terms.keys() == {counter.name} and form.terms[counter.name][0, 0] == 1.0
     if not counts or form.bias[0] != 1.0:
         raise network.failure(COUNTER_STEP, counter.name)
-    if init != 0.0:
-        raise network.failure(COUNTER_START, counter.name, start=init)
 
 
-def _check_phase(network: Network, condition: str, found: _Remainder) -> None:
-    """The condition is true in timesteps 0, period, 2 period, ... alone."""
+def _first(network: Network, condition: str, found: _Remainder) -> int:
+    """The first timestep in which the condition is true, from which on it is in each `period`th."""
     period = int(found.period)
     steps = 2 * period + min(int(abs(found.ahead)), LONGEST)
     true = found.true(steps)
-    if not np.array_equal(true, np.arange(0, steps, period)):
+    if not len(true) or true[0] >= period or len(np.unique(true % period)) != 1:
         first = f"first in timestep {true[0]}" if len(true) else "never"
         raise network.failure(HOLD_PHASE, condition, first=first, period=period)
+    return int(true[0])

@@ -155,9 +155,9 @@ class Memory:
 
 @dataclass(frozen=True)
 class Hold:
-    """A state that becomes `value` in every timestep that `period` divides, and stays in others.
+    """A state that becomes `value` in every `period`th timestep from `since` on, and stays else.
 
-    `next` is its next value, the choice between the two.
+    `next` is its next value, the choice between the two; before it is `start` [n].
     """
 
     state: str
@@ -165,6 +165,8 @@ class Hold:
     value: str
     period: int
     counter: str
+    since: int
+    start: Matrix
 
 
 @dataclass(frozen=True)

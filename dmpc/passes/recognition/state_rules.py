@@ -43,7 +43,7 @@ HOLDS_OPPOSITE = rule(
 
 # -- holds ----------------------------------------------------------------------------------------
 
-HOLD = "where(k mod period == 0, new value, itself), k the number of the timestep"
+HOLD = "where(k mod period == since, new value, itself), k the number of the timestep"
 
 HOLD_SWAPPED = rule(
     "hold-swapped",
@@ -95,19 +95,22 @@ COUNTER_STEP = rule(
     why="What decides on a held value is the number of the timestep, which the sequencer knows.",
     nearest=f"a held state is {HOLD}",
 )
-COUNTER_START = rule(
-    "counter-start",
-    Stage.NETWORK,
-    "the counter starts from {start:g}, not from 0",
-    why="The sequencer counts the timesteps of a sample from 0.",
-    nearest=f"a held state is {HOLD}",
-)
 HOLD_PHASE = rule(
     "hold-phase",
     Stage.NETWORK,
-    "the held state is replaced {first}, not in timestep 0 and every {period} after it",
-    why="The sequencer renews held values in the timesteps that the period divides.",
+    "the held state is replaced {first}, not within {period} timesteps and in every {period}th "
+    "from there on",
+    why="""The sequencer renews held values once in each period, the first one included, and always
+    in the same timestep of it.""",
     nearest=f"a held state is {HOLD}",
+)
+HOLD_START = rule(
+    "hold-start",
+    Stage.NETWORK,
+    "what is held until timestep {first} is not what a slow state of zeros gives",
+    why="""The machine holds slow states, and those start from zeros: until the first copy neurons
+    are charged as they are by zeros, the bias included.""",
+    nearest="hold the slow state itself, or what it gives before the first timestep",
 )
 HOLD_SOURCE = rule(
     "hold-source",

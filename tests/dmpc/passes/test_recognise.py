@@ -386,6 +386,26 @@ def test_a_held_memory(edits):
     assert not np.allclose(interpret(recognised(), x).outputs, wanted.outputs)
 
 
+@pytest.mark.parametrize(
+    ("edit", "since"),
+    [
+        ("eq(%rest_k, %rest) => eq(%rest_k, %one)", 1),
+        ("%k : f32[1] = zeros => %k : f32[1] = %one", 2),
+    ],
+)
+def test_a_memory_that_is_held_from_a_later_timestep_on(edit, since):
+    graph = recognised(*HELD, pair_of(edit))
+    assert graph.producer("layer1.held.next").attrs["since"] == since
+    text = TEXT
+    for old, new in (*HELD, pair_of(edit)):
+        text = text.replace(old, new)
+    x = np.random.default_rng(0).normal(size=(3, 20, 2))
+    wanted = interpret(parse(text), x).outputs
+    np.testing.assert_allclose(interpret(graph, x).outputs, wanted, atol=1e-12)
+    again = apply(Recognise(), import_onnx(to_onnx(graph)))
+    np.testing.assert_allclose(interpret(again, x).outputs, wanted, atol=1e-5)
+
+
 def test_a_period_of_one_holds_nothing():
     assert recognised(*HELD, ("[3.0]", "[1.0]")).ops == recognised().ops
 
@@ -414,22 +434,19 @@ NEAR_HOLDS = {
         "%kn = add(%k, %one) => %kn = add(%k, %d)",
         "net: state 'k': the counter does not add 1 in each timestep",
     ),
-    "counts from 1": (
-        "%k : f32[1] = zeros => %k : f32[1] = %one",
-        "net: state 'k': the counter starts from 1, not from 0",
+    "begins with something else": (
+        (
+            '%due = eq(%rest_k, %rest) : bool[1] loc("/due") ;   %hn = where(%due, %mn, %held) => '
+            '%due = eq(%rest_k, %one) : bool[1] loc("/due") ; '
+            "%more = add(%mn, %ones) : f32[2] ; %hn = where(%due, %more, %held)"
+        ),
+        "net: state 'h': what is held until timestep 1 is not what a slow state of zeros gives",
     ),
     "half a timestep": ("[3.0] => [2.5]", "net: '/mod': the period is 2.5 timesteps, no whole"),
     "no period": ("[3.0] => [0.0]", "net: '/mod': the period is 0 timesteps, no whole number"),
-    "another phase": (
-        "eq(%rest_k, %rest) => eq(%rest_k, %one)",
-        (
-            "net: '/due': the held state is replaced first in timestep 1, not in timestep 0 and "
-            "every 3 after it"
-        ),
-    ),
     "never": (
         "eq(%rest_k, %rest) => eq(%rest_k, %three)",
-        "net: '/due': the held state is replaced never, not in timestep 0",
+        "net: '/due': the held state is replaced never, not within 3 timesteps",
     ),
     "a floor of another period": (
         (
