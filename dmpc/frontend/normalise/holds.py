@@ -15,61 +15,71 @@ from typing import Any
 import numpy as np
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
+from dmpc.errors import ImportFailure
 from dmpc.frontend.normalise.build import captured
+from dmpc.frontend.normalise.evaluate import Evaluator
 from dmpc.frontend.normalise.flow import ABSENT, Flow, Kind, Operation
 from dmpc.frontend.normalise.shapes import Shape
-from dmpc.frontend.normalise.template import Held, Places, coloured, described
+from dmpc.frontend.normalise.template import Held, Places, coloured, described, told_apart
 from dmpc.ir.graph import Array
 from dmpc.ir.wires import Ring, Wires
 
 MOST = 100  # operations of a timestep that may be the one that reads what is held
-ROUNDS = 4  # in which what is older comes to tell operations apart
 
 
 @dataclass(frozen=True)
 class Hold:
     """What the `readers`, one in each timestep but for some first ones, read at a `position`: a
-    value of the last timestep that `every` divides, or one so much older."""
+    value of the last timestep that was due, or one so much older. Due is `first`, and `every` so
+    many from there on."""
 
     readers: Mapping[int, Operation]
     position: int
     every: int
     older: int
+    first: int
 
     def at(self, step: int) -> int | None:
-        """The value that is read from a timestep on, if one is."""
-        later = range(step, step + self.every if step % self.every == 0 else step)
-        readers = (self.readers[one] for one in later if one in self.readers)
+        """The value that is read from a timestep on, if it is due and one is."""
+        due = step % self.every == self.first
+        return self._read(range(step, step + self.every)) if due else None
+
+    def start(self) -> int | None:
+        """The value that is read in the first timesteps, if one is."""
+        return self._read(range(max(self.first, 1)))
+
+    def _read(self, steps: range) -> int | None:
+        readers = (self.readers[step] for step in steps if step in self.readers)
         return next((one.operands[self.position] for one in readers), None)
 
 
 def with_holds(
     graph: GraphProto,
-    flow: Flow,
+    known: Evaluator,
     stage: int,
     operations: Sequence[Operation],
     places: Places,
-    known: dict[str, Array],
+    small: dict[str, Array],
 ) -> tuple[GraphProto, str] | None:
     """The graph with a stage's holds written out, and its clock; None if it has none.
 
-    Types of what is new are entered in the flow's, and where it cuts the clock in `known`.
+    Types of what is new are entered in the flow's, and where it cuts the clock in `small`, the
+    small integers.
     """
+    flow = known.flow
     if not _read_again(flow, operations):
         return None
     found, held = list[Hold](), set[tuple[int, int]]()
     while (hold := _next(flow, stage, operations, places, held)) is not None:
         found.append(hold)
         held |= {(one.number, hold.position) for one in hold.readers.values()}
-    colours: dict[int, int] = {}
-    for _ in range(ROUNDS):
-        colours = coloured(flow, stage, operations, places, colours, held)
-    writer = _Writer(graph, flow, colours, known)
-    if not found or not all(map(writer.write, found)):
-        return None
+    middle = [one for one in operations if flow.values[one.results[0]].step == flow.middle]
     try:
-        return writer.sorted(), writer.clock
-    except Ring:  # what is held follows from what reads it
+        colours = told_apart(flow, stage, operations, places, middle, held)
+        writer = _Writer(graph, known, colours, small)
+        written = bool(found) and all(map(writer.write, found))
+        return (writer.sorted(), writer.clock) if written else None
+    except (ImportFailure, Ring):  # of twins; of what is held and follows from what reads it
         return None
 
 
@@ -135,18 +145,24 @@ def _fitting(
             ages[step] = step - value.step
     older = min(ages.values(), default=0)
     every = max(ages.values(), default=0) - older + 1
-    fits = all(age == older + step % every for step, age in ages.items())
+    first = next((step % every for step, age in ages.items() if age == older), 0)
+    fits = all(age == older + (step - first) % every for step, age in ages.items())
     enough = len(ages) >= max(2 * every, flow.steps - every)
-    return Hold(readers, position, every, older) if fits and enough and every > 1 else None
+    return Hold(readers, position, every, older, first) if fits and enough and every > 1 else None
 
 
 class _Writer:
     """Writes holds into a graph."""
 
     def __init__(
-        self, graph: GraphProto, flow: Flow, colours: Mapping[int, int], known: dict[str, Array]
+        self,
+        graph: GraphProto,
+        known: Evaluator,
+        colours: Mapping[int, int],
+        small: dict[str, Array],
     ) -> None:
-        self.graph, self.flow, self.colours, self.known = GraphProto(), flow, colours, known
+        self.graph, self.known, self.colours, self.small = GraphProto(), known, colours, small
+        self.flow = flow = known.flow
         self.graph.CopyFrom(graph)
         self.names = {number: name for name, number in reversed(flow.tensors.items())}
         self.used, self.numbers = {*flow.tensors}, Counter[str]()
@@ -167,14 +183,15 @@ class _Writer:
         some = self.flow.values[hold.readers[self.middle].operands[hold.position]]
         if not some.shape or not self._tells(some.shape):
             return False
-        first = hold.at(0)
-        if first is not None and self.flow.values[first].kind == Kind.STATIC:
-            before = self.names[first]
+        start = hold.start()
+        if start is not None and self.flow.values[start].kind == Kind.STATIC:
+            before = self.names[start]
         else:
-            zeros = np.zeros(some.shape, helper.tensor_dtype_to_np_dtype(some.dtype))
-            before = self._constant(f"{some.name}.held", zeros)
+            dtype = helper.tensor_dtype_to_np_dtype(some.dtype)
+            rest = np.broadcast_to(self._at_rest(some.number), some.shape).astype(dtype)
+            before = self._constant(f"{some.name}.held", rest)
         period = self._constant(f"{some.name}.period", np.array(hold.every, np.float32))
-        nought = self._constant(f"{some.name}.nought", np.array(0, np.float32))
+        wanted = self._constant(f"{some.name}.wanted", np.array(hold.first, np.float32))
         for step in range(self.flow.steps):
             read = hold.at(step)
             later = step - some.step - hold.older
@@ -183,8 +200,8 @@ class _Writer:
                 return False
             at = self._constant(f"{some.name}.at", np.array(step))
             clock = self._add("Gather", [self.clock, at], f"{some.name}.timestep", axis=0)
-            rest = self._add("Mod", [clock, period], f"{some.name}.rest", fmod=1)
-            due = self._add("Equal", [rest, nought], f"{some.name}.due")
+            phase = self._add("Mod", [clock, period], f"{some.name}.phase", fmod=1)
+            due = self._add("Equal", [phase, wanted], f"{some.name}.due")
             self.flow.types.dtypes[due] = TensorProto.BOOL
             before = self._add("Where", [due, now or before, before], f"{some.name}.held")
             self.flow.types.shapes[before] = some.shape
@@ -193,6 +210,16 @@ class _Writer:
             for node in self.nodes[reader.results[0]] if reader is not None else ():
                 node.input[hold.position] = before
         return True
+
+    def _at_rest(self, number: int) -> Array:
+        """What is made of a state of zeros."""
+        value, made = self.flow.values[number], self.flow.values[number].producer
+        read = set() if made is None else {*made.operands} - {ABSENT}
+        moving = [operand for operand in read if self.flow.values[operand].kind == Kind.STEP]
+        if made is None or len(moving) != 1 or value.slice is not None:
+            return np.zeros(value.shape or ())
+        given = {one: self.known.static(one) for one in read - {*moving}}
+        return self.known.run(made, {**given, moving[0]: self._at_rest(moving[0])})[number]
 
     def _tells(self, shape: Shape) -> bool:
         """Whether the clock tells the time to values of a shape: one number for each sample."""
@@ -249,7 +276,7 @@ class _Writer:
     def _constant(self, name: str, array: Array) -> str:
         stored = numpy_helper.from_array(array, self._entered(name, TensorProto.FLOAT))
         self.graph.initializer.append(stored)
-        self.known |= {stored.name: array} if array.dtype.kind == "i" else {}
+        self.small |= {stored.name: array} if array.dtype.kind == "i" else {}
         return stored.name
 
     def _add(self, kind: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:

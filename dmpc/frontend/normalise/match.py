@@ -80,6 +80,7 @@ class Matcher:
         }
         self.match = Match()
         self.claims: dict[int, dict[Claim, None]] = defaultdict(dict)
+        self.hunches: dict[int, dict[Claim, None]] = defaultdict(dict)
 
     def run(self) -> Match:
         """Every value of the stage that outputs need.
@@ -109,10 +110,18 @@ class Matcher:
                 self._adopt(trial, step)
             elif step < self.template.step:
                 self.match.guesses.update(trial.initial)
+                for before in trial.claims if self.flow.clock else ():
+                    self.hunches[before.step][before] = None
                 self._settle(claim.own, claim.actual, step)
                 self.match.unread.append(claim)
             else:
                 raise trial.problem
+        for claim in self.hunches.pop(step, {}):  # of what is held at first alone
+            trial = self._try(claim, {})
+            for at, actual in trial.initial.items():
+                self.match.guesses.setdefault(at, actual)
+            for before in trial.claims:
+                self.hunches[before.step][before] = None
 
     def _adopt(self, trial: Trial, step: int) -> None:
         for claim in trial.claims:

@@ -108,7 +108,7 @@ class _Rolling:
         if self.stage not in stages:
             return None
         steps, _ = stages[self.stage]
-        return with_holds(graph, self.flow, self.stage, steps, self.places, known)
+        return with_holds(graph, self.evaluator, self.stage, steps, self.places, known)
 
 
 def _prove(loop: Loop, match: Match, places: Places, evaluator: Evaluator) -> None:

@@ -118,7 +118,7 @@ def find_template(
     by_step: dict[int, list[Operation]] = defaultdict(list)
     for operation in operations:
         by_step[flow.values[operation.results[0]].step].append(operation)
-    colours = _colours(flow, stage, operations, places, by_step[step])
+    colours = told_apart(flow, stage, operations, places, by_step[step])
     twins = {
         at: {colours[operation.number]: operation for operation in found}
         for at, found in by_step.items()
@@ -238,21 +238,23 @@ def too_few(where: str, steps: int, step: int) -> TooFewTimesteps:
     return error
 
 
-def _colours(
+def told_apart(
     flow: Flow,
     stage: int,
-    operations: list[Operation],
+    operations: Sequence[Operation],
     places: Places,
-    wanted: list[Operation],
+    wanted: Sequence[Operation],
+    held: Held = frozenset(),
 ) -> dict[int, int]:
     """A number for each operation, alike for those that compute the same from like values.
 
     Values from earlier timesteps are alike at first; then they bear the colours of the round
-    before, until the wanted operations, those of one timestep, all differ.
+    before, until the wanted operations, those of one timestep, all differ. Operands that are `held`
+    tell nothing. Raises ImportFailure where two of them cannot be told apart.
     """
     colours: dict[int, int] = {}
     for _ in range(max(1, flow.steps // 2)):
-        colours = coloured(flow, stage, operations, places, colours)
+        colours = coloured(flow, stage, operations, places, colours, held)
         shared = Counter(colours[operation.number] for operation in wanted)
         if len(shared) == len(wanted):
             return colours

@@ -106,6 +106,23 @@ class Faster(Held):
         return step % (4 if step < 10 else 2) == 0
 
 
+class Afterwards(Held):
+    def __init__(self, since, **kind):
+        super().__init__(**kind)
+        self.since = since
+
+    def due(self, step):
+        return step % 3 == self.since
+
+
+@pytest.mark.parametrize("since", [1, 2])
+@pytest.mark.parametrize(
+    "kind", [{}, {"late": True}, {"own": True}, {"raw": True}], ids=lambda kind: " ".join(kind)
+)
+def test_a_slow_state_is_held_from_a_later_timestep_on(since, kind):
+    assert verified(Afterwards(since, **kind))
+
+
 @pytest.mark.parametrize("network", [Sometimes, Faster])
 def test_what_is_held_for_other_whiles_is_refused(network):
     with pytest.raises(DmpcError, match="this is not computed at timestep 11"):
