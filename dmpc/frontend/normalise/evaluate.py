@@ -76,7 +76,8 @@ class Evaluator:
     def shown(self, number: int) -> str:
         """A static value for a message: the number it is, or its name."""
         array, name = self.static(number), self.flow.values[number].name
-        return f"{array.reshape(-1)[0]:g}" if array.size == 1 else f"'{name}'"
+        number = array.size == 1 and array.dtype.kind in "biuf"
+        return f"{array.reshape(-1)[0]:g}" if number else f"'{name}'"
 
 
 def widened(array: Array) -> Array:

@@ -128,6 +128,12 @@ def test_no_memory_is_asked_for_a_vast_result(op, operands, attributes):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 18  # KB
 
 
+def test_what_its_size_cannot_be_told_of_is_not_computed():
+    node = Node(helper.make_node("ConstantOfShape", ["in"], ["out"], name="/odd"), 17)
+    with pytest.raises(ImportFailure, match=r"^/odd: ConstantOfShape of constants cannot"):
+        evaluate(node, [np.array([None], object)])
+
+
 @pytest.mark.parametrize("size", [10**9, 2**31 - 1, 2**62])
 def test_an_axis_of_an_input_without_end(size, tmp_path):
     model = step_model(Spelling())
