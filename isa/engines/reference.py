@@ -261,12 +261,15 @@ class Batch:
 
 def look(core: Core, item: Watch) -> Int:
     """The vector that a watch names, as it is: [batch, elements]; none if it is unwritten."""
-    if item.kind in ("events", "values"):
-        vectors = core.events if item.kind == "events" else core.values
-        written = vectors.versions[item.number]
-        return vectors.read(item.number).copy() if written else core.zeros(0)
     memory: StateMemory = "readout" if item.kind == "readout" else "neuron"
-    return core.read_state(memory, item.number, item.rows).copy()
+    try:
+        if item.kind == "events":
+            return core.events.read(item.number).copy()
+        if item.kind == "values":
+            return core.values.read(item.number).copy()
+        return core.read_state(memory, item.number, item.rows).copy()
+    except Trap:
+        return core.zeros(0)
 
 
 def check_inputs(inputs: Int) -> None:

@@ -148,8 +148,9 @@ static void keep(Machine *m, int pc) {
         int kind = watch->kind, memory = kind == WATCH_READOUT ? MEMORY_READOUT : MEMORY_NEURON;
         int bytes = kind == WATCH_EVENTS ? 1 : kind == WATCH_READOUT ? 8 : 4;
         int n = kind == WATCH_EVENTS ? m->event_size[watch->number]
-              : kind == WATCH_VALUES ? m->value_size[watch->number] : watch->rows * sizes->lanes;
-        n = n > 0 ? n : 0;                         /* of a register that nothing was written to yet */
+              : kind == WATCH_VALUES ? m->value_size[watch->number]
+              : state_rows(m, memory, watch->number, watch->rows, 1) ? 0 : watch->rows * sizes->lanes;
+        n = n > 0 ? n : 0;                        /* of what nothing was written to yet */
         if (kept->times && kept->width != n) kept->width = -1;  /* not what one array can hold */
         if (kept->times && kept->width < 0) continue;
         int64_t size = (int64_t)n * bytes, all = size * m->used;

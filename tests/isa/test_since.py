@@ -136,6 +136,21 @@ def test_values_are_held_from_a_timestep_on(steps):
     assert (seen["copy"] == expected).all()
 
 
+def test_rows_that_nothing_was_written_to_are_watched():
+    x = np.ones((2, 2, INPUTS), int)
+    made = program(
+        ClearLogits(row=0, groups=1, mode="last"),
+        *each_timestep(
+            InputEvents(dest=0, inputs=INPUTS),
+            CollectLogits(row=1, source=0, groups=1, mode="sum", since=5),
+        ),
+        Emit(row=0, groups=1),
+    )
+    (pc,) = (pc for pc, op in enumerate(made.code) if isinstance(op, CollectLogits))
+    run(made, x, seen=(seen := Seen(row=(pc, "row"))))
+    assert seen["row"].shape == (2, 2, 0)
+
+
 def test_what_nothing_was_written_to_is_watched():
     """It has no elements, on all engines; once it has some, one array does not hold all."""
     x = np.ones((2, 2, INPUTS), int)
