@@ -18,7 +18,8 @@ from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 from dmpc.errors import ImportFailure
 from dmpc.frontend.normalise.build import captured
 from dmpc.frontend.normalise.evaluate import Evaluator
-from dmpc.frontend.normalise.flow import ABSENT, Flow, Kind, Operation
+from dmpc.frontend.normalise.flow import ABSENT, Flow, Kind, Operation, Value
+from dmpc.frontend.normalise.order import read_again
 from dmpc.frontend.normalise.shapes import Shape
 from dmpc.frontend.normalise.template import Held, Places, coloured, described, told_apart
 from dmpc.ir.graph import Array
@@ -67,7 +68,7 @@ def with_holds(
     small integers.
     """
     flow = known.flow
-    if not _read_again(flow, operations):
+    if not read_again(flow, operations):
         return None
     found, held = list[Hold](), set[tuple[int, int]]()
     while (hold := _next(flow, stage, operations, places, held)) is not None:
@@ -81,18 +82,6 @@ def with_holds(
         return (writer.sorted(), writer.clock) if written else None
     except (ImportFailure, Ring):  # of twins; of what is held and follows from what reads it
         return None
-
-
-def _read_again(flow: Flow, operations: Sequence[Operation]) -> bool:
-    """Whether like operations of several timesteps read one value, as they do where one is held."""
-    first: dict[object, int] = {}
-    for one in operations:
-        step = flow.values[one.results[0]].step
-        moving = {o for o in one.operands if o != ABSENT and flow.values[o].kind == Kind.STEP}
-        fixed = tuple(None if operand in moving else operand for operand in one.operands)
-        if any(first.setdefault((one.key, fixed, value), step) != step for value in moving):
-            return True
-    return False
 
 
 def _next(
@@ -196,20 +185,29 @@ class _Writer:
             read = hold.at(step)
             later = step - some.step - hold.older
             now = self._at(some.number, later) if read is None else self.names[read]
-            if not now and step >= self.middle:  # first ones are simpler, and hold nothing yet
+            if now is None and step >= self.middle:
                 return False
-            at = self._constant(f"{some.name}.at", np.array(step))
-            clock = self._add("Gather", [self.clock, at], f"{some.name}.timestep", axis=0)
-            phase = self._add("Mod", [clock, period], f"{some.name}.phase", fmod=1)
-            due = self._add("Equal", [phase, wanted], f"{some.name}.due")
-            self.flow.types.dtypes[due] = TensorProto.BOOL
-            before = self._add("Where", [due, now or before, before], f"{some.name}.held")
-            self.flow.types.shapes[before] = some.shape
-            self.flow.types.dtypes[before] = some.dtype
+            if now is not None:  # first timesteps are simpler: what they hold they hold on to
+                before = self._chosen(some, step, period, wanted, now, before)
             reader = hold.readers.get(step)
             for node in self.nodes[reader.results[0]] if reader is not None else ():
                 node.input[hold.position] = before
         return True
+
+    def _chosen(
+        self, some: Value, step: int, period: str, wanted: str, now: str, before: str
+    ) -> str:
+        """What is held in a timestep: what is now, if it is due, or what was before."""
+        at = self._constant(f"{some.name}.at", np.array(step))
+        clock = self._add("Gather", [self.clock, at], f"{some.name}.timestep", axis=0)
+        phase = self._add("Mod", [clock, period], f"{some.name}.phase", fmod=1)
+        due = self._add("Equal", [phase, wanted], f"{some.name}.due")
+        self.flow.types.dtypes[due] = TensorProto.BOOL
+        held = self._add("Where", [due, now, before], f"{some.name}.held")
+        if some.shape is not None:
+            self.flow.types.shapes[held] = some.shape
+        self.flow.types.dtypes[held] = some.dtype
+        return held
 
     def _at_rest(self, number: int) -> Array:
         """What is made of a state of zeros."""

@@ -110,18 +110,24 @@ class Matcher:
                 self._adopt(trial, step)
             elif step < self.template.step:
                 self.match.guesses.update(trial.initial)
-                for before in trial.claims if self.flow.clock else ():
-                    self.hunches[before.step][before] = None
+                if self.flow.clock:
+                    self._suspect(claim, trial)
                 self._settle(claim.own, claim.actual, step)
                 self.match.unread.append(claim)
             else:
                 raise trial.problem
-        for claim in self.hunches.pop(step, {}):  # of what is held at first alone
-            trial = self._try(claim, {})
-            for at, actual in trial.initial.items():
-                self.match.guesses.setdefault(at, actual)
-            for before in trial.claims:
-                self.hunches[before.step][before] = None
+        for claim in self.hunches.pop(step, {}):
+            self._suspect(claim, self._try(claim, {}))
+
+    def _suspect(self, claim: Claim, trial: Trial) -> None:
+        """Follow a claim that does not hold to what it would have initial values be: at first a
+        held value is one."""
+        if self.flow.values[claim.actual].kind == Kind.STATIC:
+            trial.initial.setdefault((Source("own", claim.own), -1), claim.actual)
+        for at, actual in trial.initial.items():
+            self.match.guesses.setdefault(at, actual)
+        for before in trial.claims:
+            self.hunches[before.step][before] = None
 
     def _adopt(self, trial: Trial, step: int) -> None:
         for claim in trial.claims:

@@ -13,7 +13,7 @@ from dmpc.frontend.normalise.flow import ABSENT, Flow, Kind, Operation
 from dmpc.frontend.normalise.holds import with_holds
 from dmpc.frontend.normalise.later import later_lists
 from dmpc.frontend.normalise.match import Match, Matcher
-from dmpc.frontend.normalise.order import needed
+from dmpc.frontend.normalise.order import needed, read_again
 from dmpc.frontend.normalise.proof import FIRST_TIMESTEPS, prove, shape_of
 from dmpc.frontend.normalise.scan_body import Loop
 from dmpc.frontend.normalise.shapes import Types
@@ -33,16 +33,20 @@ def roll(
     """
     graph, clock = model.graph, ""
     written: set[int] = set()  # stages whose holds are written out
-    while (found := _flow(graph, opset, types, known, clock, proved=proved)) is not None:
+    wrong: ImportFailure | None = None  # where a stage's holds are looked for once more
+    while (found := _flow(graph, opset, types, known, clock, wrong, proved=proved)) is not None:
         rolling = _Rolling(*found, Evaluator(found[0], opset), proved)
         try:
             rolling.run()
-        except ImportFailure:
+        except ImportFailure as error:
             held = None if rolling.stage in written else rolling.with_holds(graph, known)
-            if held is None:
-                raise
-            written.add(rolling.stage)
-            graph, clock = held
+            if held is not None:
+                written.add(rolling.stage)
+                (graph, clock), wrong = held, None
+            elif wrong is not None or not read_again(rolling.flow, rolling.operations):
+                raise wrong or error from None
+            else:
+                wrong = error
             continue
         rolled = ModelProto()
         rolled.CopyFrom(model)
@@ -58,6 +62,7 @@ def _flow(
     types: Types,
     known: dict[str, Array],
     clock: str,
+    wrong: ImportFailure | None,
     *,
     proved: bool,
 ) -> tuple[Flow, list[Operation]] | None:
@@ -68,7 +73,8 @@ def _flow(
     flow = build(graph, opset, types, known, cuts, clock=clock)
     if later := later_lists(flow):
         flow = build(graph, opset, types, known, cuts, later, clock)
-    operations = needed(flow, [flow.tensors[value.name] for value in graph.output])
+    outputs = [flow.tensors[value.name] for value in graph.output]
+    operations = needed(flow, outputs, held=wrong is not None)
     if not proved and not any(one.joins for one in operations):
         # A network that lags computes nothing from the last timesteps of its input.
         reached = [flow.values[one.results[0]].step for one in operations]

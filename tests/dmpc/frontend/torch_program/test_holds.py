@@ -37,6 +37,9 @@ class Held(nn.Module):
     def charge(self, held):
         return held.repeat(1, 3)[:, :8] if self.raw else self.slow(held)
 
+    def charged(self, membrane, fast, held):
+        return 0.9 * membrane + fast + self.charge(held)
+
     def forward(self, x):
         membrane, second = torch.zeros(len(x), 8), torch.zeros(len(x), 8)
         memory, held, longer = (torch.zeros(len(x), 3) for _ in range(3))
@@ -48,7 +51,7 @@ class Held(nn.Module):
                 memory = self.update(memory, x[:, step])
             if not self.late and self.due(step):
                 held = memory
-            membrane = 0.9 * membrane + self.weigh(x[:, step]) + self.charge(held)
+            membrane = self.charged(membrane, self.weigh(x[:, step]), held)
             spikes = (membrane >= 1).float()
             membrane = membrane - spikes
             if self.own:
@@ -104,6 +107,27 @@ class Sometimes(Held):
 class Faster(Held):
     def due(self, step):
         return step % (4 if step < 10 else 2) == 0
+
+
+class Before(Held):
+    """What is held is added before this timestep's input."""
+
+    def charged(self, membrane, fast, held):
+        return 0.9 * membrane + self.charge(held) + fast
+
+
+class Joined(Held):
+    """What is held itself lies beside this timestep's input."""
+
+    def charged(self, membrane, fast, held):
+        weight = torch.cat([torch.eye(8), self.slower.weight.T])
+        return 0.9 * membrane + torch.cat([fast, held], 1) @ weight
+
+
+@pytest.mark.parametrize("network", [Before, Joined])
+@pytest.mark.parametrize("late", [False, True])
+def test_a_held_state_is_read_anywhere(network, late):
+    assert verified(network(late=late))
 
 
 class Afterwards(Held):
