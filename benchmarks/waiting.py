@@ -52,6 +52,7 @@ COMMANDS: Mapping[str, Sequence[str]] = {
     "reproduce": dmpc("reproduce"),
     "fit, float": ["-c", TRAINING.replace("WRAPPED", "")],
     "fit, quantized": ["-c", QUANTIZED],
+    "fit, quantized, two epochs": ["-c", QUANTIZED.replace("epochs=1", "epochs=2")],
     "fit, before the first batch": ["-c", QUANTIZED.rpartition("list(")[0]],
 }
 """What follows `python`, by what the table calls it; an epoch of training is one of its own."""
