@@ -9,6 +9,7 @@ from dmpc.backend.windows import Tile, tiles_of
 from dmpc.ir.chains import STAGES, begins
 from dmpc.ir.drives import split
 from dmpc.ir.graph import Op
+from dmpc.ir.integer_types import since_of
 from dmpc.ir.ops_neurons import MODEL_OF, PARAMETERS
 from dmpc.ir.ops_readout import largest_from_zero
 from dmpc.ir.registry import op_def
@@ -216,7 +217,7 @@ class Lowering(Pieces):
             source=self.row(op.operands[1]),
             size=self.size(op.operands[1]),
             every=self.number(op, "period"),
-            since=self.since(op),
+            since=since_of(op.attrs),
         )
         yield self.made(op, made, "step", {"dest": op.results[0]})
 
@@ -301,7 +302,7 @@ class Lowering(Pieces):
                 banks=piece.banks,
                 mode=str(op.attrs.get("mode", "sum")),
                 steps=op.kind == "total_logits",
-                since=self.since(op),
+                since=since_of(op.attrs),
             )
             yield from self.worked(op, piece, made, row=op.results[0])
 
@@ -318,7 +319,7 @@ class Lowering(Pieces):
             source=self.row(op.operands[1]),
             groups=self.rows(op.results[0]),
             mode=str(op.attrs.get("mode", "sum")),
-            since=self.since(op),
+            since=since_of(op.attrs),
         )
         yield self.made(op, made, "step", {"row": op.results[0]})
 
@@ -335,7 +336,7 @@ class Lowering(Pieces):
             counts=self.row(op.operands[0]),
             source=self.row(op.operands[1]),
             size=self.size(op.operands[1]),
-            since=self.since(op),
+            since=since_of(op.attrs),
         )
         yield self.made(op, made, "step", {"counts": op.results[0]})
 
@@ -346,10 +347,6 @@ class Lowering(Pieces):
             size=self.size(op.operands[0]),
         )
         yield self.made(op, made, "move", {})
-
-    def since(self, op: Op) -> int:
-        """The first timestep that an op takes in."""
-        return self.number(op, "since") if "since" in op.attrs else 0
 
     def _parameters(self, op: Op) -> list[str]:
         """A constant of each record of an op, in the order in which these lie."""

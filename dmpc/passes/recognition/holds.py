@@ -195,7 +195,8 @@ def _first(network: Network, condition: str, found: _Remainder) -> int:
     period = int(found.period)
     steps = 2 * period + min(int(abs(found.ahead)), LONGEST)
     true = found.true(steps)
-    if not len(true) or true[0] >= period or len(np.unique(true % period)) != 1:
-        first = f"first in timestep {true[0]}" if len(true) else "never"
+    begun = int(true[0]) if len(true) else period
+    if begun >= period or not np.array_equal(true, np.arange(begun, steps, period)):
+        first = f"first in timestep {begun}" if len(true) else "never"
         raise network.failure(HOLD_PHASE, condition, first=first, period=period)
-    return int(true[0])
+    return begun

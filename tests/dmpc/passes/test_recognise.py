@@ -448,6 +448,14 @@ NEAR_HOLDS = {
         "eq(%rest_k, %rest) => eq(%rest_k, %three)",
         "net: '/due': the held state is replaced never, not within 3 timesteps",
     ),
+    "once, and never again": (
+        (
+            '%rest_k = mod(%k, %three) : f32[1] loc("/mod") ;   %due = eq(%rest_k, %rest) => '
+            "%back = sub(%k, %one) : f32[1] ; %rest_k = fmod(%back, %three) : f32[1] ; "
+            "%less = sub(%rest, %one) : f32[1] ; %due = eq(%rest_k, %less)"
+        ),
+        "net: '/due': the held state is replaced first in timestep 0, not within 3 timesteps and",
+    ),
     "a floor of another period": (
         (
             "%rest_k = mod(%k, %three) => %low = floor(%k) : f32[1] ; "
