@@ -18,7 +18,7 @@ from dmpc.passes.base import Pass
 from dmpc.passes.recognition.adaptation import find_adapted, find_pairs, resets
 from dmpc.passes.recognition.addends import with_addends
 from dmpc.passes.recognition.affine import Forms
-from dmpc.passes.recognition.assemble import assemble, ordered
+from dmpc.passes.recognition.assemble import assemble
 from dmpc.passes.recognition.composed import with_composed
 from dmpc.passes.recognition.copies import from_rest, without_constants, without_copies
 from dmpc.passes.recognition.coupled import heard_late, together
@@ -26,6 +26,7 @@ from dmpc.passes.recognition.currents import find_decay, is_bank
 from dmpc.passes.recognition.delayed import in_front, own_windows
 from dmpc.passes.recognition.extra_states import raise_causes
 from dmpc.passes.recognition.holds import find_held, find_hold, timing_of
+from dmpc.passes.recognition.homes import ordered
 from dmpc.passes.recognition.limits import check_limits, limited, without_limits
 from dmpc.passes.recognition.lines import check_start, find_lines
 from dmpc.passes.recognition.logic import with_gates

@@ -34,7 +34,9 @@ def roll(
     graph, clock = model.graph, ""
     written: set[int] = set()  # stages whose holds are written out
     wrong: ImportFailure | None = None  # where a stage's holds are looked for once more
-    while (found := _flow(graph, opset, types, known, clock, wrong, proved=proved)) is not None:
+    while (
+        found := _flow(graph, opset, types, known, clock, held=bool(wrong), proved=proved)
+    ) is not None:
         rolling = _Rolling(*found, Evaluator(found[0], opset), proved)
         try:
             rolling.run()
@@ -62,8 +64,8 @@ def _flow(
     types: Types,
     known: dict[str, Array],
     clock: str,
-    wrong: ImportFailure | None,
     *,
+    held: bool,
     proved: bool,
 ) -> tuple[Flow, list[Operation]] | None:
     """The flow of a graph, and what of it is needed; None if it cuts nothing up."""
@@ -74,7 +76,7 @@ def _flow(
     if later := later_lists(flow):
         flow = build(graph, opset, types, known, cuts, later, clock)
     outputs = [flow.tensors[value.name] for value in graph.output]
-    operations = needed(flow, outputs, held=wrong is not None)
+    operations = needed(flow, outputs, held=held)
     if not proved and not any(one.joins for one in operations):
         # A network that lags computes nothing from the last timesteps of its input.
         reached = [flow.values[one.results[0]].step for one in operations]
